@@ -1,6 +1,8 @@
 package replication_test
 
 import (
+	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -68,4 +70,25 @@ func TestARegionIsRemovedThatWasMadePrimary(t *testing.T) {
 				})
 		})
 	}
+}
+
+// TestARegionThatThePrimaryDoesNotKnowIsNotEnded by the first order: it follows, and is in the file of another region.
+func TestARegionThatThePrimaryDoesNotKnowIsNotEnded(t *testing.T) {
+	growing(t, func(c *replication.Config) {
+		if c.RegionID == "eu" {
+			c.Regions["ap"] = []string{"ap-1"}
+		}
+	}, func(f *growingFleet) {
+		f.write("us-1", 3)
+		f.found("ap", 1)
+		f.everywhere()
+		f.found("sa", 1)
+		_, err := f.nodes["us-1"].Topology().Add(f.t.Context(),
+			replication.RegionAddition{Region: "sa", Peers: []string{"sa-1"}})
+		if !errors.Is(err, replication.ErrNotReady) || !strings.Contains(err.Error(), "which lacks region ap (it ") {
+			t.Errorf("added: %v", err)
+		}
+		f.write("us-1", 1)
+		f.everywhere2("us-1", "eu-1", "ap-1")
+	})
 }

@@ -191,6 +191,13 @@ func newRoster(n *node) *roster.Keeper {
 			return newInquiry(n).understood(ctx, n.fleetView().Without(without), level)
 		},
 		Level: newInquiry(n).siblingsLevel, OnGone: n.slots.Forget,
+		Seen: func(ctx context.Context) map[string]string {
+			seen := newInquiry(n).configured(ctx, n.fleetView())
+			for _, s := range n.source.Slots() {
+				seen[s.Region] = "it follows here"
+			}
+			return seen
+		},
 		Follows:   func() bool { f := n.follower.Following(); return f != nil && f.Connected },
 		OnStray:   func(region string) { n.source.Expel(region) },
 		OnRemoved: func(told error) { n.departure().region(told) },
@@ -253,7 +260,7 @@ func (n *node) buildOverview() {
 		Applied: n.applied, Leadership: n.leadership, Group: n.group, Log: n.log, Slots: n.slots, Follower: n.follower,
 		Governor: n.governor, Votes: n.votes, Late: n.delay, Losses: n.leading, OnAsked: n.fleet.Learn,
 		Forming: primary.Orders{Governor: n.governor}.Forming, Witnesses: n.memory.Witnesses,
-		Writes: n.proposer, Directory: n.directory,
+		Writes: n.proposer, Directory: n.directory, Configured: slices.Sorted(maps.Keys(c.Regions)),
 	})
 	n.survey = overview.NewSurvey(overview.SurveyConfig{
 		Fleet: c.FleetID, Region: c.RegionID, Known: func() overview.Known {

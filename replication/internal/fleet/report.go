@@ -72,6 +72,8 @@ type Report struct {
 	Witnesses map[string][]Word `json:"witnesses,omitempty"`
 	// Roster says which regions the fleet has, as this node's region has it; nil: it has none, or is too old to.
 	Roster *timeline.Roster `json:"roster,omitempty"`
+	// Configured are the other regions by the configuration of the node; nil from a node that is too old to say.
+	Configured []string `json:"configured,omitempty"`
 	// Warnings are what the leader of the primary says of those who vote, and Notes what is to happen by itself.
 	Warnings []string `json:"warnings,omitempty"`
 	Notes    []string `json:"notes,omitempty"`

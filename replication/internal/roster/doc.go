@@ -18,7 +18,7 @@
 //   - A roster is only believed from a region that is known here already: a node of another fleet that is named by
 //     mistake changes nothing.
 //   - An order writes once, after everything that it needs was looked at: that all nodes understand it, that the region
-//     which comes has no other history, and that a voter which goes leaves a majority.
+//     which comes has no other history, that no region is left out which is known of, and that a voter which goes leaves a majority.
 //
 // It leaves to its neighbours the rules of a roster (timeline), the vote of a region that goes (votes), and following
 // (succession, secondary).

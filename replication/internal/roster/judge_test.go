@@ -90,3 +90,21 @@ func TestARosterOfAnotherFleetIsNotBelieved(t *testing.T) {
 		t.Errorf("roster %d is the newest", k.heard.Number)
 	}
 }
+
+// TestNobodyIsLeftOutOfARoster who votes, has a slot, or is known to others, but for who goes and witnesses.
+func TestNobodyIsLeftOutOfARoster(t *testing.T) {
+	s := &timeline.State{
+		Region: "us", Slots: []timeline.Slot{{Region: "ap"}, {Region: "eu"}},
+		Ballot: &timeline.Ballot{Charter: timeline.Charter{Number: 1, Voters: []timeline.Voter{
+			{ID: "na"}, {ID: "us"}, {ID: timeline.WitnessPrefix + "w"},
+		}}},
+	}
+	seen := map[string]string{"sa": "it is in the configuration of eu-1", "eu": "it follows here"}
+	missing := strings.Join(left(s, home(1), seen, "ap"), "; ")
+	if missing != "region na (it votes); region sa (it is in the configuration of eu-1)" {
+		t.Errorf("missing %q", missing)
+	}
+	if missing := left(&timeline.State{Region: "us"}, home(1), nil, ""); missing != nil {
+		t.Errorf("missing %q", missing)
+	}
+}

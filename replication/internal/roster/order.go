@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -209,7 +210,47 @@ func (k *Keeper) add(ctx context.Context, a Addition) (*Change, error) {
 	if err := judge(c, newcomer, k.caughtUp(ctx, newcomer)); err != nil {
 		return nil, err
 	}
+	if err := k.whole(ctx, s, next, ""); err != nil {
+		return nil, err
+	}
 	return k.write(ctx, c, base, next, a.Try)
+}
+
+// whole returns nil if every region that is known of is in the next roster, but for the one that goes: nodes of a
+// region that is not in it end.
+func (k *Keeper) whole(ctx context.Context, s *timeline.State, next *timeline.Roster, goes string) error {
+	seen := map[string]string{}
+	if s.Roster == nil {
+		seen = k.config.Seen(ctx)
+	}
+	if missing := left(s, next, seen, goes); len(missing) > 0 {
+		return fmt.Errorf("%w: the roster would be written by the configuration of %s, which lacks %s: have it under "+
+			"regions in every file of region %s, or add it first, or stop it", contract.ErrNotReady, k.config.Region,
+			strings.Join(missing, "; "), k.config.Region)
+	}
+	return nil
+}
+
+// left returns the regions that a primary in the state s knows of, or of which somebody else has seen something, and
+// that the next roster does not have, in order, with how they are known.
+func left(s *timeline.State, next *timeline.Roster, seen map[string]string, goes string) (missing []string) {
+	known := maps.Clone(seen)
+	for _, o := range s.Slots {
+		known[o.Region] = "it has a slot"
+	}
+	if charter := s.Charter(); charter != nil {
+		for i := range charter.Voters {
+			if v := &charter.Voters[i]; !v.Witness() {
+				known[v.ID] = "it votes"
+			}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(known)) {
+		if name != goes && next.Home(name) == nil {
+			missing = append(missing, fmt.Sprintf("region %s (%s)", name, known[name]))
+		}
+	}
+	return missing
 }
 
 // meet waits until all nodes of a region that is expected answer, and one of them leads it.
@@ -315,13 +356,17 @@ func (k *Keeper) remove(ctx context.Context, r Removal) (*Change, error) {
 	} else {
 		c.say("region %s does not answer, and is said to be gone", r.Region)
 	}
+	next := base.Without(s.Cursor.Epoch, k.config.Region, r.Region)
+	if err := k.whole(ctx, s, next, r.Region); err != nil {
+		return nil, err
+	}
 	if err := k.unvote(ctx, c, s, r); err != nil {
 		return nil, err
 	}
 	if slot := slices.IndexFunc(s.Slots, func(o timeline.Slot) bool { return o.Region == r.Region }); slot >= 0 {
 		c.say("its slot, at position %d, goes, and holds no log any more", s.Slots[slot].Position)
 	}
-	return k.write(ctx, c, base, base.Without(s.Cursor.Epoch, k.config.Region, r.Region), r.Try)
+	return k.write(ctx, c, base, next, r.Try)
 }
 
 // leaderOf returns the leader of a region that is to go, which may be about to be elected; nil if none answers. Of one
