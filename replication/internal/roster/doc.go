@@ -7,7 +7,8 @@
 //   - A region that is there, by a roster that this node has applied, is watched, has a slot and is served; one that is
 //     not there is forgotten by this node: what it acknowledged counts for nothing, and it holds no log ([Keeper]).
 //   - A roster outlasts restarts and moves: it is in the log of every region, and whoever is primary writes the next
-//     one, with a higher number.
+//     one, with a higher number. What was written within the last second or so may be lost in a forced failover, as
+//     writes may: no other region has heard of it yet, and the order has to be given again.
 //   - A node of a region that was removed ends once its region has agreed on that, or, where it has not within
 //     patience, since it has no quorum, by what it heard. Who is primary of a later epoch than the roster is not
 //     removed by it.

@@ -50,7 +50,13 @@ func TestWhoComesToAFleet(t *testing.T) {
 		"diverged": {func(r *fleet.Report) { r.Diverged = true }, "a history of its own", contract.ErrRejected},
 		"older": {func(r *fleet.Report) { r.Level = timeline.LevelRoster - 1 },
 			"upgrade it first", contract.ErrNotReady},
-		"ahead": {func(r *fleet.Report) { r.Roster = home(4) },
+		"with a roster that was lost here": {func(r *fleet.Report) {
+			r.Reigns, r.Cursor, r.Roster = reigns[:1], at(1, 3), home(5).With(2, "us", "ap", []string{"ap-1"})
+		}, "up to position 3 of 9", nil},
+		"removed": {func(r *fleet.Report) {
+			r.Reigns, r.Cursor, r.Roster = reigns[:1], at(1, 3), home(1).With(2, "us", "ap", []string{"ap-1"})
+		}, "was removed since roster 2 of epoch 2", contract.ErrRejected},
+		"ahead": {func(r *fleet.Report) { r.Roster = home(7).With(4, "us", "ap", []string{"ap-1"}) },
 			"newer than that of this fleet", contract.ErrRejected},
 	} {
 		report := fleet.Report{Region: "ap", Node: "ap-1", ID: 1, Leader: true, Level: timeline.LevelNow,
@@ -58,7 +64,7 @@ func TestWhoComesToAFleet(t *testing.T) {
 		c.change(&report)
 		r := &fleet.Region{Name: "ap", Level: report.Level, Nodes: []fleet.Heard{{Report: report}}}
 		done := &Change{}
-		err := judge(done, r, s)
+		err := judge(done, r, s, home(5).With(3, "us", "ap", []string{"ap-1"}))
 		said := strings.Join(done.Steps, "; ")
 		if err != nil {
 			said = err.Error()

@@ -207,7 +207,7 @@ func (k *Keeper) add(ctx context.Context, a Addition) (*Change, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := judge(c, newcomer, k.caughtUp(ctx, newcomer)); err != nil {
+	if err := judge(c, newcomer, k.caughtUp(ctx, newcomer), next); err != nil {
 		return nil, err
 	}
 	if err := k.whole(ctx, s, next, ""); err != nil {
@@ -299,8 +299,9 @@ func silent(r *fleet.Region, l *fleet.Heard) string {
 	return ""
 }
 
-// judge looks at a region that is to come to the fleet of a primary in the state s, and says what it found.
-func judge(c *Change, r *fleet.Region, s *timeline.State) error {
+// judge looks at a region that is to come, with the roster next, to the fleet of a primary in the state s, and says what
+// it found.
+func judge(c *Change, r *fleet.Region, s *timeline.State, next *timeline.Roster) error {
 	l := r.Leader()
 	var nodes []string
 	for i := range r.Nodes {
@@ -316,7 +317,10 @@ func judge(c *Change, r *fleet.Region, s *timeline.State) error {
 	case l.Diverged, l.Role == timeline.Primary, timeline.Supersedes(l.Claim, s.HighestClaim()):
 		return fmt.Errorf("%w: region %s has a history of its own, with epoch %d of %s: %s", contract.ErrRejected,
 			r.Name, l.Claim.Epoch, l.Claim.Primary, empty)
-	case s.Roster.Before(l.Roster):
+	case next.Lacks(r.Name, l.Roster):
+		return fmt.Errorf("%w: region %s was removed since roster %d of epoch %d, by which it goes, and its nodes take no "+
+			"part again with their data: %s", contract.ErrRejected, r.Name, l.Roster.Number, l.Roster.Epoch, empty)
+	case next.Before(l.Roster):
 		return fmt.Errorf("%w: region %s goes by roster %d of epoch %d, which is newer than that of this fleet: %s",
 			contract.ErrRejected, r.Name, l.Roster.Number, l.Roster.Epoch, empty)
 	}
