@@ -1,14 +1,19 @@
 package roster
 
 import (
+	"context"
+	"errors"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/mimir-kv/mimir/replication/clock"
 	"github.com/mimir-kv/mimir/replication/clock/virtual"
+	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/internal/fleet"
 	"github.com/mimir-kv/mimir/replication/internal/life"
 	"github.com/mimir-kv/mimir/replication/internal/region"
+	"github.com/mimir-kv/mimir/replication/internal/standing"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
@@ -53,5 +58,38 @@ func TestARegionThatWasJustAddedStays(t *testing.T) {
 		if gives(4, "us", patience) || ended != 1 {
 			t.Errorf("a region that cannot agree has not ended: %d", ended)
 		}
+	})
+}
+
+// TestWhoHoldsWhatIsLostIsNotForgotten: it is by what was heard of it that the primary knows.
+func TestWhoHoldsWhatIsLostIsNotForgotten(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		reigns := []timeline.Reign{{Epoch: 2, First: 1, Primary: "us"}}
+		ends := life.New(clock.Real, nil)
+		a := region.NewApplied(&region.View{State: timeline.State{Region: "us", Cursor: at(2, 5), Reigns: reigns}}, ends)
+		w := fleet.NewWatcher(fleet.Config{
+			Regions: map[string][]string{"ap": {"ap-1"}, "eu": {"eu-1"}}, Clock: clock.Real, Interval: time.Second,
+			Timeout: time.Second,
+			Ask: func(_ context.Context, addr string) (fleet.Report, error) {
+				has := map[string]timeline.Position{"ap-1": 5, "eu-1": 7}[addr]
+				return fleet.Report{Region: addr[:2], Node: addr, ID: 1, Leader: true, Cursor: at(2, has),
+					Reigns: reigns}, nil
+			},
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() { defer close(ended); w.Run(ctx) }()
+		virtual.Wait()
+		k := New(Config{Region: "us", Clock: clock.Real, Timeout: time.Second, Applied: a, Fleet: w,
+			Standing: standing.New("us", a, nil, w, nil, nil)})
+		if err := k.mayForget(ctx, "ap"); err != nil {
+			t.Errorf("who has no more: %v", err)
+		}
+		err := k.mayForget(ctx, "eu")
+		if !errors.Is(err, contract.ErrRejected) || !strings.Contains(err.Error(), "eu-1 holds epoch 2 up to position 7") {
+			t.Errorf("who has more: %v", err)
+		}
+		cancel()
+		<-ended
 	})
 }

@@ -352,6 +352,9 @@ func (k *Keeper) remove(ctx context.Context, r Removal) (*Change, error) {
 		return nil, fmt.Errorf("%w: %q; the fleet has %s", contract.ErrUnknownRegion, r.Region,
 			strings.Join(names(base), ", "))
 	}
+	if err := k.mayForget(ctx, r.Region); err != nil {
+		return nil, err
+	}
 	if l := k.leaderOf(ctx, r); l != nil {
 		c.say("region %s answers, led by %s, and is told: its nodes end by themselves", r.Region, l.Node)
 	} else if !r.Gone {
@@ -371,6 +374,23 @@ func (k *Keeper) remove(ctx context.Context, r Removal) (*Change, error) {
 		c.say("its slot, at position %d, goes, and holds no log any more", s.Slots[slot].Position)
 	}
 	return k.write(ctx, c, base, next, r.Try)
+}
+
+// mayForget returns nil unless a region is known to hold what this one wrote and has lost: who forgets what was heard
+// of that region takes writes in their place.
+func (k *Keeper) mayForget(ctx context.Context, name string) error {
+	v, _ := k.config.Fleet.View()
+	if has := v.Regions[name].Record; has != nil { // this node may have to catch up with others of its region
+		ctx, cancel := context.WithTimeout(ctx, k.config.Timeout)
+		defer cancel()
+		_, _ = k.config.Applied.Wait(ctx, func(v *region.View) bool {
+			return v.State.Cursor.Position >= has.Cursor.Position
+		})
+	}
+	if l := k.config.Standing.LossTo(k.config.Applied.State(), name); l != nil {
+		return fmt.Errorf("%w: region %s cannot be removed before that is decided: %w", contract.ErrRejected, name, l)
+	}
+	return nil
 }
 
 // leaderOf returns the leader of a region that is to go, which may be about to be elected; nil if none answers. Of one
