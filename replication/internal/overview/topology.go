@@ -49,7 +49,8 @@ func (k *Known) describe(out *contract.FleetStatus, regions map[string]*fleet.Re
 	}
 	for _, name := range slices.Sorted(maps.Keys(k.Former)) {
 		if l := k.Former[name].Representative(); l != nil {
-			out.Notes = append(out.Notes, fmt.Sprintf("node %s of region %s answers, which was removed: it claims epoch "+
+			out.Notes = append(out.Notes, fmt.Sprintf("node %s of region %s answers, which was removed: it "+
+				"claims epoch "+
 				"%d of %s; unless it is about to end, stop it", l.Node, name, l.Claim.Epoch, l.Claim.Primary))
 		}
 	}

@@ -65,7 +65,8 @@ func TestWhatIsSaidOfTheRegionsOfAFleet(t *testing.T) {
 	}
 	out := &contract.FleetStatus{}
 	former := Known{Roster: roster, Former: map[string]fleet.Region{"na": *said("na", same), "sa": {Name: "sa"}}}
-	if former.describe(out, all); len(out.Notes) != 1 || !strings.Contains(out.Notes[0], "node na-1 of region na answers, "+
+	if former.describe(out, all); len(out.Notes) != 1 || !strings.Contains(out.Notes[0], "node na-1 of region na "+
+		"answers, "+
 		"which was removed: it claims epoch 2 of us") {
 		t.Errorf("of who was removed: %q", out.Notes)
 	}
