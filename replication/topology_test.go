@@ -317,9 +317,10 @@ func TestWhichRegionsCannotComeOrGo(t *testing.T) {
 		f.kill("ap-1")
 		f.write("us-1", 1)
 		f.until("that ap does not answer is known", func() bool {
-			return slices.ContainsFunc(f.nodes["us-1"].Fleet(f.t.Context()).Regions, func(r replication.RegionStatus) bool {
-				return r.Name == "ap" && !r.Heard
-			})
+			return slices.ContainsFunc(f.nodes["us-1"].Fleet(f.t.Context()).Regions,
+				func(r replication.RegionStatus) bool {
+					return r.Name == "ap" && !r.Heard
+				})
 		})
 		if err := remove("ap"); !errors.Is(err, replication.ErrRejected) || !strings.Contains(err.Error(), "--gone") {
 			t.Errorf("a region that does not answer is removed: %v", err)

@@ -16,8 +16,8 @@ type Roster struct {
 	Number  uint64 `json:"number"`
 	By      string `json:"by"`
 	Regions []Home `json:"regions"` // by name
-	// Former are those that were removed last, the last one last, at most MaxFormer, as they were: a region that was cut
-	// off when it was removed may have been made primary by order before.
+	// Former are those that were removed last, the last one last, at most MaxFormer, as they were: a region that was
+	// cut off when it was removed may have been made primary by order before.
 	Former []Home `json:"former,omitempty"`
 }
 
@@ -154,8 +154,8 @@ func (r *Roster) Without(e Epoch, by, region string) *Roster {
 	return next
 }
 
-// Overtaken reports whether the roster, which may be nil, is of a time before the reign claim, and lacks the region that
-// began it: a primary wrote it that did not know of that one. It is not taken any more, and where it is in force that
+// Overtaken reports whether the roster, which may be nil, is of a time before the reign claim, and lacks the region
+// that began it: a primary wrote it that did not know of that one. It is not taken any more, and where it is in force that
 // region counts as one of the fleet beside it.
 func (r *Roster) Overtaken(claim Reign) bool {
 	return r != nil && r.Epoch < claim.Epoch && r.Home(claim.Primary) == nil
@@ -181,7 +181,8 @@ func (r *Roster) Fault() string {
 	}
 	for i := range r.Former {
 		if h := &r.Former[i]; r.Home(h.Name) != nil || len(h.Addrs) > MaxHomeAddrs {
-			return fmt.Sprintf("region %s was removed, and is in it or has more than %d addresses", h.Name, MaxHomeAddrs)
+			return fmt.Sprintf("region %s was removed, and is in it or has more than %d addresses", h.Name,
+				MaxHomeAddrs)
 		}
 	}
 	switch {

@@ -61,8 +61,8 @@ type Config struct {
 	Ready func(ctx context.Context, level timeline.Level, without string) error
 	// Level asks the other nodes of the region, and returns the lowest level of those that answer.
 	Level func(ctx context.Context) timeline.Level
-	// Seen returns regions that are, or may be, of the fleet by what other nodes say or do, with how that is known. It is
-	// asked where there is no roster yet.
+	// Seen returns regions that are, or may be, of the fleet by what other nodes say or do, with how that is known. It
+	// is asked where there is no roster yet.
 	Seen func(ctx context.Context) map[string]string
 	// Follows reports whether a source serves this node a stream now.
 	Follows func() bool

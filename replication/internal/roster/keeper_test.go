@@ -66,7 +66,8 @@ func TestWhoHoldsWhatIsLostIsNotForgotten(t *testing.T) {
 	virtual.Test(t, func(t *testing.T) {
 		reigns := []timeline.Reign{{Epoch: 2, First: 1, Primary: "us"}}
 		ends := life.New(clock.Real, nil)
-		a := region.NewApplied(&region.View{State: timeline.State{Region: "us", Cursor: at(2, 5), Reigns: reigns}}, ends)
+		a := region.NewApplied(&region.View{State: timeline.State{Region: "us", Cursor: at(2, 5), Reigns: reigns}},
+			ends)
 		w := fleet.NewWatcher(fleet.Config{
 			Regions: map[string][]string{"ap": {"ap-1"}, "eu": {"eu-1"}}, Clock: clock.Real, Interval: time.Second,
 			Timeout: time.Second,
@@ -86,7 +87,8 @@ func TestWhoHoldsWhatIsLostIsNotForgotten(t *testing.T) {
 			t.Errorf("who has no more: %v", err)
 		}
 		err := k.mayForget(ctx, "eu")
-		if !errors.Is(err, contract.ErrRejected) || !strings.Contains(err.Error(), "eu-1 holds epoch 2 up to position 7") {
+		if !errors.Is(err, contract.ErrRejected) ||
+			!strings.Contains(err.Error(), "eu-1 holds epoch 2 up to position 7") {
 			t.Errorf("who has more: %v", err)
 		}
 		cancel()
