@@ -155,7 +155,8 @@ func (r *Roster) Without(e Epoch, by, region string) *Roster {
 }
 
 // Overtaken reports whether the roster, which may be nil, is of a time before the reign claim, and lacks the region
-// that began it: a primary wrote it that did not know of that one. It is not taken any more, and where it is in force that
+// that began it: a primary wrote it that did not know of that one. It is not taken any more, and where it is in force
+// that
 // region counts as one of the fleet beside it.
 func (r *Roster) Overtaken(claim Reign) bool {
 	return r != nil && r.Epoch < claim.Epoch && r.Home(claim.Primary) == nil

@@ -16,7 +16,8 @@
 //     removed by it.
 //
 //   - The regions that were removed last are asked for what they claim, and a roster is not taken that is older than
-//     the reign of a region which it lacks (timeline.Roster.Overtaken): one that was cut off when it was removed may have
+//     the reign of a region which it lacks (timeline.Roster.Overtaken): one that was cut off when it was removed may
+//     have
 //     been made primary before. Where such a roster is in force that region is one of the fleet beside it, until the
 //     next roster of its epoch.
 //
@@ -25,7 +26,8 @@
 //
 //   - An order writes once, after everything that it needs was looked at: that all nodes understand it, that the region
 //
-//     which comes has no other history, that no region is left out which is known of, and that a voter which goes leaves a
+//     which comes has no other history, that no region is left out which is known of, and that a voter which goes leaves
+//     a
 //     majority.
 //
 // It leaves to its neighbours the rules of a roster (timeline), the vote of a region that goes (votes), and following
