@@ -26,7 +26,8 @@
 //
 //   - An order writes once, after everything that it needs was looked at: that all nodes understand it, that the region
 //
-//     which comes has no other history, that no region is left out which is known of, and that a voter which goes leaves
+//     which comes has no other history, that no region is left out which is known of, and that a voter which goes
+//     leaves
 //     a
 //     majority.
 //

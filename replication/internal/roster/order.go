@@ -319,7 +319,8 @@ func judge(c *Change, r *fleet.Region, s *timeline.State, next *timeline.Roster)
 			r.Name, l.Claim.Epoch, l.Claim.Primary, empty)
 	case next.Lacks(r.Name, l.Roster):
 		return fmt.Errorf("%w: region %s was removed since roster %d of epoch %d, by which it goes, and its nodes "+
-			"take no part again with their data: %s", contract.ErrRejected, r.Name, l.Roster.Number, l.Roster.Epoch, empty)
+			"take no part again with their data: %s", contract.ErrRejected, r.Name,
+			l.Roster.Number, l.Roster.Epoch, empty)
 	case next.Before(l.Roster):
 		return fmt.Errorf("%w: region %s goes by roster %d of epoch %d, which is newer than that of this fleet: %s",
 			contract.ErrRejected, r.Name, l.Roster.Number, l.Roster.Epoch, empty)
