@@ -112,6 +112,27 @@ func (q inquiry) understood(ctx context.Context, v fleet.View, level timeline.Le
 	return nil
 }
 
+// configured returns the regions that are in the configuration of any node which answers, with whose.
+func (q inquiry) configured(ctx context.Context, v fleet.View) map[string]string {
+	seen := map[string]string{}
+	note := func(r *fleet.Report) {
+		for _, name := range r.Configured {
+			seen[name] = "it is in the configuration of " + r.Node
+		}
+	}
+	for _, r := range v.Regions {
+		for i := range r.Nodes {
+			note(&r.Nodes[i].Report)
+		}
+	}
+	for _, addr := range q.directory.Others() {
+		if r, err := q.report(ctx, addr); err == nil {
+			note(&r)
+		}
+	}
+	return seen
+}
+
 // siblingsLevel asks the other nodes of the region, and returns the lowest level of this node and those that answer.
 func (q inquiry) siblingsLevel(ctx context.Context) timeline.Level {
 	return q.lowest(ctx, *q.config.EntryLevel)

@@ -58,7 +58,7 @@ func (n *node) build() {
 		Ask: func(ctx context.Context, addr string) (fleet.Report, error) {
 			return newInquiry(n).report(ctx, addr)
 		},
-		Heard: func(r fleet.Report) {
+		Heard: func(r fleet.Heard) {
 			n.roster.Hear(r)
 			n.memory.Note(r.ID, recall.Disk{ID: r.Disk, Starts: r.Starts, Boot: r.Boot}, r.Index)
 			for id, words := range r.Witnesses {
@@ -191,6 +191,14 @@ func newRoster(n *node) *roster.Keeper {
 			return newInquiry(n).understood(ctx, n.fleetView().Without(without), level)
 		},
 		Level: newInquiry(n).siblingsLevel, OnGone: n.slots.Forget,
+		Seen: func(ctx context.Context) map[string]string {
+			seen := newInquiry(n).configured(ctx, n.fleetView())
+			for _, s := range n.source.Slots() {
+				seen[s.Region] = "it follows here"
+			}
+			return seen
+		},
+		Follows:   func() bool { f := n.follower.Following(); return f != nil && f.Connected },
 		OnStray:   func(region string) { n.source.Expel(region) },
 		OnRemoved: func(told error) { n.departure().region(told) },
 	})
@@ -252,12 +260,13 @@ func (n *node) buildOverview() {
 		Applied: n.applied, Leadership: n.leadership, Group: n.group, Log: n.log, Slots: n.slots, Follower: n.follower,
 		Governor: n.governor, Votes: n.votes, Late: n.delay, Losses: n.leading, OnAsked: n.fleet.Learn,
 		Forming: primary.Orders{Governor: n.governor}.Forming, Witnesses: n.memory.Witnesses,
-		Writes: n.proposer, Directory: n.directory,
+		Writes: n.proposer, Directory: n.directory, Configured: slices.Sorted(maps.Keys(c.Regions)),
 	})
 	n.survey = overview.NewSurvey(overview.SurveyConfig{
 		Fleet: c.FleetID, Region: c.RegionID, Known: func() overview.Known {
 			return overview.Known{
 				Others: n.roster.Others(), Roster: n.applied.State().Roster, Strays: n.roster.Strays(),
+				Former: n.fleetView().Former,
 			}
 		}, Self: n.self(), Timeout: c.callTimeout(),
 		Watcher: n.fleet, Nodes: n.directory, Client: n.client, Reporter: n.reporter, Clock: c.Clock,

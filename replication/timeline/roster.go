@@ -16,6 +16,9 @@ type Roster struct {
 	Number  uint64 `json:"number"`
 	By      string `json:"by"`
 	Regions []Home `json:"regions"` // by name
+	// Former are those that were removed last, the last one last, at most MaxFormer, as they were: a region that was
+	// cut off when it was removed may have been made primary by order before.
+	Former []Home `json:"former,omitempty"`
 }
 
 // Home is one region of a fleet.
@@ -33,6 +36,7 @@ type Home struct {
 const (
 	MaxRegions     = MaxPlace
 	MaxHomeAddrs   = 64
+	MaxFormer      = 8
 	MaxRegionBytes = 64 // of a name
 )
 
@@ -80,6 +84,20 @@ func (r *Roster) Others(region string) map[string][]string {
 	return list
 }
 
+// WasAt returns where nodes of a region were reached that was removed, nil if the roster, which may be nil, does not
+// tell.
+func (r *Roster) WasAt(region string) []string {
+	if r == nil {
+		return nil
+	}
+	for i := range r.Former {
+		if r.Former[i].Name == region {
+			return r.Former[i].Addrs
+		}
+	}
+	return nil
+}
+
 // FirstRoster returns what a fleet without a roster goes by, as the configuration of a node of the region own has it,
 // which is reached at addrs. It has no number yet.
 func FirstRoster(own string, addrs []string, others map[string][]string) *Roster {
@@ -98,7 +116,8 @@ func byName(a, b Home) int { return strings.Compare(a.Name, b.Name) }
 
 // next returns a copy that the primary by of the epoch e writes.
 func (r *Roster) next(e Epoch, by string) *Roster {
-	return &Roster{Epoch: e, Number: r.Number + 1, By: by, Regions: slices.Clone(r.Regions)}
+	return &Roster{Epoch: e, Number: r.Number + 1, By: by, Regions: slices.Clone(r.Regions),
+		Former: slices.Clone(r.Former)}
 }
 
 // With returns what the primary by of the epoch e writes to have a region at addrs: one that is there keeps its place.
@@ -110,6 +129,7 @@ func (r *Roster) With(e Epoch, by, region string, addrs []string) *Roster {
 	}
 	next.Regions = append(next.Regions, Home{Name: region, Addrs: addrs, Place: r.free(), Since: next.Number})
 	slices.SortFunc(next.Regions, byName)
+	next.Former = slices.DeleteFunc(next.Former, func(h Home) bool { return h.Name == region })
 	return next
 }
 
@@ -126,8 +146,20 @@ func (r *Roster) free() uint8 {
 // Without returns what the primary by of the epoch e writes to have a region no more.
 func (r *Roster) Without(e Epoch, by, region string) *Roster {
 	next := r.next(e, by)
+	if h := r.Home(region); h != nil {
+		next.Former = append(next.Former, *h)
+		next.Former = next.Former[max(0, len(next.Former)-MaxFormer):]
+	}
 	next.Regions = slices.DeleteFunc(next.Regions, func(h Home) bool { return h.Name == region })
 	return next
+}
+
+// Overtaken reports whether the roster, which may be nil, is of a time before the reign claim, and lacks the region
+// that began it: a primary wrote it that did not know of that one. It is not taken any more, and where it is in force
+// that
+// region counts as one of the fleet beside it.
+func (r *Roster) Overtaken(claim Reign) bool {
+	return r != nil && r.Epoch < claim.Epoch && r.Home(claim.Primary) == nil
 }
 
 // Fault returns what is wrong with the roster, "" if it can be kept.
@@ -148,7 +180,15 @@ func (r *Roster) Fault() string {
 		}
 		before = h.Name
 	}
+	for i := range r.Former {
+		if h := &r.Former[i]; r.Home(h.Name) != nil || len(h.Addrs) > MaxHomeAddrs {
+			return fmt.Sprintf("region %s was removed, and is in it or has more than %d addresses", h.Name,
+				MaxHomeAddrs)
+		}
+	}
 	switch {
+	case len(r.Former) > MaxFormer:
+		return fmt.Sprintf("it has %d regions that were removed, at most %d are possible", len(r.Former), MaxFormer)
 	case r.Epoch == 0 || r.Number == 0:
 		return fmt.Sprintf("it has number %d of epoch %d", r.Number, r.Epoch)
 	case r.Home(r.By) == nil:
@@ -172,6 +212,9 @@ func (m *Machine) roster(c *Control) (Outcome, string, error) {
 		return refusal("%s", r.Fault())
 	case c.To == s.Region && (!s.Writable() || r.Epoch != s.Cursor.Epoch || r.By != s.Region):
 		return refusal("region does not take writes in epoch %d, of which roster %d is", r.Epoch, r.Number)
+	case r.Overtaken(s.HighestClaim()):
+		return refusal("%s began epoch %d, and roster %d of epoch %d has it no more", s.HighestClaim().Primary,
+			s.HighestClaim().Epoch, r.Number, r.Epoch)
 	case s.Role() == Primary && r.Lacks(s.Region, s.Roster):
 		return refusal("region is primary, and roster %d of epoch %d has it no more", r.Number, r.Epoch)
 	}

@@ -39,6 +39,9 @@ func TestRegionsComeAndGo(t *testing.T) {
 	if two.Home("ap") != nil || two.Home("eu").Place != 1 || !one.Before(two) || two.Before(one) || two.Before(two) {
 		t.Errorf("%+v", two)
 	}
+	if len(one.Former) != 0 || two.WasAt("ap")[0] != "ap-1" || two.WasAt("eu") != nil {
+		t.Errorf("formerly %+v, then %+v", one.Former, two.Former)
+	}
 	three := two.With(5, "eu", "ap", []string{"ap-9"}).With(5, "eu", "eu", []string{"eu-9"})
 	if three.Number != 4 || three.Home("ap").Since != 3 || three.Home("eu").Since != 0 ||
 		three.Home("eu").Addrs[0] != "eu-9" || two.Home("eu").Addrs[0] != "eu-1" {
@@ -56,6 +59,9 @@ func TestRegionsComeAndGo(t *testing.T) {
 		if got := c.now.Lacks(c.region, c.known); got != c.lacks {
 			t.Errorf("%+v lacks %s, of which %+v is known: %v", c.now, c.region, c.known, got)
 		}
+	}
+	if len(three.Former) != 0 || three.Fault() != "" {
+		t.Errorf("who is there again was there formerly: %+v, %s", three, three.Fault())
 	}
 	if o := three.Others("us"); len(o) != 2 || o["ap"][0] != "ap-9" {
 		t.Errorf("others %v", o)
@@ -85,6 +91,8 @@ func TestARosterThatCannotBeKept(t *testing.T) {
 		"has the addresses":  func(r *Roster) { r.Regions[0].Addrs = nil },
 		"has place 0":        func(r *Roster) { r.Regions[0].Place = 0 },
 		"came with roster 9": func(r *Roster) { r.Regions[0].Since = 9 },
+		"and is in it":       func(r *Roster) { r.Former = r.Regions[:1] },
+		"at most 8 are":      func(r *Roster) { r.Former = many(9) },
 		"number 0":           func(r *Roster) { r.Number = 0 },
 		"which is not in it": func(r *Roster) { r.By = "ap" },
 		"at most 64 are":     func(r *Roster) { r.Regions, r.By = many(65), "r00" },
@@ -119,6 +127,10 @@ func TestWhichRosterARegionTakes(t *testing.T) {
 	secondary.Region = "eu"
 	without := rosterOf(3, 1, "eu")
 	without.By = "eu"
+	follows, yielded := primary, primary // eu, which began epoch 3
+	follows.Region, follows.Cursor.Epoch = "ap", 3
+	follows.Reigns = []Reign{reign, {Epoch: 3, First: 10, Primary: "eu"}}
+	yielded.Yielded = Reign{Epoch: 3, First: 10, Primary: "eu"}
 	held := primary
 	held.Roster = rosterOf(2, 3, "ap", "eu", "us")
 	for name, c := range map[string]struct {
@@ -127,20 +139,24 @@ func TestWhichRosterARegionTakes(t *testing.T) {
 		r     *Roster
 		want  Outcome
 	}{
-		"the first":                        {primary, "us", rosterOf(2, 1, "eu", "us"), Applied},
-		"a newer":                          {held, "us", rosterOf(2, 4, "eu", "us"), Applied},
-		"the same":                         {held, "us", rosterOf(2, 3, "eu", "us"), Skipped},
-		"an older":                         {held, "us", rosterOf(2, 2, "eu", "us"), Skipped},
-		"none":                             {held, "us", nil, Refused},
-		"one that cannot be kept":          {held, "us", rosterOf(2, 4, "us", "eu"), Refused},
-		"its own, of another epoch":        {primary, "us", rosterOf(3, 1, "eu", "us"), Refused},
-		"its own, sealed":                  {sealed, "us", rosterOf(2, 1, "eu", "us"), Refused},
-		"its own, as a secondary":          {secondary, "eu", rosterOf(2, 1, "eu", "us"), Refused},
-		"heard of, as a secondary":         {secondary, "", rosterOf(2, 1, "eu", "us"), Applied},
-		"heard of, of a later epoch":       {secondary, "", rosterOf(7, 1, "eu", "us"), Applied},
-		"without the secondary":            {secondary, "", rosterOf(2, 1, "us"), Applied},
-		"without the primary, heard of":    {primary, "", without, Refused},
-		"heard of, while it is the sealed": {sealed, "", rosterOf(2, 1, "eu", "us"), Applied},
+		"the first":                                 {primary, "us", rosterOf(2, 1, "eu", "us"), Applied},
+		"a newer":                                   {held, "us", rosterOf(2, 4, "eu", "us"), Applied},
+		"the same":                                  {held, "us", rosterOf(2, 3, "eu", "us"), Skipped},
+		"an older":                                  {held, "us", rosterOf(2, 2, "eu", "us"), Skipped},
+		"none":                                      {held, "us", nil, Refused},
+		"one that cannot be kept":                   {held, "us", rosterOf(2, 4, "us", "eu"), Refused},
+		"its own, of another epoch":                 {primary, "us", rosterOf(3, 1, "eu", "us"), Refused},
+		"its own, sealed":                           {sealed, "us", rosterOf(2, 1, "eu", "us"), Refused},
+		"its own, as a secondary":                   {secondary, "eu", rosterOf(2, 1, "eu", "us"), Refused},
+		"heard of, as a secondary":                  {secondary, "", rosterOf(2, 1, "eu", "us"), Applied},
+		"heard of, of a later epoch":                {secondary, "", rosterOf(7, 1, "eu", "us"), Applied},
+		"without the secondary":                     {secondary, "", rosterOf(2, 1, "us"), Applied},
+		"without the primary, heard of":             {primary, "", without, Refused},
+		"heard of, while it is the sealed":          {sealed, "", rosterOf(2, 1, "eu", "us"), Applied},
+		"older than the primary, which it lacks":    {follows, "", rosterOf(2, 9, "ap", "us"), Refused},
+		"older than the claim, which it lacks":      {yielded, "", rosterOf(2, 9, "ap", "us"), Refused},
+		"older than the primary, which it has":      {follows, "", rosterOf(2, 9, "ap", "eu", "us"), Applied},
+		"of the primary's epoch, without who wrote": {follows, "", rosterOf(3, 1, "ap", "us"), Applied},
 	} {
 		m := NewMachine(&c.state)
 		outcome, why, err := m.Control(&Control{Op: OpRoster, Roster: c.r, To: c.to})

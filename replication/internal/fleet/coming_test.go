@@ -65,6 +65,30 @@ func TestRegionsAreAskedAsTheyComeAndGo(t *testing.T) {
 		if v, _ := w.View(); !v.Settled() || v.Regions["ap"].Record.Cursor.Position != 2 {
 			t.Errorf("who came back is taken for who was there: %+v", v.Regions["ap"])
 		}
+		// Of one that was removed nothing counts but its claim, which is waited for.
+		a.set("ap-1", Report{Region: "ap", Node: "ap-1", ID: 1, Claim: reign(7, "ap")})
+		w.SetWith(map[string][]string{"eu": {"eu-1"}, "sa": {"sa-1"}}, map[string][]string{"ap": {"ap-1"}})
+		if v, _ := w.View(); v.Settled() || len(v.Regions) != 2 {
+			t.Errorf("before who was removed was asked: %+v", v)
+		}
+		time.Sleep(1500 * time.Millisecond)
+		virtual.Wait()
+		if v, _ := w.View(); !v.Settled() || v.Claim(reign(1, "us")) != reign(7, "ap") || len(v.Regions) != 2 ||
+			v.Without("eu").Claim(reign(1, "us")) != reign(7, "ap") {
+			t.Errorf("of who was removed: %+v", v)
+		}
+		w.Expect("ap", []string{"ap-1"}) // and is not taken
+		w.Dismiss("ap")
+		a.set("ap-1", Report{Region: "ap", Node: "ap-1", ID: 1, Claim: reign(8, "ap")})
+		time.Sleep(1500 * time.Millisecond)
+		virtual.Wait()
+		if v, _ := w.View(); v.Claim(reign(1, "us")) != reign(8, "ap") {
+			t.Errorf("of who was removed, and is not taken again: %+v", v)
+		}
+		w.Set(map[string][]string{"eu": {"eu-1"}, "sa": {"sa-1"}, "ap": {"ap-1"}})
+		if v, _ := w.View(); v.Settled() || len(v.Former) != 0 || len(v.Regions) != 3 {
+			t.Errorf("after it came again: %+v", v)
+		}
 		w.Expect("nz", []string{"nz-1"})
 		w.Dismiss("nz")
 		if _, known := w.Expected("nz"); known || w.Addresses("nz") != nil {

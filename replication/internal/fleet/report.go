@@ -72,6 +72,8 @@ type Report struct {
 	Witnesses map[string][]Word `json:"witnesses,omitempty"`
 	// Roster says which regions the fleet has, as this node's region has it; nil: it has none, or is too old to.
 	Roster *timeline.Roster `json:"roster,omitempty"`
+	// Configured are the other regions by the configuration of the node; nil from a node that is too old to say.
+	Configured []string `json:"configured,omitempty"`
 	// Warnings are what the leader of the primary says of those who vote, and Notes what is to happen by itself.
 	Warnings []string `json:"warnings,omitempty"`
 	Notes    []string `json:"notes,omitempty"`
@@ -256,21 +258,25 @@ func (h *Heard) beyond(o *Heard) bool {
 // View is a picture of all other regions. It is not changed after it was made.
 type View struct {
 	Regions map[string]Region
+	// Former are regions that were removed from the fleet: nothing but what they claim counts.
+	Former map[string]Region
 }
 
 // Without returns the picture without one region.
 func (v View) Without(name string) View {
 	regions := maps.Clone(v.Regions)
 	delete(regions, name)
-	return View{Regions: regions}
+	return View{Regions: regions, Former: v.Former}
 }
 
 // Claim returns the highest claim among own and everything heard.
 func (v View) Claim(own timeline.Reign) timeline.Reign {
-	for _, r := range v.Regions {
-		for i := range r.Nodes {
-			if c := r.Nodes[i].Claim; timeline.Supersedes(c, own) {
-				own = c
+	for _, regions := range []map[string]Region{v.Regions, v.Former} {
+		for _, r := range regions {
+			for i := range r.Nodes {
+				if c := r.Nodes[i].Claim; timeline.Supersedes(c, own) {
+					own = c
+				}
 			}
 		}
 	}
@@ -291,9 +297,11 @@ func (v View) Votes() (region string, lease time.Duration) {
 // Settled reports whether every region was asked at least once, answered or not, and spoke through its leader if it
 // has one.
 func (v View) Settled() bool {
-	for _, r := range v.Regions {
-		if r.Tries == 0 || r.Unled {
-			return false
+	for _, regions := range []map[string]Region{v.Regions, v.Former} {
+		for _, r := range regions {
+			if r.Tries == 0 || r.Unled {
+				return false
+			}
 		}
 	}
 	return true

@@ -130,7 +130,7 @@ func (r *round) take(a answer) {
 	}
 	*before = a
 	if heard := r.w.config.Heard; heard != nil {
-		heard(a.heard.Report)
+		heard(*a.heard)
 	}
 	r.w.hear(r.of, *a.heard)
 }

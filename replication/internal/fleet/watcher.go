@@ -20,7 +20,7 @@ type Config struct {
 	Interval time.Duration // between rounds
 	Timeout  time.Duration // of one question
 	// Heard is told of every report that is believed, nil for nobody. It does not block.
-	Heard func(Report)
+	Heard func(Heard)
 }
 
 // cycle is how long it takes at most from the end of a round to that of the next.
@@ -49,6 +49,7 @@ type watched struct {
 	learned  *places
 	first    time.Time          // when it was first heard
 	prospect *Region            // what is known of a region that is not part of the picture yet; else nil
+	former   bool               // it was removed, and is asked for what it claims alone
 	stop     context.CancelFunc // of the rounds, nil before they began
 }
 
@@ -65,9 +66,26 @@ func unheard(name string) Region { return Region{Name: name, Level: timeline.Lev
 
 // Set has it ask these regions, and no others: what was known of those that are gone is forgotten. A region that was
 // expected is part of the picture with what was heard of it.
-func (w *Watcher) Set(regions map[string][]string) {
+func (w *Watcher) Set(regions map[string][]string) { w.SetWith(regions, nil) }
+
+// SetWith is Set, and has it ask those that were removed from the fleet for what they claim. None is among regions.
+func (w *Watcher) SetWith(regions, former map[string][]string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	for name, o := range w.watched {
+		if _, is := former[name]; o.former && !is || is && !o.former && o.prospect == nil {
+			w.drop(o) // it is asked as another one from now on
+		}
+	}
+	was := map[string]Region{}
+	for name, addrs := range former {
+		if was[name] = w.view.Former[name]; was[name].Name == "" {
+			was[name] = unheard(name)
+		}
+		if o := w.watched[name]; o == nil || o.prospect == nil { // else it is about to come again
+			w.watch(name, addrs).former = true
+		}
+	}
 	next, news := maps.Clone(w.view.Regions), false
 	for name, addrs := range regions {
 		o := w.watch(name, addrs)
@@ -80,14 +98,18 @@ func (w *Watcher) Set(regions map[string][]string) {
 		}
 	}
 	for name, o := range w.watched {
-		if _, wanted := regions[name]; !wanted && o.prospect == nil {
+		if _, wanted := regions[name]; !wanted && o.prospect == nil && !o.former {
 			w.drop(o)
+		}
+	}
+	for name := range next {
+		if _, wanted := regions[name]; !wanted {
 			delete(next, name)
 			news = true
 		}
 	}
-	if news {
-		w.replace(next)
+	if news || len(was) != len(w.view.Former) {
+		w.replace(next, was)
 	}
 }
 
@@ -120,6 +142,9 @@ func (w *Watcher) Expect(name string, addrs []string) {
 	if _, shown := w.view.Regions[name]; shown {
 		return
 	}
+	if o := w.watched[name]; o != nil && o.former {
+		w.drop(o)
+	}
 	if o := w.watch(name, addrs); o.prospect == nil {
 		o.prospect = new(unheard(name))
 	}
@@ -142,6 +167,9 @@ func (w *Watcher) Dismiss(name string) {
 	defer w.mu.Unlock()
 	if o := w.watched[name]; o != nil && o.prospect != nil {
 		w.drop(o)
+		if _, was := w.view.Former[name]; was {
+			w.watch(name, o.addrs).former = true
+		}
 	}
 }
 
@@ -295,6 +323,9 @@ func (w *Watcher) publish(o *watched, r Region) {
 		return
 	}
 	before, now := w.view.Regions[r.Name], w.config.Clock.Now()
+	if o.former {
+		before = w.view.Former[r.Name]
+	}
 	if o.prospect != nil {
 		before = *o.prospect
 	}
@@ -308,23 +339,28 @@ func (w *Watcher) publish(o *watched, r Region) {
 		}
 		r.Unled = now.Sub(o.first) < w.config.Interval
 	}
-	if o.prospect != nil {
+	switch {
+	case o.prospect != nil:
 		o.prospect = &r
-		return
+	case o.former:
+		former := maps.Clone(w.view.Former)
+		former[r.Name] = r
+		w.replace(w.view.Regions, former)
+	default:
+		w.show(r)
 	}
-	w.show(r)
 }
 
 // show makes r a part of the picture. The caller holds mu.
 func (w *Watcher) show(r Region) {
 	next := maps.Clone(w.view.Regions)
 	next[r.Name] = r
-	w.replace(next)
+	w.replace(next, w.view.Former)
 }
 
 // replace makes the picture one of these regions. The caller holds mu.
-func (w *Watcher) replace(regions map[string]Region) {
-	w.view = View{Regions: regions}
+func (w *Watcher) replace(regions, former map[string]Region) {
+	w.view = View{Regions: regions, Former: former}
 	close(w.changed)
 	w.changed = make(chan struct{})
 }

@@ -104,6 +104,8 @@ type ReporterConfig struct {
 	// Witnesses returns what is remembered of the directories of witnesses.
 	Witnesses func() map[string][]fleet.Word
 	Late      Late
+	// Configured are the other regions by the configuration of the node.
+	Configured []string
 	// OnAsked is told where a node of another region that asked says it is. May be nil.
 	OnAsked   func(region string, m timeline.Member)
 	Writes    Writes
@@ -158,6 +160,7 @@ func (r *Reporter) Report() fleet.Report {
 		Level: c.Level,
 		Nodes: r.nodes(s.Conf), TakesWrites: new(bool), Voting: fleet.VotingOf(s), Late: c.Late.Status(),
 		OrderOnly: c.Late.ByOrderAlone(), Forming: forming, Roster: s.Roster, Witnesses: c.Witnesses(),
+		Configured: c.Configured,
 	}
 	if _, started := c.Life.Started(); !started {
 		return out

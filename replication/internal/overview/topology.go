@@ -2,6 +2,7 @@ package overview
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -16,6 +17,8 @@ type Known struct {
 	Roster *timeline.Roster    // which says so; nil: it is the node's configuration
 	// Strays are regions of the configuration that the roster does not have.
 	Strays []string
+	// Former are regions that were removed, as far as the node still asks them.
+	Former map[string]fleet.Region
 }
 
 // describe fills in how the regions are tied together, by what their nodes said. It is pure.
@@ -42,6 +45,13 @@ func (k *Known) describe(out *contract.FleetStatus, regions map[string]*fleet.Re
 		r.SlotKnown = true
 		if at := slices.IndexFunc(leader.Slots, func(s timeline.Slot) bool { return s.Region == r.Name }); at >= 0 {
 			r.Slot = &contract.SlotPosition{Position: leader.Slots[at].Position, Lost: leader.Slots[at].Lost}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(k.Former)) {
+		if l := k.Former[name].Representative(); l != nil {
+			out.Notes = append(out.Notes, fmt.Sprintf("node %s of region %s answers, which was removed: it "+
+				"claims epoch "+
+				"%d of %s; unless it is about to end, stop it", l.Node, name, l.Claim.Epoch, l.Claim.Primary))
 		}
 	}
 	for _, name := range k.Strays {

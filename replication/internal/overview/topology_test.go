@@ -63,6 +63,13 @@ func TestWhatIsSaidOfTheRegionsOfAFleet(t *testing.T) {
 	if r := by["us"]; r.Source != "" || r.Votes != contract.VoteYes || r.Slot != nil || r.SlotKnown {
 		t.Errorf("us: %+v", r)
 	}
+	out := &contract.FleetStatus{}
+	former := Known{Roster: roster, Former: map[string]fleet.Region{"na": *said("na", same), "sa": {Name: "sa"}}}
+	if former.describe(out, all); len(out.Notes) != 1 || !strings.Contains(out.Notes[0], "node na-1 of region na "+
+		"answers, "+
+		"which was removed: it claims epoch 2 of us") {
+		t.Errorf("of who was removed: %q", out.Notes)
+	}
 	all["us"] = said("us", func(r *fleet.Report) { primary(r); r.Led = &cut })
 	all["eu"] = said("eu", func(r *fleet.Report) { r.Leader = false })
 	configured := Known{Others: map[string][]string{"ap": {"ap-9"}, "eu": {"eu-9"}}}

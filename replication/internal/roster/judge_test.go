@@ -50,7 +50,13 @@ func TestWhoComesToAFleet(t *testing.T) {
 		"diverged": {func(r *fleet.Report) { r.Diverged = true }, "a history of its own", contract.ErrRejected},
 		"older": {func(r *fleet.Report) { r.Level = timeline.LevelRoster - 1 },
 			"upgrade it first", contract.ErrNotReady},
-		"ahead": {func(r *fleet.Report) { r.Roster = home(4) },
+		"with a roster that was lost here": {func(r *fleet.Report) {
+			r.Reigns, r.Cursor, r.Roster = reigns[:1], at(1, 3), home(5).With(2, "us", "ap", []string{"ap-1"})
+		}, "up to position 3 of 9", nil},
+		"removed": {func(r *fleet.Report) {
+			r.Reigns, r.Cursor, r.Roster = reigns[:1], at(1, 3), home(1).With(2, "us", "ap", []string{"ap-1"})
+		}, "was removed since roster 2 of epoch 2", contract.ErrRejected},
+		"ahead": {func(r *fleet.Report) { r.Roster = home(7).With(4, "us", "ap", []string{"ap-1"}) },
 			"newer than that of this fleet", contract.ErrRejected},
 	} {
 		report := fleet.Report{Region: "ap", Node: "ap-1", ID: 1, Leader: true, Level: timeline.LevelNow,
@@ -58,7 +64,7 @@ func TestWhoComesToAFleet(t *testing.T) {
 		c.change(&report)
 		r := &fleet.Region{Name: "ap", Level: report.Level, Nodes: []fleet.Heard{{Report: report}}}
 		done := &Change{}
-		err := judge(done, r, s)
+		err := judge(done, r, s, home(5).With(3, "us", "ap", []string{"ap-1"}))
 		said := strings.Join(done.Steps, "; ")
 		if err != nil {
 			said = err.Error()
@@ -79,14 +85,32 @@ func TestARosterOfAnotherFleetIsNotBelieved(t *testing.T) {
 	damaged := home(7)
 	damaged.Regions[0].Addrs = nil
 	for _, r := range []fleet.Report{{Region: "ap", Roster: home(9)}, {Region: "eu"}, {Region: "eu", Roster: damaged}} {
-		if k.Hear(r); k.heard != nil {
+		if k.Hear(fleet.Heard{Report: r}); k.heard != nil {
 			t.Errorf("believed of %+v", r)
 		}
 	}
 	for _, r := range []*timeline.Roster{home(2), home(3), home(1)} {
-		k.Hear(fleet.Report{Region: "eu", Roster: r})
+		k.Hear(fleet.Heard{Report: fleet.Report{Region: "eu", Roster: r}})
 	}
 	if k.heard.Number != 3 {
 		t.Errorf("roster %d is the newest", k.heard.Number)
+	}
+}
+
+// TestNobodyIsLeftOutOfARoster who votes, has a slot, or is known to others, but for who goes and witnesses.
+func TestNobodyIsLeftOutOfARoster(t *testing.T) {
+	s := &timeline.State{
+		Region: "us", Slots: []timeline.Slot{{Region: "ap"}, {Region: "eu"}},
+		Ballot: &timeline.Ballot{Charter: timeline.Charter{Number: 1, Voters: []timeline.Voter{
+			{ID: "na"}, {ID: "us"}, {ID: timeline.WitnessPrefix + "w"},
+		}}},
+	}
+	seen := map[string]string{"sa": "it is in the configuration of eu-1", "eu": "it follows here"}
+	missing := strings.Join(left(s, home(1), seen, "ap"), "; ")
+	if missing != "region na (it votes); region sa (it is in the configuration of eu-1)" {
+		t.Errorf("missing %q", missing)
+	}
+	if missing := left(&timeline.State{Region: "us"}, home(1), nil, ""); missing != nil {
+		t.Errorf("missing %q", missing)
 	}
 }

@@ -61,6 +61,11 @@ type Config struct {
 	Ready func(ctx context.Context, level timeline.Level, without string) error
 	// Level asks the other nodes of the region, and returns the lowest level of those that answer.
 	Level func(ctx context.Context) timeline.Level
+	// Seen returns regions that are, or may be, of the fleet by what other nodes say or do, with how that is known. It
+	// is asked where there is no roster yet.
+	Seen func(ctx context.Context) map[string]string
+	// Follows reports whether a source serves this node a stream now.
+	Follows func() bool
 	// OnGone is told of a region that is not one of the fleet any more, and OnStray again and again while it is not.
 	// Neither blocks for long.
 	OnGone, OnStray func(region string)
@@ -77,13 +82,21 @@ type Keeper struct {
 
 	mu    sync.Mutex
 	heard *timeline.Roster // the newest; nil: none
-	since time.Time        // when one without this region was first heard; zero: none was
+	told  time.Time        // when the leader of the primary was asked last who said that one
+	since time.Time        // when without was first heard; zero: none was
+	// without is the newest roster that was heard without this region.
+	without *timeline.Roster
+	// alone is since when this region has a part of the history, and is served no stream; zero: it has none, or is.
+	alone time.Time
 	of    *timeline.Roster // others and names are of it
+	claim timeline.Reign   // likewise
 	names []string
 	other map[string][]string
 
-	// Of settle alone, which one goroutine at a time calls.
+	// Of Settle and learn alone, which one goroutine at a time calls.
 	settled *timeline.Roster // by which the other rooms go
+	beyond  string           // a region that counts as one of the fleet beside it; "": none
+	old     *timeline.Roster // for which a node of this region is too old
 	gone    map[string]bool  // regions that were there, in the time of this process
 }
 
@@ -117,14 +130,20 @@ func (k *Keeper) All() []string {
 }
 
 func (k *Keeper) known() (names []string, other map[string][]string) {
-	r := k.config.Applied.State().Roster
+	s := k.config.Applied.State()
+	r, claim := s.Roster, s.HighestClaim()
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if r != nil && r != k.of {
-		k.of, k.other = r, r.Others(k.config.Region)
+	if r != nil && (r != k.of || claim != k.claim) {
+		k.of, k.claim, k.other = r, claim, r.Others(k.config.Region)
 		for name := range k.other {
 			if ways := k.config.Configured[name]; ways != nil && r.Home(name).Since == 0 {
 				k.other[name] = ways // as this region was told on purpose
+			}
+		}
+		if name := claim.Primary; r.Overtaken(claim) && name != k.config.Region {
+			if ways := append(slices.Clone(r.WasAt(name)), k.config.Configured[name]...); len(ways) > 0 {
+				k.other[name] = ways
 			}
 		}
 		k.names = slices.Sorted(maps.Keys(k.other))
@@ -146,7 +165,7 @@ func (k *Keeper) Strays() (names []string) {
 // Bars returns why a region is not served, nil if it is: a fleet with a roster serves those of it.
 func (k *Keeper) Bars(name string) error {
 	r := k.config.Applied.State().Roster
-	if r == nil || r.Home(name) != nil {
+	if r == nil || r.Home(name) != nil || slices.Contains(k.Names(), name) {
 		return nil
 	}
 	return fmt.Errorf("%w: %s is not one of the fleet, by roster %d of epoch %d: mimir region add %s",
@@ -154,8 +173,9 @@ func (k *Keeper) Bars(name string) error {
 }
 
 // Hear takes what a node of another region said. It does not block.
-func (k *Keeper) Hear(r fleet.Report) {
-	if r.Roster == nil || r.Roster.Fault() != "" {
+func (k *Keeper) Hear(r fleet.Heard) {
+	claim := k.config.Applied.State().HighestClaim()
+	if r.Roster == nil || r.Roster.Fault() != "" || r.Roster.Overtaken(claim) {
 		return
 	}
 	if _, known := k.Others()[r.Region]; !known {
@@ -163,11 +183,17 @@ func (k *Keeper) Hear(r fleet.Report) {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.heard.Before(r.Roster) {
-		k.heard = r.Roster
+	if k.heard.Overtaken(claim) || k.heard.Before(r.Roster) {
+		k.heard, k.told = r.Roster, time.Time{}
 		k.wake.Nudge()
 	}
+	if r.Leader && r.Region == claim.Primary && same(k.heard, r.Roster) {
+		k.told = r.At
+	}
 }
+
+// same reports whether two rosters are the same one.
+func same(a, b *timeline.Roster) bool { return !a.Before(b) && !b.Before(a) }
 
 // Run looks whenever there is news, until ctx ends.
 func (k *Keeper) Run(ctx context.Context) {
@@ -195,9 +221,15 @@ func (k *Keeper) Settle() {
 		k.config.OnRemoved(Removed(k.config.Region, r))
 		return
 	}
-	if before != r {
+	beyond := ""
+	for _, name := range k.Names() {
+		if r.Home(name) == nil {
+			beyond = name
+		}
+	}
+	if before != r || beyond != k.beyond {
 		k.turn(before, r)
-		k.settled = r
+		k.settled, k.beyond = r, beyond
 	}
 	for name := range k.gone {
 		k.config.OnStray(name)
@@ -207,13 +239,19 @@ func (k *Keeper) Settle() {
 // turn goes from one roster to a newer one, or from the configuration to the first.
 func (k *Keeper) turn(before, r *timeline.Roster) {
 	others := k.Others()
+	former := map[string][]string{}
+	for _, h := range r.Former {
+		if _, is := others[h.Name]; !is && h.Name != k.config.Region {
+			former[h.Name] = h.Addrs
+		}
+	}
 	known := k.config.Configured
 	if before != nil {
 		known = before.Others(k.config.Region)
 	}
 	again := map[string][]string{} // those that were there and are
 	for name := range known {
-		if !r.Lacks(name, before) {
+		if _, is := others[name]; is && !r.Lacks(name, before) {
 			again[name] = others[name]
 			continue
 		}
@@ -221,10 +259,10 @@ func (k *Keeper) turn(before, r *timeline.Roster) {
 		k.config.Logger.Info("a region is not one of the fleet any more", "gone", name, "roster", r.Number,
 			"epoch", r.Epoch)
 	}
-	k.config.Fleet.Set(again) // one that came back under a name is another one
+	k.config.Fleet.SetWith(again, former) // one that came back under a name is another one
 	for name := range k.gone {
 		k.config.OnGone(name)
-		if r.Home(name) != nil {
+		if others[name] != nil {
 			delete(k.gone, name)
 		}
 	}
@@ -234,7 +272,7 @@ func (k *Keeper) turn(before, r *timeline.Roster) {
 				"epoch", r.Epoch)
 		}
 	}
-	k.config.Fleet.Set(others)
+	k.config.Fleet.SetWith(others, former)
 }
 
 // Removed says that the roster r has a region no more, which took it or heard of it, and what to do.
@@ -250,7 +288,7 @@ func (k *Keeper) learn(ctx context.Context) {
 	k.mu.Lock()
 	heard := k.heard
 	k.mu.Unlock()
-	if heard == nil || !s.Roster.Before(heard) {
+	if !wanted(s, heard) {
 		return
 	}
 	if heard.Lacks(k.config.Region, s.Roster) && !k.gives(s, heard) {
@@ -262,8 +300,7 @@ func (k *Keeper) learn(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, k.config.Timeout)
 	defer cancel()
 	if level := k.config.Level(ctx); level < timeline.LevelRoster {
-		k.config.Logger.Warn("cannot take the roster of the fleet: a node of this region is of a version that does "+
-			"not know it; upgrade it", "roster", heard.Number, "epoch", heard.Epoch, "level", level)
+		k.tooOld(heard, level)
 		return
 	}
 	o, err := k.config.Controls.Control(ctx, &timeline.Control{Op: timeline.OpRoster, Roster: heard})
@@ -275,19 +312,43 @@ func (k *Keeper) learn(ctx context.Context) {
 	}
 }
 
+// tooOld warns, once for each roster, that a node of this region cannot take it.
+func (k *Keeper) tooOld(heard *timeline.Roster, level timeline.Level) {
+	if !same(k.old, heard) {
+		k.old = heard
+		k.config.Logger.Warn("cannot take the roster of the fleet: a node of this region is of a version that does "+
+			"not know it; upgrade it", "roster", heard.Number, "epoch", heard.Epoch, "level", level)
+	}
+}
+
+// wanted reports whether a region in the state s is to take a roster that was heard, or, if it is not in that, to end:
+// it is newer, and no reign that it knows nothing of has begun since.
+func wanted(s *timeline.State, heard *timeline.Roster) bool {
+	if !s.Roster.Before(heard) || heard.Overtaken(s.HighestClaim()) {
+		return false
+	}
+	return s.Role() != timeline.Primary || s.Cursor.Epoch <= heard.Epoch || !heard.Lacks(s.Region, s.Roster)
+}
+
 // gives looks at a roster without this region, and reports whether the region is to agree on it. Where another region
 // came under its name there is nothing to agree on, and where it cannot agree within patience the node ends by itself.
 func (k *Keeper) gives(s *timeline.State, heard *timeline.Roster) bool {
-	switch {
-	case s.Role() == timeline.Primary && s.Cursor.Epoch > heard.Epoch:
-		return false // it was made primary since
-	case s.Roster.Home(k.config.Region) == nil && len(s.Reigns) == 0:
-		return false // it has nothing of the fleet yet, and waits until it is added
-	}
+	now, follows := k.config.Clock.Now(), k.config.Follows()
 	k.mu.Lock()
-	now := k.config.Clock.Now()
-	if k.since.IsZero() {
-		k.since = now
+	switch {
+	case len(s.Reigns) == 0 || follows:
+		k.alone = time.Time{}
+	case k.alone.IsZero():
+		k.alone = now
+	}
+	// One that never was in a roster that it took may just have been added, which this roster is too old to say. If it
+	// has nothing yet it waits; else it believes the primary, once that has not served it for long enough.
+	if s.Roster.Home(k.config.Region) == nil && (k.alone.IsZero() || k.told.Sub(k.alone) < patience) {
+		k.mu.Unlock()
+		return false
+	}
+	if !same(k.without, heard) {
+		k.since, k.without = now, heard
 	}
 	late := now.Sub(k.since) >= patience
 	k.mu.Unlock()

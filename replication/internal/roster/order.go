@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -165,7 +166,7 @@ func (k *Keeper) fresh(ctx context.Context) error {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if mine := k.config.Applied.State().Roster; k.heard != nil && mine.Before(k.heard) {
+	if wanted(k.config.Applied.State(), k.heard) {
 		return fmt.Errorf("%w: roster %d of epoch %d was heard of, and is taken first: try again", contract.ErrNotReady,
 			k.heard.Number, k.heard.Epoch)
 	}
@@ -206,10 +207,50 @@ func (k *Keeper) add(ctx context.Context, a Addition) (*Change, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := judge(c, newcomer, k.caughtUp(ctx, newcomer)); err != nil {
+	if err := judge(c, newcomer, k.caughtUp(ctx, newcomer), next); err != nil {
+		return nil, err
+	}
+	if err := k.whole(ctx, s, next, ""); err != nil {
 		return nil, err
 	}
 	return k.write(ctx, c, base, next, a.Try)
+}
+
+// whole returns nil if every region that is known of is in the next roster, but for the one that goes: nodes of a
+// region that is not in it end.
+func (k *Keeper) whole(ctx context.Context, s *timeline.State, next *timeline.Roster, goes string) error {
+	seen := map[string]string{}
+	if s.Roster == nil {
+		seen = k.config.Seen(ctx)
+	}
+	if missing := left(s, next, seen, goes); len(missing) > 0 {
+		return fmt.Errorf("%w: the roster would be written by the configuration of %s, which lacks %s: have it under "+
+			"regions in every file of region %s, or add it first, or stop it", contract.ErrNotReady, k.config.Region,
+			strings.Join(missing, "; "), k.config.Region)
+	}
+	return nil
+}
+
+// left returns the regions that a primary in the state s knows of, or of which somebody else has seen something, and
+// that the next roster does not have, in order, with how they are known.
+func left(s *timeline.State, next *timeline.Roster, seen map[string]string, goes string) (missing []string) {
+	known := maps.Clone(seen)
+	for _, o := range s.Slots {
+		known[o.Region] = "it has a slot"
+	}
+	if charter := s.Charter(); charter != nil {
+		for i := range charter.Voters {
+			if v := &charter.Voters[i]; !v.Witness() {
+				known[v.ID] = "it votes"
+			}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(known)) {
+		if name != goes && next.Home(name) == nil {
+			missing = append(missing, fmt.Sprintf("region %s (%s)", name, known[name]))
+		}
+	}
+	return missing
 }
 
 // meet waits until all nodes of a region that is expected answer, and one of them leads it.
@@ -258,8 +299,9 @@ func silent(r *fleet.Region, l *fleet.Heard) string {
 	return ""
 }
 
-// judge looks at a region that is to come to the fleet of a primary in the state s, and says what it found.
-func judge(c *Change, r *fleet.Region, s *timeline.State) error {
+// judge looks at a region that is to come, with the roster next, to the fleet of a primary in the state s, and says
+// what it found.
+func judge(c *Change, r *fleet.Region, s *timeline.State, next *timeline.Roster) error {
 	l := r.Leader()
 	var nodes []string
 	for i := range r.Nodes {
@@ -275,7 +317,11 @@ func judge(c *Change, r *fleet.Region, s *timeline.State) error {
 	case l.Diverged, l.Role == timeline.Primary, timeline.Supersedes(l.Claim, s.HighestClaim()):
 		return fmt.Errorf("%w: region %s has a history of its own, with epoch %d of %s: %s", contract.ErrRejected,
 			r.Name, l.Claim.Epoch, l.Claim.Primary, empty)
-	case s.Roster.Before(l.Roster):
+	case next.Lacks(r.Name, l.Roster):
+		return fmt.Errorf("%w: region %s was removed since roster %d of epoch %d, by which it goes, and its nodes "+
+			"take no part again with their data: %s", contract.ErrRejected, r.Name,
+			l.Roster.Number, l.Roster.Epoch, empty)
+	case next.Before(l.Roster):
 		return fmt.Errorf("%w: region %s goes by roster %d of epoch %d, which is newer than that of this fleet: %s",
 			contract.ErrRejected, r.Name, l.Roster.Number, l.Roster.Epoch, empty)
 	}
@@ -307,6 +353,9 @@ func (k *Keeper) remove(ctx context.Context, r Removal) (*Change, error) {
 		return nil, fmt.Errorf("%w: %q; the fleet has %s", contract.ErrUnknownRegion, r.Region,
 			strings.Join(names(base), ", "))
 	}
+	if err := k.mayForget(ctx, r.Region); err != nil {
+		return nil, err
+	}
 	if l := k.leaderOf(ctx, r); l != nil {
 		c.say("region %s answers, led by %s, and is told: its nodes end by themselves", r.Region, l.Node)
 	} else if !r.Gone {
@@ -315,13 +364,34 @@ func (k *Keeper) remove(ctx context.Context, r Removal) (*Change, error) {
 	} else {
 		c.say("region %s does not answer, and is said to be gone", r.Region)
 	}
+	next := base.Without(s.Cursor.Epoch, k.config.Region, r.Region)
+	if err := k.whole(ctx, s, next, r.Region); err != nil {
+		return nil, err
+	}
 	if err := k.unvote(ctx, c, s, r); err != nil {
 		return nil, err
 	}
 	if slot := slices.IndexFunc(s.Slots, func(o timeline.Slot) bool { return o.Region == r.Region }); slot >= 0 {
 		c.say("its slot, at position %d, goes, and holds no log any more", s.Slots[slot].Position)
 	}
-	return k.write(ctx, c, base, base.Without(s.Cursor.Epoch, k.config.Region, r.Region), r.Try)
+	return k.write(ctx, c, base, next, r.Try)
+}
+
+// mayForget returns nil unless a region is known to hold what this one wrote and has lost: who forgets what was heard
+// of that region takes writes in their place.
+func (k *Keeper) mayForget(ctx context.Context, name string) error {
+	v, _ := k.config.Fleet.View()
+	if has := v.Regions[name].Record; has != nil { // this node may have to catch up with others of its region
+		ctx, cancel := context.WithTimeout(ctx, k.config.Timeout)
+		defer cancel()
+		_, _ = k.config.Applied.Wait(ctx, func(v *region.View) bool {
+			return v.State.Cursor.Position >= has.Cursor.Position
+		})
+	}
+	if l := k.config.Standing.LossTo(k.config.Applied.State(), name); l != nil {
+		return fmt.Errorf("%w: region %s cannot be removed before that is decided: %w", contract.ErrRejected, name, l)
+	}
+	return nil
 }
 
 // leaderOf returns the leader of a region that is to go, which may be about to be elected; nil if none answers. Of one

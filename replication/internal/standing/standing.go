@@ -180,6 +180,12 @@ func (s *Standing) Loss(st *timeline.State, reached timeline.Position) *Loss {
 	return most
 }
 
+// LossTo is Loss by what one region has alone.
+func (s *Standing) LossTo(st *timeline.State, region string) *Loss {
+	v, _ := s.fleet.View()
+	return s.loss(st, 0, region, v.Regions[region].Record)
+}
+
 // loss returns what the region of this name has of it, by its record.
 func (s *Standing) loss(st *timeline.State, reached timeline.Position, name string, h *fleet.Heard) *Loss {
 	own := timeline.Latest(st.Reigns)

@@ -1,0 +1,94 @@
+package replication_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mimir-kv/mimir/replication"
+)
+
+// alonePrimary waits until every running node says that nobody but region takes writes.
+func (f *growingFleet) alonePrimary(region string) {
+	f.t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
+		wrong := ""
+		for _, name := range f.names() {
+			s := f.nodes[name].Fleet(f.t.Context())
+			if s.Primary != region || len(s.TakeWrites) != 1 || s.TakeWrites[0] != region {
+				wrong = name + " says that " + s.Primary + " is primary"
+			}
+		}
+		if wrong == "" {
+			return
+		}
+		if time.Now().After(deadline) {
+			f.t.Fatal(wrong)
+		}
+	}
+}
+
+// TestARegionIsRemovedThatWasMadePrimary, while it was cut off, by one that did not know: that one hears of it when the
+// cut heals, also after a restart, and gives way, and a third region stays with the later epoch.
+func TestARegionIsRemovedThatWasMadePrimary(t *testing.T) {
+	for name, restarts := range map[string]bool{"running": false, "restarted": true} {
+		t.Run(name, func(t *testing.T) {
+			growing(t, func(c *replication.Config) { c.FleetExists = c.FleetExists || c.RegionID != "us" },
+				func(f *growingFleet) {
+					f.write("us-1", 3)
+					f.found("ap", 1)
+					f.add("us-1", "ap")
+					f.everywhere()
+					f.knows("ap-1", 1, "ap", "eu", "us")
+					f.knows("eu-1", 1, "ap", "eu", "us")
+					f.network.Cut("us-1", "eu-1")
+					f.network.Cut("us-1", "ap-1")
+					if _, err := f.nodes["eu-1"].Failover(f.t.Context(), "eu", true); err != nil {
+						t.Fatal(err)
+					}
+					f.put("us-1", "lost")
+					f.write("eu-1", 3)
+					f.remove("us-1", replication.RegionRemoval{Region: "eu", Gone: true})
+					if restarts {
+						f.kill("us-1")
+						f.start("us-1")
+					}
+					f.network.Heal("us-1", "eu-1") // so that nobody else tells us
+					f.alonePrimary("eu")
+					f.network.HealAll()
+					f.write("us-1", 2) // by the way to eu
+					f.everywhere()
+					// The next roster is of the later epoch, and everybody takes it.
+					c, err := f.nodes["ap-1"].Topology().Remove(f.t.Context(), replication.RegionRemoval{Region: "ap"})
+					if err != nil || c.Epoch != 2 {
+						t.Fatalf("%+v, %v", c, err)
+					}
+					f.ends("ap-1")
+					f.forget("ap")
+					f.knows("us-1", 2, "eu", "us")
+				})
+		})
+	}
+}
+
+// TestARegionThatThePrimaryDoesNotKnowIsNotEnded by the first order: it follows, and is in the file of another region.
+func TestARegionThatThePrimaryDoesNotKnowIsNotEnded(t *testing.T) {
+	growing(t, func(c *replication.Config) {
+		if c.RegionID == "eu" {
+			c.Regions["ap"] = []string{"ap-1"}
+		}
+	}, func(f *growingFleet) {
+		f.write("us-1", 3)
+		f.found("ap", 1)
+		f.everywhere()
+		f.found("sa", 1)
+		_, err := f.nodes["us-1"].Topology().Add(f.t.Context(),
+			replication.RegionAddition{Region: "sa", Peers: []string{"sa-1"}})
+		if !errors.Is(err, replication.ErrNotReady) || !strings.Contains(err.Error(), "which lacks region ap (it ") {
+			t.Errorf("added: %v", err)
+		}
+		f.write("us-1", 1)
+		f.everywhere2("us-1", "eu-1", "ap-1")
+	})
+}
