@@ -223,8 +223,16 @@ func (h *house) invite(ctx context.Context) *sync.WaitGroup {
 	return &all
 }
 
+// strangersDialer has strangers come from another address than clients where a machine has one by itself.
+var strangersDialer = func() (d net.Dialer) {
+	if runtime.GOOS == "linux" {
+		d.LocalAddr = &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}
+	}
+	return d
+}()
+
 func (h *house) visit(ctx context.Context, s stranger, port string, random *mathrand.Rand) {
-	c, err := new(net.Dialer).DialContext(ctx, "tcp", h.ports[port])
+	c, err := strangersDialer.DialContext(ctx, "tcp", h.ports[port])
 	if err != nil {
 		return
 	}

@@ -17,7 +17,7 @@ import (
 )
 
 // lastVersion is the commit that -before last means: the one before what is worked on. Move it with each version.
-const lastVersion = "922b0ba41397836f1e66a1e84ea221db8ada6de3"
+const lastVersion = "c4b70ac3b58cdcbd6af74153ce2c9bd9483b7c47"
 
 var before = flag.String("before", "",
 	"the version that TestVersionBefore runs beside this one: a commit, a binary, or last; default: it is skipped")

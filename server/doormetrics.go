@@ -21,7 +21,8 @@ var (
 	connectionsRefused = telemetry.Declare(telemetry.Counter, "mimir_connections_refused_total",
 		"Connections closed by a listener: full; stranger, which did not show in time what it is or made room for "+
 			"another; idle, which had asked nothing for longest where there was no room for another; system, which "+
-			"gave no descriptor or memory; handshake, which failed.", "listener", "reason")
+			"gave no descriptor or memory; handshake, which failed; "+
+			"toll, of an address from which too many came to nothing.", "listener", "reason")
 )
 
 // Collect implements prometheus.Collector.

@@ -38,6 +38,9 @@ type leavable struct {
 	requests underway
 	measured atomic.Bool // headers or data were written since the last ping of the client
 
+	closing sync.Once
+	closed  chan struct{}
+
 	// Since the client was heard last: requests whose answers began, and answers that were nothing but an error.
 	answers, refusals atomic.Int64
 
@@ -54,7 +57,7 @@ type leavable struct {
 }
 
 func newLeavable(c net.Conn, others *debtors) *leavable {
-	l := &leavable{Conn: c}
+	l := &leavable{Conn: c, closed: make(chan struct{})}
 	l.requests.begin = func() (end func()) { return door.Request(c.RemoteAddr()) }
 	l.pace = newPace(time.Now(), others, l.requests.heard)
 	l.pace.measured = func() bool { return l.measured.Swap(false) }
@@ -85,8 +88,9 @@ func (c *leavable) Read(p []byte) (int, error) {
 func (c *leavable) wait() {
 	step := 10 * time.Millisecond
 	for waited := time.Duration(0); waited < longestWait; waited, step = waited+step, 2*step {
-		c.pace.answered(int(c.answers.Swap(0)), int(c.refusals.Swap(0)))
-		debt := c.pace.debt(time.Now())
+		now := time.Now()
+		c.pace.answered(int(c.answers.Swap(0)), int(c.refusals.Swap(0)), now)
+		debt := c.pace.debt(now)
 		if debt == 0 {
 			break
 		}
@@ -94,8 +98,28 @@ func (c *leavable) wait() {
 			c.pace.others.n.Add(1)
 			defer c.pace.others.n.Add(-1)
 		}
-		time.Sleep(min(debt, step))
+		if !c.rest(min(debt, step, longestWait-waited)) {
+			break
+		}
 	}
+}
+
+// rest returns after d, and false if the connection was closed meanwhile.
+func (c *leavable) rest(d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-c.closed:
+		return false
+	}
+}
+
+// Close implements net.Conn.
+func (c *leavable) Close() error {
+	c.closing.Do(func() { close(c.closed) })
+	return c.Conn.Close()
 }
 
 // retire returns false if requests are under way. Else none is taken from now on, and a farewell is to be said.

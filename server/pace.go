@@ -23,6 +23,11 @@ const (
 	refusalCost = 2 // of an answer that is nothing but an error
 )
 
+// mostCredit bounds how many errors and resets a client has for nothing because as many of his requests were answered
+// before: where a fleet has no primary, or a disk stands still, all that he asks fails, and he is to be heard at once
+// when that is over.
+const mostCredit = 10_000
+
 // debtors are those clients of a port that wait because of trifles. It is safe for concurrent use.
 type debtors struct{ n atomic.Int64 }
 
@@ -47,10 +52,11 @@ type pace struct {
 	left   int
 	budget float64 // in parts, as all that follows
 	most   float64 // what the budget comes to with time
+	credit int     // in requests
 	at     time.Time
 	others *debtors
 	heard  func(header [frameHeaderBytes]byte) // is called with that of each frame
-	// measured reports whether something was sent to the client that he may measure with a ping, since it was asked
+	// measured reports whether something was sent to the client that he may measure with a ping since it was asked
 	// last: clients that find out what a connection can carry send one for it. Nil: nothing ever is.
 	measured func() bool
 }
@@ -61,25 +67,46 @@ func newPace(now time.Time, others *debtors, heard func([frameHeaderBytes]byte))
 	}
 }
 
-// bytes returns how many of n bytes are to be read: in debt, no more than trifles that are paid for by longestWait.
+// bytes returns how many of n bytes are to be read: no more than trifles that there is budget for, and that are paid
+// for by longestWait.
 func (c *pace) bytes(n int, now time.Time) int {
-	if c.pay(0, now); c.budget >= 0 {
-		return n
+	c.pay(0, now)
+	frames := c.others.rate() * longestWait.Seconds()
+	if c.budget >= 0 {
+		frames = c.budget/whole + trifleRate*longestWait.Seconds()
 	}
-	return min(n, max(frameHeaderBytes, int(c.others.rate()*longestWait.Seconds())*frameHeaderBytes))
+	return min(n, max(1, int(frames))*frameHeaderBytes)
 }
 
-// pay takes parts from the budget, which has grown meanwhile.
+// pay takes parts from the budget, which has grown meanwhile: as that of all debtors while it is a debt.
 func (c *pace) pay(parts int, now time.Time) {
-	c.budget = min(c.most, c.budget+now.Sub(c.at).Seconds()*c.others.rate()*whole) - float64(parts)
+	passed, rate := now.Sub(c.at).Seconds(), c.others.rate()*whole
+	if c.budget < 0 {
+		owed := min(passed, -c.budget/rate)
+		c.budget, passed = c.budget+owed*rate, passed-owed
+	}
+	c.budget = min(c.most, c.budget+passed*trifleRate*whole) - float64(parts)
 	c.at = now
 }
 
-// answered gives back what so many requests cost that were answered, and has the client be trusted more for each. More
-// may be taken than is given: refusals cost something.
-func (c *pace) answered(requests, refusals int) {
+// answered gives back what so many requests cost that were answered, and has the client be trusted more for each.
+// Refusals cost something, unless he has credit, and no more than longestWait pays: he may have asked long ago.
+func (c *pace) answered(requests, refusals int, now time.Time) {
 	c.most = min(trifleBurst*whole, c.most+float64(requests*whole))
-	c.budget = min(c.most, c.budget+float64(requests*requestCost)) - float64(refusals*refusalCost)
+	c.budget = min(c.most, c.budget+float64(requests*requestCost))
+	c.credit = min(mostCredit, c.credit+requests)
+	if refusals -= c.spend(refusals); refusals > 0 {
+		c.pay(0, now)
+		least := min(c.budget, -c.others.rate()*longestWait.Seconds()*whole)
+		c.budget = max(least, c.budget-float64(refusals*refusalCost))
+	}
+}
+
+// spend takes up to n from the credit, and returns how many.
+func (c *pace) spend(n int) int {
+	n = min(n, c.credit)
+	c.credit -= n
+	return n
 }
 
 // debt returns how long nothing more is to be read.
@@ -123,7 +150,9 @@ func (c *pace) parts() int {
 			return 0
 		}
 		return whole
-	case frameReset, framePriority, frameSettings:
+	case frameReset:
+		return whole * (1 - c.spend(1))
+	case framePriority, frameSettings:
 		return whole
 	case frameData:
 		if c.left == 0 && flags&flagEndStream == 0 {

@@ -205,3 +205,54 @@ func TestWhoIsRefusedIsHeardSlowly(t *testing.T) {
 		})
 	}
 }
+
+// stalled is a client who asks and gives up, again and again, as long as nothing is answered.
+type stalled struct{ nowhere }
+
+func (stalled) Read(p []byte) (int, error) {
+	return copy(p, []byte{0, 0, 0, frameHeaders, flagEndHeaders | flagEndStream, 0, 0, 0, 1,
+		0, 0, 4, frameReset, 0, 0, 0, 0, 1, 0, 0, 0, 8}), nil
+}
+
+func (stalled) Write(p []byte) (int, error) { return len(p), nil }
+
+// A client whose requests were answered until nothing was any more, and who gave up thousands of them, is heard as soon
+// as it goes on; whoever never was is heard again a second later at most, however long that took.
+func TestAClientIsHeardAfterAStall(t *testing.T) {
+	headers := []byte{0, 0, 0, frameHeaders, flagEndHeaders, 0, 0, 0, 1}
+	end := []byte{0, 0, 0, frameHeaders, flagEndHeaders | flagEndStream, 0, 0, 0, 1}
+	for name, known := range map[string]bool{"known": true, "unknown": false} {
+		t.Run(name, func(t *testing.T) {
+			virtual.Test(t, func(t *testing.T) {
+				l := newLeavable(&stalled{}, &debtors{})
+				l.pace.skip = 0
+				one := make([]byte, 22) // a request and a reset
+				read := func() {
+					if _, err := l.Read(one); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if known {
+					for range 2 * mostCredit {
+						l.Write(append(append([]byte{}, headers...), end...))
+					}
+				}
+				read()
+				began := time.Now()
+				for range mostCredit/2 - 1 {
+					read()
+					l.Write(end) // and it is told that there is no leader
+				}
+				if took := time.Since(began); known && took > 0 {
+					t.Errorf("it waited %v while nothing was answered", took)
+				}
+				l.Write(append(append([]byte{}, headers...), end...))
+				began = time.Now()
+				read()
+				if took := time.Since(began); took > longestWait {
+					t.Errorf("it is heard %v later", took)
+				}
+			})
+		})
+	}
+}

@@ -87,7 +87,7 @@ func (m *Machine) cut(c *Control) (Outcome, string, error) {
 	}
 	s.Cursor, s.Reigns = c.Origin.Cursor, slices.Clone(reigns)
 	s.Delay = &Delay{Shown: s.Cursor.Position, Of: c.Of}
-	s.GivenUp = &GivenUp{Fork: s.Cursor.Position}
+	s.GivenUp, s.PassedOver = &GivenUp{Fork: s.Cursor.Position}, nil
 	return Applied, "", nil
 }
 

@@ -5,7 +5,8 @@
 // It promises:
 //
 //   - Invariant 4: a [Frame] is taken only if it continues position, epoch and [Chain]; what is held already is skipped
-//     and anything else is refused with an error that names both sides' values.
+//     and anything else is refused with an error that names both sides' values. What follows a reign that was refused
+//     is refused as well; every other chain that does not continue stops the node ([ErrChain]).
 //   - Invariant 6: a [Machine] never lowers its epoch, and accepts at most one [Reign] for an epoch. Of two claims that
 //     differ exactly one outranks the other ([Supersedes]).
 //   - Invariant 8: [Compare] finds the fork of two histories as far as reigns and positions tell, and [Part] where

@@ -21,7 +21,7 @@ const (
 func (o Outcome) String() string { return [...]string{"applied", "skipped", "refused"}[o] }
 
 // ErrChain says that an entry continues the position but not the chain: this node's state differs from what its log's
-// author had. Nothing may be applied after it (invariant 13).
+// author had, and no reign that was refused here is the reason. Nothing may be applied after it (invariant 13).
 var ErrChain = errors.New("timeline: chain does not continue")
 
 // Machine applies entries to a State, which nothing else can change. It is not safe for concurrent use.
@@ -92,6 +92,8 @@ func (m *Machine) Frame(f *Frame) (Outcome, string, error) {
 		return refusal("sealed at %d for %s", s.Seal.Position, s.Seal.To)
 	case s.ownsEpoch() && s.elsewhere():
 		return refusal("region voted for %s in epoch %d", s.Ballot.For, s.Ballot.Promised)
+	case s.passedOver(f.Previous):
+		return refusal("position %d follows an epoch that was refused here", f.First)
 	case f.Previous != s.Cursor.Chain:
 		return Refused, "", fmt.Errorf("%w: frame at position %d of epoch %d follows chain %v, this node has %v",
 			ErrChain, f.First, f.Epoch, f.Previous, s.Cursor.Chain)
@@ -102,12 +104,25 @@ func (m *Machine) Frame(f *Frame) (Outcome, string, error) {
 		s.Commands = f.Level
 		m.changed()
 	}
+	if s.PassedOver != nil {
+		s.PassedOver = nil
+		m.changed()
+	}
 	return Applied, "", nil
 }
 
 // Reign applies the beginning of an epoch.
 func (m *Machine) Reign(r Reign) (Outcome, string, error) {
+	outcome, why, err := m.reign(r)
+	if err == nil && outcome == Refused {
+		m.passOver(r)
+	}
+	return outcome, why, err
+}
+
+func (m *Machine) reign(r Reign) (Outcome, string, error) {
 	s := m.state
+	declined := s.declines(r)
 	switch {
 	case s.Diverged != nil:
 		return refusal("region is diverged at %d", s.Diverged.Fork)
@@ -117,13 +132,11 @@ func (m *Machine) Reign(r Reign) (Outcome, string, error) {
 		return refusal("epoch %d of %s, region is at %d", r.Epoch, r.Primary, s.Cursor.Epoch)
 	case r.First != s.Cursor.Position+1:
 		return refusal("epoch %d begins at %d, region is at %d", r.Epoch, r.First, s.Cursor.Position)
-	case r.Primary == s.Region && r.Epoch <= s.Yielded.Epoch:
-		return refusal("epoch %d, region yielded to epoch %d of %s", r.Epoch, s.Yielded.Epoch, s.Yielded.Primary)
-	case r.Primary == s.Region && r.Handoff != 0 && s.Refused.covers(r.Epoch-1, r.Handoff):
-		return refusal("handoff %d of epoch %d was refused here", r.Handoff, r.Epoch-1)
-	case !s.votedFor(r):
-		return refusal("epoch %d: the region's vote is for %s in epoch %d", r.Epoch, s.Ballot.For, s.Ballot.Promised)
-	case r.Previous != s.Cursor.Chain && s.begunBefore(r):
+	case declined != "":
+		return refusal("%s", declined)
+	case s.passedOver(r.Previous):
+		return refusal("epoch %d begins at %d after one that was refused here", r.Epoch, r.First)
+	case r.Previous != s.Cursor.Chain && s.begunBefore(r.First, r.Previous):
 		return refusal("epoch %d begins at %d where epoch %d has begun since it was proposed", r.Epoch, r.First,
 			s.Cursor.Epoch)
 	case r.Previous != s.Cursor.Chain:
@@ -140,15 +153,6 @@ func (m *Machine) Reign(r Reign) (Outcome, string, error) {
 	s.begun()
 	m.changed()
 	return Applied, "", nil
-}
-
-// begunBefore reports whether r was made at the current position before another reign began there.
-func (s *State) begunBefore(r Reign) bool {
-	return slices.ContainsFunc(s.Reigns, func(o Reign) bool { return o.First == r.First && o.Previous == r.Previous })
-}
-
-func (r Refusal) covers(e Epoch, handoff uint64) bool {
-	return r.Handoff != 0 && (e < r.Epoch || e == r.Epoch && handoff <= r.Handoff)
 }
 
 // Control applies c.
@@ -318,7 +322,7 @@ func (m *Machine) install(c *Control) (Outcome, string, error) {
 	if s.Diverged != nil {
 		next.GivenUp = &GivenUp{Fork: s.Diverged.Fork}
 	}
-	next.Seal, next.Diverged, next.Slots = nil, nil, nil
+	next.Seal, next.Diverged, next.Slots, next.PassedOver = nil, nil, nil, nil
 	if s.Delay != nil {
 		next.Delay = &Delay{Shown: c.Origin.Cursor.Position} // the storage has that then
 	}

@@ -83,6 +83,9 @@ type State struct {
 	// Removed are the Raft identities that left the region, the last one last, at most MaxRemoved. What becomes of an
 	// entry never depends on it: versions that do not keep it apply the same.
 	Removed []uint64 `json:",omitempty"`
+	// PassedOver are the chains behind reigns that continue the history at the Cursor and were refused, the last one
+	// last, at most maxPassedOver. What follows one of them is refused; a node that does not keep it stops there.
+	PassedOver []Chain `json:",omitempty"`
 }
 
 // Role derives the region's role.
@@ -116,6 +119,7 @@ func (s *State) Clone() *State {
 	c := *s
 	c.Reigns, c.Members, c.Slots = slices.Clone(s.Reigns), slices.Clone(s.Members), slices.Clone(s.Slots)
 	c.Conf, c.Removed = slices.Clone(s.Conf), slices.Clone(s.Removed)
+	c.PassedOver = slices.Clone(s.PassedOver)
 	for i := range c.Members {
 		c.Members[i].ClientURLs = slices.Clone(c.Members[i].ClientURLs)
 	}

@@ -5,9 +5,9 @@
 // newcomer is not kept out by strangers, nor by those who ask nothing: where there is no room it takes the place of the
 // one who has waited longest, which is told so before where there is a farewell, and heard out, and never of one with a
 // request under way or an answer that has not arrived (D3); that a listener goes on whatever Accept says, until it is
-// closed (D4); and that newcomers who come to nothing are let in only so fast, while those who prove their worth
-// ([Prove]), by a request above all, are let in as they come (D5). What is refused is closed at once, counted, and told
-// in the log, not more often than every ten seconds.
+// closed (D4); and that connections which come to nothing are so many a second at most from one address, and so many
+// looked at in all, while those who prove their worth ([Prove]) cost nothing (D5). What is refused is closed at once,
+// counted, and told in the log, not more often than every ten seconds.
 //
 // A connection that was let in can be asked to leave, and tells who wants to know of its end ([Farewell]). All can be
 // asked to come anew, as there is room for that ([Door.Renew]).

@@ -48,7 +48,7 @@ type Door struct {
 	farewells int       // of connections that have lost their places and are heard out
 	renewal   *renewal  // nil: nobody waits to be asked to come anew
 	refused   map[string]uint64
-	toll      toll
+	tolls     tolls
 	slow      time.Duration // how long the next newcomer waits
 }
 
@@ -60,10 +60,12 @@ const (
 	ReasonIdle     = "idle"     // it made room for a newcomer, having asked nothing for longest
 	// ReasonHandshake: what came was no TLS, or showed no certificate that is taken.
 	ReasonHandshake = "handshake"
+	// ReasonToll: too many connections from its address came to nothing.
+	ReasonToll = "toll"
 )
 
 // Reasons are all of them.
-var Reasons = []string{ReasonFull, ReasonStranger, ReasonIdle, ReasonSystem, ReasonHandshake}
+var Reasons = []string{ReasonFull, ReasonStranger, ReasonIdle, ReasonSystem, ReasonHandshake, ReasonToll}
 
 // New puts a door before l, which it owns.
 func New(l net.Listener, o Options) *Door {
@@ -75,7 +77,7 @@ func New(l net.Listener, o Options) *Door {
 	}
 	return &Door{
 		Listener: l, options: o, most: o.Most, mostNew: o.Strangers, closed: make(chan struct{}),
-		refused: map[string]uint64{},
+		refused: map[string]uint64{}, tolls: newTolls(),
 	}
 }
 
@@ -138,7 +140,12 @@ func (d *Door) Close() error {
 func (d *Door) admit(c net.Conn) net.Conn {
 	fresh := &conn{Conn: c, door: d}
 	d.mu.Lock()
-	d.slow = d.toll.charge(time.Now())
+	var in bool
+	if fresh.account, in, d.slow = d.tolls.enter(c.RemoteAddr(), time.Now()); !in {
+		d.mu.Unlock()
+		d.turnAway(c)
+		return nil
+	}
 	var leaves *conn
 	full, most, mostNew := d.open >= d.most, d.most, d.mostNew
 	if oldest := d.strangers.Front(); oldest != nil && (full || d.strangers.Len() >= mostNew) {
@@ -181,15 +188,20 @@ func (d *Door) admit(c net.Conn) net.Conn {
 		go idle.seeOff(farewell, heardOut) // which may wait for somebody who reads nothing
 		d.complain("a connection that asked nothing made room for another", "most", most)
 	}
-	if d.slow > 0 {
-		d.complain("newcomers wait: many come that ask nothing", "rate", tollRate)
-	}
 	if full {
 		c.Close()
 		d.complain("a connection was refused: there are as many as may be", "most", most)
 		return nil
 	}
 	return fresh
+}
+
+// turnAway closes a connection from an address from which too many came to nothing.
+func (d *Door) turnAway(c net.Conn) {
+	c.Close()
+	d.count(ReasonToll)
+	d.complain("connections from one address are turned away: too many of them came to nothing",
+		"from", c.RemoteAddr().String(), "rate", tollOfOne.each)
 }
 
 // forget takes a connection out of the books. mu is held.

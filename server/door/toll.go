@@ -2,46 +2,113 @@ package door
 
 import (
 	"net"
+	"net/netip"
 	"time"
 )
 
-// What newcomers who come to nothing may cost a door: so many at once, and then so many a second are let in. Whoever
-// has proved his worth costs nothing, so that a crowd of clients that comes back is let in as fast as it asks.
-const (
-	tollBurst = 1000
-	tollRate  = 100
-	// longestToll bounds how long the next newcomer waits, since he may be a client.
-	longestToll = 50 * time.Millisecond
+// What newcomers who come to nothing may cost: so many at once, and then so many a second. Those from one address that
+// are more are turned away, and of all so many are looked at. Whoever has proved his worth costs nothing, so that a
+// crowd of clients that comes back is let in as fast as it asks.
+var (
+	tollOfOne = rate{burst: 1000, each: 100}
+	tollOfAll = rate{burst: 4000, each: 2000}
 )
 
-// toll is what newcomers owe to a door.
+// mostSources is of how many addresses a door knows what they owe; what comes from more is one account.
+const mostSources = 1024
+
+// rate is how many may come at once, and how many a second.
+type rate struct{ burst, each float64 }
+
+// toll is what newcomers owe.
 type toll struct {
-	paid float64 // less than none: it is owed
+	rate
+	owed float64
 	at   time.Time
 }
 
-// charge counts a newcomer, and returns how long the next one is to wait.
+// charge counts a newcomer, and returns how long it takes until as many may have come; zero: he may.
 func (t *toll) charge(now time.Time) time.Duration {
-	if t.at.IsZero() {
-		t.paid = tollBurst
-	} else {
-		t.paid = min(tollBurst, t.paid+now.Sub(t.at).Seconds()*tollRate)
-	}
+	t.owed = max(0, t.owed-now.Sub(t.at).Seconds()*t.each) + 1
 	t.at = now
-	t.paid = max(t.paid-1, -tollRate)
-	if t.paid >= 0 {
+	if t.owed <= t.burst {
 		return 0
 	}
-	return min(time.Duration(-t.paid/tollRate*float64(time.Second)), longestToll)
+	return time.Duration((t.owed - t.burst) / t.each * float64(time.Second))
 }
 
-// refund takes back what somebody was charged.
-func (t *toll) refund() { t.paid = min(tollBurst, t.paid+1) }
+// refund takes back what one was charged.
+func (t *toll) refund() { t.owed = max(0, t.owed-1) }
+
+// tolls are those of a door.
+type tolls struct {
+	all    toll
+	of     map[netip.Prefix]*toll
+	others *toll
+}
+
+func newTolls() tolls {
+	return tolls{all: toll{rate: tollOfAll}, of: map[netip.Prefix]*toll{}, others: &toll{rate: tollOfOne}}
+}
+
+// sourceOf returns where a connection comes from: an address, or of IPv6 the network that one party has. It is not
+// valid for one that comes over no network.
+func sourceOf(a net.Addr) netip.Prefix {
+	tcp, ok := a.(*net.TCPAddr)
+	if !ok {
+		return netip.Prefix{}
+	}
+	ip := tcp.AddrPort().Addr().Unmap()
+	bits := 64
+	if ip.Is4() {
+		bits = 32
+	}
+	p, _ := ip.Prefix(bits)
+	return p
+}
+
+// account returns what a source owes, nil if it is none.
+func (t *tolls) account(source netip.Prefix, now time.Time) *toll {
+	if !source.IsValid() {
+		return nil
+	}
+	one := t.of[source]
+	if one != nil {
+		return one
+	}
+	if len(t.of) >= mostSources {
+		for p, o := range t.of {
+			if o.owed <= now.Sub(o.at).Seconds()*o.each {
+				delete(t.of, p)
+			}
+		}
+	}
+	if len(t.of) >= mostSources {
+		return t.others
+	}
+	one = &toll{rate: tollOfOne}
+	t.of[source] = one
+	return one
+}
+
+// enter counts a newcomer from an address. It returns his account, whether it lets him in, and how long the door is
+// to wait before it looks at the next one.
+func (t *tolls) enter(from net.Addr, now time.Time) (account *toll, in bool, wait time.Duration) {
+	wait = t.all.charge(now)
+	if account = t.account(sourceOf(from), now); account == nil {
+		return nil, true, wait
+	}
+	if account.charge(now) > 0 {
+		account.refund() // he is not let in, and costs no more than that
+		return nil, false, wait
+	}
+	return account, true, wait
+}
 
 // Prove says that the connection from there did what the listener is for: its client showed a certificate that is
 // taken, asked something (by HTTP/1.1 whatever it will be answered, by HTTP/2 something that had more than a refusal),
-// or it is a node's that was admitted. Connections of which that is never said are let in slowly where many of them
-// come. One that came through no door is left alone.
+// or it is a node's that was admitted. Connections of which that is never said are turned away where too many of them
+// come from one address. One that came through no door is left alone.
 func Prove(from net.Addr) {
 	if a, ok := from.(addr); ok {
 		a.prove()
@@ -55,5 +122,8 @@ func (a addr) prove() {
 	d := a.conn.door
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.toll.refund()
+	d.tolls.all.refund()
+	if a.conn.account != nil {
+		a.conn.account.refund()
+	}
 }

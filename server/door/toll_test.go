@@ -2,51 +2,106 @@ package door
 
 import (
 	"net"
+	"net/netip"
 	"testing"
 	"time"
 
 	"github.com/mimir-kv/mimir/replication/clock/virtual"
 )
 
-// Newcomers who come to nothing are let in more slowly once there are many of them, and never so slowly that a client
-// among them waits for long; those who prove their worth are let in as they come.
-func TestWhoComesToNothingIsLetInSlowly(t *testing.T) {
+// from is a connection from an address.
+type from struct {
+	net.Conn
+	addr netip.Addr
+}
+
+func (f from) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(netip.AddrPortFrom(f.addr, 1)) }
+
+// Connections that come to nothing are turned away where too many come from one address, and nobody of another one is;
+// those who prove their worth are let in as they come, wherever they come from.
+func TestWhoComesToNothingIsTurnedAway(t *testing.T) {
 	virtual.Test(t, func(t *testing.T) {
-		h := open(t, Options{Most: 10_000, Strangers: 10_000})
-		crowd := func(n int, each func(inside net.Conn)) time.Duration {
-			began := time.Now()
+		d := New(nil, Options{Most: 100_000, Strangers: 100_000})
+		visit := func(n int, ip string, proves bool) (in int) {
 			for range n {
-				outside, err := h.street.DialContext(t.Context())
-				if err != nil {
-					t.Fatal(err)
+				near, far := net.Pipe()
+				far.Close()
+				c := d.admit(from{near, netip.MustParseAddr(ip)})
+				if c == nil {
+					continue
 				}
-				for { // until it is inside
-					h.mu.Lock()
-					inside := h.inside
-					h.inside = nil
-					h.mu.Unlock()
-					if len(inside) > 0 {
-						each(inside[0])
-						break
-					}
-					time.Sleep(time.Millisecond)
+				in++
+				if proves {
+					Prove(c.RemoteAddr())
+					Prove(c.RemoteAddr()) // counts once
 				}
-				outside.Close()
+				c.Close()
 			}
-			return time.Since(began)
+			return in
 		}
-		proves := func(inside net.Conn) { Prove(inside.RemoteAddr()); Prove(inside.RemoteAddr()) }
-		if took := crowd(3*tollBurst, proves); took > 4*tollBurst*time.Millisecond {
-			t.Errorf("clients took %v", took)
+		const burst, each = 1000, 100
+		if n := visit(3*burst, "10.0.0.1", true); n != 3*burst {
+			t.Errorf("%d of %d clients are in", n, 3*burst)
 		}
-		nothing := func(inside net.Conn) { inside.Close() }
-		if took := crowd(tollBurst, nothing); took > 2*tollBurst*time.Millisecond {
-			t.Errorf("as many as may come at once took %v", took)
+		if n := visit(2*burst, "10.0.0.1", false); n != burst {
+			t.Errorf("%d who came to nothing are in, want %d", n, burst)
 		}
-		const more = 10
-		took := crowd(more*tollRate, nothing)
-		if took < (more-2)*time.Second || took > more*tollRate*2*longestToll {
-			t.Errorf("%d more took %v", more*tollRate, took)
+		if n := visit(1, "10.0.0.1", true); n != 0 {
+			t.Error("the address is let in")
+		}
+		for _, ip := range []string{"10.0.0.2", "::ffff:10.0.0.3", "2001:db8::1"} {
+			if n := visit(1, ip, false); n != 1 {
+				t.Errorf("%s is kept out", ip)
+			}
+		}
+		visit(burst, "2001:db8::2", false)
+		if n := visit(1, "2001:db8::3", false); n != 0 {
+			t.Error("a network of IPv6 is let in by each of its addresses")
+		}
+		time.Sleep(time.Second)
+		if n := visit(burst, "10.0.0.1", false); n != each {
+			t.Errorf("%d are in a second later, want %d", n, each)
+		}
+		if n := d.Figures().Refused[ReasonToll]; n == 0 {
+			t.Error("nobody is counted")
 		}
 	})
+}
+
+// What a door knows of addresses is bounded: beyond, they have one account, until some owe nothing any more.
+func TestTollsAreBounded(t *testing.T) {
+	now := time.Now()
+	d := newTolls()
+	come := func(i int) bool {
+		ip := netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
+		_, in, _ := d.enter(from{addr: ip}.RemoteAddr(), now)
+		return in
+	}
+	in := 0
+	for i := range 3 * mostSources {
+		if come(i) {
+			in++
+		}
+	}
+	if len(d.of) != mostSources || in != mostSources+int(tollOfOne.burst) {
+		t.Errorf("%d accounts, %d in", len(d.of), in)
+	}
+	now = now.Add(time.Minute)
+	if !come(1<<20) || len(d.of) > mostSources {
+		t.Errorf("%d accounts", len(d.of))
+	}
+}
+
+// Of all newcomers so many a second are looked at.
+func TestNewcomersAreLookedAtSoFast(t *testing.T) {
+	now := time.Now()
+	began, d := now, newTolls()
+	for i := range 20_000 {
+		ip := netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)})
+		_, _, wait := d.enter(from{addr: ip}.RemoteAddr(), now)
+		now = now.Add(wait)
+	}
+	if took := now.Sub(began); took < 7*time.Second || took > 9*time.Second {
+		t.Errorf("20,000 took %v", took)
+	}
 }

@@ -180,14 +180,15 @@ func TestWhatIsNotForOperatorsAlone(t *testing.T) {
 			kv + "RangeStream", kv + "Txn",
 			lease + "LeaseGrant", lease + "LeaseKeepAlive", lease + "LeaseLeases", lease + "LeaseRevoke",
 			lease + "LeaseTimeToLive", lock + "Lock", lock + "Unlock", maintenance + "Status", watch + "Watch",
-			"GET /mimir/v1/fleet", "GET /mimir/v1/node",
+			"GET /mimir/v1/fleet", "GET /mimir/v1/node", "GET /console/events", // which show the same
 		},
 		Anyone: {
 			auth + "Authenticate", health + "Check", health + "List", health + "Watch", "/health", "/version",
 			"GET /metrics", "/livez", "/livez/serializable_read", "/readyz", "/readyz/data_corruption",
 			"/readyz/linearizable_read", "/readyz/node_health", "/readyz/non_learner", "/readyz/serializable_read",
 			"/v3/", "/v3beta/", // whose calls need what they need over gRPC
-			"/mimir/v1/", // where there is no call
+			"/mimir/v1/",                                  // where there is no call
+			"GET /console/", "POST /v3/auth/authenticate", // a page with nothing in it, and to log in there
 		},
 	}
 	for right, names := range want {

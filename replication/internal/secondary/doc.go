@@ -18,6 +18,7 @@
 //     the log, a further region with the same history is followed for a while, and a copy taken if there is none.
 //   - F7 (invariant 8): a fork is told where chains prove it, and not where positions suggest it: of two histories of
 //     one reign everything is told to be missing that is not proven to be in the other one.
+//   - F8 (invariant 6): no stream takes a reign of this region to its log that this region has forgotten.
 //
 // It leaves to its neighbours: what runs when, and what is decided of a fork (succession, through primary); the
 // stream's protocol (stream); how a copy travels and is kept (behind Copies); what is applied (region).

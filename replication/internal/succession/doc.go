@@ -34,6 +34,8 @@
 //   - P12: going back to the fork ends in its time. It is tried again where nodes could not be asked, a few times, and
 //     once for each copy that is not to be had either. Until the source itself is heard it is not given up, for a
 //     while.
+//   - P13: a region that forgot a reign of its own does not go on with it, whatever brings that reign: nobody knows how
+//     far it came.
 //
 // It leaves to its neighbours: the rules of the state itself, which hold whatever is proposed (timeline); carrying the
 // effects out and telling what came of them (primary, secondary); who may write (standing).

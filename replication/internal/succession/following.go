@@ -77,6 +77,14 @@ func (m *Machine) follow(claim timeline.Reign) {
 // and the copy has not is a tail, to be saved before.
 func (m *Machine) takeCopy() {
 	s, c := m.view.State, m.copied
+	if last := timeline.Latest(c.Origin.Reigns); ownForgotten(s, last) {
+		m.copied, m.needs = nil, ""
+		if timeline.Supersedes(last, m.heard) {
+			m.heard = last
+		}
+		m.rest()
+		return
+	}
 	install := &timeline.Control{Op: timeline.OpInstall, Checkpoint: c.ID, Origin: &c.Origin}
 	if outcome, _ := timeline.Would(s, install); outcome != timeline.Applied {
 		install.Back = c.own && !c.Old && timeline.Supersedes(s.HighestClaim(), timeline.Latest(c.Origin.Reigns))
@@ -98,6 +106,12 @@ func (m *Machine) takeCopy() {
 	}
 	m.copied, m.needs = nil, ""
 	m.decide(install, m.orRest)
+}
+
+// ownForgotten reports whether r is of this region, which has not got it: with it, the region would be primary again of
+// a reign of which nobody knows how far it came.
+func ownForgotten(s *timeline.State, r timeline.Reign) bool {
+	return r.Primary == s.Region && !timeline.Supersedes(s.HighestClaim(), r) && !slices.Contains(s.Reigns, r)
 }
 
 // parts returns where the history of a region that has not diverged parts from that of a copy, nil if the copy
@@ -195,9 +209,9 @@ func (m *Machine) run(e Effect) {
 }
 
 // forgot reports whether the source's history has something that this region wrote and that is missing here: a whole
-// reign, when all its disks were lost, or the end of one, when they went back. The stream cannot bring it back, since
-// a region that has yielded takes no frames and begins none of its own epochs, so the region takes a copy of the
-// state.
+// reign, when all its disks were lost, or the end of one, when they went back. The stream does not bring it back, since
+// a region that has yielded takes no frames of its own epochs, and one that began such a reign again would write where
+// it has written before. So the region takes a copy of the state.
 func forgot(v View, source string) bool {
 	s, from := v.State, v.Fleet.Leaders[source]
 	for i, r := range from.Reigns {
@@ -208,7 +222,7 @@ func forgot(v View, source string) bool {
 		if i+1 < len(from.Reigns) {
 			end = from.Reigns[i+1].First - 1
 		}
-		missing := r.Epoch > s.Cursor.Epoch && r.Epoch <= s.Yielded.Epoch
+		missing := r.Epoch > s.Cursor.Epoch
 		if missing || r == timeline.Latest(s.Reigns) && end > s.Cursor.Position {
 			return true
 		}

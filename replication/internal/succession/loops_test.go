@@ -95,6 +95,38 @@ func TestWalksWithLostDisks(t *testing.T) {
 	}
 }
 
+// TestWalksBehindAForgottenReign begin where a region lost its disks, and with them a reign of its own in which nothing
+// was written, and where one that heard of neither that nor the next one is there to lead it astray.
+func TestWalksBehindAForgottenReign(t *testing.T) {
+	n := walks / 4
+	if testing.Short() {
+		n /= 10
+	}
+	for seed := range n {
+		w := newWorld(t, "us", "eu", "ap")
+		r := rand.New(rand.NewPCG(uint64(seed), 13))
+		w.found()
+		for _, line := range []string{
+			"ap dies", "us switches to eu", "settle", "eu switches to us", "settle", "ap leads", "eu loses its disks",
+			"eu leads", "eu hears ap", "eu commits",
+		} {
+			w.play(strings.Fields(line))
+		}
+		w.told()
+		for range walkSteps / 3 {
+			if w.stride(r, w.regions[1+r.IntN(2)], false); len(w.broken) > 0 {
+				break
+			}
+		}
+		if len(w.broken) == 0 {
+			w.rescued()
+		}
+		if t.Failed() || len(w.broken) > 0 {
+			t.Fatalf("seed %d: %s\n%s", seed, strings.Join(w.broken, "\n"), w.told())
+		}
+	}
+}
+
 // diverges reports whether a region is on its way to another history. Should that be lost just then, its disks are the
 // only ones, and it cannot go back.
 func (w *world) diverges() bool {
@@ -150,4 +182,33 @@ func (w *world) furthest() (best *place) {
 
 func further(a, b timeline.Cursor) bool {
 	return a.Position > b.Position || a.Position == b.Position && a.Epoch > b.Epoch
+}
+
+// TestARegionDoesNotGoOnWithAReignThatItForgot: whatever it decided, or did not yet, and whether a stream or a copy
+// would bring it.
+func TestARegionDoesNotGoOnWithAReignThatItForgot(t *testing.T) {
+	one, own := timeline.Reign{Epoch: 1, First: 1, Primary: "us"}, timeline.Reign{Epoch: 2, First: 8, Primary: "eu"}
+	for what, yielded := range map[string]timeline.Reign{
+		"it gave way to the last one": {Epoch: 3, First: 8, Primary: "us"}, "to the first one": one, "to none": {},
+	} {
+		s := &timeline.State{Region: "eu", Reigns: []timeline.Reign{one}, Yielded: yielded,
+			Cursor: timeline.Cursor{Epoch: 1, Position: 7}}
+		from := Sight{Cursor: timeline.Cursor{Epoch: 3, Position: 9},
+			Reigns: []timeline.Reign{one, own, {Epoch: 3, First: 8, Primary: "us"}}}
+		v := View{Term: 1, State: s, Fleet: Fleet{Leaders: map[string]Sight{"us": from}}}
+		if !forgot(v, "us") {
+			t.Errorf("%s: it streams its own reign", what)
+		}
+		if yielded.Epoch == 3 {
+			continue // the rules refuse the copy
+		}
+		m := New("eu", false, testLimits)
+		m.now, m.view, m.term = time.Minute, View{Term: 1, State: s}, 1
+		m.copied = &copied{staged: true, source: "us", Copy: Copy{ID: "c", Origin: timeline.Origin{
+			Cursor: timeline.Cursor{Epoch: 2, Position: 9}, Reigns: []timeline.Reign{one, own},
+		}}}
+		if m.takeCopy(); len(m.out) > 0 || m.claim() != own || m.copied != nil {
+			t.Errorf("%s: a copy with its own reign: %+v, claim %+v", what, m.out, m.claim())
+		}
+	}
 }

@@ -105,6 +105,14 @@ var plantedMistakes = []struct {
 		" || m.running.deed == Stream && forgot(m.view, source) {", " {", "",
 	},
 	{
+		"a region is primary again by a copy of a reign that it has forgotten", "following.go",
+		"ownForgotten(s, last) {", "false && ownForgotten(s, last) {", "",
+	},
+	{
+		"what follows a refused reign is taken for damage", "../../timeline/machine.go",
+		"case s.passedOver(r.Previous):", "case false:", "",
+	},
+	{
 		"a sealed region is forced although its target is known to have begun", "takeover.go",
 		"claim.Epoch > seal.Epoch &&", "false &&", "",
 	},

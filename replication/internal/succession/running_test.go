@@ -22,6 +22,9 @@ func (w *world) works(p *place) {
 	if e.Do == Rewind && p.marks == "hang" && !stopped {
 		return
 	}
+	for slices.ContainsFunc(p.log, func(e entry) bool { return e.streamed != nil }) {
+		w.commit(p) // a stream goes on, and ends, once what it proposed is applied
+	}
 	source := w.at(e.Source)
 	ended := Ended{ID: e.ID}
 	switch {
@@ -135,23 +138,61 @@ func behind(p, source *place) bool {
 func (w *world) stream(p, source *place) {
 	before := p.state().Cursor
 	for _, e := range source.history {
-		var outcome timeline.Outcome
-		switch e := e.(type) {
-		case timeline.Frame:
-			if e.Last() > p.state().Cursor.Position || e.Epoch > p.state().Cursor.Epoch {
-				outcome, _, _ = p.machine.Frame(&e)
-			} else {
-				outcome = timeline.Skipped
-			}
-		case timeline.Reign:
-			outcome, _, _ = p.machine.Reign(e)
+		if lostWithDisks(p, e) {
+			break
 		}
-		if outcome == timeline.Applied {
-			p.history = append(p.history, e)
+		if ahead(p, e) {
+			_, _ = w.streamed(p, e)
 		}
 	}
 	if c := p.state().Cursor; c != before {
 		w.say("%s: follows %s to %d of epoch %d", p.name, source.name, c.Position, c.Epoch)
 	}
 	w.check()
+}
+
+// streams takes that to p's log, behind what is proposed there; blindly, as earlier versions did, also what p began
+// itself and has forgotten.
+func (w *world) streams(p *place, blindly bool) {
+	source := w.at(p.running.Source)
+	if !source.leads() || fork(p, source) != nil || behind(p, source) || p.state().Cursor.Position < source.trimmed {
+		return
+	}
+	for _, e := range source.history {
+		if !blindly && lostWithDisks(p, e) {
+			return
+		}
+		if ahead(p, e) {
+			p.log = append(p.log, entry{streamed: e})
+		}
+	}
+}
+
+// lostWithDisks is as the stream has it: a reign of p that p has not got.
+func lostWithDisks(p *place, e any) bool {
+	r, ok := e.(timeline.Reign)
+	return ok && r.Primary == p.name && !slices.Contains(p.state().Reigns, r)
+}
+
+func ahead(p *place, e any) bool {
+	f, ok := e.(timeline.Frame)
+	return !ok || f.Last() > p.state().Cursor.Position || f.Epoch > p.state().Cursor.Epoch
+}
+
+// streamed applies an entry that a stream brought. None may stop the region.
+func (w *world) streamed(p *place, e any) (outcome timeline.Outcome, why string) {
+	var err error
+	switch e := e.(type) {
+	case timeline.Frame:
+		outcome, why, err = p.machine.Frame(&e)
+	case timeline.Reign:
+		outcome, why, err = p.machine.Reign(e)
+	}
+	if err != nil {
+		w.breaks("%s stops for good: %v", p.name, err)
+	}
+	if outcome == timeline.Applied {
+		p.history = append(p.history, e)
+	}
+	return outcome, why
 }

@@ -26,6 +26,7 @@ import (
 //	us hears [eu]       of the other regions, or of one
 //	us forgets          what it heard, as a node that has just started
 //	us works            the stream takes what there is; a fetch, a stage and what was stopped end
+//	us streams [blindly]  what there is goes to its log, behind what it has proposed; as earlier versions did
 //	us finishes         what was stopped comes to its end all the same
 //	us trims its log    what it has applied is in its log no more
 //	us switches to eu   an operator asks for a switchover
@@ -162,6 +163,8 @@ func (w *world) playAt(p *place, verb string, rest []string) {
 		clear(p.heard)
 	case "works":
 		w.works(p)
+	case "streams":
+		w.streams(p, len(rest) > 0)
 	case "finishes":
 		p.stopping = false
 		w.works(p)

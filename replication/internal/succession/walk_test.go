@@ -73,6 +73,9 @@ func (w *world) stride(r *rand.Rand, p *place, force bool) {
 		w.lose(m)
 	case n < 50 && len(p.log) > 0:
 		w.commit(p)
+	case n < 53 && p.running != nil && p.running.Do == Stream && !p.stopping:
+		w.say("> %s streams", p.name)
+		w.streams(p, false)
 	case n < 58:
 		w.works(p)
 	case n < 70:

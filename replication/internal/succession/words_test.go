@@ -81,3 +81,10 @@ func describeState(s *timeline.State) string {
 	}
 	return text
 }
+
+func describeStreamed(e any) string {
+	if f, ok := e.(timeline.Frame); ok {
+		return fmt.Sprintf("streamed %d to %d of epoch %d", f.First, f.Last(), f.Epoch)
+	}
+	return "streamed " + describeReign(e.(timeline.Reign))
+}

@@ -64,6 +64,8 @@ type entry struct {
 	id      uint64
 	control *timeline.Control
 	reign   *timeline.Reign
+	// streamed is a frame or a reign that a stream brought; nobody waits for what becomes of it.
+	streamed any
 }
 
 type news struct {
@@ -310,6 +312,13 @@ func (w *world) lose(m *message) {
 func (w *world) commit(p *place) {
 	e := p.log[0]
 	p.log = p.log[1:]
+	if e.streamed != nil {
+		outcome, why := w.streamed(p, e.streamed)
+		w.say("%s: %s: %s", p.name, describeStreamed(e.streamed), strings.TrimSuffix(outcome.String()+", "+why, ", "))
+		w.check()
+		w.step(p, nil)
+		return
+	}
 	var outcome timeline.Outcome
 	var why string
 	var err error
