@@ -396,7 +396,7 @@ var mutants = []planted{
 	{
 		name: "a witness answers before it keeps its vote",
 		edits: []edit{{
-			"replication/witness/witness.go", "err = w.save(&s)", "err = w.save(w.state)",
+			"replication/witness/witness.go", "err = w.save(&s, w.line)", "err = w.save(w.state, w.line)",
 		}},
 		caught: []string{"FAIL: Test"}, elsewhere: "./replication/witness TestAWitnessRemembersItsVote",
 	},

@@ -159,10 +159,10 @@ func (l *Log) run() {
 		case <-l.wake:
 		case <-retry.C:
 		}
-		l.write()
 		l.mu.Lock()
-		closing := l.closing
+		closing := l.closing // before: what was added until then is written
 		l.mu.Unlock()
+		l.write()
 		if closing {
 			return
 		}
