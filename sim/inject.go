@@ -32,6 +32,7 @@ const (
 	injectEmpty    = "empty"    // a stopped node comes back with an empty disk
 	injectWiped    = "wiped"    // all nodes of a region lose their disks at once
 	injectUsers    = "users"    // of the real store: clients say who they are, and users and roles change
+	injectKill     = "kill"     // a process is killed instead: what it wrote stays, and is not yet durable: killed.go
 	injectCrash    = "crash"    // the power fails at a step of a vote, a handoff, a rejoin: steps.go
 )
 
@@ -39,7 +40,8 @@ const (
 func Injections() []string {
 	return []string{injectHang, injectSlow, injectError, injectFull, injectRot, injectOld, injectSkew, injectPause,
 		injectFive, injectBusy, injectMembers, injectWatch, injectLie, injectLease,
-		injectVersions, injectVotes, injectEmpty, injectWiped, injectCrash, injectUsers}
+		injectVersions, injectVotes, injectEmpty, injectWiped, injectCrash, injectUsers,
+		injectKill}
 }
 
 // injections is which kinds a run has.
