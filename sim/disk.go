@@ -37,7 +37,8 @@ type disk struct {
 	end       func()    // ends the process, before heal
 	patient   bool      // the store is open, and waits for room
 	note      func(kind string)
-	user      stepper // nil: nobody whose steps are told of
+	user      stepper    // nil: nobody whose steps are told of
+	nowhere   *vfs.MemFS // nil until the process is killed: killed.go
 }
 
 // effect is what an operation does to a disk.
@@ -201,6 +202,9 @@ func (d *disk) spin() {
 
 // Create implements vfs.FS.
 func (d *disk) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	if fs := d.elsewhere(); fs != nil {
+		return makeNowhere(fs)
+	}
 	if d.user != nil {
 		d.user.creates(name)
 	}
@@ -213,6 +217,9 @@ func (d *disk) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
 
 // OpenReadWrite implements vfs.FS.
 func (d *disk) OpenReadWrite(name string, c vfs.DiskWriteCategory, opts ...vfs.OpenOption) (vfs.File, error) {
+	if fs := d.elsewhere(); fs != nil {
+		return makeNowhere(fs)
+	}
 	f, err := d.FS.OpenReadWrite(name, c, opts...)
 	return d.file(name, f, err)
 }
@@ -228,6 +235,9 @@ func (d *disk) OpenDir(name string) (vfs.File, error) {
 
 // ReuseForWrite implements vfs.FS.
 func (d *disk) ReuseForWrite(from, to string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	if fs := d.elsewhere(); fs != nil {
+		return makeNowhere(fs)
+	}
 	if err := d.change(grows); err != nil {
 		return nil, err
 	}
@@ -237,6 +247,9 @@ func (d *disk) ReuseForWrite(from, to string, c vfs.DiskWriteCategory) (vfs.File
 
 // Link implements vfs.FS.
 func (d *disk) Link(from, to string) error {
+	if d.isSevered() {
+		return nil
+	}
 	if err := d.change(grows); err != nil {
 		return err
 	}
@@ -245,6 +258,9 @@ func (d *disk) Link(from, to string) error {
 
 // Remove implements vfs.FS.
 func (d *disk) Remove(name string) error {
+	if d.isSevered() {
+		return nil
+	}
 	if err := d.change(frees); err != nil {
 		return err
 	}
@@ -253,6 +269,9 @@ func (d *disk) Remove(name string) error {
 
 // RemoveAll implements vfs.FS.
 func (d *disk) RemoveAll(name string) error {
+	if d.isSevered() {
+		return nil
+	}
 	if err := d.change(frees); err != nil {
 		return err
 	}
@@ -261,6 +280,9 @@ func (d *disk) RemoveAll(name string) error {
 
 // Rename implements vfs.FS.
 func (d *disk) Rename(from, to string) error {
+	if d.isSevered() {
+		return nil
+	}
 	if d.user != nil {
 		d.user.renames(to, momentWithin)
 	}
@@ -298,6 +320,9 @@ func (f *diskFile) logs(p []byte) {
 
 // Write implements vfs.File.
 func (f *diskFile) Write(p []byte) (int, error) {
+	if f.disk.isSevered() {
+		return len(p), nil
+	}
 	f.logs(p)
 	if err := f.disk.changeFor(f.vital, grows); err != nil {
 		return 0, err
@@ -307,6 +332,9 @@ func (f *diskFile) Write(p []byte) (int, error) {
 
 // WriteAt implements vfs.File.
 func (f *diskFile) WriteAt(p []byte, at int64) (int, error) {
+	if f.disk.isSevered() {
+		return len(p), nil
+	}
 	f.logs(p)
 	if err := f.disk.changeFor(f.vital, grows); err != nil {
 		return 0, err
@@ -316,6 +344,9 @@ func (f *diskFile) WriteAt(p []byte, at int64) (int, error) {
 
 // Sync implements vfs.File.
 func (f *diskFile) Sync() error {
+	if f.disk.isSevered() {
+		return nil
+	}
 	if err := f.disk.changeFor(f.vital, settles); err != nil {
 		return err
 	}
@@ -327,6 +358,9 @@ func (f *diskFile) SyncData() error {
 	if f.log {
 		f.disk.spin()
 	}
+	if f.disk.isSevered() {
+		return nil
+	}
 	if err := f.disk.changeFor(f.vital, settles); err != nil {
 		return err
 	}
@@ -335,6 +369,9 @@ func (f *diskFile) SyncData() error {
 
 // SyncTo implements vfs.File.
 func (f *diskFile) SyncTo(length int64) (bool, error) {
+	if f.disk.isSevered() {
+		return true, nil
+	}
 	if err := f.disk.changeFor(f.vital, settles); err != nil {
 		return false, err
 	}

@@ -304,20 +304,15 @@ func (p *process) storeFails(err error) {
 	p.lose()
 }
 
-// lose takes the power away: the network hears nothing more, and the disk keeps what was synced and some of the rest.
+// lose ends the process at once: the network hears nothing more, and the disk keeps what leave says.
 // It can be called from inside the process, in the middle of anything.
 func (p *process) lose() {
 	p.once.Do(func() {
 		m := p.member
 		p.gone.Store(true)
 		m.fleet.network.Crash(m.name)
-		keep := pick(m.random, 0, 0, 50, 100, m.random.IntN(101))
-		if p.disk.hasFailed() {
-			keep = 0
-		}
-		p.left = p.memory.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: keep, RNG: m.random})
+		p.left = p.leave()
 		p.disk.heal() // what still runs must come to an end
-		m.fleet.trace.tell("power of %s fails; keeps %d%% of what was not synced", m.name, keep)
 	})
 }
 

@@ -32,6 +32,7 @@ const (
 	injectEmpty    = "empty"    // a stopped node comes back with an empty disk
 	injectWiped    = "wiped"    // all nodes of a region lose their disks at once
 	injectUsers    = "users"    // of the real store: clients say who they are, and users and roles change
+	injectKill     = "kill"     // a process is killed instead: what it wrote stays, and is not yet durable: killed.go
 	injectCrash    = "crash"    // the power fails at a step of a vote, a handoff, a rejoin: steps.go
 	injectBack     = "back"     // a witness comes back with an older copy of its disk
 )
@@ -40,7 +41,7 @@ const (
 func Injections() []string {
 	return []string{injectHang, injectSlow, injectError, injectFull, injectRot, injectOld, injectSkew, injectPause,
 		injectFive, injectBusy, injectMembers, injectWatch, injectLie, injectLease,
-		injectVersions, injectVotes, injectEmpty, injectWiped, injectCrash, injectUsers, injectBack}
+		injectVersions, injectVotes, injectEmpty, injectWiped, injectCrash, injectUsers, injectBack, injectKill}
 }
 
 // injections is which kinds a run has.
@@ -69,6 +70,7 @@ func newInjections(list string, r *rand.Rand) injections {
 		switch {
 		case list == "all", slices.Contains(strings.Split(list, ","), kind):
 			on[kind] = true
+		case kind == injectKill: // by its name alone: drawn seeds are what they were
 		case list == "drawn" && r.IntN(8) < chance:
 			on[kind] = true
 		}
