@@ -41,8 +41,8 @@ func makeNowhere(fs vfs.FS) (vfs.File, error) {
 	return fs.Create("nowhere", vfs.WriteCategoryUnspecified)
 }
 
-// leave ends the process, and returns its disk: by a power cut, after which the disk has what was synced and some of the
-// rest, or, where such are injected, about every other time by a kill.
+// leave ends the process, and returns its disk: by a power cut, after which the disk has what was synced and some of
+// the rest, or, where such are injected, about every other time by a kill.
 func (p *process) leave() *vfs.MemFS {
 	m := p.member
 	if !m.fleet.plan.inject[injectKill] || p.disk.hasFailed() || m.random.IntN(2) == 0 {
