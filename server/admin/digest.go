@@ -24,6 +24,17 @@ func (h *handler) digest(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusBadRequest, "body: "+err.Error())
 		return
 	}
+	h.summing(w, r, func(ctx context.Context) (any, error) {
+		a, err := q.Answer(ctx, h.States)
+		if err == nil {
+			a.Node = h.Replicator.Health().NodeID
+		}
+		return a, err
+	})
+}
+
+// summing answers with what do returns: one question about what the node holds at a time.
+func (h *handler) summing(w http.ResponseWriter, r *http.Request, do func(context.Context) (any, error)) {
 	ctx, cancel := context.WithTimeout(r.Context(), digestTimeout)
 	defer cancel()
 	if err := h.digests.Acquire(ctx, 1); err != nil {
@@ -31,10 +42,7 @@ func (h *handler) digest(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer h.digests.Release(1)
-	a, err := q.Answer(ctx, h.States)
-	if err == nil {
-		a.Node = h.Replicator.Health().NodeID
-	}
+	a, err := do(ctx)
 	answer(w, a, err)
 }
 
@@ -69,21 +77,9 @@ func (s Sums) Digest(ctx context.Context, q *verify.Question) (*verify.Answer, e
 // beside tells what this node's store holds beside its keys.
 func (h *handler) beside(w http.ResponseWriter, r *http.Request) {
 	var q verify.Wait
-	body := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBodyBytes))
-	body.DisallowUnknownFields()
-	if err := body.Decode(&q); err != nil {
-		refuse(w, http.StatusBadRequest, "body: "+err.Error())
-		return
+	if decode(w, r, &q) {
+		h.summing(w, r, func(ctx context.Context) (any, error) { return h.Beside(ctx, &q) })
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), digestTimeout)
-	defer cancel()
-	if err := h.digests.Acquire(ctx, 1); err != nil {
-		refuse(w, http.StatusServiceUnavailable, "another question about what the node holds is not answered yet")
-		return
-	}
-	defer h.digests.Release(1)
-	b, err := h.Beside(ctx, &q)
-	answer(w, b, err)
 }
 
 // Beside has the first endpoint that answers sum what it holds beside its keys. Name the endpoints of one node.
