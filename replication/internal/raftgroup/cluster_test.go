@@ -287,14 +287,16 @@ func (c *cluster) converge() {
 	}
 }
 
-func (c *cluster) change(changes string) error {
+func (c *cluster) change(changes string) error { return c.changeAt(c.leader(), changes) }
+
+func (c *cluster) changeAt(m *member, changes string) error {
 	cc, err := raftpb.ConfChangesFromString(changes)
 	if err != nil {
 		c.t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	return c.leader().group.ChangeMembers(ctx, &raftpb.ConfChangeV2{Changes: cc, Context: []byte(changes)})
+	return m.group.ChangeMembers(ctx, &raftpb.ConfChangeV2{Changes: cc, Context: []byte(changes)})
 }
 
 var quiet = testLogger()

@@ -84,3 +84,19 @@ func (l *loop) applyChange(cc *raftpb.ConfChangeV2) *raftpb.ConfState {
 	l.peers.Retain(conf)
 	return conf
 }
+
+// leaveJoint proposes to leave a joint configuration. raft does that by itself when the change is applied, but not while
+// leadership is being handed over; if that fails it tries again with the next entry that is applied, and there may be
+// none.
+func (l *loop) leaveJoint() {
+	if conf := l.view.conf.Load(); !l.leading || !conf.GetAutoLeave() {
+		return
+	}
+	if s := l.node.BasicStatus(); s.LeadTransferee != 0 || s.Applied < l.handed {
+		return
+	}
+	leave := &raftpb.Entry{Type: raftpb.EntryConfChangeV2.Enum()}
+	_ = l.node.Step(&raftpb.Message{ // refused only by a leader that is none any more
+		Type: raftpb.MsgProp.Enum(), From: new(l.self), Entries: []*raftpb.Entry{leave},
+	})
+}

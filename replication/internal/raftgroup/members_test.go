@@ -85,6 +85,68 @@ func TestJointChange(t *testing.T) {
 	})
 }
 
+// Whoever waits for a change that another leader's shorter log overwrites is told, though nobody writes on.
+func TestAChangeThatIsOverwrittenIsAnswered(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		c := newCluster(t, 3).startAll()
+		defer c.close()
+		c.write("before")
+		c.converge()
+		old := c.leader()
+		c.net.Isolate(old.addr)
+		for range 5 { // the change comes to lie behind what the other leader begins with
+			if _, err := old.group.Propose(t.Context(), old.group.Status().Term, [][]byte{[]byte("lost")}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		told := make(chan error, 1)
+		go func() { told <- c.changeAt(old, "l8") }()
+		c.await("another leader", func() bool { return c.leader() != old })
+		c.net.HealAll()
+		c.converge()
+		virtual.Wait()
+		select {
+		case err := <-told:
+			if !errors.Is(err, ErrNotLeader) {
+				t.Errorf("told %v", err)
+			}
+		default:
+			t.Error("nobody told who waits that his change is lost")
+		}
+	})
+}
+
+// A joint configuration is left though leadership was being handed over, in vain, when it was entered, and nobody writes.
+func TestAJointChangeIsLeftAfterATransferInVain(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		c := newCluster(t, 3).startAll()
+		defer c.close()
+		c.write("before")
+		c.converge()
+		for _, id := range []uint64{4, 5} {
+			c.joiner(id)
+		}
+		l := c.leader()
+		to := l.id%3 + 1
+		c.net.SetDelay("", "", 10*time.Millisecond, 0)
+		told := make(chan error, 1)
+		go func() { told <- c.change("v4 v5") }()
+		virtual.Wait() // it is in the log
+		c.net.Isolate(c.members[to].addr)
+		if err := l.group.TransferLeader(t.Context(), to); !errors.Is(err, ErrTransfer) {
+			t.Fatalf("transfer to who hears nothing: %v", err)
+		}
+		if err := <-told; err != nil {
+			t.Errorf("the change: %v", err)
+		}
+		if conf := l.group.Status().Conf; len(conf.GetVotersOutgoing()) != 0 || len(conf.GetVoters()) != 5 {
+			t.Errorf("members are %v", conf)
+		}
+		c.net.HealAll()
+		c.converge()
+	})
+}
+
 func TestMembershipRefusals(t *testing.T) {
 	virtual.Test(t, func(t *testing.T) {
 		c := newCluster(t, 3).startAll()

@@ -15,8 +15,8 @@ type memberWait struct {
 }
 
 // memberWaits are all who wait, each for an entry that is in the log and was not applied when they came. Each is
-// answered once: at the latest when something else is applied at the index of its change, or a whole state takes the
-// place of this one.
+// answered once: at the latest when an entry of a later term is applied before its change or in its place, or a whole
+// state takes the place of this one.
 type memberWaits struct {
 	waiting []*memberWait
 	answers []memberAnswer // that are not given yet
@@ -58,10 +58,12 @@ func (ws *memberWaits) appliedOne(e *raftpb.Entry, left bool) {
 		switch {
 		case w.joint && left:
 			ws.answer(w, nil)
+		case !w.joint && w.term < e.GetTerm():
+			// Terms never fall in a log: the change can be applied no more. The log of the leader of the later term may
+			// well be shorter, and nothing be applied at the index of the change for as long as nobody writes.
+			ws.answer(w, fmt.Errorf("%w: another leader overwrote the change", ErrNotLeader))
 		case w.index != e.GetIndex():
 			waiting = append(waiting, w)
-		case w.term != e.GetTerm():
-			ws.answer(w, fmt.Errorf("%w: another leader overwrote the change", ErrNotLeader))
 		case left:
 			ws.answer(w, nil)
 		default:

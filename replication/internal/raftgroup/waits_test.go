@@ -20,6 +20,15 @@ func TestWhoWaitsForAChange(t *testing.T) {
 	}{
 		{"applied", func(ws *memberWaits) { ws.applied(entry(5, 2), simple) }, nil},
 		{"overwritten", func(ws *memberWaits) { ws.applied(entry(5, 3), simple) }, ErrNotLeader},
+		{"overwritten by a log that is shorter", func(ws *memberWaits) { ws.applied(entry(4, 3), simple) }, ErrNotLeader},
+		{"left a joint one, in a later term", func(ws *memberWaits) {
+			ws.applied(entry(5, 2), joint)
+			ws.applied(entry(6, 3), joint)
+			if len(ws.answers) != 0 {
+				t.Error("answered before the joint configuration was left")
+			}
+			ws.applied(entry(7, 3), simple)
+		}, nil},
 		{"left a joint one", func(ws *memberWaits) {
 			ws.applied(entry(5, 2), joint)
 			if len(ws.answers) != 0 {
@@ -32,7 +41,7 @@ func TestWhoWaitsForAChange(t *testing.T) {
 		var ws memberWaits
 		w := &memberWait{index: 5, term: 2, reply: make(chan error, 1)}
 		ws.add(w)
-		ws.applied(entry(4, 2), simple)
+		ws.applied(entry(3, 2), simple)
 		if len(w.reply) != 0 {
 			t.Errorf("%s: answered too early", test.name)
 		}
