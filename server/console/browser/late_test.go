@@ -51,6 +51,9 @@ func TestALateAnswerIsOfNoOtherOrder(t *testing.T) {
 		sent, err := Evaluate[string](v.page, `asked[1].order`)
 		t.Errorf("a switchover to eu was confirmed, and what is sent is %s, %v", sent, err)
 	}
+	if !v.is(`document.getElementById("order-form").contains(document.activeElement) && !document.activeElement.disabled`) {
+		t.Error("the keys of who confirmed an order go nowhere")
+	}
 	closed()
 	v.order("failover", "eu")
 	v.until("what it costs is asked", func(*Seen) bool { return v.is(`asked.length === 3`) })

@@ -123,7 +123,7 @@ export function begin(ask) {
       put(by("order-state"), "");
       for (const id of ["order-name", "order-most", "order-reason"]) {
         by(id).value = "";
-        by(id).disabled = false;
+        by(id).readOnly = false;
       }
       by("order-most-row").hidden = !(order.most && picture.votes.length > 0);
       by("order-reason-row").hidden = !order.reason;
@@ -155,7 +155,8 @@ export function begin(ask) {
     if (by("order-do").disabled) return;
     const opened = open;
     opened.begun = true;
-    for (const id of ["order-name", "order-most", "order-reason"]) by(id).disabled = true;
+    for (const id of ["order-name", "order-most", "order-reason"]) by(id).readOnly = true;
+    by("order-state").focus(); // what is disabled while it has the focus takes the keys with it: Escape would not be heard
     ready();
     const began = Date.now();
     const under = () => {
