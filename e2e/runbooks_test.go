@@ -34,7 +34,6 @@ var book = map[string][]string{
 var shownElsewhere = map[string]string{
 	"mimir witness --name w1 --listen 10.3.0.1:2380 --listen-http": "TestTwoNodesAndAWitnessGoOnWithoutEither",
 	"mimir failover --to eu --force --at-":                         "TestEverythingIsDeletedAndADelayedRegionTakesOver",
-	"mimir failover --to us --force":                               "TestFailovers, and the scripts of succession",
 	"mimir fleet change --add ap":                                  "here, --add eu: there is no third region",
 	"go test":                                                      "it is no command of an operator",
 }
@@ -244,6 +243,7 @@ func (r *reader) byHand() {
 	r.follows(r.us)
 	r.checks("mimir switchover --to us", 0, "us is primary, after eu")
 	r.follows(r.eu)
+	r.targetDies()
 	r.us.Kill()
 	r.does("Fail over", "mimir failover --to eu", 1, "was not forced", "no leader of us answers")
 	r.does("Fail over", "mimir failover --to eu --force", 0, "eu is primary, after us", "see mimir tail list")
@@ -251,6 +251,58 @@ func (r *reader) byHand() {
 	r.follows(r.us)
 	r.checks("mimir switchover --to us", 0, "us is primary, after eu")
 	r.follows(r.eu)
+}
+
+// targetDies is a switchover whose target dies for good when the primary is sealed: it is forced to itself.
+func (r *reader) targetDies() {
+	at := " --endpoints " + r.us.Config.ListenClient
+	ended := r.sealed(at)
+	r.comes("mimir status"+at, "us: sealed for a handoff to eu since")
+	r.eu.Kill()
+	r.comes("mimir status"+at, "eu does not answer")
+	r.does("Switch over", "mimir failover --to us --force", 0, "us stays primary, and takes writes again: epoch",
+		"eu may have begun epoch")
+	if said := <-ended; !strings.HasPrefix(said, "exit status 1: ") {
+		r.t.Errorf("the switchover that was forced away ended with %s", said)
+	}
+	r.until("us takes a write", puts(r.client(r.us), "after the seal"))
+	r.start(r.eu)
+	r.follows(r.eu)
+}
+
+// sealed has us switch over to eu, and eu stand still as soon as us is sealed for that. That is a matter of
+// milliseconds: where eu was faster it is moved back, and tried again.
+func (r *reader) sealed(at string) (ended chan string) {
+	r.t.Helper()
+	for range 50 {
+		ended = make(chan string, 1)
+		go func() {
+			status, said := r.shell(r.t.Context(), "mimir switchover --to eu"+at)
+			ended <- fmt.Sprintf("exit status %d: %s", status, said)
+		}()
+		r.until("us is sealed", func(ctx context.Context) bool {
+			us, err := ask(ctx, r.us)
+			return err == nil && (us.Sealed || us.Primary == "eu")
+		})
+		if err := suspend(r.eu.PID()); err != nil {
+			r.t.Fatal(err)
+		}
+		if us, err := ask(r.t.Context(), r.us); err == nil && us.Sealed {
+			select {
+			case <-ended: // an answer was under way already
+			case <-time.After(time.Second):
+				return ended
+			}
+		}
+		if err := resume(r.eu.PID()); err != nil {
+			r.t.Fatal(err)
+		}
+		r.follows(r.us)
+		r.checks("mimir switchover --to us", 0, "us is primary, after eu")
+		r.follows(r.eu)
+	}
+	r.t.Fatal("eu was faster each time")
+	return nil
 }
 
 // witnessed starts a witness as the page says, under another name.
