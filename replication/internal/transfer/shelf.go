@@ -10,12 +10,14 @@ import (
 	"log/slog"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/mimir-kv/mimir/replication/clock"
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/durable"
 	"github.com/mimir-kv/mimir/replication/internal/checkpoint"
+	"github.com/mimir-kv/mimir/replication/internal/life"
 	"github.com/mimir-kv/mimir/replication/internal/peer"
 	"github.com/mimir-kv/mimir/replication/internal/region"
 	"github.com/mimir-kv/mimir/replication/timeline"
@@ -49,6 +51,7 @@ type ShelfConfig struct {
 	Copying func(region string, p contract.Position) error
 	// Unfit reports whether the state here is one of which no copy is given.
 	Unfit  func() bool
+	Life   *life.Life
 	Clock  clock.Clock
 	Logger *slog.Logger
 }
@@ -57,7 +60,8 @@ type ShelfConfig struct {
 // concurrent use.
 type Shelf struct {
 	config ShelfConfig
-	making sync.Mutex // one at a time
+	making chan struct{} // has room for the one that makes a copy
+	worked atomic.Int64  // bytes that whoever makes one has gone through, ever
 
 	mu     sync.Mutex
 	copies map[string]*shelved
@@ -74,16 +78,28 @@ type shelved struct {
 	manifest *checkpoint.Manifest
 	users    int
 	idle     time.Time // since when nobody takes it
+	given    bool      // somebody has all of it
 }
 
 // NewShelf returns an empty shelf.
-func NewShelf(c ShelfConfig) *Shelf { return &Shelf{config: c, copies: map[string]*shelved{}} }
+func NewShelf(c ShelfConfig) *Shelf {
+	return &Shelf{config: c, making: make(chan struct{}, 1), copies: map[string]*shelved{}}
+}
 
 // Clean removes what an earlier process left.
 func (s *Shelf) Clean() error { return checkpoint.Remove(s.config.FS, s.config.Dir) }
 
 // Serve is the transport's handler of Service.
 func (s *Shelf) Serve(ctx context.Context, stream transport.Stream) error {
+	return s.serve(ctx, stream, true)
+}
+
+// ServeElder is the transport's handler of ServiceElder.
+func (s *Shelf) ServeElder(ctx context.Context, stream transport.Stream) error {
+	return s.serve(ctx, stream, false)
+}
+
+func (s *Shelf) serve(ctx context.Context, stream transport.Stream, works bool) (err error) {
 	encoded, err := stream.Recv()
 	if err != nil {
 		return peer.IgnoreEnd(err)
@@ -95,19 +111,20 @@ func (s *Shelf) Serve(ctx context.Context, stream transport.Stream) error {
 	if err := transport.MaySpeak(ctx, r.Region); err != nil {
 		return err
 	}
+	l := checkpoint.Line{Stream: stream, Clock: s.config.Clock, Works: works}
 	if r.ID != "" {
-		return s.config.Staging.send(ctx, stream, r.ID)
+		return s.config.Staging.send(ctx, l, r.ID)
 	}
-	taken, err := s.take(&r)
+	taken, err := s.take(ctx, &l, &r)
 	if err != nil {
 		return err
 	}
-	defer s.release(taken)
+	defer func() { s.release(taken, err == nil) }()
 	s.config.Logger.Info("sends its state", "to", r.Region, "copy", taken.id, "bytes", taken.manifest.Bytes())
 	if r.Region != s.config.Region {
-		stream = &watched{Stream: stream, shelf: s, region: r.Region, copy: taken}
+		l.Stream = &watched{Stream: stream, shelf: s, region: r.Region, copy: taken}
 	}
-	return checkpoint.Send(ctx, stream, s.config.FS, taken.dir, taken.manifest)
+	return checkpoint.Send(ctx, l, s.config.FS, taken.dir, taken.manifest)
 }
 
 // watched is a stream to another region that takes a copy: as long as messages come through, it is alive.
@@ -129,11 +146,66 @@ func (w *watched) Send(m []byte) error {
 	return err
 }
 
-// take returns a copy that fits the request, an earlier one that is still good or a new one. Log is kept behind a copy
-// for another region from before it is made: a copy from which no log leads on is of no use to it.
-func (s *Shelf) take(r *Request) (*shelved, error) {
+// take returns a copy that fits the request, an earlier one that is still good or a new one. While that is made whoever
+// asks hears that this node works: to sum a large state takes longer than anybody waits for a word. A copy whose asker
+// is gone by then is kept for him: he could not wait, or lost the connection, and would have it made for ever.
+func (s *Shelf) take(ctx context.Context, l *checkpoint.Line, r *Request) (*shelved, error) {
 	if err := s.check(r); err != nil {
 		return nil, err
+	}
+	if c := s.earlier(r); c != nil {
+		return c, nil
+	}
+	began := s.worked.Load()
+	if err := l.Work(ctx, 0); err != nil {
+		return nil, err
+	}
+	type outcome struct {
+		copy *shelved
+		err  error
+	}
+	made := make(chan outcome)
+	if !s.config.Life.Try(func(life context.Context) {
+		c, err := s.provide(life, ctx, r)
+		select {
+		case made <- outcome{c, err}:
+		case <-ctx.Done():
+			if c != nil {
+				s.release(c, false)
+			}
+		}
+	}) {
+		return nil, s.config.Life.Failure()
+	}
+	ticker := s.config.Clock.NewTicker(tellEvery)
+	defer ticker.Stop()
+	for last := began; ; {
+		select {
+		case o := <-made:
+			return o.copy, o.err
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-ticker.C():
+		}
+		if now := s.worked.Load(); now != last { // else it hangs, and says nothing
+			last = now
+			if err := l.Work(ctx, now-began); err != nil {
+				return nil, err
+			}
+		}
+	}
+}
+
+// provide makes a copy for a request, unless somebody else had one made meanwhile that fits. Log is kept behind a copy
+// for another region from before it is made: a copy from which no log leads on is of no use to it.
+func (s *Shelf) provide(life, asker context.Context, r *Request) (*shelved, error) {
+	select {
+	case s.making <- struct{}{}:
+		defer func() { <-s.making }()
+	case <-asker.Done():
+		return nil, context.Cause(asker)
+	case <-life.Done():
+		return nil, context.Cause(life)
 	}
 	if c := s.earlier(r); c != nil {
 		return c, nil
@@ -142,7 +214,7 @@ func (s *Shelf) take(r *Request) (*shelved, error) {
 	if foreign {
 		s.tell(r.Region, 0)
 	}
-	made, err := s.make()
+	made, err := s.make(life)
 	if err != nil {
 		return nil, fmt.Errorf("copy state: %w", err)
 	}
@@ -164,11 +236,15 @@ func (s *Shelf) tell(region string, p contract.Position) {
 	}
 }
 
-// earlier returns the copy of which the request says that a part is there, nil if it is of no use any more.
+// earlier returns the copy of which the request says that a part is there, or one that waits for its asker; nil if
+// there is none that fits, or it is of no use any more.
 func (s *Shelf) earlier(r *Request) *shelved {
 	s.mu.Lock()
 	c := s.copies[r.Have]
-	if c == nil || c.index < r.MinIndex || c.epoch < r.MinEpoch {
+	if c == nil || !c.fits(r) {
+		c = s.waiting(r)
+	}
+	if c == nil {
 		s.mu.Unlock()
 		return nil
 	}
@@ -179,17 +255,38 @@ func (s *Shelf) earlier(r *Request) *shelved {
 	}
 	if err := s.config.Copying(r.Region, c.position); err != nil {
 		s.config.Logger.Warn("an earlier copy is of no use any more", "to", r.Region, "copy", c.id, "err", err)
-		s.release(c)
+		s.release(c, true)
 		return nil
 	}
 	return c
 }
+
+// waiting returns the newest copy that was made for the region that asks and that nobody has come to take whole, nil if
+// there is none that fits. What the region has is not given again: if it asks, no log leads on from that. s.mu is held.
+func (s *Shelf) waiting(r *Request) (newest *shelved) {
+	region := r.Region
+	if region == s.config.Region {
+		region = ""
+	}
+	for _, c := range s.copies {
+		if c.region == region && !c.given && c.fits(r) && (newest == nil || c.index > newest.index) {
+			newest = c
+		}
+	}
+	return newest
+}
+
+// fits reports whether a copy is far enough for a request.
+func (c *shelved) fits(r *Request) bool { return c.index >= r.MinIndex && c.epoch >= r.MinEpoch }
 
 // check says why no copy can be given for a request.
 func (s *Shelf) check(r *Request) error {
 	if s.config.Unfit() {
 		return fmt.Errorf("%w: this node holds something else than its region or is being rebuilt, and gives no copies",
 			contract.ErrNotReady)
+	}
+	if awaits := s.config.Staging.Awaits(); awaits != "" {
+		return fmt.Errorf("%w: this node %s, and can give no copy of its own", contract.ErrNotReady, awaits)
 	}
 	v := s.config.Applied.View()
 	if v.Index < r.MinIndex {
@@ -205,9 +302,8 @@ func (s *Shelf) check(r *Request) error {
 	return nil
 }
 
-func (s *Shelf) make() (*shelved, error) {
-	s.making.Lock()
-	defer s.making.Unlock()
+// make makes a copy. It ends with the node, but for what its disk takes for one step.
+func (s *Shelf) make(ctx context.Context) (*shelved, error) {
 	var id [idBytes]byte
 	_, _ = rand.Read(id[:]) // never fails
 	name := hex.EncodeToString(id[:])
@@ -220,11 +316,12 @@ func (s *Shelf) make() (*shelved, error) {
 	}
 	held, err := s.config.Source.Hold(dir)
 	if err == nil {
+		held.Watch(s.through)
 		err = held.Write()
 	}
 	var m *checkpoint.Manifest
 	if err == nil {
-		m, err = s.describe(dir, id, held)
+		m, err = s.describe(ctx, dir, id, held)
 	}
 	if err != nil {
 		return nil, errors.Join(err, checkpoint.Remove(s.config.FS, dir))
@@ -235,19 +332,27 @@ func (s *Shelf) make() (*shelved, error) {
 	}, nil
 }
 
-func (s *Shelf) describe(dir string, id [idBytes]byte, held *region.Held) (*checkpoint.Manifest, error) {
+// through notes that whoever makes a copy has gone through so many further bytes.
+func (s *Shelf) through(bytes int64) { s.worked.Add(bytes) }
+
+func (s *Shelf) describe(
+	ctx context.Context, dir string, id [idBytes]byte, held *region.Held,
+) (*checkpoint.Manifest, error) {
 	d := Description{Region: s.config.Region, Index: held.Metadata().AppliedIndex, Origin: held.Origin}
 	encoded, err := json.Marshal(d)
 	if err != nil {
 		return nil, err
 	}
-	return checkpoint.Describe(s.config.FS, dir, id, encoded)
+	return checkpoint.Describe(ctx, s.config.FS, dir, id, encoded, s.through)
 }
 
-func (s *Shelf) release(c *shelved) {
+// release says that somebody takes a copy no longer. A copy that is spent is given to nobody who does not have a part
+// of it.
+func (s *Shelf) release(c *shelved, spent bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c.users--
+	c.given = c.given || spent
 	c.idle = s.config.Clock.Now()
 }
 
