@@ -90,7 +90,7 @@ var below = map[string][]string{
 		"replication/contract", "replication/timeline", "replication/clock", "replication/durable",
 		"replication/transport",
 		"replication/internal/peer", "replication/internal/life", "replication/internal/region",
-		"replication/internal/checkpoint",
+		"replication/internal/checkpoint", "replication/internal/copies",
 	},
 	"replication/internal/rewind": {
 		"replication/contract", "replication/timeline", "replication/clock", "replication/durable",

@@ -44,8 +44,8 @@ type Progress struct {
 // of it.
 //
 // What memory knows of dir is not read again; it may be nil. progress may be nil; it is called from this goroutine,
-// after each chunk, and while either side works otherwise. It ends with ctx, but for what this side's disk takes for one
-// step, and with ErrSilent if the sender hangs.
+// after each chunk, and while either side works otherwise. It ends with ctx, but for what this side's disk takes for
+// one step, and with ErrSilent if the sender hangs.
 func Receive(
 	ctx context.Context, l Line, fs durable.FS, dir string, memory *Memory, progress func(Progress),
 ) (*Manifest, error) {

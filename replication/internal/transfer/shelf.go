@@ -17,6 +17,7 @@ import (
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/durable"
 	"github.com/mimir-kv/mimir/replication/internal/checkpoint"
+	"github.com/mimir-kv/mimir/replication/internal/copies"
 	"github.com/mimir-kv/mimir/replication/internal/life"
 	"github.com/mimir-kv/mimir/replication/internal/peer"
 	"github.com/mimir-kv/mimir/replication/internal/region"
@@ -59,9 +60,10 @@ type ShelfConfig struct {
 // Shelf makes, keeps and serves copies of this node's state, each a directory named by its identity. It is safe for
 // concurrent use.
 type Shelf struct {
-	config ShelfConfig
-	making chan struct{} // has room for the one that makes a copy
-	worked atomic.Int64  // bytes that whoever makes one has gone through, ever
+	config  ShelfConfig
+	making  chan struct{}               // has room for the one that makes a copy
+	worked  atomic.Int64                // bytes that whoever makes one has gone through, ever
+	writing atomic.Pointer[copies.Part] // what is being written, which is not counted in worked yet
 
 	mu     sync.Mutex
 	copies map[string]*shelved
@@ -156,7 +158,7 @@ func (s *Shelf) take(ctx context.Context, l *checkpoint.Line, r *Request) (*shel
 	if c := s.earlier(r); c != nil {
 		return c, nil
 	}
-	began := s.worked.Load()
+	began := s.gone()
 	if err := l.Work(ctx, 0); err != nil {
 		return nil, err
 	}
@@ -187,7 +189,7 @@ func (s *Shelf) take(ctx context.Context, l *checkpoint.Line, r *Request) (*shel
 			return nil, context.Cause(ctx)
 		case <-ticker.C():
 		}
-		if now := s.worked.Load(); now != last { // else it hangs, and says nothing
+		if now := s.gone(); now != last { // else it hangs, and says nothing
 			last = now
 			if err := l.Work(ctx, now-began); err != nil {
 				return nil, err
@@ -316,8 +318,10 @@ func (s *Shelf) make(ctx context.Context) (*shelved, error) {
 	}
 	held, err := s.config.Source.Hold(dir)
 	if err == nil {
-		held.Watch(s.through)
+		s.writing.Store(held.Part)
 		err = held.Write()
+		s.writing.Store(nil)
+		s.through(held.Written())
 	}
 	var m *checkpoint.Manifest
 	if err == nil {
@@ -330,6 +334,14 @@ func (s *Shelf) make(ctx context.Context) (*shelved, error) {
 	return &shelved{
 		id: name, dir: dir, index: meta.AppliedIndex, epoch: meta.Epoch, position: meta.Position, manifest: m, users: 1,
 	}, nil
+}
+
+// gone returns how many bytes whoever makes copies has gone through: one gets on as long as that grows.
+func (s *Shelf) gone() int64 {
+	if p := s.writing.Load(); p != nil {
+		return s.worked.Load() + p.Written()
+	}
+	return s.worked.Load()
 }
 
 // through notes that whoever makes a copy has gone through so many further bytes.
