@@ -80,7 +80,7 @@ type shelved struct {
 	manifest *checkpoint.Manifest
 	users    int
 	idle     time.Time // since when nobody takes it
-	given    bool      // somebody has all of it
+	given    bool      // somebody began to take it, or it is of no use
 }
 
 // NewShelf returns an empty shelf.
@@ -101,7 +101,7 @@ func (s *Shelf) ServeElder(ctx context.Context, stream transport.Stream) error {
 	return s.serve(ctx, stream, false)
 }
 
-func (s *Shelf) serve(ctx context.Context, stream transport.Stream, works bool) (err error) {
+func (s *Shelf) serve(ctx context.Context, stream transport.Stream, works bool) error {
 	encoded, err := stream.Recv()
 	if err != nil {
 		return peer.IgnoreEnd(err)
@@ -121,15 +121,13 @@ func (s *Shelf) serve(ctx context.Context, stream transport.Stream, works bool) 
 	if err != nil {
 		return err
 	}
-	defer func() { s.release(taken, err == nil) }()
+	defer s.release(taken)
 	s.config.Logger.Info("sends its state", "to", r.Region, "copy", taken.id, "bytes", taken.manifest.Bytes())
-	if r.Region != s.config.Region {
-		l.Stream = &watched{Stream: stream, shelf: s, region: r.Region, copy: taken}
-	}
+	l.Stream = &watched{Stream: stream, shelf: s, region: r.Region, copy: taken}
 	return checkpoint.Send(ctx, l, s.config.FS, taken.dir, taken.manifest)
 }
 
-// watched is a stream to another region that takes a copy: as long as messages come through, it is alive.
+// watched is a stream to somebody who takes a copy. Of another region it is alive as long as messages come through.
 type watched struct {
 	transport.Stream
 	shelf  *Shelf
@@ -141,11 +139,22 @@ type watched struct {
 // Send implements transport.Stream.
 func (w *watched) Send(m []byte) error {
 	err := w.Stream.Send(m)
-	if now := w.shelf.config.Clock.Now(); err == nil && now.Sub(w.told) >= tellEvery {
+	foreign := w.region != w.shelf.config.Region
+	if now := w.shelf.config.Clock.Now(); err == nil && foreign && now.Sub(w.told) >= tellEvery {
 		w.told = now
 		_ = w.shelf.config.Copying(w.region, w.copy.position) // what is lost is told when it comes back
 	}
 	return err
+}
+
+// Recv implements transport.Stream. Whoever says something knows which copy he is given, and can name it if he comes
+// back: he cannot have all of it before this node knows.
+func (w *watched) Recv() ([]byte, error) {
+	p, err := w.Stream.Recv()
+	if err == nil {
+		w.shelf.spend(w.copy)
+	}
+	return p, err
 }
 
 // take returns a copy that fits the request, an earlier one that is still good or a new one. While that is made whoever
@@ -173,7 +182,7 @@ func (s *Shelf) take(ctx context.Context, l *checkpoint.Line, r *Request) (*shel
 		case made <- outcome{c, err}:
 		case <-ctx.Done():
 			if c != nil {
-				s.release(c, false)
+				s.release(c)
 			}
 		}
 	}) {
@@ -257,14 +266,16 @@ func (s *Shelf) earlier(r *Request) *shelved {
 	}
 	if err := s.config.Copying(r.Region, c.position); err != nil {
 		s.config.Logger.Warn("an earlier copy is of no use any more", "to", r.Region, "copy", c.id, "err", err)
-		s.release(c, true)
+		s.spend(c)
+		s.release(c)
 		return nil
 	}
 	return c
 }
 
-// waiting returns the newest copy that was made for the region that asks and that nobody has come to take whole, nil if
-// there is none that fits. What the region has is not given again: if it asks, no log leads on from that. s.mu is held.
+// waiting returns the newest copy that was made for the region that asks and that nobody has come to take, nil if there
+// is none that fits. What the region may have is given only to who names it: else no log leads on from that. s.mu is
+// held.
 func (s *Shelf) waiting(r *Request) (newest *shelved) {
 	region := r.Region
 	if region == s.config.Region {
@@ -358,13 +369,18 @@ func (s *Shelf) describe(
 	return checkpoint.Describe(ctx, s.config.FS, dir, id, encoded, s.through)
 }
 
-// release says that somebody takes a copy no longer. A copy that is spent is given to nobody who does not have a part
-// of it.
-func (s *Shelf) release(c *shelved, spent bool) {
+// spend has a copy given to nobody any more who does not name it.
+func (s *Shelf) spend(c *shelved) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c.given = true
+}
+
+// release says that somebody takes a copy no longer.
+func (s *Shelf) release(c *shelved) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c.users--
-	c.given = c.given || spent
 	c.idle = s.config.Clock.Now()
 }
 

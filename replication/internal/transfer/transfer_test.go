@@ -333,7 +333,7 @@ func TestCopiesForOthersGoOnceNobodyComesBack(t *testing.T) {
 		if err != nil || again != used {
 			t.Fatalf("another copy, %v", err)
 		}
-		us.shelf.release(again, false)
+		us.shelf.release(again)
 		count := func() int {
 			us.shelf.Tidy()
 			names, _ := us.disk.List("/copies")
@@ -343,7 +343,7 @@ func TestCopiesForOthersGoOnceNobodyComesBack(t *testing.T) {
 		if count() != 1 {
 			t.Error("a copy that is being taken is gone")
 		}
-		us.shelf.release(used, false)
+		us.shelf.release(used)
 		time.Sleep(lifetime)
 		if count() != 1 {
 			t.Error("gone before its time")
