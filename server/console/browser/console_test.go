@@ -244,9 +244,9 @@ func (v *visit) sameAsStatus(s *Seen) {
 	}
 }
 
-// toldNoLies looks at all that was shown from the picture of number began on: time runs forward, one region at most takes
-// writes, and the fleet was not said to be well between the first word of a loss, after picture since, and the return of
-// the region.
+// toldNoLies looks at all that was shown from the picture of number began on: time runs forward, one region at most
+// takes writes, and the fleet was not said to be well between the first word of a loss, after picture since, and the
+// return of the region.
 func (v *visit) toldNoLies(began, since int) {
 	v.t.Helper()
 	epoch, first := 0, -1
