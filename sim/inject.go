@@ -142,6 +142,13 @@ func (x disks) slowDisk(context.Context) {
 func (x disks) breakDisk(context.Context) {
 	if p := x.someone(); p != nil {
 		n := 1 + x.random.IntN(pick(x.random, 5, 20, 100))
+		if x.random.IntN(3) == 0 {
+			d := time.Duration(500+x.random.IntN(8000)) * time.Millisecond
+			x.tell("disk of %s cannot be read in %d reads for %v", p.NodeID(), n, d)
+			p.disk.blindAfter(n, errBroken, d)
+			x.fleet.disturb(time.Now().Add(d))
+			return
+		}
 		x.tell("disk of %s fails in %d operations", p.NodeID(), n)
 		p.disk.failAfter(n, errBroken, 0)
 	}
