@@ -17,7 +17,7 @@ const (
 	injectRot   = "rot"   // a bit of what a stopped node had synced flips
 	injectOld   = "old"   // a stopped node comes back with an older copy of its disk
 	injectSkew  = "skew"  // clocks are wrong, and run at different rates
-	injectPause = "pause" // a node stands still, its timers too, while time goes on, and then goes on with what it was at
+	injectPause = "pause" // a node stands still, its timers too, and goes on
 	injectFive  = "five"  // regions have five nodes
 	injectBusy  = "busy"  // clients go on while the fleet comes together
 
