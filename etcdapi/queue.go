@@ -98,7 +98,7 @@ func (s *kvServer) forget(ctx context.Context, lease int64) {
 
 // turn returns once no key of the queue is older than this one, with the header of the read that says so. It ends with
 // errPlaceLost when the key is gone: with its lease, at the latest. An outage of the primary is outwaited for as long
-// as the lease can live without it.
+// as the lease can live without it, and a node that hears of nothing notices that after as long.
 func (p *place) turn(ctx context.Context) (*pb.ResponseHeader, error) {
 	before := &pb.RangeRequest{
 		Key: p.queue, RangeEnd: endOf(p.queue), Limit: 1, MaxCreateRevision: p.created - 1,
@@ -116,18 +116,24 @@ func (p *place) turn(ctx context.Context) (*pb.ResponseHeader, error) {
 		case len(older) == 0:
 			return seen.Header, p.statusOf(ctx, ctx.Err()) // it is nobody's turn who has left by now
 		}
-		if err := p.untilDeleted(ctx, seen.Header.Revision+1, p.key, older[0].Key); err != nil {
+		err = p.untilDeleted(ctx, p.patience(), seen.Header.Revision+1, p.key, older[0].Key)
+		if err != nil {
 			return nil, err
 		}
 	}
 }
 
+// patience is how long the lease lives without being renewed.
+func (p *place) patience() time.Duration {
+	if ttl, _, ok := p.store.Lease(p.lease); ok {
+		return time.Duration(ttl) * time.Second
+	}
+	return queueTTL * time.Second
+}
+
 // look reads with the primary's word for it. Users that are changed meanwhile have it read anew.
 func (p *place) look(ctx context.Context, reads []*pb.RequestOp) (*pb.TxnResponse, error) {
-	patience := queueTTL * time.Second
-	if ttl, _, ok := p.store.Lease(p.lease); ok {
-		patience = time.Duration(ttl) * time.Second
-	}
+	patience := p.patience()
 	for began := p.clock.Now(); ; {
 		seen, err := p.Txn(ctx, &pb.TxnRequest{Success: reads})
 		again := status.Code(err) == codes.Unavailable || errors.Is(err, rpctypes.ErrGRPCAuthOldRevision)
@@ -173,13 +179,23 @@ func deletion(key []byte, created int64) *pb.TxnRequest {
 	}
 }
 
-// errDeleted ends the wait for the first of several keys to be deleted.
+// errDeleted ends the wait for the first of several keys to be deleted, which one may be.
 var errDeleted = errors.New("etcdapi: deleted")
 
 // untilDeleted returns nil once one of the keys is deleted at a revision or later, or this node's history does not
-// tell.
-func (a *kvServer) untilDeleted(ctx context.Context, from int64, keys ...[]byte) error {
+// tell, for longest at most: where none comes, as at a node that is cut off, none tells.
+func (a *kvServer) untilDeleted(ctx context.Context, longest time.Duration, from int64, keys ...[]byte) error {
 	all, waiting := errgroup.WithContext(ctx)
+	all.Go(func() error {
+		late := a.clock.NewTimer(longest)
+		defer late.Stop()
+		select {
+		case <-late.C():
+			return errDeleted
+		case <-waiting.Done():
+			return waiting.Err()
+		}
+	})
 	for _, key := range keys {
 		all.Go(func() error {
 			w, err := a.store.Watch(watch.Request{Key: key, StartRevision: from, NoPut: true})

@@ -21,6 +21,7 @@ import (
 	"github.com/mimir-kv/mimir/etcdapi"
 	"github.com/mimir-kv/mimir/etcdapi/etcdapitest"
 	"github.com/mimir-kv/mimir/replication"
+	"github.com/mimir-kv/mimir/replication/clock"
 )
 
 // queues is a node with leases 1 to 4, and the services that have queues.
@@ -34,8 +35,10 @@ type queues struct {
 	election v3electionpb.ElectionClient
 }
 
-func newQueues(t *testing.T) *queues {
-	n := etcdapitest.Start(t, etcdapi.Limits{RequestTimeout: time.Second})
+func newQueues(t *testing.T) *queues { return newQueuesBy(t, clock.Real) }
+
+func newQueuesBy(t *testing.T, by clock.Clock) *queues {
+	n := etcdapitest.StartWith(t, etcdapi.Options{Limits: etcdapi.Limits{RequestTimeout: time.Second}, Clock: by})
 	c := n.Dial(t)
 	q := &queues{T: t, Node: n, ctx: bounded(t), kv: pb.NewKVClient(c), lease: pb.NewLeaseClient(c),
 		lock: v3lockpb.NewLockClient(c), election: v3electionpb.NewElectionClient(c)}
@@ -203,6 +206,37 @@ func TestWhoWaitsOutwaitsAnOutage(t *testing.T) {
 	}
 	q.Replicator.FailBarriers(nil)
 	q.must(<-locks)
+}
+
+// quick is a clock that runs so many times as fast as the real one.
+const quick = 200
+
+type quickClock struct {
+	clock.Clock
+	began time.Time
+}
+
+func (c quickClock) Now() time.Time { return c.began.Add(quick * time.Since(c.began)) }
+
+func (c quickClock) NewTimer(d time.Duration) clock.Timer { return c.Clock.NewTimer(d / quick) }
+
+// Who waits at a node that hears of nothing any more is told so when his lease may have ended: it has to be renewed,
+// and the primary does not say that it is.
+func TestWhoWaitsAtANodeThatIsCutOffIsToldSo(t *testing.T) {
+	q := newQueuesBy(t, quickClock{clock.Real, time.Now()})
+	_, err := q.lease.LeaseGrant(q.ctx, &pb.LeaseGrantRequest{ID: 5, TTL: 60})
+	q.must(err)
+	_, err = q.lease.LeaseGrant(q.ctx, &pb.LeaseGrantRequest{ID: 6, TTL: 60})
+	q.must(err)
+	q.must(<-q.locks(q.ctx, 1))
+	locks, campaigns := q.locks(q.ctx, 5), q.campaigns(6)
+	q.comesTo(3)
+	q.Replicator.Fail(fmt.Errorf("%w: on purpose", replication.ErrNotReady))
+	for what, ended := range map[string]chan error{"lock": locks, "campaign": campaigns} {
+		if err := <-ended; told(err) != "etcdserver: no leader" {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
 }
 
 // Somebody who may not watch an election is told so, and not that it is over.
