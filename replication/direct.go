@@ -63,9 +63,9 @@ const asideNames = "20060102T150405.000Z"
 // Rebuild makes the state of another node of this region take the place of this node's, which is kept, as a copy, in
 // the directory that is returned. Nothing is applied here meanwhile, and the others go on. The copy comes from
 // whichever node of the region gives one first; one that differs, by its own Config.Differs, or is being rebuilt, gives
-// none. Errors: ErrNotReady if a rebuild of this node is under way; ErrArgument if this node leads, is the only one, or
-// is of a region that shows its history late; what kept the copy from coming, and then nothing was changed. If it
-// cannot be told whether something was, the node stops itself.
+// none. Errors: ErrNotReady if a rebuild of this node is under way, or another state is on its way here; ErrArgument if
+// this node leads, is the only one, or is of a region that shows its history late; what kept the copy from coming, and
+// then nothing was changed. If it cannot be told whether something was, the node stops itself.
 func (d *Direct) Rebuild(ctx context.Context) (kept string, err error) {
 	n := d.node
 	if err := n.callable(ctx); err != nil {

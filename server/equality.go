@@ -26,6 +26,9 @@ import (
 // besideWait is how long a node that is asked what it holds at a position waits for that. One that is later says so.
 const besideWait = 3 * time.Second
 
+// alarmTime is how long an alarm waits for the primary. Who took the state of a sibling is told so without one, too.
+const alarmTime = 10 * time.Second
+
 // equality is a node's part in comparing what all nodes hold: as one that asks, as one that is asked, and as one that
 // was found to differ.
 type equality struct {
@@ -35,6 +38,7 @@ type equality struct {
 	member   uint64 // this node's Raft identity
 	answerer *patrol.Answerer
 	patrol   *patrol.Patrol
+	propose  func(context.Context, []*replication.Command) (*replication.Receipt, error)
 	rebuilds atomic.Bool // until the alarms about this node are gone with what it held
 }
 
@@ -44,6 +48,9 @@ func newEquality(s *server, node *replication.Config) *equality {
 	e := &equality{
 		server: s, config: c, store: s.store,
 		member: replication.MemberID(c.Replication.RegionID, c.Replication.NodeID),
+	}
+	e.propose = func(ctx context.Context, c []*replication.Command) (*replication.Receipt, error) {
+		return s.replicator.Propose(ctx, c)
 	}
 	e.answerer = patrol.NewAnswerer(patrol.AnswererConfig{
 		Store: savedStates{s.store, s.disk.storeFS(), s.logger}, Stand: e.stand, Beside: e.beside,
@@ -137,13 +144,15 @@ func (e *equality) raise(ctx context.Context, wrong, unsure []patrol.Member) err
 	return nil
 }
 
-// setAlarm has the fleet agree that an alarm is raised, or not any more.
+// setAlarm has the fleet agree, within alarmTime, that an alarm is raised, or not any more.
 func (e *equality) setAlarm(ctx context.Context, to pb.AlarmRequest_AlarmAction, kind pb.AlarmType, of uint64) error {
 	c := command.EncodeAlarm(&pb.AlarmRequest{Action: to, Alarm: kind, MemberID: of})
 	if e.store.Auth().Enabled() { // else nodes of before are to understand it
 		c = command.EncodeOwn(c)
 	}
-	receipt, err := e.server.replicator.Propose(ctx, []*replication.Command{{Data: c}})
+	ctx, cancel := context.WithTimeout(ctx, alarmTime)
+	defer cancel()
+	receipt, err := e.propose(ctx, []*replication.Command{{Data: c}})
 	if err != nil {
 		return err
 	}
@@ -161,14 +170,19 @@ func (e *equality) rebuild(ctx context.Context) (kept string, err error) {
 	if kept, err = e.server.replicator.Rebuild(ctx); err != nil {
 		return "", err
 	}
+	return kept, e.disarm(ctx, kept)
+}
+
+// disarm has the alarms about this node gone, since it has the state of a sibling.
+func (e *equality) disarm(ctx context.Context, kept string) error {
 	// What is raised may not be here yet.
 	for _, kind := range []pb.AlarmType{command.AlarmDiffers, command.AlarmUnsure} {
 		if err := e.setAlarm(ctx, pb.AlarmRequest_DEACTIVATE, kind, e.member); err != nil {
-			return kept, fmt.Errorf("the state of a sibling is here, what was here is in %s, and the alarm is still "+
+			return fmt.Errorf("the state of a sibling is here, what was here is in %s, and the alarm may still be "+
 				"raised: %w", kept, err)
 		}
 	}
-	return kept, nil
+	return nil
 }
 
 // errDiffers is what clients are told by a node that differs: it is for them to go to another one.

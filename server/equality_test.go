@@ -12,11 +12,13 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/mimir-kv/mimir/kv"
 	"github.com/mimir-kv/mimir/kv/mvcc"
 	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/server/admin"
@@ -150,6 +152,29 @@ func TestWhoIsRebuiltIsNotCompared(t *testing.T) {
 	}
 	if _, err := e.rebuild(t.Context()); !errors.Is(err, replication.ErrNotReady) {
 		t.Errorf("a second one: %v", err)
+	}
+}
+
+// Who took the state of a sibling learns that, and where what was there is, also where no primary answers: he who gave
+// the order waits for it for hours, and would wait for the alarm as long.
+func TestWhoIsRebuiltSaysSoWithoutAPrimary(t *testing.T) {
+	store, err := kv.Open(kv.Options{FS: vfs.NewMem(), Dir: storeDir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	e := &equality{store: store}
+	e.propose = func(ctx context.Context, _ []*replication.Command) (*replication.Receipt, error) {
+		if at, bounded := ctx.Deadline(); !bounded || time.Until(at) > alarmTime {
+			t.Errorf("it waits until %v", at)
+		}
+		return nil, replication.ErrNotReady
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 24*time.Hour)
+	defer cancel()
+	err = e.disarm(ctx, "aside/1")
+	if !errors.Is(err, replication.ErrNotReady) || !strings.Contains(err.Error(), "aside/1") {
+		t.Errorf("%v", err)
 	}
 }
 

@@ -64,6 +64,8 @@ func (n *connection) rebuild(c *cobra.Command, client *admin.Client, name string
 	} else if said.NodeID != name {
 		return fmt.Errorf("%s answers where %s says that it serves clients", said.NodeID, name)
 	}
+	fmt.Fprintf(c.ErrOrStderr(), "%s takes the state of another node; that goes on if you leave, and its log says "+
+		"when it is done\n", name)
 	done, err := at.Sums().Rebuild(c.Context())
 	if err != nil {
 		return err

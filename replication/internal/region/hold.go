@@ -1,6 +1,7 @@
 package region
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -24,8 +25,8 @@ type Held struct {
 // meanwhile, and what takes long is left to Write. While what is to be applied next waits for room on the disk it
 // is not had: then the error is durable.Full.
 func (a *Applier) Hold(dir string) (*Held, error) {
-	if err := a.patient.enter(a.mu); err != nil {
-		return nil, fmt.Errorf("what comes next waits for room: %w", err)
+	if err := a.patient.enter(context.Background(), a.mu); err != nil {
+		return nil, err
 	}
 	defer a.mu.Unlock()
 	meta, err := a.saveAll()
@@ -86,7 +87,7 @@ func (a *Applier) keep() (uint64, error) {
 
 // beginKeeping returns nil if what is kept is the state as it is.
 func (a *Applier) beginKeeping() (*copies.Part, error) {
-	if err := a.patient.enter(a.mu); err != nil {
+	if err := a.patient.enter(context.Background(), a.mu); err != nil {
 		return nil, err
 	}
 	defer a.mu.Unlock()

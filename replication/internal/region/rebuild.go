@@ -19,7 +19,8 @@ var ErrTorn = errors.New("replication: it is unknown which state the storage has
 // new directory aside. Nothing is applied before that is done, since a copy that is further than what is applied here
 // has to come; Raft's entries wait. On an error nothing was replaced, and nothing is kept, unless it says so, or is
 // ErrTorn. ErrArgument: the region shows its history late, and what its nodes hold is never further than what is
-// applied here. may says, once nothing is applied any more, why it must not be; nil if it may.
+// applied here. ErrNotReady: another state is on its way here already, or put in its place. may says, once nothing is
+// applied any more, why it must not be; nil if it may.
 func (a *Applier) Rebuild(ctx context.Context, aside string, may func() error) error {
 	if s := a.applied.State(); s.Delay != nil {
 		return fmt.Errorf("%w: region %s shows its history late, and its nodes have no state of another that is as "+
@@ -28,8 +29,8 @@ func (a *Applier) Rebuild(ctx context.Context, aside string, may func() error) e
 	if err := durable.MakeDir(a.config.Maker.FS(), filepath.Dir(aside)); err != nil {
 		return err
 	}
-	if err := a.patient.enter(a.mu); err != nil {
-		return fmt.Errorf("what comes next waits for room: %w", err)
+	if err := a.patient.enterWithin(ctx, a.mu); err != nil {
+		return err
 	}
 	defer a.mu.Unlock()
 	if a.torn != nil {

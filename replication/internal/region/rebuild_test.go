@@ -1,6 +1,7 @@
 package region
 
 import (
+	"context"
 	"errors"
 	"io"
 	"slices"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/durable"
 	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
@@ -157,6 +159,25 @@ func TestARebuildOfALateRegion(t *testing.T) {
 	if err := p.Rebuild(t.Context(), "/aside/1", mayBe); !errors.Is(err, contract.ErrArgument) {
 		t.Errorf("%v", err)
 	}
+}
+
+// Where the turn is not to be had nobody waits for it for long, nor when he leaves: as long as it waits, the node is
+// not elected.
+func TestARebuildWaitsForItsTurnForAWhile(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		p, _ := runningFailing(t)
+		p.mu.Lock()
+		if err := p.Rebuild(t.Context(), "/aside/1", mayBe); !errors.Is(err, contract.ErrNotReady) {
+			t.Errorf("behind another state that comes: %v", err)
+		}
+		left, leave := context.WithCancel(t.Context())
+		leave()
+		if err := p.Rebuild(left, "/aside/1", mayBe); !errors.Is(err, context.Canceled) {
+			t.Errorf("who leaves: %v", err)
+		}
+		p.mu.Unlock()
+		p.check()
+	})
 }
 
 // What says that it must not be is asked when nothing is applied any more.

@@ -1,8 +1,12 @@
 package region
 
 import (
+	"context"
+	"fmt"
 	"sync/atomic"
+	"time"
 
+	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/durable"
 )
 
@@ -57,19 +61,35 @@ func (p *patient) through(do func() error) error {
 	}
 }
 
+func (s *shortage) error() error { return fmt.Errorf("what comes next waits for room: %w", s.err) }
+
 // enter waits for the turn; not while its holder waits for room, which may be for ever, and whoever takes hold of the
-// state needs some as well. Errors: that of the disk.
-func (p *patient) enter(t turn) error {
+// state needs some as well. Errors: that of the disk; that of ctx.
+func (p *patient) enter(ctx context.Context, t turn) error {
 	s := p.shortage.Load()
 	select {
 	case <-s.begun:
-		return s.err
+		return s.error()
 	default:
 	}
 	select {
 	case t <- struct{}{}:
 		return nil
 	case <-s.begun:
-		return s.err
+		return s.error()
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
+}
+
+// turnTime is how long whoever is waited for waits for the turn himself.
+const turnTime = time.Minute
+
+// enterWithin is enter of who does not wait for the state of another node that is on its way. Errors, besides:
+// ErrNotReady, after turnTime.
+func (p *patient) enterWithin(ctx context.Context, t turn) error {
+	waiting, cancel := context.WithTimeoutCause(ctx, turnTime, fmt.Errorf("%w: the node waits for the state of "+
+		"another one already, or puts one in its place", contract.ErrNotReady))
+	defer cancel()
+	return p.enter(waiting, t)
 }
