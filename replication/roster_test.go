@@ -29,6 +29,95 @@ func (f *growingFleet) alonePrimary(region string) {
 	}
 }
 
+// removesThePrimary has us remove eu, which was made primary while us was cut off, and does not know.
+func (f *growingFleet) removesThePrimary() {
+	f.t.Helper()
+	f.write("us-1", 3)
+	f.found("ap", 1)
+	f.add("us-1", "ap")
+	f.everywhere()
+	f.knows("ap-1", 1, "ap", "eu", "us")
+	f.knows("eu-1", 1, "ap", "eu", "us")
+	f.network.Cut("us-1", "eu-1")
+	f.network.Cut("us-1", "ap-1")
+	f.force("eu-1", "eu")
+	f.put("us-1", "lost")
+	f.write("eu-1", 3)
+	f.remove("us-1", replication.RegionRemoval{Region: "eu", Gone: true})
+}
+
+// force makes a region primary, whoever answers.
+func (f *growingFleet) force(at, region string) {
+	f.t.Helper()
+	if _, err := f.nodes[at].Failover(f.t.Context(), region, true); err != nil {
+		f.t.Fatalf("failover to %s: %v", region, err)
+	}
+}
+
+// TestNobodyIsRemovedByAnEarlierReign, whoever reigns later: us, which removed eu while that was primary, and is made
+// primary again, by a switchover, or by force while eu is dead and has what had not crossed.
+func TestNobodyIsRemovedByAnEarlierReign(t *testing.T) {
+	for name, forced := range map[string]bool{"switchover": false, "failover": true} {
+		t.Run(name, func(t *testing.T) {
+			growing(t, func(c *replication.Config) { c.FleetExists = c.FleetExists || c.RegionID != "us" },
+				func(f *growingFleet) {
+					f.removesThePrimary()
+					f.network.HealAll()
+					f.alonePrimary("eu")
+					f.everywhere()
+					f.knows("us-1", 1, "ap", "eu", "us") // as eu wrote it anew
+					if forced {
+						f.network.Cut("us-1", "eu-1")
+						f.network.Cut("us-1", "ap-1")
+						f.put("eu-1", "not crossed")
+						f.kill("eu-1")
+						f.force("us-1", "us")
+						f.network.HealAll()
+						f.write("us-1", 1)
+						f.start("eu-1")
+					} else if _, err := f.nodes["ap-1"].Switchover(f.t.Context(), "us"); err != nil {
+						t.Fatal(err)
+					}
+					f.write("us-1", 3)
+					f.everywhere()
+					f.alonePrimary("us")
+					for _, node := range f.names() {
+						f.knows(node, 1, "ap", "eu", "us")
+					}
+				})
+		})
+	}
+}
+
+// TestWhoWinsAnEpochIsNotRemovedInIt: two sides of a cut both have a primary by force, of one epoch, and the one that
+// gives way had removed the other.
+func TestWhoWinsAnEpochIsNotRemovedInIt(t *testing.T) {
+	growing(t, func(c *replication.Config) { c.FleetExists = c.FleetExists || c.RegionID != "us" },
+		func(f *growingFleet) {
+			f.write("us-1", 3)
+			f.found("ap", 1)
+			f.add("us-1", "ap")
+			f.everywhere()
+			f.knows("ap-1", 1, "ap", "eu", "us")
+			f.knows("eu-1", 1, "ap", "eu", "us")
+			f.kill("us-1")
+			f.network.Cut("eu-1", "ap-1")
+			f.force("eu-1", "eu")
+			f.force("ap-1", "ap")
+			f.put("eu-1", "lost")
+			f.remove("eu-1", replication.RegionRemoval{Region: "ap", Gone: true})
+			f.write("ap-1", 3)
+			f.network.HealAll()
+			f.start("us-1")
+			f.alonePrimary("ap")
+			f.write("eu-1", 2)
+			f.everywhere()
+			for _, node := range f.names() {
+				f.knows(node, 1, "ap", "eu", "us")
+			}
+		})
+}
+
 // TestARegionIsRemovedThatWasMadePrimary, while it was cut off, by one that did not know: that one hears of it when the
 // cut heals, also after a restart, and gives way, and a third region stays with the later epoch.
 func TestARegionIsRemovedThatWasMadePrimary(t *testing.T) {
@@ -36,20 +125,7 @@ func TestARegionIsRemovedThatWasMadePrimary(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			growing(t, func(c *replication.Config) { c.FleetExists = c.FleetExists || c.RegionID != "us" },
 				func(f *growingFleet) {
-					f.write("us-1", 3)
-					f.found("ap", 1)
-					f.add("us-1", "ap")
-					f.everywhere()
-					f.knows("ap-1", 1, "ap", "eu", "us")
-					f.knows("eu-1", 1, "ap", "eu", "us")
-					f.network.Cut("us-1", "eu-1")
-					f.network.Cut("us-1", "ap-1")
-					if _, err := f.nodes["eu-1"].Failover(f.t.Context(), "eu", true); err != nil {
-						t.Fatal(err)
-					}
-					f.put("us-1", "lost")
-					f.write("eu-1", 3)
-					f.remove("us-1", replication.RegionRemoval{Region: "eu", Gone: true})
+					f.removesThePrimary()
 					if restarts {
 						f.kill("us-1")
 						f.start("us-1")

@@ -11,7 +11,8 @@ import (
 // LevelRoster: the primary writes it, the others take the newest one that they hear of. Without one a region goes by
 // its configuration. It is never changed in place.
 type Roster struct {
-	// Epoch is that of the primary which wrote it, Number counts, and By is that primary: see Before.
+	// Epoch is that of the primary which wrote it, By is that primary, and Number counts the orders: see
+	// RosterMark.Before.
 	Epoch   Epoch  `json:"epoch"`
 	Number  uint64 `json:"number"`
 	By      string `json:"by"`
@@ -28,8 +29,23 @@ type Home struct {
 	// Place is that of the region in its reigns (Reign.Place): 1 to MaxPlace, and the same as long as the region is
 	// there.
 	Place uint8 `json:"place"`
-	// Since is the Number of the roster with which the region came. One that was removed and came back has another.
-	Since uint64 `json:"since"`
+	// Since is the roster with which the region came, by order; zero: it was there before the first one. One that was
+	// removed and came back has another.
+	Since RosterMark `json:"since,omitzero"`
+}
+
+// RosterMark names a roster.
+type RosterMark struct {
+	Epoch  Epoch  `json:"epoch"` // of the primary that wrote it
+	Number uint64 `json:"number"`
+	By     string `json:"by"` // that primary
+}
+
+// Before reports whether m is of an older roster than o. Rosters are ordered as the claims are by which they are
+// written: the higher epoch wins, and of one epoch, of which orders by force can make two primaries, the region with the
+// smaller name; so who gives way goes by the roster of whom it gives way to. Of one primary the higher number wins.
+func (m RosterMark) Before(o RosterMark) bool {
+	return cmp.Or(cmp.Compare(m.Epoch, o.Epoch), strings.Compare(o.By, m.By), cmp.Compare(m.Number, o.Number)) < 0
 }
 
 // Limits of a roster.
@@ -40,13 +56,20 @@ const (
 	MaxRegionBytes = 64 // of a name
 )
 
-// Before reports whether r is older than o: of an earlier epoch, or of a lower number in it. Two primaries of one
-// epoch, which only orders by force can make, are told apart by their names.
+// Mark returns the name of r, the zero mark if it is nil.
+func (r *Roster) Mark() RosterMark {
+	if r == nil {
+		return RosterMark{}
+	}
+	return RosterMark{r.Epoch, r.Number, r.By}
+}
+
+// Before reports whether r is older than o; no roster is older than any.
 func (r *Roster) Before(o *Roster) bool {
 	if r == nil || o == nil {
 		return r == nil && o != nil
 	}
-	return cmp.Or(cmp.Compare(r.Epoch, o.Epoch), cmp.Compare(r.Number, o.Number), strings.Compare(r.By, o.By)) < 0
+	return r.Mark().Before(o.Mark())
 }
 
 // Home returns the region of that name, nil if the roster, which may be nil, does not have it.
@@ -70,7 +93,7 @@ func (r *Roster) Lacks(region string, known *Roster) bool {
 		return false
 	}
 	now, then := r.Home(region), known.Home(region)
-	return now == nil || then != nil && now.Since > then.Since
+	return now == nil || then != nil && then.Since.Before(now.Since)
 }
 
 // Others returns the regions beside one, with their addresses.
@@ -84,16 +107,13 @@ func (r *Roster) Others(region string) map[string][]string {
 	return list
 }
 
-// WasAt returns where nodes of a region were reached that was removed, nil if the roster, which may be nil, does not
-// tell.
-func (r *Roster) WasAt(region string) []string {
+// Was returns a region that was removed, as it was, nil if the roster, which may be nil, does not tell.
+func (r *Roster) Was(region string) *Home {
 	if r == nil {
 		return nil
 	}
-	for i := range r.Former {
-		if r.Former[i].Name == region {
-			return r.Former[i].Addrs
-		}
+	if i := slices.IndexFunc(r.Former, func(h Home) bool { return h.Name == region }); i >= 0 {
+		return &r.Former[i]
 	}
 	return nil
 }
@@ -127,20 +147,28 @@ func (r *Roster) With(e Epoch, by, region string, addrs []string) *Roster {
 		h.Addrs = addrs
 		return next
 	}
-	next.Regions = append(next.Regions, Home{Name: region, Addrs: addrs, Place: r.free(), Since: next.Number})
+	next.Regions = append(next.Regions, Home{Name: region, Addrs: addrs, Place: r.free(), Since: next.Mark()})
 	slices.SortFunc(next.Regions, byName)
 	next.Former = slices.DeleteFunc(next.Former, func(h Home) bool { return h.Name == region })
 	return next
 }
 
-// free returns the lowest place that no region has.
+// free returns the lowest place that no region has, and, if there is one, none that was removed had: it may be primary
+// somewhere, and number what it writes by its place.
 func (r *Roster) free() uint8 {
-	for p := uint8(1); p < MaxPlace; p++ {
-		if !slices.ContainsFunc(r.Regions, func(h Home) bool { return h.Place == p }) {
-			return p
+	for _, former := range [][]Home{r.Former, nil} {
+		for p := uint8(1); p < MaxPlace; p++ {
+			if r.vacant(p) && !slices.ContainsFunc(former, func(h Home) bool { return h.Place == p }) {
+				return p
+			}
 		}
 	}
 	return MaxPlace
+}
+
+// vacant reports whether no region has the place p.
+func (r *Roster) vacant(p uint8) bool {
+	return !slices.ContainsFunc(r.Regions, func(h Home) bool { return h.Place == p })
 }
 
 // Without returns what the primary by of the epoch e writes to have a region no more.
@@ -154,12 +182,46 @@ func (r *Roster) Without(e Epoch, by, region string) *Roster {
 	return next
 }
 
-// Overtaken reports whether the roster, which may be nil, is of a time before the reign claim, and lacks the region
-// that began it: a primary wrote it that did not know of that one. It is not taken any more, and where it is in force
-// that
-// region counts as one of the fleet beside it.
+// Stamped returns what the primary by of the epoch e writes as soon as it reigns: the same roster, in its epoch, so that
+// what an earlier primary writes is older than it. It has the regions beyond, which r lacks, too: State.Beyond.
+func (r *Roster) Stamped(e Epoch, by string, beyond []Home) *Roster {
+	next := r.next(e, by)
+	next.Number = r.Number
+	for _, h := range beyond {
+		if next.Home(h.Name) != nil {
+			continue
+		}
+		next.Former = slices.DeleteFunc(next.Former, func(o Home) bool { return o.Name == h.Name })
+		if h.Place == 0 || !next.vacant(h.Place) {
+			h.Place = next.free()
+		}
+		next.Regions = append(next.Regions, h)
+		slices.SortFunc(next.Regions, byName)
+	}
+	return next
+}
+
+// Outranked reports whether the reign claim outranks that of the primary which wrote the roster.
+func (r *Roster) Outranked(claim Reign) bool {
+	return outranks(claim, Reign{Epoch: r.Epoch, Primary: r.By})
+}
+
+// Overtaken reports whether the reign claim outranks that by which the roster was written, which may be nil, and it
+// lacks the region that began it: a primary wrote it that did not know of that reign.
 func (r *Roster) Overtaken(claim Reign) bool {
-	return r != nil && r.Epoch < claim.Epoch && r.Home(claim.Primary) == nil
+	return r != nil && r.Outranked(claim) && r.Home(claim.Primary) == nil
+}
+
+// Beyond returns the regions that the roster r, which may be nil, lacks because who wrote it did not know of their
+// reign, each with the last such reign that is known here, whoever reigns now: they were not removed by it. It is not
+// taken any more, and where it is in force they count as ones of the fleet beside it.
+func (s *State) Beyond(r *Roster) (reigns []Reign) {
+	for _, claim := range slices.Backward(append(slices.Clone(s.Reigns), s.Yielded)) {
+		if r.Overtaken(claim) && !slices.ContainsFunc(reigns, func(o Reign) bool { return o.Primary == claim.Primary }) {
+			reigns = append(reigns, claim)
+		}
+	}
+	return reigns
 }
 
 // Fault returns what is wrong with the roster, "" if it can be kept.
@@ -175,8 +237,9 @@ func (r *Roster) Fault() string {
 				MaxRegionBytes, WitnessPrefix)
 		case len(h.Addrs) == 0 || len(h.Addrs) > MaxHomeAddrs || slices.Contains(h.Addrs, ""):
 			return fmt.Sprintf("region %s has the addresses %q, 1 to %d are possible", h.Name, h.Addrs, MaxHomeAddrs)
-		case h.Place == 0 || h.Place > MaxPlace || h.Since > r.Number:
-			return fmt.Sprintf("region %s has place %d, and came with roster %d", h.Name, h.Place, h.Since)
+		case h.Place == 0 || h.Place > MaxPlace || r.Mark().Before(h.Since):
+			return fmt.Sprintf("region %s has place %d, and came with roster %d of epoch %d", h.Name, h.Place,
+				h.Since.Number, h.Since.Epoch)
 		}
 		before = h.Name
 	}
@@ -203,6 +266,7 @@ func (r *Roster) Fault() string {
 // What is kept for regions that are gone goes with them.
 func (m *Machine) roster(c *Control) (Outcome, string, error) {
 	s, r := m.state, c.Roster
+	beyond := s.Beyond(r)
 	switch {
 	case r == nil:
 		return refusal("no roster")
@@ -212,9 +276,9 @@ func (m *Machine) roster(c *Control) (Outcome, string, error) {
 		return refusal("%s", r.Fault())
 	case c.To == s.Region && (!s.Writable() || r.Epoch != s.Cursor.Epoch || r.By != s.Region):
 		return refusal("region does not take writes in epoch %d, of which roster %d is", r.Epoch, r.Number)
-	case r.Overtaken(s.HighestClaim()):
-		return refusal("%s began epoch %d, and roster %d of epoch %d has it no more", s.HighestClaim().Primary,
-			s.HighestClaim().Epoch, r.Number, r.Epoch)
+	case len(beyond) > 0:
+		return refusal("%s began epoch %d, and roster %d of epoch %d has it no more", beyond[0].Primary,
+			beyond[0].Epoch, r.Number, r.Epoch)
 	case s.Role() == Primary && r.Lacks(s.Region, s.Roster):
 		return refusal("region is primary, and roster %d of epoch %d has it no more", r.Number, r.Epoch)
 	}

@@ -54,7 +54,8 @@ func TestWhoComesToAFleet(t *testing.T) {
 			r.Reigns, r.Cursor, r.Roster = reigns[:1], at(1, 3), home(5).With(2, "us", "ap", []string{"ap-1"})
 		}, "up to position 3 of 9", nil},
 		"removed": {func(r *fleet.Report) {
-			r.Reigns, r.Cursor, r.Roster = reigns[:1], at(1, 3), home(1).With(2, "us", "ap", []string{"ap-1"})
+			r.Reigns, r.Cursor, r.Roster = reigns[:1], at(1, 3), home(1).With(2, "us", "sa", []string{"sa-1"})
+			r.Region = "sa"
 		}, "was removed since roster 2 of epoch 2", contract.ErrRejected},
 		"ahead": {func(r *fleet.Report) { r.Roster = home(7).With(4, "us", "ap", []string{"ap-1"}) },
 			"newer than that of this fleet", contract.ErrRejected},
@@ -62,9 +63,12 @@ func TestWhoComesToAFleet(t *testing.T) {
 		report := fleet.Report{Region: "ap", Node: "ap-1", ID: 1, Leader: true, Level: timeline.LevelNow,
 			Role: timeline.Secondary}
 		c.change(&report)
-		r := &fleet.Region{Name: "ap", Level: report.Level, Nodes: []fleet.Heard{{Report: report}}}
+		r := &fleet.Region{Name: report.Region, Level: report.Level, Nodes: []fleet.Heard{{Report: report}}}
 		done := &Change{}
-		err := judge(done, r, s, home(5).With(3, "us", "ap", []string{"ap-1"}))
+		base := home(4).With(2, "us", "sa", []string{"sa-1"}).Without(2, "us", "sa")
+		next := base.With(3, "us", r.Name, []string{"ap-1"})
+		readmit(base, next, r)
+		err := judge(done, r, s, next)
 		said := strings.Join(done.Steps, "; ")
 		if err != nil {
 			said = err.Error()

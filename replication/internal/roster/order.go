@@ -140,8 +140,11 @@ func (k *Keeper) begin(ctx context.Context, without string) (
 		end()
 		return nil, nil, nil, err
 	}
-	if base = s.Roster; base == nil {
+	switch base = s.Roster; {
+	case base == nil:
 		base = timeline.FirstRoster(k.config.Region, k.config.Own(), k.config.Configured)
+	case outlived(s):
+		base = base.Stamped(s.Cursor.Epoch, k.config.Region, k.beyond(s))
 	}
 	return s, base, end, nil
 }
@@ -152,12 +155,7 @@ func (k *Keeper) fresh(ctx context.Context) error {
 	asked := k.config.Clock.Now()
 	k.config.Fleet.Refresh()
 	for k.config.Clock.Now().Sub(asked) < k.config.Timeout {
-		v, _ := k.config.Fleet.View()
-		waits := false
-		for _, r := range v.Regions {
-			waits = waits || r.Asked.Before(asked)
-		}
-		if !waits {
+		if k.heardSince(asked) {
 			break
 		}
 		if err := k.config.Life.Pause(ctx, again); err != nil {
@@ -207,6 +205,7 @@ func (k *Keeper) add(ctx context.Context, a Addition) (*Change, error) {
 	if err != nil {
 		return nil, err
 	}
+	readmit(base, next, newcomer)
 	if err := judge(c, newcomer, k.caughtUp(ctx, newcomer), next); err != nil {
 		return nil, err
 	}
@@ -337,6 +336,15 @@ func judge(c *Change, r *fleet.Region, s *timeline.State, next *timeline.Roster)
 	}
 	c.say("it holds the history up to position %d of %d, and goes on from there", l.Cursor.Position, s.Cursor.Position)
 	return nil
+}
+
+// readmit has a region be in the roster next as it is in the one that it goes by itself, where the order which wrote
+// that was lost in a failover: nobody removed it here.
+func readmit(base, next *timeline.Roster, r *fleet.Region) {
+	h, has := next.Home(r.Name), r.Leader().Roster.Home(r.Name)
+	if base.Home(r.Name) == nil && base.Was(r.Name) == nil && has != nil && has.Since.Before(h.Since) {
+		h.Since = has.Since
+	}
 }
 
 func (k *Keeper) remove(ctx context.Context, r Removal) (*Change, error) {
