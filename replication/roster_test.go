@@ -168,3 +168,32 @@ func TestARegionThatThePrimaryDoesNotKnowIsNotEnded(t *testing.T) {
 		f.everywhere2("us-1", "eu-1", "ap-1")
 	})
 }
+
+// TestWhatARemovedRegionHoldsIsNotLostWithoutAWord: us was primary, and has not rejoined since a failover cut it off.
+// Nor does another region come under the name of one that cannot know that it is not that.
+func TestWhatARemovedRegionHoldsIsNotLostWithoutAWord(t *testing.T) {
+	growing(t, func(c *replication.Config) { c.FleetExists = c.FleetExists || c.RegionID != "us" },
+		func(f *growingFleet) {
+			f.write("us-1", 3)
+			f.everywhere()
+			f.kill("us-1")
+			f.force("eu-1", "eu")
+			f.write("eu-1", 3)
+			gone := replication.RegionRemoval{Region: "us", Gone: true}
+			if _, err := f.nodes["eu-1"].Topology().Remove(f.t.Context(), gone); !errors.Is(err,
+				replication.ErrRejected) || !strings.Contains(err.Error(), "it may hold what it wrote after position 3") {
+				t.Errorf("removed: %v", err)
+			}
+			gone.LoseTail = true
+			f.remove("eu-1", gone)
+			f.forget("us")
+			f.found("us", 1)
+			_, err := f.nodes["eu-1"].Topology().Add(f.t.Context(),
+				replication.RegionAddition{Region: "us", Peers: []string{"us-1"}})
+			if !errors.Is(err, replication.ErrRejected) || !strings.Contains(err.Error(), "under another name") {
+				t.Errorf("added: %v", err)
+			}
+			f.stop("us-1")
+			f.forget("us")
+		})
+}

@@ -198,6 +198,7 @@ func newRoster(n *node) *roster.Keeper {
 			}
 			return seen
 		},
+		Moving:    func() string { to, _ := n.governor.Moving(); return to },
 		Follows:   func() bool { f := n.follower.Following(); return f != nil && f.Connected },
 		OnStray:   func(region string) { n.source.Expel(region) },
 		OnRemoved: func(told error) { n.departure().region(told) },

@@ -32,6 +32,9 @@ type Home struct {
 	// Since is the roster with which the region came, by order; zero: it was there before the first one. One that was
 	// removed and came back has another.
 	Since RosterMark `json:"since,omitzero"`
+	// Untold says of one that was removed that it was not known to have taken a roster: its nodes, if they come back,
+	// cannot know that another region of that name is not theirs.
+	Untold bool `json:"untold,omitempty"`
 }
 
 // RosterMark names a roster.
@@ -176,7 +179,10 @@ func (r *Roster) Without(e Epoch, by, region string) *Roster {
 	next := r.next(e, by)
 	if h := r.Home(region); h != nil {
 		next.Former = append(next.Former, *h)
-		next.Former = next.Former[max(0, len(next.Former)-MaxFormer):]
+		if len(next.Former) > MaxFormer {
+			oldest := max(0, slices.IndexFunc(next.Former, func(h Home) bool { return !h.Untold }))
+			next.Former = slices.Delete(next.Former, oldest, oldest+1)
+		}
 	}
 	next.Regions = slices.DeleteFunc(next.Regions, func(h Home) bool { return h.Name == region })
 	return next
@@ -192,6 +198,7 @@ func (r *Roster) Stamped(e Epoch, by string, beyond []Home) *Roster {
 			continue
 		}
 		next.Former = slices.DeleteFunc(next.Former, func(o Home) bool { return o.Name == h.Name })
+		h.Untold = false
 		if h.Place == 0 || !next.vacant(h.Place) {
 			h.Place = next.free()
 		}

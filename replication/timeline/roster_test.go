@@ -139,6 +139,39 @@ func TestARosterIsWrittenAnew(t *testing.T) {
 	}
 }
 
+// TestNobodySealsForWhoIsNotThere, nor before the roster is that of the reign: whoever begins writes it anew.
+func TestNobodySealsForWhoIsNotThere(t *testing.T) {
+	for name, c := range map[string]struct {
+		r    *Roster
+		want Outcome
+	}{
+		"no roster":         {nil, Applied},
+		"it is there":       {rosterOf(2, 3, "eu", "us"), Applied},
+		"it was removed":    {rosterOf(2, 3, "ap", "us"), Refused},
+		"of a reign before": {rosterOf(1, 3, "eu", "us"), Refused},
+	} {
+		m := NewMachine(&State{Region: "us", Cursor: Cursor{Epoch: 2, Position: 9}, Roster: c.r,
+			Reigns: []Reign{{Epoch: 2, First: 1, Primary: "us"}}})
+		outcome, why, err := m.Control(&Control{Op: OpSeal, Epoch: 2, Handoff: 1, To: "eu"})
+		if outcome != c.want || err != nil {
+			t.Errorf("%s: %v, %q, %v", name, outcome, why, err)
+		}
+	}
+}
+
+// TestWhoIsForgottenFirst of those that were removed: who was told.
+func TestWhoIsForgottenFirst(t *testing.T) {
+	r := &Roster{Epoch: 2, Number: 1, By: "r00", Regions: many(12)}
+	for i := range MaxFormer + 1 {
+		name := fmt.Sprintf("r%02d", i+1)
+		r = r.Without(2, "r00", name)
+		r.Was(name).Untold = i == 0
+	}
+	if len(r.Former) != MaxFormer || r.Was("r01") == nil || r.Was("r02") != nil || r.Was("r09") == nil {
+		t.Errorf("%+v", r.Former)
+	}
+}
+
 func many(n int) (list []Home) {
 	for i := range n {
 		list = append(list, Home{Name: fmt.Sprintf("r%02d", i), Addrs: []string{"a"}, Place: uint8(min(i+1, MaxPlace))})

@@ -118,3 +118,30 @@ func TestNobodyIsLeftOutOfARoster(t *testing.T) {
 		t.Errorf("missing %q", missing)
 	}
 }
+
+// TestWhoHoldsWhatNobodyElseHas, or may, is not removed without a word.
+func TestWhoHoldsWhatNobodyElseHas(t *testing.T) {
+	first := timeline.Reign{Epoch: 1, First: 1, Primary: "us"}
+	forced := timeline.Reign{Epoch: 2, First: 6, Primary: "eu", Lossy: true}
+	s := &timeline.State{Region: "eu", Cursor: at(2, 9), Reigns: []timeline.Reign{first, forced}}
+	said := func(c timeline.Cursor, diverged bool, reigns ...timeline.Reign) *fleet.Heard {
+		return &fleet.Heard{Report: fleet.Report{Cursor: c, Reigns: reigns, Diverged: diverged}}
+	}
+	for name, c := range map[string]struct {
+		region string
+		last   *fleet.Heard
+		says   string
+	}{
+		"a secondary":                   {"ap", said(at(2, 8), false, first, forced), ""},
+		"one that was never heard":      {"ap", nil, ""},
+		"one with more":                 {"ap", said(at(1, 7), false, first), "has what is up to 5"},
+		"one that saves its tail":       {"ap", said(at(1, 4), true, first), "has what is up to 4"},
+		"who was primary, not heard":    {"us", nil, "may hold what it wrote after position 5"},
+		"who was primary, heard before": {"us", said(at(1, 3), false, first), "was not heard to have rejoined"},
+		"who was primary, and rejoined": {"us", said(at(2, 7), false, first, forced), ""},
+	} {
+		if got := alone(s, c.region, c.last); !strings.Contains(got, c.says) || (got == "") != (c.says == "") {
+			t.Errorf("%s: %q, want %q", name, got, c.says)
+		}
+	}
+}

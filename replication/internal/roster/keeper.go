@@ -64,6 +64,8 @@ type Config struct {
 	// Seen returns regions that are, or may be, of the fleet by what other nodes say or do, with how that is known. It
 	// is asked where there is no roster yet.
 	Seen func(ctx context.Context) map[string]string
+	// Moving returns the region to which this node moves the primary, "" if it does not.
+	Moving func() string
 	// Follows reports whether a source serves this node a stream now.
 	Follows func() bool
 	// OnGone is told of a region that is not one of the fleet any more, and OnStray again and again while it is not.
