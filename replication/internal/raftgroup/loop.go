@@ -298,7 +298,7 @@ func (l *loop) tick() {
 	if l.leading || !l.aside && !l.stuck() && !l.doubts.keepAway() {
 		l.node.Tick()
 	}
-	l.leaveJoint()
+	leaveJoint(l)
 	if l.leading {
 		l.view.answered(l.self, l.heard, l.clock.Now())
 	}
