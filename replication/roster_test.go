@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/mimir-kv/mimir/replication"
+	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
 // alonePrimary waits until every running node says that nobody but region takes writes.
@@ -180,15 +181,16 @@ func TestWhatARemovedRegionHoldsIsNotLostWithoutAWord(t *testing.T) {
 			f.force("eu-1", "eu")
 			f.write("eu-1", 3)
 			gone := replication.RegionRemoval{Region: "us", Gone: true}
-			if _, err := f.nodes["eu-1"].Topology().Remove(f.t.Context(), gone); !errors.Is(err,
-				replication.ErrRejected) || !strings.Contains(err.Error(), "it may hold what it wrote after position 3") {
+			_, err := f.nodes["eu-1"].Topology().Remove(f.t.Context(), gone)
+			if !errors.Is(err, replication.ErrRejected) ||
+				!strings.Contains(err.Error(), "it may hold what it wrote after position 3") {
 				t.Errorf("removed: %v", err)
 			}
 			gone.LoseTail = true
 			f.remove("eu-1", gone)
 			f.forget("us")
 			f.found("us", 1)
-			_, err := f.nodes["eu-1"].Topology().Add(f.t.Context(),
+			_, err = f.nodes["eu-1"].Topology().Add(f.t.Context(),
 				replication.RegionAddition{Region: "us", Peers: []string{"us-1"}})
 			if !errors.Is(err, replication.ErrRejected) || !strings.Contains(err.Error(), "under another name") {
 				t.Errorf("added: %v", err)
@@ -196,4 +198,72 @@ func TestWhatARemovedRegionHoldsIsNotLostWithoutAWord(t *testing.T) {
 			f.stop("us-1")
 			f.forget("us")
 		})
+}
+
+// TestARosterGoesFromVersionToVersion, region by region: of nodes of the version before it is as that one has it, and
+// the regions come, go and move by it; once no node is of that version the primary writes it anew, ranked, and all
+// nodes take that, over a restart.
+func TestARosterGoesFromVersionToVersion(t *testing.T) {
+	old := map[string]bool{"us": true, "eu": true, "ap": true}
+	growing(t, func(c *replication.Config) {
+		c.FleetExists = c.FleetExists || c.RegionID != "us"
+		if old[c.RegionID] {
+			c.EntryLevel = new(timeline.LevelRoster)
+		}
+	}, func(f *growingFleet) {
+		ranked := func(node string) bool {
+			r := f.nodes[node].Fleet(f.t.Context()).Roster
+			return r != nil && r.Ranked
+		}
+		renew := func(node string) {
+			old[f.nodes[node].region] = false
+			f.stop(node)
+			f.start(node)
+			f.write("us-1", 2)
+			f.everywhere()
+		}
+		f.write("us-1", 3)
+		f.found("ap", 1)
+		f.add("us-1", "ap")
+		f.everywhere()
+		renew("us-1")
+		f.knows("us-1", 1, "ap", "eu", "us")
+		f.remove("eu-1", replication.RegionRemoval{Region: "ap"})
+		f.ends("ap-1")
+		f.forget("ap")
+		old["ap"] = false
+		f.found("ap", 1)
+		f.add("eu-1", "ap")
+		f.everywhere()
+		f.knows("ap-1", 3, "ap", "eu", "us")
+		for _, to := range []string{"eu", "ap", "us"} {
+			if _, err := f.nodes["ap-1"].Switchover(f.t.Context(), to); err != nil {
+				t.Fatal(err)
+			}
+			f.write("us-1", 1)
+		}
+		f.everywhere()
+		for _, node := range f.names() {
+			if f.knows(node, 3, "ap", "eu", "us"); ranked(node) {
+				t.Errorf("%s goes by a roster that eu does not understand", node)
+			}
+		}
+		renew("eu-1")
+		for _, node := range f.names() {
+			f.until(node+" goes by a ranked roster", func() bool { return ranked(node) })
+			f.knows(node, 3, "ap", "eu", "us")
+		}
+		for _, node := range f.names() {
+			f.stop(node)
+		}
+		f.startAll()
+		if _, err := f.nodes["ap-1"].Switchover(f.t.Context(), "eu"); err != nil {
+			t.Fatal(err)
+		}
+		f.write("us-1", 1)
+		f.everywhere()
+		for _, node := range f.names() {
+			f.knows(node, 3, "ap", "eu", "us")
+		}
+	})
 }

@@ -37,11 +37,12 @@ func newRegionAdd(n *connection) *cobra.Command {
 		Use:   "add REGION --peers ADDR,...",
 		Short: "Have a region be one of the fleet, and wait until it follows",
 		Long: "Have a region be one of the fleet, and wait until it follows. All its nodes run, with empty data\n" +
-			"directories, or a part of this history; their configuration has initial-cluster-state: existing, and under regions any one\n" +
-			"region of the fleet. What was looked at and is to be done is told before it is; with --dry-run that\n" +
-			"is all. How far the region is goes to standard error. Ctrl-C ends the waiting, and takes nothing\n" +
-			"back. No file of any other node has to change: the regions are state of the fleet from then on, and\n" +
-			"every node has to be of a version that knows that. The region has no vote: see mimir fleet change.",
+			"directories, or a part of this history; their configuration has initial-cluster-state: existing, and\n" +
+			"under regions any one region of the fleet. What was looked at and is to be done is told before it is;\n" +
+			"with --dry-run that is all. How far the region is goes to standard error. Ctrl-C ends the waiting,\n" +
+			"and takes nothing back. No file of any other node has to change: the regions are state of the fleet\n" +
+			"from then on, and every node has to be of a version that knows that. The region has no vote: see\n" +
+			"mimir fleet change.",
 		Example: "  mimir region add ap --peers 10.3.0.1:2380,10.3.0.2:2380,10.3.0.3:2380",
 		Args:    oneArgument("the name of a region"),
 		RunE: n.asking(func(c *cobra.Command, client *admin.Client, arguments []string) error {

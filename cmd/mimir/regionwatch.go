@@ -34,8 +34,8 @@ func awaitFollowing(
 		}
 		select {
 		case <-ctx.Done():
-			return nil, fmt.Errorf("region %s was added; it is not known to follow yet (%s), and goes on by itself: see "+
-				"mimir region list: %w", name, stage, context.Cause(ctx))
+			return nil, fmt.Errorf("region %s was added; it is not known to follow yet (%s), and goes on by itself: "+
+				"see mimir region list: %w", name, stage, context.Cause(ctx))
 		case <-time.After(lookEvery):
 		}
 	}
@@ -55,9 +55,9 @@ func (w *regionWatch) look(name string, f *replication.FleetStatus, err error) (
 	case i >= 0:
 		w.stage, w.roster = stageOf(&f.Regions[i]), f.Roster
 	case w.roster != nil && f.Roster != nil && w.roster.Before(*f.Roster):
-		return nil, fmt.Errorf("region %s was one of the fleet, and is none any more by roster %d of epoch %d, which %s "+
-			"wrote: it was removed, or a failover lost that it was added: see mimir region list", name, f.Roster.Number,
-			f.Roster.Epoch, f.Roster.By)
+		return nil, fmt.Errorf("region %s was one of the fleet, and is none any more by roster %d of epoch %d, which "+
+			"%s wrote: it was removed, or a failover lost that it was added: see mimir region list", name,
+			f.Roster.Number, f.Roster.Epoch, f.Roster.By)
 	default:
 		w.stage = fmt.Sprintf("%s, which was asked, does not have it yet", f.Asked)
 	}

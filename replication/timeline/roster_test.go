@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// rosterOf is a roster of these regions, in order, written by us.
+// rosterOf is a ranked roster of these regions, in order, written by us.
 func rosterOf(e Epoch, number uint64, names ...string) *Roster {
-	r := &Roster{Epoch: e, Number: number, By: "us"}
+	r := &Roster{Epoch: e, Number: number, By: "us", Ranked: true}
 	for i, name := range names {
 		r.Regions = append(r.Regions, Home{Name: name, Addrs: []string{name + "-1"}, Place: uint8(i + 1)})
 	}
@@ -25,6 +25,7 @@ func (r *Roster) names() (list []string) {
 
 func TestRegionsComeAndGo(t *testing.T) {
 	first := FirstRoster("us", []string{"us-1"}, map[string][]string{"eu": {"eu-1"}})
+	first.Ranked = true
 	one := first.With(4, "us", "ap", []string{"ap-1"})
 	if one.Number != 1 || one.Epoch != 4 || one.By != "us" || one.Fault() != "" ||
 		!slices.Equal(one.names(), []string{"ap", "eu", "us"}) {
@@ -32,7 +33,7 @@ func TestRegionsComeAndGo(t *testing.T) {
 	}
 	// A region keeps its place whoever comes, since two reigns may never number alike.
 	if eu, us, ap := one.Home("eu"), one.Home("us"), one.Home("ap"); eu.Place != 1 || us.Place != 2 || ap.Place != 3 ||
-		ap.Since != one.Mark() || eu.Since != (RosterMark{}) {
+		ap.Came != one.Mark() || ap.Since != 1 || eu.Since != 0 {
 		t.Errorf("%+v", one.Regions)
 	}
 	two := one.Without(5, "eu", "ap")
@@ -43,7 +44,7 @@ func TestRegionsComeAndGo(t *testing.T) {
 		t.Errorf("formerly %+v, then %+v", one.Former, two.Former)
 	}
 	three := two.With(5, "eu", "ap", []string{"ap-9"}).With(5, "eu", "eu", []string{"eu-9"})
-	if three.Number != 4 || three.Home("ap").Since != (RosterMark{5, 3, "eu"}) || three.Home("eu").Since != (RosterMark{}) ||
+	if three.Number != 4 || three.Home("ap").Came != (RosterMark{5, 3, "eu", true}) || three.Home("eu").Since != 0 ||
 		three.Home("eu").Addrs[0] != "eu-9" || two.Home("eu").Addrs[0] != "eu-1" {
 		t.Errorf("%+v, before %+v", three, two)
 	}
@@ -71,11 +72,14 @@ func TestRegionsComeAndGo(t *testing.T) {
 func TestWhichRosterIsNewer(t *testing.T) {
 	a, b := rosterOf(2, 3, "eu", "us"), rosterOf(2, 3, "eu", "us")
 	b.By = "eu"
+	c, d, e := rosterOf(2, 9, "eu", "us"), rosterOf(2, 8, "eu", "us"), rosterOf(2, 9, "eu", "us")
+	c.Ranked, d.Ranked, e.Ranked, e.By = false, false, false, "eu"
 	for _, c := range []struct {
 		older, newer *Roster
 	}{
 		{nil, a}, {rosterOf(1, 9, "us"), a}, {rosterOf(2, 2, "us"), a},
 		{a, b}, {rosterOf(2, 9, "us"), b}, // of two primaries of one epoch, the one that the other gives way to
+		{c, a}, {d, c}, {d, rosterOf(2, 1, "us")}, {e, c}, // of nodes of the version before
 	} {
 		if !c.older.Before(c.newer) || c.newer.Before(c.older) {
 			t.Errorf("%+v is not before %+v", c.older, c.newer)
@@ -85,13 +89,15 @@ func TestWhichRosterIsNewer(t *testing.T) {
 
 func TestARosterThatCannotBeKept(t *testing.T) {
 	for want, change := range map[string]func(r *Roster){
-		"":                   func(*Roster) {},
-		"stands behind":      func(r *Roster) { r.Regions[0].Name = "zz" },
-		"no name":            func(r *Roster) { r.Regions[1].Name = WitnessPrefix + "w" },
-		"longer than":        func(r *Roster) { r.Regions[1].Name = strings.Repeat("z", MaxRegionBytes+1) },
-		"has the addresses":  func(r *Roster) { r.Regions[0].Addrs = nil },
-		"has place 0":        func(r *Roster) { r.Regions[0].Place = 0 },
-		"came with roster 9": func(r *Roster) { r.Regions[0].Since = RosterMark{2, 9, "us"} },
+		"":                  func(*Roster) {},
+		"stands behind":     func(r *Roster) { r.Regions[0].Name = "zz" },
+		"no name":           func(r *Roster) { r.Regions[1].Name = WitnessPrefix + "w" },
+		"longer than":       func(r *Roster) { r.Regions[1].Name = strings.Repeat("z", MaxRegionBytes+1) },
+		"has the addresses": func(r *Roster) { r.Regions[0].Addrs = nil },
+		"has place 0":       func(r *Roster) { r.Regions[0].Place = 0 },
+		"came with roster 9": func(r *Roster) {
+			r.Regions[0].Since, r.Regions[0].Came = 9, RosterMark{2, 9, "us", true}
+		},
 		"and is in it":       func(r *Roster) { r.Former = r.Regions[:1] },
 		"at most 8 are":      func(r *Roster) { r.Former = many(9) },
 		"number 0":           func(r *Roster) { r.Number = 0 },
@@ -104,7 +110,7 @@ func TestARosterThatCannotBeKept(t *testing.T) {
 			t.Errorf("%q, want %q", got, want)
 		}
 	}
-	full := (&Roster{Number: 1, Regions: many(64)}).With(2, "r00", "z", []string{"z"})
+	full := (&Roster{Number: 1, Ranked: true, Regions: many(64)}).With(2, "r00", "z", []string{"z"})
 	if full.Home("z").Place != MaxPlace || full.Fault() == "" {
 		t.Errorf("a region too many has place %d: %q", full.Home("z").Place, full.Fault())
 	}
@@ -123,9 +129,9 @@ func TestARosterIsWrittenAnew(t *testing.T) {
 		t.Errorf("the last reign of eu is not the one: %+v", s.Beyond(cut))
 	}
 	again := cut.Stamped(3, "us", []Home{*cut.Was("eu")})
-	if again.Mark() != (RosterMark{3, 5, "us"}) || again.Fault() != "" || len(again.Former) != 0 || len(cut.Former) != 1 ||
-		!slices.Equal(again.names(), []string{"ap", "eu", "us"}) || again.Home("eu").Place != 2 ||
-		s.Beyond(again) != nil && s.Yielded.Epoch < 4 {
+	if again.Mark() != (RosterMark{3, 5, "us", true}) || again.Fault() != "" || len(again.Former) != 0 ||
+		len(cut.Former) != 1 || !slices.Equal(again.names(), []string{"ap", "eu", "us"}) ||
+		again.Home("eu").Place != 2 || s.Beyond(again) != nil && s.Yielded.Epoch < 4 {
 		t.Errorf("%+v, %s", again, again.Fault())
 	}
 	// The place of who was removed is taken last, and whoever comes back without one has a free one.
@@ -280,7 +286,7 @@ func TestARosterIsNotForOlderNodes(t *testing.T) {
 	for what, s := range map[string]*State{"plain": plain, "with a hold": counted} {
 		s.Roster = rosterOf(2, 3, "eu", "us")
 		p, err := s.EncodeRecord()
-		if err != nil || p[0] != rosterVersion || s.Level() != LevelRoster {
+		if err != nil || p[0] != ranksVersion || s.Level() != LevelRanks {
 			t.Errorf("%s: a state of version %d and level %d, %v", what, p[0], s.Level(), err)
 		}
 		again, err := DecodeRecord(p, s.Cursor)
@@ -290,7 +296,7 @@ func TestARosterIsNotForOlderNodes(t *testing.T) {
 	}
 	c := &Control{Op: OpRoster, Roster: plain.Roster, To: "us"}
 	p, err := EncodeControl(c)
-	if err != nil || p[0] != rosterVersion || c.Level() != LevelRoster {
+	if err != nil || p[0] != ranksVersion || c.Level() != LevelRanks {
 		t.Errorf("a control of version %d and level %d, %v", p[0], c.Level(), err)
 	}
 	if again, err := DecodeControl(p); err != nil || again.Roster.Number != 3 {

@@ -17,7 +17,9 @@
 //
 //   - Rosters are ordered as the claims are by which they are written (timeline.RosterMark.Before), and a primary
 //     writes its roster anew as soon as it reigns, so that what an earlier one writes is older, whoever reigns later.
-//     Nothing is sealed before, and nobody begins by a handoff who has not got it.
+//     Nothing is sealed before, and nobody begins by a handoff who has not got it. That is so of ranked rosters: where
+//     a node of timeline.LevelRoster is, they are what that one writes and judges, and the primary writes them anew as
+//     soon as none is.
 //
 //   - The regions that were removed last are asked for what they claim, and a roster is not taken by whose primary a
 //     region was removed that began a reign which outranks that primary's (timeline.State.Beyond): one that was cut off

@@ -13,9 +13,9 @@ import (
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
-// home is a roster of eu and us, of that number.
+// home is a ranked roster of eu and us, of that number.
 func home(number uint64) *timeline.Roster {
-	return &timeline.Roster{Epoch: 2, Number: number, By: "us", Regions: []timeline.Home{
+	return &timeline.Roster{Epoch: 2, Number: number, By: "us", Ranked: true, Regions: []timeline.Home{
 		{Name: "eu", Addrs: []string{"eu-1"}, Place: 1}, {Name: "us", Addrs: []string{"us-1"}, Place: 2},
 	}}
 }
@@ -48,7 +48,7 @@ func TestWhoComesToAFleet(t *testing.T) {
 			"with epoch 9 of ap", contract.ErrRejected},
 		"primary":  {func(r *fleet.Report) { r.Role = timeline.Primary }, "a history of its own", contract.ErrRejected},
 		"diverged": {func(r *fleet.Report) { r.Diverged = true }, "a history of its own", contract.ErrRejected},
-		"older": {func(r *fleet.Report) { r.Level = timeline.LevelRoster - 1 },
+		"older": {func(r *fleet.Report) { r.Level = timeline.LevelRanks - 1 },
 			"upgrade it first", contract.ErrNotReady},
 		"with a roster that was lost here": {func(r *fleet.Report) {
 			r.Reigns, r.Cursor, r.Roster = reigns[:1], at(1, 3), home(5).With(2, "us", "ap", []string{"ap-1"})

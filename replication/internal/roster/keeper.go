@@ -141,7 +141,7 @@ func (k *Keeper) known() (names []string, other map[string][]string) {
 	if r != nil && (r != k.of || by != k.by) {
 		k.of, k.by, k.other = r, by, r.Others(k.config.Region)
 		for name := range k.other {
-			if ways := k.config.Configured[name]; ways != nil && r.Home(name).Since == (timeline.RosterMark{}) {
+			if ways := k.config.Configured[name]; ways != nil && r.Home(name).Since == 0 {
 				k.other[name] = ways // as this region was told on purpose
 			}
 		}
@@ -313,7 +313,7 @@ func (k *Keeper) learn(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, k.config.Timeout)
 	defer cancel()
-	if level := k.config.Level(ctx); level < timeline.LevelRoster {
+	if level := k.config.Level(ctx); level < heard.Level() {
 		k.tooOld(heard, level)
 		return
 	}
@@ -358,7 +358,7 @@ func (k *Keeper) gives(s *timeline.State, heard *timeline.Roster) bool {
 	}
 	was, known := heard.Was(k.config.Region), s.Roster.Home(k.config.Region)
 	replaced := heard.Home(k.config.Region) != nil
-	removed := was != nil && (known == nil || was.Since == known.Since)
+	removed := was != nil && (known == nil || was.Arrived(known) == 0)
 	// One that never was in a roster that it took may just have been added, which this roster is too old to say. If it
 	// has nothing yet it waits; else it believes the primary, once that has not served it for long enough.
 	early := known == nil && (k.alone.IsZero() || k.told.Sub(k.alone) < patience)

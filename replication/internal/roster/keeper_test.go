@@ -87,12 +87,13 @@ func TestWhichRosterIsWanted(t *testing.T) {
 			{Epoch: e, First: 2, Primary: region}}}
 	}
 	by := func(e timeline.Epoch, by string, regions ...string) *timeline.Roster {
-		r := &timeline.Roster{Epoch: e, Number: 5, By: by}
+		r := &timeline.Roster{Epoch: e, Number: 5, By: by, Ranked: true}
 		for _, name := range regions {
 			r.Regions = append(r.Regions, timeline.Home{Name: name})
 		}
 		return r
 	}
+	byAP, byEU := by(2, "ap", "ap"), by(2, "eu", "eu")
 	held := func(s *timeline.State, r *timeline.Roster) *timeline.State { s.Roster = r; return s }
 	for name, c := range map[string]struct {
 		s     *timeline.State
@@ -103,8 +104,8 @@ func TestWhichRosterIsWanted(t *testing.T) {
 		"of who wins the epoch":                      {primary("eu", 2), by(2, "ap", "ap", "us"), true},
 		"of a later epoch":                           {primary("ap", 2), by(3, "eu", "eu", "us"), true},
 		"of an earlier one":                          {primary("ap", 2), by(1, "us", "us"), false},
-		"with it, older than its own":                {held(primary("ap", 2), by(2, "ap", "ap")), by(2, "eu", "ap", "eu"), false},
-		"with it, newer than its own":                {held(primary("eu", 2), by(2, "eu", "eu")), by(2, "ap", "ap", "eu"), true},
+		"with it, older than its own":                {held(primary("ap", 2), byAP), by(2, "eu", "ap", "eu"), false},
+		"with it, newer than its own":                {held(primary("eu", 2), byEU), by(2, "ap", "ap", "eu"), true},
 		"of a region that reigned before, and is in": {primary("us", 3), by(2, "eu", "eu", "us"), true},
 	} {
 		if got := wanted(c.s, c.heard); got != c.want {

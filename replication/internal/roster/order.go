@@ -134,20 +134,40 @@ func (k *Keeper) begin(ctx context.Context, without string) (
 	if err = k.ready(ctx, without); err == nil {
 		err = k.fresh(ctx)
 	}
-	if s = k.config.Applied.State(); err == nil && !(k.config.Leadership.Leads() && k.config.Standing.Entitled(s)) {
-		err = fmt.Errorf("%w: this node does not lead the primary, or takes no writes now", contract.ErrNotReady)
+	if err == nil {
+		if s = k.entitled(ctx); s == nil {
+			err = fmt.Errorf("%w: this node does not lead the primary, or takes no writes now", contract.ErrNotReady)
+		}
 	}
 	if err != nil {
 		end()
 		return nil, nil, nil, err
 	}
+	ranked := k.ranks(ctx, s.Roster, without)
 	switch base = s.Roster; {
 	case base == nil:
 		base = timeline.FirstRoster(k.config.Region, k.config.Own(), k.config.Configured)
-	case outlived(s):
+		base.Ranked = ranked
+	case ranked && outlived(s):
 		base = base.Stamped(s.Cursor.Epoch, k.config.Region, k.beyond(s))
 	}
 	return s, base, end, nil
+}
+
+// entitled returns the state of the primary, nil unless this node leads it and takes writes, which for a moment it may
+// not do: while somebody who was just found is asked who leads.
+func (k *Keeper) entitled(ctx context.Context) *timeline.State {
+	for began := k.config.Clock.Now(); k.config.Leadership.Leads(); {
+		s := k.config.Applied.State()
+		switch {
+		case k.config.Standing.Entitled(s):
+			return s
+		case !s.Writable() || k.config.Clock.Now().Sub(began) > k.config.Timeout,
+			k.config.Life.Pause(ctx, again) != nil:
+			return nil
+		}
+	}
+	return nil
 }
 
 // fresh asks the other regions once more, as far as they answer, and returns an error if one of them has a newer
@@ -315,9 +335,9 @@ func judge(c *Change, r *fleet.Region, s *timeline.State, next *timeline.Roster)
 	c.say("region %s answers: %s, led by %s", r.Name, strings.Join(nodes, ", "), l.Node)
 	const empty = "start its nodes with empty data directories"
 	switch {
-	case r.Level < timeline.LevelRoster:
-		return fmt.Errorf("%w: %w: a node of region %s does not know regions as state of the fleet: upgrade it first",
-			contract.ErrNotReady, contract.ErrOldNode, r.Name)
+	case r.Level < next.Level():
+		return fmt.Errorf("%w: %w: a node of region %s does not know regions as state of the fleet as others do: "+
+			"upgrade it first", contract.ErrNotReady, contract.ErrOldNode, r.Name)
 	case l.Diverged, l.Role == timeline.Primary, timeline.Supersedes(l.Claim, s.HighestClaim()):
 		return fmt.Errorf("%w: region %s has a history of its own, with epoch %d of %s: %s", contract.ErrRejected,
 			r.Name, l.Claim.Epoch, l.Claim.Primary, empty)
@@ -347,8 +367,8 @@ func judge(c *Change, r *fleet.Region, s *timeline.State, next *timeline.Roster)
 // that was lost in a failover: nobody removed it here.
 func readmit(base, next *timeline.Roster, r *fleet.Region) {
 	h, has := next.Home(r.Name), r.Leader().Roster.Home(r.Name)
-	if base.Home(r.Name) == nil && base.Was(r.Name) == nil && has != nil && has.Since.Before(h.Since) {
-		h.Since = has.Since
+	if base.Home(r.Name) == nil && base.Was(r.Name) == nil && has != nil && has.Arrived(h) < 0 {
+		h.Since, h.Came = has.Since, has.Came
 	}
 }
 

@@ -49,7 +49,7 @@ func (k *Keeper) remove(ctx context.Context, r Removal) (*Change, error) {
 		c.say("region %s does not answer, and is said to be gone", r.Region)
 	}
 	next := base.Without(s.Cursor.Epoch, k.config.Region, r.Region)
-	next.Was(r.Region).Untold = !k.hasRoster(r.Region)
+	next.Was(r.Region).Untold = next.Ranked && !k.hasRoster(r.Region)
 	if err := k.whole(ctx, s, next, r.Region); err != nil {
 		return nil, err
 	}

@@ -9,22 +9,32 @@ import (
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
-// outlived reports whether the roster of a region in the state s is of an earlier reign than its own, which it is to
-// write anew.
+// outlived reports whether the roster of a region in the state s, which is to write it anew, is of an earlier reign
+// than its own, or not ranked.
 func outlived(s *timeline.State) bool {
-	return s.Roster != nil && s.Role() == timeline.Primary && s.Roster.Epoch < s.Cursor.Epoch
+	return s.Roster != nil && s.Role() == timeline.Primary &&
+		(s.Roster.Epoch < s.Cursor.Epoch || !s.Roster.Ranked)
+}
+
+// ranks reports whether a region with the roster r, which may be nil, is to write ranked ones: it has begun to, or all
+// nodes of all regions, but for the one called without, understand them.
+func (k *Keeper) ranks(ctx context.Context, r *timeline.Roster, without string) bool {
+	return r != nil && r.Ranked || k.config.Ready(ctx, timeline.LevelRanks, without) == nil
 }
 
 // stamp has the region, while this node leads it and it is primary, write its roster anew in its epoch, once: what an
-// earlier primary wrote, or writes while it is cut off, is older then, whoever reigns later. Before that whoever answers
-// is asked once for a newer one, but for a handoff, which waits for that. Until then nothing is sealed.
+// earlier primary wrote, or writes while it is cut off, is older then, whoever reigns later. Before that whoever
+// answers is asked once for a newer one, but for a handoff, which waits for that. Until then nothing is sealed. One
+// that nodes of LevelRoster wrote is written anew as a ranked one once there are no such nodes any more.
 func (k *Keeper) stamp(ctx context.Context) {
 	s := k.config.Applied.State()
 	if !outlived(s) || !k.config.Leadership.Leads() || !k.config.Standing.Entitled(s) {
 		k.reign = timeline.Reign{}
 		return
 	}
-	if !k.asked(s) {
+	ctx, cancel := context.WithTimeout(ctx, k.config.Timeout)
+	defer cancel()
+	if !k.ranks(ctx, s.Roster, "") || !k.asked(s) {
 		return
 	}
 	k.mu.Lock()
@@ -40,8 +50,6 @@ func (k *Keeper) stamp(ctx context.Context) {
 		return // it is taken first
 	}
 	next := s.Roster.Stamped(s.Cursor.Epoch, k.config.Region, k.beyond(s))
-	ctx, cancel := context.WithTimeout(ctx, k.config.Timeout)
-	defer cancel()
 	o, err := k.config.Controls.Control(ctx, &timeline.Control{
 		Op: timeline.OpRoster, Roster: next, To: k.config.Region,
 	})

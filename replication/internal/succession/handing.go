@@ -196,7 +196,10 @@ func (m *Machine) handOver(seal timeline.Seal) {
 // ask puts the question that is due to the target.
 func (m *Machine) ask(a *attempt) {
 	h := Handover{From: m.region, To: a.seal.To, Epoch: a.seal.Epoch, Handoff: a.seal.Handoff,
-		End: m.view.State.Cursor, Roster: m.view.State.Roster.Mark()}
+		End: m.view.State.Cursor}
+	if r := m.view.State.Roster; r != nil && r.Ranked {
+		h.Roster = r.Mark()
+	}
 	if c := m.view.State.Charter(); c != nil {
 		h.Charter = c.Mark()
 	}

@@ -55,15 +55,15 @@ type Handover struct {
 	End     timeline.Cursor `json:"end"` // where it ends
 	// Charter is that of the primary; zero: no votes are taken, or it is too old to say.
 	Charter timeline.Mark `json:"charter,omitzero"`
-	// Roster is that of the primary, without which the target does not begin; zero: it has none.
+	// Roster is that of the primary, without which the target does not begin; zero: it has none that is ranked.
 	Roster timeline.RosterMark `json:"roster,omitzero"`
 }
 
 // unlisted returns why the target of a move cannot begin by the roster: whoever begins writes it anew as it has it. ""
-// if it can, or if there is none.
+// if it can, or if there is none that is ranked.
 func (v View) unlisted(to string) string {
 	r := v.State.Roster
-	if r == nil {
+	if r == nil || !r.Ranked {
 		return ""
 	}
 	has := v.Fleet.Leaders[to].Roster
