@@ -19,8 +19,8 @@ const (
 
 // FormatVersion is the first byte of every payload but that of a reign with a Place, which has placesVersion, of a
 // control of LevelPolicy, LevelDelay, LevelHold, LevelCount, LevelFollow, LevelRoster or LevelRanks, and of a frame or
-// a control of LevelUsers: a node that does not know of these cannot apply them as others do, and says that it has to be
-// upgraded.
+// a control of LevelUsers: a node that does not know of these cannot apply them as others do, and says that it has to
+// be upgraded.
 const (
 	FormatVersion = 1
 	placesVersion = 2
