@@ -105,6 +105,8 @@ type sender interface {
 type offerer interface {
 	Snapshot() (*raftpb.Snapshot, error)
 	Send(m *raftpb.Message)
+	// Retain ends sending to those who are not in conf.
+	Retain(conf *raftpb.ConfState)
 	Tick()
 }
 

@@ -82,6 +82,7 @@ func (l *loop) checkChange(cc *raftpb.ConfChangeV2) error {
 func (l *loop) applyChange(cc *raftpb.ConfChangeV2) *raftpb.ConfState {
 	conf := l.node.ApplyConfChange(cc)
 	l.peers.Retain(conf)
+	l.outgoing.Retain(conf)
 	return conf
 }
 
