@@ -242,16 +242,21 @@ func TestARosterGoesFromVersionToVersion(t *testing.T) {
 			}
 			f.write("us-1", 1)
 		}
+		c, err := f.nodes["us-1"].Topology().Add(f.t.Context(),
+			replication.RegionAddition{Region: "ap", Peers: []string{"ap-1", "ap-2"}})
+		if err != nil || !c.Written {
+			t.Fatalf("other addresses: %+v, %v", c, err)
+		}
 		f.everywhere()
 		for _, node := range f.names() {
-			if f.knows(node, 3, "ap", "eu", "us"); ranked(node) {
+			if f.knows(node, 4, "ap", "eu", "us"); ranked(node) {
 				t.Errorf("%s goes by a roster that eu does not understand", node)
 			}
 		}
 		renew("eu-1")
 		for _, node := range f.names() {
 			f.until(node+" goes by a ranked roster", func() bool { return ranked(node) })
-			f.knows(node, 3, "ap", "eu", "us")
+			f.knows(node, 4, "ap", "eu", "us")
 		}
 		for _, node := range f.names() {
 			f.stop(node)
@@ -263,7 +268,7 @@ func TestARosterGoesFromVersionToVersion(t *testing.T) {
 		f.write("us-1", 1)
 		f.everywhere()
 		for _, node := range f.names() {
-			f.knows(node, 3, "ap", "eu", "us")
+			f.knows(node, 4, "ap", "eu", "us")
 		}
 	})
 }
