@@ -200,6 +200,28 @@ func TestWhatARemovedRegionHoldsIsNotLostWithoutAWord(t *testing.T) {
 		})
 }
 
+// TestTheFirstOrderIsARemoval, of a region that answers: it knows a roster before, so that its name is free again.
+func TestTheFirstOrderIsARemoval(t *testing.T) {
+	growing(t, func(c *replication.Config) { c.FleetExists = c.FleetExists || c.RegionID != "us" },
+		func(f *growingFleet) {
+			f.write("us-1", 3)
+			f.everywhere()
+			if c := f.remove("us-1", replication.RegionRemoval{Region: "eu", Try: true}); c.Written || c.Number != 0 {
+				t.Errorf("tried: %+v", c)
+			}
+			if c := f.remove("eu-1", replication.RegionRemoval{Region: "eu"}); !c.Written || c.Number != 2 {
+				t.Errorf("removed: %+v", c)
+			}
+			f.ends("eu-1")
+			f.staysOut("eu-1")
+			f.forget("eu")
+			f.found("eu", 1)
+			f.add("us-1", "eu")
+			f.everywhere()
+			f.knows("eu-1", 3, "eu", "us")
+		})
+}
+
 // TestARosterGoesFromVersionToVersion, region by region: of nodes of the version before it is as that one has it, and
 // the regions come, go and move by it; once no node is of that version the primary writes it anew, ranked, and all
 // nodes take that, over a restart.
@@ -262,6 +284,7 @@ func TestARosterGoesFromVersionToVersion(t *testing.T) {
 			f.stop(node)
 		}
 		f.startAll()
+		f.knows("ap-1", 4, "ap", "eu", "us")
 		if _, err := f.nodes["ap-1"].Switchover(f.t.Context(), "eu"); err != nil {
 			t.Fatal(err)
 		}

@@ -48,9 +48,7 @@ func (k *Keeper) remove(ctx context.Context, r Removal) (*Change, error) {
 	} else {
 		c.say("region %s does not answer, and is said to be gone", r.Region)
 	}
-	next := base.Without(s.Cursor.Epoch, k.config.Region, r.Region)
-	next.Was(r.Region).Untold = next.Ranked && !k.hasRoster(r.Region)
-	if err := k.whole(ctx, s, next, r.Region); err != nil {
+	if err := k.whole(ctx, s, base, r.Region); err != nil {
 		return nil, err
 	}
 	if err := k.unvote(ctx, c, s, r); err != nil {
@@ -59,12 +57,33 @@ func (k *Keeper) remove(ctx context.Context, r Removal) (*Change, error) {
 	if slot := slices.IndexFunc(s.Slots, func(o timeline.Slot) bool { return o.Region == r.Region }); slot >= 0 {
 		c.say("its slot, at position %d, goes, and holds no log any more", s.Slots[slot].Position)
 	}
-	done, err := k.write(ctx, c, base, next, r.Try)
+	done, err := k.forget(ctx, c, s, base, r)
 	if charter := s.Charter(); err != nil && charter != nil && charter.Voter(r.Region) != nil {
 		err = fmt.Errorf("the vote of region %s is taken, and it may be one of the fleet still: say it again: %w",
 			r.Region, err)
 	}
 	return done, err
+}
+
+// forget writes the roster without the region. Where there was none, one with it is written first, and it is waited for
+// that the region takes that, if it answers: its nodes know then that another region of its name is not theirs.
+func (k *Keeper) forget(
+	ctx context.Context, c *Change, s *timeline.State, base *timeline.Roster, r Removal,
+) (*Change, error) {
+	last := base
+	if s.Roster == nil && base.Ranked && !r.Gone {
+		last = base.With(s.Cursor.Epoch, k.config.Region, r.Region, base.Home(r.Region).Addrs)
+		if _, err := k.write(ctx, c, base, last, r.Try); err != nil {
+			return nil, err
+		}
+		for began := k.config.Clock.Now(); !r.Try && !k.hasRoster(r.Region) &&
+			k.config.Clock.Now().Sub(began) < 5*k.config.Timeout && k.config.Life.Pause(ctx, again) == nil; {
+			k.config.Fleet.Refresh()
+		}
+	}
+	next := last.Without(s.Cursor.Epoch, k.config.Region, r.Region)
+	next.Was(r.Region).Untold = next.Ranked && !k.hasRoster(r.Region)
+	return k.write(ctx, c, base, next, r.Try)
 }
 
 // hasRoster reports whether the region was heard to go by a roster that has it: its nodes know which region they are.
