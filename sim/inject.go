@@ -35,13 +35,15 @@ const (
 	injectKill     = "kill"     // a process is killed instead: what it wrote stays, and is not yet durable: killed.go
 	injectCrash    = "crash"    // the power fails at a step of a vote, a handoff, a rejoin: steps.go
 	injectBack     = "back"     // a witness comes back with an older copy of its disk
+	injectRosters  = "rosters"  // regions are state of the fleet, and where they are is ordered again and again
 )
 
 // Injections returns every kind that Options.Inject may name.
 func Injections() []string {
 	return []string{injectHang, injectSlow, injectError, injectFull, injectRot, injectOld, injectSkew, injectPause,
 		injectFive, injectBusy, injectMembers, injectWatch, injectLie, injectLease,
-		injectVersions, injectVotes, injectEmpty, injectWiped, injectCrash, injectUsers, injectBack, injectKill}
+		injectVersions, injectVotes, injectEmpty, injectWiped, injectCrash, injectUsers, injectBack, injectKill,
+		injectRosters}
 }
 
 // injections is which kinds a run has.
@@ -70,13 +72,16 @@ func newInjections(list string, r *rand.Rand) injections {
 		switch {
 		case list == "all", slices.Contains(strings.Split(list, ","), kind):
 			on[kind] = true
-		case kind == injectKill: // by its name alone: drawn seeds are what they were
+		case byName(kind):
 		case list == "drawn" && r.IntN(8) < chance:
 			on[kind] = true
 		}
 	}
 	return on
 }
+
+// byName reports whether a kind is on by its name alone, and not drawn: drawn seeds are what they were.
+func byName(kind string) bool { return kind == injectKill || kind == injectRosters }
 
 func (on injections) String() string {
 	var list []string
@@ -108,6 +113,7 @@ func (x *faults) injected() []fault {
 		injectMembers:  {10, x.changeMembers},
 		injectVotes:    {4, elections{x}.losePrimary},
 		injectVersions: {8, upgrades{x}.upgrade},
+		injectRosters:  {6, x.orderRegions},
 	}
 	var list []fault
 	for _, kind := range Injections() {

@@ -64,7 +64,7 @@ func (t Tally) String() string {
 
 // Least returns the kind that happened in the fewest seeds of all that are drawn.
 func (t Tally) Least() (kind string, happened int) {
-	drawn := slices.DeleteFunc(Injections(), func(kind string) bool { return kind == injectKill })
+	drawn := slices.DeleteFunc(Injections(), byName)
 	kind = slices.MinFunc(drawn, func(a, b string) int { return cmp.Compare(t[a].Happened, t[b].Happened) })
 	return kind, t[kind].Happened
 }
