@@ -217,7 +217,7 @@ func (n *node) buildState(log *slots.Log) {
 	}, n.applied)
 	n.shelf = transfer.NewShelf(transfer.ShelfConfig{
 		Region: c.RegionID, FS: c.FS, Dir: c.path("copies"), Source: n.applier, Applied: n.applied, Staging: n.staging,
-		Copying: n.slots.Copying, Unfit: func() bool { return n.mustNotLead(n.id) },
+		Copying: n.slots.Copying, Bars: n.roster.Bars, Unfit: func() bool { return n.mustNotLead(n.id) },
 		Life: n.life, Clock: c.Clock, Logger: n.logger,
 	})
 	if b := brancher(c, n.storage); b != nil {
