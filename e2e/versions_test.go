@@ -29,7 +29,8 @@ type mixed struct {
 }
 
 // Two regions of three nodes go from the version before to this one, node by node, and one back; of both versions they
-// switch over, fail over by force and start again, led by either one, and vote at the end (invariant 16).
+// switch over, fail over by force and start again, led by either one, by a roster that the version before wrote, and
+// vote at the end (invariant 16).
 func TestVersionBefore(t *testing.T) {
 	if *before == "" {
 		t.Skip("builds another version and runs for minutes; see CONTRIBUTING.md: -before last")
