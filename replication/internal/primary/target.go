@@ -72,11 +72,10 @@ func (g *Governor) Register(r *peer.Registry) {
 		return Orders{g}.found(ctx)
 	})
 	peer.Handle(r, askFailover, func(ctx context.Context, in moveRequest) (*contract.MoveReport, error) {
-		return g.failOver(ctx, Force{Any: in.Force, Within: in.Accept})
+		in.At = nil
+		return g.forcedHere(ctx, in)
 	})
-	peer.Handle(r, askFailoverAt, func(ctx context.Context, in moveRequest) (*contract.MoveReport, error) {
-		return g.failOver(ctx, Force{Any: in.Force, Within: in.Accept, At: in.At})
-	})
+	peer.Handle(r, askFailoverAt, g.forcedHere)
 	peer.Handle(r, askShowAll, func(ctx context.Context, _ peer.Nothing) (timeline.Cursor, error) {
 		return g.config.Late.ShowAll(ctx)
 	})

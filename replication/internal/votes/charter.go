@@ -48,11 +48,11 @@ func (v Orders) register(r *peer.Registry) {
 	peer.Handle(r, askPolicy, func(ctx context.Context, c Change) (*timeline.Charter, error) {
 		return v.known(ctx, func() (*timeline.Charter, error) { return v.change(ctx, c) })
 	})
-	peer.Handle(r, askRecoverAt, func(ctx context.Context, p contract.Point) (*timeline.Reign, error) {
-		return v.recover(ctx, &p)
+	peer.Handle(r, askRecoverAt, func(ctx context.Context, q recovery) (*timeline.Reign, error) {
+		return v.recoverHere(ctx, q.Region, &q.Point)
 	})
-	peer.Handle(r, askRecover, func(ctx context.Context, _ peer.Nothing) (*timeline.Reign, error) {
-		return v.recover(ctx, nil)
+	peer.Handle(r, askRecover, func(ctx context.Context, q recovery) (*timeline.Reign, error) {
+		return v.recoverHere(ctx, q.Region, nil)
 	})
 	peer.Handle(r, askHold, func(ctx context.Context, o holdOrder) (*timeline.Charter, error) {
 		return v.known(ctx, func() (*timeline.Charter, error) { return v.stay(ctx, o) })
@@ -197,10 +197,7 @@ func (v Orders) add(ctx context.Context, c *timeline.Charter, id string, witness
 	}
 	ctx, cancel := context.WithTimeout(ctx, v.config.Timeout)
 	defer cancel()
-	e, err := reach(ctx, v.Votes, addrs, askEnrol, peer.Nothing{})
-	if err == nil && e.Voter != id {
-		err = fmt.Errorf("it says that it is %s", e.Voter)
-	}
+	e, err := reach(ctx, v.Votes, id, addrs, askEnrol, peer.Nothing{})
 	if v := (timeline.Voter{ID: id}); err == nil && v.Witness() {
 		err = e.understands(c.Level())
 	}

@@ -14,6 +14,8 @@
 //     majority of this one (B3).
 //   - V6: what is of a later level stands in a charter only if every node of every region, and every witness, is known
 //     to understand it.
+//   - V7: who is asked for a voter's promise or vote is that voter, as far as its version says who it is: an address
+//     that leads to another gives nobody a second vote.
 //
 // It leaves to its neighbours: what is decided (ballot, timeline), in which order it goes to the log (primary), what a
 // lease allows (standing), and a witness' file (replication/witness).

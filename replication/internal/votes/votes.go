@@ -307,7 +307,7 @@ func (v *Votes) renewal(ctx context.Context, c *timeline.Charter, e ballot.Effec
 		return v.seat.renew(ctx, e.Renewal)
 	}
 	return askVoter(ctx, v, c, e.Voter, askRenew, func(heard []fleet.Word) *renewal {
-		return &renewal{e.Renewal, heard}
+		return &renewal{e.Renewal, e.Voter, heard}
 	})
 }
 
