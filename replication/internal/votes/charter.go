@@ -307,11 +307,11 @@ func (v *Votes) sees() *timeline.State {
 }
 
 // adopt takes a newer charter that a voter told of: with an older one this region would be voted for by nobody. The
-// primary that wrote it is the one for which that voter voted, if it tells.
-func (v *Votes) adopt(a ballot.Answer) {
+// primary that wrote it is the one for which that voter voted, if it tells. One of another fleet is none of this.
+func (v *Votes) adopt(voter string, a ballot.Answer) {
 	s := v.sees()
 	if a.Charter == nil || s.Charter() == nil || !s.Charter().Mark().Before(a.Charter.Mark()) ||
-		a.Charter.Fault() != "" {
+		a.Charter.Fault() != "" || !ofThisFleet(s.Charter(), a.Charter, voter) {
 		return
 	}
 	v.mu.Lock()
@@ -326,6 +326,15 @@ func (v *Votes) adopt(a ballot.Answer) {
 		_, err := v.config.Controls.Control(ctx, c)
 		return err
 	})
+}
+
+// ofThisFleet reports whether a charter that a voter told of is of the fleet of this region's own, as far as anybody in
+// both shows it: to a witness two fleets may come with one name, so it shows nothing itself.
+func ofThisFleet(own, told *timeline.Charter, voter string) bool {
+	if w := (&timeline.Voter{ID: voter}); !w.Witness() {
+		voter = ""
+	}
+	return own.Related(told, voter)
 }
 
 // enableInitially has the fleet take votes if the configuration says so, as soon as it can.

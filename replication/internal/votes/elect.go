@@ -219,7 +219,7 @@ func (v *Votes) Sound(ctx context.Context, accept uint64) (timeline.Epoch, error
 		highest := make(chan timeline.Epoch, len(c.Charter.Voters))
 		answers, err := v.poll(c, func(voter string) (ballot.Answer, error) {
 			a, err := v.sound(sounding, &c.Charter, voter, c)
-			v.adopt(a)
+			v.adopt(voter, a)
 			highest <- a.Promised
 			if a.Why != nil && a.Why.Reason == timeline.ReasonEpoch { // a later epoch cures that
 				a.Granted = true

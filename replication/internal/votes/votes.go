@@ -280,7 +280,7 @@ func (v *Votes) campaign(c *timeline.Charter, e ballot.Effect) {
 			ctx, cancel := context.WithTimeout(ctx, c.Lease/3)
 			defer cancel()
 			a, err := v.sound(ctx, c, e.Voter, e.Candidacy)
-			v.adopt(a)
+			v.adopt(e.Voter, a)
 			v.remember(a)
 			v.stand(ballot.Sounded{Call: e.Call, Voter: e.Voter, Answer: a, Silence: silence(err)})
 		})
