@@ -165,7 +165,7 @@ func (v *Votes) look() {
 	if gap := v.stumble.look(v.config.Clock); gap > 0 {
 		v.config.Logger.Warn("a clock has jumped; what was promised before counts no more", "gap", gap)
 		v.config.Fence.Grant(ballot.Evidence{}) // also of a former leader, whose promises are not asked for any more
-		v.hold(ballot.Stumbled{})
+		v.hold(ballot.Stumbled{Gap: gap})
 	}
 	v.hold(nil)
 	v.stand(nil)
