@@ -93,7 +93,7 @@ func (g *Governor) failoverOnce(ctx context.Context, to string, force Force) (*c
 }
 
 // forcedHere is failOver for a question that came: about this region, and not by an address of another one.
-func (g *Governor) forcedHere(ctx context.Context, in moveRequest) (*contract.MoveReport, error) {
+func forcedHere(ctx context.Context, g *Governor, in moveRequest) (*contract.MoveReport, error) {
 	if in.To != "" && in.To != g.config.Region { // a version before does not say
 		return nil, fmt.Errorf("%w: an address of region %s leads to region %s", contract.ErrRejected, in.To,
 			g.config.Region)

@@ -73,9 +73,11 @@ func (g *Governor) Register(r *peer.Registry) {
 	})
 	peer.Handle(r, askFailover, func(ctx context.Context, in moveRequest) (*contract.MoveReport, error) {
 		in.At = nil
-		return g.forcedHere(ctx, in)
+		return forcedHere(ctx, g, in)
 	})
-	peer.Handle(r, askFailoverAt, g.forcedHere)
+	peer.Handle(r, askFailoverAt, func(ctx context.Context, in moveRequest) (*contract.MoveReport, error) {
+		return forcedHere(ctx, g, in)
+	})
 	peer.Handle(r, askShowAll, func(ctx context.Context, _ peer.Nothing) (timeline.Cursor, error) {
 		return g.config.Late.ShowAll(ctx)
 	})

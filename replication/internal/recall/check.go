@@ -195,8 +195,8 @@ func (c *Check) Run(ctx context.Context) error {
 	return nil
 }
 
-// seen returns what counts of what another node remembers of this disk. What anybody can have said in its name does only
-// at the one start at which it began to seal: what it said before is not.
+// seen returns what counts of what another node remembers of this disk. What anybody can have said in its name does
+// only at the one start at which it began to seal: what it said before is not.
 func (c *Check) seen(a Answer) (s Seen) {
 	if !c.config.Disk.Seals() {
 		return a.Seen

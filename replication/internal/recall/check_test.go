@@ -40,7 +40,8 @@ func TestWhoWasLeftOutComesWithAnEmptyDisk(t *testing.T) {
 		"of a former version":            {3, Part{}, false},
 		"another node":                   {4, Part{}, true},
 	} {
-		check := NewCheck(Config{ID: c.id, Node: "us-3", Region: "us", Disk: Own{Disk: Disk{Starts: 2}}, Last: 6, Part: c.own})
+		own := Own{Disk: Disk{Starts: 2}}
+		check := NewCheck(Config{ID: c.id, Node: "us-3", Region: "us", Disk: own, Last: 6, Part: c.own})
 		err := check.judge(Answer{Node: "us-1", Part: &region})
 		if (err == nil) != c.of || !c.of && (!errors.Is(err, contract.ErrDiskLost) ||
 			!strings.Contains(err.Error(), "us was formed without us-3, says us-1")) {

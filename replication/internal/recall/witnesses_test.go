@@ -122,8 +122,8 @@ func TestWhatIsRememberedOfWitnessesIsKept(t *testing.T) {
 	}
 }
 
-// TestALifeIsNotForgottenForAnother: a copy that is used as well, and is started again and again where nobody knows, may
-// be told of, and what the witness said here still finds it out.
+// TestALifeIsNotForgottenForAnother: a copy that is used as well, and is started again and again where nobody knows,
+// may be told of, and what the witness said here still finds it out.
 func TestALifeIsNotForgottenForAnother(t *testing.T) {
 	m := NewMemory()
 	said := fleet.Word{Line: "l", Start: 4, Boot: "said here", Writes: 9, Seal: "s"}

@@ -64,7 +64,8 @@ func TestASeatSpeaksForItsVoter(t *testing.T) {
 	}
 }
 
-// asks runs f with the votes of region b, which knows a at these addresses. Seats are at "a" and "b", and nobody at "w".
+// asks runs f with the votes of region b, which knows a at these addresses. Seats are at "a" and "b", and nobody is at
+// "w".
 func asks(t *testing.T, addrs []string, f func(t *testing.T, v *Votes)) {
 	t.Helper()
 	virtual.Test(t, func(t *testing.T) {
@@ -84,9 +85,10 @@ func asks(t *testing.T, addrs []string, f func(t *testing.T, v *Votes)) {
 		}
 		for addr, by := range map[string]string{"liar": "b", "old": ""} { // they grant whatever they are asked
 			node, questions := network.Node(addr), peer.NewRegistry(func() error { return nil })
+			says := answer{Answer: ballot.Answer{Granted: true, Ruler: ballot.Ruler{Epoch: 1, Region: "a"}}, By: by}
 			for _, q := range []peer.Question[*candidacy, answer]{askSound, askVote} {
 				peer.Handle(questions, q, func(context.Context, *candidacy) (answer, error) {
-					return answer{Answer: ballot.Answer{Granted: true, Ruler: ballot.Ruler{Epoch: 1, Region: "a"}}, By: by}, nil
+					return says, nil
 				})
 			}
 			nodes = append(nodes, node.Serve(map[string]transport.Handler{peer.Service: questions.Serve}))

@@ -90,7 +90,8 @@ func TestACharterOfAnotherFleetIsNotTaken(t *testing.T) {
 		{"us", charter(2, voter("us", 2)), true},
 	} {
 		s := timeline.State{
-			Region: "eu", Cursor: timeline.Cursor{Epoch: 1}, Ballot: &timeline.Ballot{Charter: *own, Promised: 2, For: "eu"},
+			Region: "eu", Cursor: timeline.Cursor{Epoch: 1},
+			Ballot: &timeline.Ballot{Charter: *own, Promised: 2, For: "eu"},
 			Reigns: []timeline.Reign{{Epoch: 1, First: 1, Primary: "us"}},
 		}
 		v := &Votes{config: Config{Applied: region.NewApplied(&region.View{State: s}, endless{})}}

@@ -99,7 +99,9 @@ type Seat struct {
 
 // NewSeat returns the seat of the voter id.
 func NewSeat(id string, c clock.Clock, l *life.Life, s Store) *Seat {
-	return &Seat{id: id, clock: c, life: l, store: s, machine: ballot.NewVoter(id), calls: map[uint64]chan ballot.Answer{}}
+	return &Seat{
+		id: id, clock: c, life: l, store: s, machine: ballot.NewVoter(id), calls: map[uint64]chan ballot.Answer{},
+	}
 }
 
 // Begin says that this process speaks for the voter from now on, if it does. Who spoke for it before may have promised
