@@ -44,8 +44,7 @@ func reach[In any, Out named](
 		go func() {
 			out, err := peer.Ask(ctx, v.config.Client, addr, q, in)
 			if by := out.voter(); err == nil && by != "" && by != voter {
-				err = fmt.Errorf("%w: who answers at %s is another: it says that it is %s", contract.ErrNotReady,
-					addr, by)
+				err = fmt.Errorf("%w: at %s it says that it is %s", contract.ErrNotReady, addr, by)
 			}
 			replies <- reply{out, err}
 		}()
