@@ -39,7 +39,7 @@ func newInquiry(n *node) inquiry {
 const askTimeout = time.Second
 
 // pastOf returns what asks every other node whether this one's disk, which holds the log up to last, went back.
-func (q inquiry) pastOf(disk recall.Disk, last uint64) *recall.Check {
+func (q inquiry) pastOf(disk recall.Own, last uint64) *recall.Check {
 	c := q.config
 	addresses := q.directory.Others()
 	regions := q.others()

@@ -65,7 +65,7 @@ type node struct {
 	standing   *standing.Standing
 
 	held     io.Closer // the lock of the data directory
-	disk     recall.Disk
+	disk     recall.Own
 	found    claim // what the data directory said of itself
 	forming  *forming.Forming
 	memory   *recall.Memory

@@ -49,7 +49,7 @@ func (n *node) build() {
 	n.forming = forming.New(forming.Config{
 		Fleet: c.FleetID, Region: c.RegionID, Self: n.self(), Nodes: c.Nodes, Regions: c.Regions,
 		FleetExists: c.FleetExists, Blank: n.found.blank() && !c.Join && len(c.Nodes) > 1, Sown: n.found.sown,
-		Born: n.found.born, Disk: n.disk, Dir: c.DataDir, Applied: n.applied, Client: n.client, Life: n.life,
+		Born: n.found.born, Disk: n.disk.Disk, Dir: c.DataDir, Applied: n.applied, Client: n.client, Life: n.life,
 		Clock: c.Clock, Logger: n.logger, Timeout: c.callTimeout(),
 		Note: func(born recall.Part) error { return markDirectory(c.FS, c, born) },
 	})
@@ -60,7 +60,7 @@ func (n *node) build() {
 		},
 		Heard: func(r fleet.Heard) {
 			n.roster.Hear(r)
-			n.memory.Note(r.ID, recall.Disk{ID: r.Disk, Starts: r.Starts, Boot: r.Boot}, r.Index)
+			n.memory.Note(r.ID, said(r.Disk, r.Boot, r.Starts, r.Index, r.Seal))
 			for id, words := range r.Witnesses {
 				if c := n.applied.State().Charter(); c != nil && c.Voter(id) != nil {
 					n.memory.NoteWords(id, words)
@@ -83,6 +83,11 @@ func (n *node) build() {
 	n.buildState(streamed)
 	n.buildSource(streamed)
 	n.buildOverview()
+}
+
+// said is what a node said of its disk.
+func said(disk, boot string, starts, index uint64, seal string) recall.Said {
+	return recall.Said{Disk: recall.Disk{ID: disk, Starts: starts, Boot: boot}, Index: index, Seal: seal}
 }
 
 // buildWrites makes the way of writes and of reads.
@@ -124,9 +129,12 @@ func (n *node) buildSuccession() {
 		Region: c.RegionID, Self: n.self(), Timeout: c.callTimeout(), Clock: c.Clock, Applied: n.applied,
 		Leadership: n.leadership, Directory: n.directory, Group: n.group, Controls: n.proposer, Client: n.client,
 		Logger: n.logger, OnRemoved: n.departure().begin, Disk: n.disk.ID, Boot: n.disk.Boot,
-		Admits: n.forming.Admits,
+		Seal: n.disk.Seal, Admits: n.forming.Admits,
 		OnMet: func(p members.Presence) {
-			n.memory.Note(p.Member.ID, recall.Disk{ID: p.Disk, Starts: p.Member.Starts, Boot: p.Boot}, p.Index)
+			n.memory.NoteTold(p.Member.ID, said(p.Disk, p.Boot, p.Member.Starts, p.Index, p.Seal))
+		},
+		OnAnswered: func(p members.Presented) {
+			n.memory.Note(p.Self.ID, said(p.Disk, p.Boot, p.Self.Starts, p.Index, p.Seal))
 		},
 	})
 	n.follower = secondary.New(secondary.Config{
@@ -287,7 +295,7 @@ func (n *node) bindGroup() error {
 		TickInterval: c.TickInterval, ElectionTicks: c.ElectionTicks, CompactBytes: c.CompactBytes,
 		Caller: members.Caller, Aside: n.forming.Waits(), Admits: n.forming.Admits,
 		Ask: func(ctx context.Context, member, at uint64) (raftgroup.Account, error) {
-			return newInquiry(n).account(ctx, n.disk, member, at)
+			return newInquiry(n).account(ctx, n.disk.Disk, member, at)
 		},
 		Logger: c.Logger, OnLeader: n.leading.Begins, OnFollower: n.leading.Ends,
 		OnFatal: n.departure().ended,

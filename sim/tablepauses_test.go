@@ -71,6 +71,19 @@ func rowsOfPauses() []*row {
 			},
 		},
 		{
+			fault: "the disk of a stalls under an order", primary: "b", within: stalled, fences: stallFence, once: true,
+			says: "what had not crossed, and the order", play: func(s *stage) {
+				s.hit()
+				p := s.of("a")[0]
+				p.disk.hang(20*time.Second, "")
+				s.work.Go(func() {
+					_, err := p.Voting().Pause(s.ctx, "the disk is bad")
+					s.tell("pause: %v", err)
+				})
+				s.moves()
+			},
+		},
+		{
 			fault: "the disks of a majority of a stall", a: 3, primary: "b", within: stalled, fences: stallFence,
 			says: "what had not crossed", play: func(s *stage) {
 				s.hit()

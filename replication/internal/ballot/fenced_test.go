@@ -102,3 +102,37 @@ func TestAPrimaryThatHasJustGotItsLeaseIsNotDeaf(t *testing.T) {
 		t.Errorf("it is asked about at %v, and says at 46s that it has a lease", at+b.Charter.Patience)
 	}
 }
+
+// TestAHoldOutlivesAClockThatJumps: who promised by it is away, so that nobody can say it again. It counts for as much
+// less as the clocks went apart, once the region's own voter supports it anew; a lease does not count at all.
+func TestAHoldOutlivesAClockThatJumps(t *testing.T) {
+	const now, gap = time.Hour, 600 * time.Millisecond
+	for _, held := range []bool{false, true} {
+		s, h := reigning("a"), NewHolder("a")
+		wall := time.Unix(1e9, 0)
+		if held {
+			s.Ballot.Charter.Hold = &timeline.Hold{For: 2 * time.Hour, Until: wall.Add(2 * time.Hour)}
+		}
+		v := HolderView{Term: 1, State: s, Reached: 50, Wall: wall}
+		answers(h, now, v, h.Step(now, v, nil), "a", "b", "witness/w")
+		at := now + time.Minute
+		answers(h, at, v, h.Step(at, v, nil), "a")
+		before := h.Evidence().Until
+		asked := h.Step(at, v, Stumbled{Gap: gap})
+		if h.Evidence().Until > at {
+			t.Errorf("held %t: it counts before its own voter supports it", held)
+		}
+		answers(h, at, v, asked, "a")
+		if counts := h.Evidence().Until > at; counts != held {
+			t.Errorf("held %t: with its own voter it counts: %t (%v)", held, counts, before)
+		}
+		for i := range h.voters {
+			if o := &h.voters[i]; held && o.Voter != "a" && o.Until > now+s.Charter().Certain(2*time.Hour)-gap {
+				t.Errorf("%s counts until %v", o.Voter, o.Until)
+			}
+		}
+		if h.Step(at, v, Stumbled{}); h.Evidence().Until > at {
+			t.Errorf("held %t: it counts after a gap that nobody knows", held)
+		}
+	}
+}

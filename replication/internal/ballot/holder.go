@@ -88,8 +88,10 @@ type Renewed struct {
 	Silence string
 }
 
-// Stumbled says that a clock has jumped: nothing that was promised before counts any more.
-type Stumbled struct{}
+// Stumbled says that a clock has jumped: no lease that was promised before counts any more. Gap is by how much the
+// clocks went apart, zero if that is not known. What is promised by a hold is much longer than that, and who promised
+// may be away: it counts for that much less, as if the lease clock had missed the gap (B8).
+type Stumbled struct{ Gap time.Duration }
 
 func (Renewed) input()  {}
 func (Stumbled) input() {}
@@ -119,7 +121,12 @@ func (h *Holder) Step(now Instant, v HolderView, in Input) []Effect {
 		h.renewed(in)
 	case Stumbled:
 		for i := range h.voters {
-			h.voters[i].Until, h.voters[i].Lease, h.voters[i].call = 0, 0, 0
+			s := &h.voters[i]
+			left := max(0, s.Until-in.Gap)
+			if s.Until <= s.Lease || in.Gap <= 0 { // a lease, or nobody knows how much was missed
+				left = 0
+			}
+			s.Until, s.Lease, s.call = left, 0, 0
 		}
 	}
 	held := h.now < h.Evidence().Until

@@ -166,8 +166,10 @@ func (n *world) keyOfRequest(buf []byte, i int, p *process, r request) []byte {
 	buf = append(buf, byte(r.call), n.ahead(r.at+lease), n.ahead(r.at+r.promise))
 	if d := r.renewal; d != nil {
 		buf = append(buf, byte(d.Epoch), byte(d.Ceiling), byte(d.Term), n.keyOf(d.Charter.Mark()))
-		if d.Held {
-			buf = append(buf, 'h')
+		for flag, is := range [...]bool{d.Held, r.counting, r.records, r.waits} {
+			if is {
+				buf = append(buf, "hcrw"[flag])
+			}
 		}
 	}
 	if c := r.candidacy; c != nil {

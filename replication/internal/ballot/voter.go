@@ -49,6 +49,8 @@ type request struct {
 	renewal   *Renewal
 	promise   time.Duration // by its hold; zero: a lease
 	counting  bool          // a note is on its way, without which that is not promised
+	records   bool          // what it tells is on its way to be durable
+	waits     bool          // until what another one tells is
 	candidacy *timeline.Candidacy
 }
 
@@ -337,23 +339,50 @@ func (v *Voter) renew(now Instant, s *timeline.State, r request) {
 	}
 	n, b := r.renewal, s.Ballot
 	known := b.Known.Epoch()
+	var tells *timeline.Control
+	counting := false
 	switch {
 	case b.Charter.Mark().Before(n.Charter.Mark()):
-		v.requests = append(v.requests, r)
-		v.record(r.call, &timeline.Control{Op: timeline.OpCharter, Charter: &n.Charter, To: n.Region})
+		tells = &timeline.Control{Op: timeline.OpCharter, Charter: &n.Charter, To: n.Region}
 	case r.promise > 0 && n.Charter.Hold.Counted && !n.Charter.Hold.Same(v.noted):
-		r.counting = true
-		v.requests = append(v.requests, r)
-		v.record(r.call, v.count.note(now))
+		tells, counting = v.count.note(now), true
 	case known < n.Epoch || known == n.Epoch && b.Known.Ceiling < n.Ceiling:
-		v.requests = append(v.requests, r)
-		v.record(r.call, &timeline.Control{
+		tells = &timeline.Control{
 			Op: timeline.OpCeiling, Epoch: n.Epoch, To: n.Region,
 			Known: &timeline.Known{Reigns: n.Reigns, Ceiling: n.Ceiling},
-		})
-	default:
-		v.reply(s, r.call, Answer{Granted: true, Hold: r.promise})
+		}
 	}
+	switch {
+	case tells == nil:
+		v.reply(s, r.call, Answer{Granted: true, Hold: r.promise})
+	case slices.ContainsFunc(v.requests, func(o request) bool { return o.records }):
+		v.wait(s, r)
+	default:
+		r.records, r.counting = true, counting
+		v.requests = append(v.requests, r)
+		v.record(r.call, tells)
+	}
+}
+
+// wait keeps a renewal until what another one tells is durable: a log that takes nothing is not given the same again
+// with each. One waits, the last one; who asked before it has given up by then.
+func (v *Voter) wait(s *timeline.State, r request) {
+	if before, ok := v.waiting(); ok {
+		v.refuse(s, before.call, objection(timeline.ReasonBusy, "%s writes down what it was told", v.id))
+	}
+	r.waits = true
+	v.requests = append(v.requests, r)
+}
+
+// waiting takes the renewal that waits, if there is one.
+func (v *Voter) waiting() (request, bool) {
+	i := slices.IndexFunc(v.requests, func(r request) bool { return r.waits })
+	if i < 0 {
+		return request{}, false
+	}
+	r, _ := v.take(v.requests[i].call)
+	r.waits = false
+	return r, true
 }
 
 func (v *Voter) recorded(now Instant, s *timeline.State, in Recorded) {
@@ -377,9 +406,13 @@ func (v *Voter) recorded(now Instant, s *timeline.State, in Recorded) {
 		v.voted(s, r)
 	default:
 		if r.counting {
-			v.noted, r.counting = r.renewal.Charter.Hold, false
+			v.noted = r.renewal.Charter.Hold
 		}
+		r.counting, r.records = false, false
 		v.renew(now, s, r)
+	}
+	if next, ok := v.waiting(); ok {
+		v.renew(now, s, next)
 	}
 }
 

@@ -202,6 +202,28 @@ func TestANodeOfAnotherRegionIsNotBelieved(t *testing.T) {
 	})
 }
 
+// Where a node of another region answers nobody looks for this one, until one of it does.
+func TestAnAddressOfAnotherRegionIsNoneOfThisOne(t *testing.T) {
+	a := &answers{nodes: map[string]Report{}, asked: map[string]int{}}
+	a.set("eu-1", Report{Region: "elsewhere", ID: 9, PeerAddr: "elsewhere-1"})
+	watch(t, a, func(w *Watcher) {
+		virtual.Wait()
+		if got := w.Addresses("eu"); !slices.Equal(got, []string{"eu-2"}) {
+			t.Errorf("another region answers at eu-1: %q", got)
+		}
+		a.forget("eu-1")
+		time.Sleep(3 * time.Second)
+		if got := w.Addresses("eu"); !slices.Equal(got, []string{"eu-2"}) {
+			t.Errorf("nobody answers there any more: %q", got)
+		}
+		a.set("eu-1", Report{Region: "eu", ID: 1, PeerAddr: "eu-1"})
+		time.Sleep(3 * time.Second)
+		if got := w.Addresses("eu"); !slices.Equal(got, []string{"eu-1", "eu-2"}) {
+			t.Errorf("eu-1 is of eu again: %q", got)
+		}
+	})
+}
+
 func TestRefreshAsksSoonAndNotTooOften(t *testing.T) {
 	a := &answers{nodes: map[string]Report{}, asked: map[string]int{}}
 	watch(t, a, func(w *Watcher) {

@@ -19,10 +19,26 @@ type places struct {
 	configured []string
 	words      map[uint64]timeline.Member // the newest of each node: ID, PeerAddr and Starts
 	ways       map[uint64]string          // what a node said while it answered at a configured address
+	strange    map[string]bool            // addresses at which a node of another region answered last
 }
 
 func newPlaces(configured []string) *places {
-	return &places{configured: configured, words: map[uint64]timeline.Member{}, ways: map[uint64]string{}}
+	return &places{
+		configured: configured, words: map[uint64]timeline.Member{}, ways: map[uint64]string{},
+		strange: map[string]bool{},
+	}
+}
+
+// belongs takes note of whether a node of the region answered at an address, or one of another.
+func (p *places) belongs(addr string, is bool) {
+	if is {
+		delete(p.strange, addr)
+		return
+	}
+	if len(p.strange) >= maxPlaces {
+		clear(p.strange) // those that are still asked are heard again
+	}
+	p.strange[addr] = true
 }
 
 // learn takes where a node is.

@@ -45,8 +45,10 @@ type Report struct {
 	Following *Following `json:"following,omitempty"`
 	LogBytes  int64      `json:"logBytes"`
 	// Disk and Boot are the node's data directory, on which Index is, and this process (recall).
-	Disk    string `json:"disk,omitempty"`
-	Boot    string `json:"boot,omitempty"`
+	Disk string `json:"disk,omitempty"`
+	Boot string `json:"boot,omitempty"`
+	// Seal shows the node itself that it said Disk, Boot, Index and Starts (recall).
+	Seal    string `json:"seal,omitempty"`
 	Problem string `json:"problem,omitempty"`
 	// Moving says how far the switchover under way is, in words, on the leader of the primary.
 	Moving   string `json:"moving,omitempty"`

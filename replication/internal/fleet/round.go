@@ -119,6 +119,9 @@ func (r *round) take(a answer) {
 	if before.heard == nil && before.err == nil {
 		r.missing--
 	}
+	if a.heard != nil {
+		r.w.belongs(r.of, r.addrs[a.index], a.heard.Region == r.name)
+	}
 	if a.heard != nil && a.heard.Region != r.name {
 		a.heard, a.err = nil, fmt.Errorf("%s: a node of region %q answers", r.addrs[a.index], a.heard.Region)
 	}

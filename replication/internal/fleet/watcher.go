@@ -209,7 +209,7 @@ func (w *Watcher) View() (View, <-chan struct{}) {
 }
 
 // Addresses returns where to reach the region: its leader first, then who else answered, then the
-// rest: those that are configured, and those that were learned.
+// rest: those that are configured, and those that were learned, but for those at which another region answered last.
 func (w *Watcher) Addresses(region string) []string {
 	v, _ := w.View()
 	r := v.Regions[region]
@@ -225,13 +225,27 @@ func (w *Watcher) Addresses(region string) []string {
 	for i := range r.Nodes {
 		add(r.Nodes[i].Asked)
 	}
-	for _, a := range w.addressesOf(region) {
-		add(a)
-	}
-	for _, a := range w.learnedOf(region) {
-		add(a)
+	for _, a := range slices.Concat(w.addressesOf(region), w.learnedOf(region)) {
+		if !w.strange(region, a) {
+			add(a)
+		}
 	}
 	return list
+}
+
+// belongs takes note of whether a node of the region answered at an address.
+func (w *Watcher) belongs(o *watched, addr string, is bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	o.learned.belongs(addr, is)
+}
+
+// strange reports whether a node of another region answered at an address of this one last.
+func (w *Watcher) strange(region, addr string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	o := w.watched[region]
+	return o != nil && o.learned.strange[addr]
 }
 
 // Learn takes where a node of another region says it is. What is said of a region that is not asked is not kept.

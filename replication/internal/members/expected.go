@@ -130,7 +130,7 @@ func (r *Registrar) take(ctx context.Context, c change) error {
 func (r *Registrar) isThere(ctx context.Context, c change) error {
 	ctx, cancel := context.WithTimeout(ctx, r.config.Timeout)
 	defer cancel()
-	there, err := Present(ctx, r.config.Client, c.PeerAddr, r.presence())
+	there, err := Present(ctx, r.config.Client, c.PeerAddr, r.presence(0))
 	switch {
 	case err != nil:
 		return fmt.Errorf("%w: node %s is not found at %s: %w", contract.ErrNotReady, c.Name, c.PeerAddr, err)

@@ -25,6 +25,8 @@ type Presence struct {
 	// Disk and Boot are the node's data directory and its process (recall); "" from a version that does not tell them.
 	Disk string `json:"disk,omitempty"`
 	Boot string `json:"boot,omitempty"`
+	// Seal shows the node itself that it said Disk, Boot, Index and how often it was started (recall).
+	Seal string `json:"seal,omitempty"`
 }
 
 // Presented is what the other one answers.
@@ -32,6 +34,11 @@ type Presented struct {
 	Removed bool              `json:"removed,omitempty"` // the region has removed the node
 	Self    timeline.Member   `json:"self"`
 	Members []timeline.Member `json:"members,omitempty"` // by what is applied there
+	// Index, Disk, Boot and Seal are of the node that answers, as in Presence; left out by a version before.
+	Index uint64 `json:"index,omitempty"`
+	Disk  string `json:"disk,omitempty"`
+	Boot  string `json:"boot,omitempty"`
+	Seal  string `json:"seal,omitempty"`
 }
 
 // Present presents a node to the one at addr.
@@ -57,12 +64,25 @@ func (r *Registrar) meet(p Presence) (Presented, error) {
 	if member || len(conf.GetVoters()) == 0 { // who joins knows nobody before it has the state, and those who bring it
 		r.config.Directory.Tell(p.Member)
 	}
-	return Presented{Removed: removed, Self: r.config.Self, Members: r.config.Applied.State().Members}, nil
+	own := r.presence(0)
+	if peers.IsMember(conf, own.Member.ID) {
+		own = r.presence(applied)
+	}
+	return Presented{
+		Removed: removed, Self: own.Member, Members: r.config.Applied.State().Members,
+		Index: own.Index, Disk: own.Disk, Boot: own.Boot, Seal: own.Seal,
+	}, nil
 }
 
-// presence is this node presenting itself as one that is no member.
-func (r *Registrar) presence() Presence {
-	return Presence{Region: r.config.Region, Member: r.config.Self, Disk: r.config.Disk, Boot: r.config.Boot}
+// presence is this node presenting itself, after that entry; zero: as one that is no member.
+func (r *Registrar) presence(index uint64) Presence {
+	p := Presence{
+		Region: r.config.Region, Member: r.config.Self, Index: index, Disk: r.config.Disk, Boot: r.config.Boot,
+	}
+	if r.config.Seal != nil {
+		p.Seal = r.config.Seal(index)
+	}
+	return p
 }
 
 // present presents this node to the others, at every address that they may have. Where they are comes back, and so does
@@ -70,9 +90,9 @@ func (r *Registrar) presence() Presence {
 func (r *Registrar) present(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, r.config.Timeout)
 	defer cancel()
-	p := r.presence()
+	p := r.presence(0)
 	if peers.IsMember(r.config.Group.Status().Conf, p.Member.ID) {
-		p.Index = r.config.Group.Status().Applied // after the members: it may be newer
+		p = r.presence(r.config.Group.Status().Applied) // after the members: it may be newer
 	}
 	var wg sync.WaitGroup
 	for _, id := range r.config.Directory.others() {
@@ -91,6 +111,9 @@ func (r *Registrar) presentAt(ctx context.Context, addr string, p Presence) {
 	if answer.Removed {
 		r.config.OnRemoved(fmt.Errorf("so says the node at %s", addr))
 		return
+	}
+	if peers.IsMember(r.config.Group.Status().Conf, answer.Self.ID) && r.config.OnAnswered != nil {
+		r.config.OnAnswered(answer)
 	}
 	r.config.Directory.Tell(answer.Self)
 	for _, m := range answer.Members {

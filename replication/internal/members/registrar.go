@@ -83,10 +83,14 @@ type Config struct {
 	OnRemoved func(error)
 	// Disk and Boot are what this node says of its data directory and its process.
 	Disk, Boot string
+	// Seal returns the seal of saying that, with an index. May be nil: there is none.
+	Seal func(index uint64) string
 	// Admits reports whether what a member says of itself is taken. May be nil: all of it is.
 	Admits func(id uint64) bool
-	// OnMet is told what a member says of itself. It must not block.
-	OnMet func(Presence)
+	// OnMet is told what is said in the name of a member by somebody who came, and OnAnswered what a member says of
+	// itself where it was asked. They must not block. OnAnswered may be nil.
+	OnMet      func(Presence)
+	OnAnswered func(Presented)
 }
 
 // Registrar keeps the list of the region's nodes: it changes who they are, and describes this one. It is safe for

@@ -86,7 +86,7 @@ type ReporterConfig struct {
 	Region     string
 	Self       timeline.Member
 	Level      timeline.Level // of the latest entries that the node understands
-	Disk       recall.Disk
+	Disk       recall.Own
 	Clock      clock.Clock
 	Life       *life.Life
 	Applied    *region.Applied
@@ -158,7 +158,7 @@ func (r *Reporter) Report() fleet.Report {
 		Leader:     leads, Index: v.Index, Role: s.Role(), Writable: s.Writable(), Sealed: s.Seal, Cursor: s.Cursor,
 		Claim: s.HighestClaim(), Reigns: s.Reigns, Diverged: s.Diverged != nil, Members: s.Members,
 		Slots: c.Slots.Now(),
-		Disk:  c.Disk.ID, Boot: c.Disk.Boot,
+		Disk:  c.Disk.ID, Boot: c.Disk.Boot, Seal: c.Disk.Seal(v.Index),
 		Level: c.Level,
 		Nodes: r.nodes(s.Conf), TakesWrites: new(bool), Voting: fleet.VotingOf(s), Late: c.Late.Status(),
 		OrderOnly: c.Late.ByOrderAlone(), Forming: forming, Roster: s.Roster, Witnesses: c.Witnesses(),

@@ -89,7 +89,16 @@ func (g *Governor) failoverOnce(ctx context.Context, to string, force Force) (*c
 		question = askFailoverAt
 	}
 	return peer.Order(ctx, g.config.Client, addr, question,
-		moveRequest{Force: force.Any, Accept: force.Within, At: force.At})
+		moveRequest{To: to, Force: force.Any, Accept: force.Within, At: force.At})
+}
+
+// forcedHere is failOver for a question that came: about this region, and not by an address of another one.
+func forcedHere(ctx context.Context, g *Governor, in moveRequest) (*contract.MoveReport, error) {
+	if in.To != "" && in.To != g.config.Region { // a version before does not say
+		return nil, fmt.Errorf("%w: an address of region %s leads to region %s", contract.ErrRejected, in.To,
+			g.config.Region)
+	}
+	return g.failOver(ctx, Force{Any: in.Force, Within: in.Accept, At: in.At})
 }
 
 // failOver runs on the leader of the region that takes over. Nothing is shown behind the place that it finds before it

@@ -53,3 +53,11 @@ func TestARegionThatIsToBeDelayedIsGivenNothingBack(t *testing.T) {
 		}
 	})
 }
+
+// TestARegionTakesOverByItsName: an address of another may lead here.
+func TestARegionTakesOverByItsName(t *testing.T) {
+	g := &Governor{config: Config{Region: "eu"}}
+	if _, err := forcedHere(t.Context(), g, moveRequest{To: "us", Force: true}); !errors.Is(err, contract.ErrRejected) {
+		t.Errorf("an order about us came to eu: %v", err)
+	}
+}

@@ -72,10 +72,11 @@ func (g *Governor) Register(r *peer.Registry) {
 		return Orders{g}.found(ctx)
 	})
 	peer.Handle(r, askFailover, func(ctx context.Context, in moveRequest) (*contract.MoveReport, error) {
-		return g.failOver(ctx, Force{Any: in.Force, Within: in.Accept})
+		in.At = nil
+		return forcedHere(ctx, g, in)
 	})
 	peer.Handle(r, askFailoverAt, func(ctx context.Context, in moveRequest) (*contract.MoveReport, error) {
-		return g.failOver(ctx, Force{Any: in.Force, Within: in.Accept, At: in.At})
+		return forcedHere(ctx, g, in)
 	})
 	peer.Handle(r, askShowAll, func(ctx context.Context, _ peer.Nothing) (timeline.Cursor, error) {
 		return g.config.Late.ShowAll(ctx)

@@ -111,14 +111,23 @@ func unlessCut(s Standing, r result) result {
 		r.receipt.Epoch, by.Epoch, by.Primary, by.First-1)}
 }
 
-// stalled reports whether a frame was made so long ago, and neither it nor one before it was applied since.
+// stalled reports whether something was proposed so long ago, a frame or a request, and neither it nor anything before
+// it was applied since. A request counts alone: behind one that closes the pipeline there are no frames.
 func (p *pipeline) stalled(longer time.Duration) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.flights) == 0 {
+	var since time.Time // of the first; zero: nothing is on its way
+	if len(p.flights) > 0 {
+		since = p.flights[0].at
+	}
+	for _, r := range p.requests {
+		if r.term != 0 && (since.IsZero() || r.at.Before(since)) {
+			since = r.at
+		}
+	}
+	if since.IsZero() {
 		return false
 	}
-	since := p.flights[0].at
 	if p.landed.After(since) {
 		since = p.landed
 	}

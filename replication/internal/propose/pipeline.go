@@ -55,7 +55,7 @@ type pipeline struct {
 	closing  int
 	flights  []*flight
 	inFlight int64
-	landed   time.Time // when a flight was applied last
+	landed   time.Time // when a flight, or a request, was applied last
 	held     []held    // applied, and not to be acknowledged yet, in order
 	seen     []held    // what reads saw, and may not tell yet
 	ended    error     // why it was abandoned

@@ -394,3 +394,36 @@ func TestALogThatGoesOnIsNotStalled(t *testing.T) {
 		}
 	})
 }
+
+// TestALogThatTakesNoControlIsStalled: the control ended the right to write, so that no frame can tell.
+func TestALogThatTakesNoControlIsStalled(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.lead(5)
+		const longest = 1500 * time.Millisecond
+		stalled := func(what string, want bool) {
+			t.Helper()
+			if got := b.stalled(longest); got != want {
+				t.Fatalf("%s: stalled: %t, want %t", what, got, want)
+			}
+		}
+		b.ask(7, true)
+		time.Sleep(2 * time.Second)
+		stalled("a control that was not proposed", false)
+		b.steps()
+		stalled("one that just was", false)
+		time.Sleep(2 * time.Second)
+		stalled("one that is not agreed on", true)
+		b.told(region.Outcome{Term: 5, Token: 7})
+		stalled("one that is", false)
+		b.put(60)
+		b.ask(8, false)
+		b.steps()
+		time.Sleep(2 * time.Second)
+		stalled("a control and a frame", true)
+		b.told(region.Outcome{Term: 5, Token: 8})
+		stalled("a frame behind a control that is agreed on", false)
+		time.Sleep(2 * time.Second)
+		stalled("a frame that does not follow it", true)
+	})
+}

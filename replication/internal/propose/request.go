@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/internal/raftgroup"
@@ -18,8 +19,9 @@ type request struct {
 	closes  bool
 	token   uint64          // of a control
 	reign   *timeline.Reign // of a beginning
-	term    uint64          // in which it was proposed; zero: not yet
-	done    chan answer     // has room for the one
+	term    uint64          // in which it was proposed, at; zero: not yet
+	at      time.Time
+	done    chan answer // has room for the one
 }
 
 // answer is what became of a request.
@@ -68,7 +70,7 @@ func (p *pipeline) nextRequest() *request {
 		return nil
 	}
 	r := p.requests[i]
-	r.term = p.term
+	r.term, r.at = p.term, p.clock.Now()
 	var queue []*proposal
 	if r.closes {
 		p.closing++
@@ -109,6 +111,9 @@ func (p *pipeline) settle(verdict func(*request) *answer) bool {
 		}
 		if r.closes && r.term != 0 {
 			p.closing--
+		}
+		if a.err == nil {
+			p.landed = p.clock.Now()
 		}
 		r.done <- *a
 		return true

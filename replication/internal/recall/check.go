@@ -28,7 +28,9 @@ type Question struct {
 // Answer is what the asked node knows of the one that asks.
 type Answer struct {
 	Node string `json:"node"` // that answers
-	Seen Seen   `json:"seen"` // of the disk, by earlier processes
+	Seen Seen   `json:"seen"` // of the disk, by earlier processes, whether sealed or not
+	// Words are those of them that are sealed: a disk that seals believes these alone.
+	Words []Word `json:"words,omitempty"`
 	// Match is the last entry that the asking node acknowledged to this one, its leader; zero: this one does not lead.
 	Match uint64 `json:"match,omitempty"`
 	// Log is the log of the asked node; nil: it is of a version that does not say.
@@ -88,7 +90,8 @@ func Register(
 	part func(Question) Part,
 ) {
 	peer.Handle(to, ask, func(_ context.Context, q Question) (Answer, error) {
-		a := Answer{Node: node, Seen: m.Before(q.ID, Disk{ID: q.Disk, Boot: q.Boot}), Part: new(part(q))}
+		a := Answer{Node: node, Part: new(part(q))}
+		a.Seen, a.Words = m.Before(q.ID, Disk{ID: q.Disk, Boot: q.Boot})
 		if len(q.Of) > 0 {
 			a.Furthest = new(m.Furthest(q.Of))
 		}
@@ -113,7 +116,7 @@ type Config struct {
 	ID        uint64 // Raft identity of this node
 	Node      string // its name
 	Region    string
-	Disk      Disk
+	Disk      Own
 	Last      uint64 // the last entry on its disk, when it started
 	Part      Part   // of this node, when it started
 	Addresses []string
@@ -192,12 +195,26 @@ func (c *Check) Run(ctx context.Context) error {
 	return nil
 }
 
+// seen returns what counts of what another node remembers of this disk. What anybody can have said in its name does
+// only at the one start at which it began to seal: what it said before is not.
+func (c *Check) seen(a Answer) (s Seen) {
+	if !c.config.Disk.Seals() {
+		return a.Seen
+	}
+	for _, w := range a.Words {
+		if c.config.Disk.said(w) {
+			s = s.max(Seen{Starts: w.Starts, Index: w.Index})
+		}
+	}
+	return s
+}
+
 // judge compares what another node remembers with what this one had when it started.
 func (c *Check) judge(a Answer) error {
 	const way = "this data directory is an older copy, or lost what it held; remove the member and add it again " +
 		"under " +
 		"a new name"
-	o := &c.config
+	o, seen := &c.config, c.seen(a)
 	switch {
 	case a.Part != nil && !a.Part.Of(o.ID, o.Part):
 		return fmt.Errorf("%w: %s was formed without %s, says %s, and what this data directory holds is of an older "+
@@ -206,12 +223,12 @@ func (c *Check) judge(a Answer) error {
 	case !c.serves && a.Match > o.Last:
 		return fmt.Errorf("%w: %s acknowledged entry %d of its region's log to %s, and holds %d: %s",
 			contract.ErrDiskLost, o.Node, a.Match, a.Node, o.Last, way)
-	case a.Seen.Index > o.Last:
+	case seen.Index > o.Last:
 		return fmt.Errorf("%w: %s has heard that %s holds entry %d of its region's log, and it holds %d: %s",
-			contract.ErrDiskLost, a.Node, o.Node, a.Seen.Index, o.Last, way)
-	case a.Seen.Starts >= o.Disk.Starts:
+			contract.ErrDiskLost, a.Node, o.Node, seen.Index, o.Last, way)
+	case seen.Starts >= o.Disk.Starts:
 		return fmt.Errorf("%w: %s has heard of start %d of %s, and this is start %d: %s",
-			contract.ErrDiskLost, a.Node, a.Seen.Starts, o.Node, o.Disk.Starts, way)
+			contract.ErrDiskLost, a.Node, seen.Starts, o.Node, o.Disk.Starts, way)
 	default:
 		return nil
 	}

@@ -10,7 +10,7 @@ import (
 
 // TestWhatManyKnowIsSaidOnce: an operator reads one line, however many found the disk out.
 func TestWhatManyKnowIsSaidOnce(t *testing.T) {
-	c := NewCheck(Config{Node: "us-2", Disk: Disk{Starts: 2}, Last: 6})
+	c := NewCheck(Config{Node: "us-2", Disk: Own{Disk: Disk{Starts: 2}}, Last: 6})
 	err := first([]error{
 		c.judge(Answer{Node: "us-1", Seen: Seen{Starts: 1, Index: 6}}),
 		c.judge(Answer{Node: "us-3", Match: 8}),
@@ -40,7 +40,8 @@ func TestWhoWasLeftOutComesWithAnEmptyDisk(t *testing.T) {
 		"of a former version":            {3, Part{}, false},
 		"another node":                   {4, Part{}, true},
 	} {
-		check := NewCheck(Config{ID: c.id, Node: "us-3", Region: "us", Disk: Disk{Starts: 2}, Last: 6, Part: c.own})
+		own := Own{Disk: Disk{Starts: 2}}
+		check := NewCheck(Config{ID: c.id, Node: "us-3", Region: "us", Disk: own, Last: 6, Part: c.own})
 		err := check.judge(Answer{Node: "us-1", Part: &region})
 		if (err == nil) != c.of || !c.of && (!errors.Is(err, contract.ErrDiskLost) ||
 			!strings.Contains(err.Error(), "us was formed without us-3, says us-1")) {
@@ -48,9 +49,9 @@ func TestWhoWasLeftOutComesWithAnEmptyDisk(t *testing.T) {
 		}
 	}
 	m := NewMemory()
-	m.Note(1, Disk{"a", 1, "x"}, 4)
-	m.Note(1, Disk{"a", 2, "y"}, 3)
-	m.Note(2, Disk{"b", 1, "x"}, 2)
+	m.Note(1, Said{Disk{"a", 1, "x"}, 4, ""})
+	m.Note(1, Said{Disk{"a", 2, "y"}, 3, ""})
+	m.Note(2, Said{Disk{"b", 1, "x"}, 2, ""})
 	if at := [2]uint64{m.Furthest([]uint64{1, 2}), m.Furthest([]uint64{3})}; at != [2]uint64{4, 0} {
 		t.Errorf("remembers %d", at)
 	}

@@ -1,7 +1,9 @@
 package recall
 
 import (
+	"crypto/hmac"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -29,30 +31,66 @@ type Disk struct {
 	Boot   string // drawn at each start
 }
 
+// Own is the disk of this node, with the key of its seals: only who has the directory, or a copy of it, can say what it
+// said. The zero Own, and one of a directory that had no key before this start, knows no seal.
+type Own struct {
+	Disk
+	key   string // never told
+	drawn bool   // in this start, for a directory of a version without
+}
+
+// Seals reports whether what this disk said at earlier starts is sealed.
+func (o Own) Seals() bool { return o.key != "" && !o.drawn }
+
+// Seal returns the seal of saying now that the disk holds the log up to index; "" if it has no key.
+func (o Own) Seal(index uint64) string {
+	if o.key == "" {
+		return ""
+	}
+	return o.seal(Word{Starts: o.Starts, Boot: o.Boot, Index: index})
+}
+
+// said reports whether this disk said w, at an earlier start.
+func (o Own) said(w Word) bool {
+	return o.key != "" && w.Boot != o.Boot && hmac.Equal([]byte(w.Seal), []byte(o.seal(w)))
+}
+
+func (o Own) seal(w Word) string {
+	h := hmac.New(sha256.New, []byte(o.key))
+	fmt.Fprintf(h, "%q %d %q %d", o.ID, w.Starts, w.Boot, w.Index) // never fails
+	return hex.EncodeToString(h.Sum(nil))
+}
+
 // diskFile is what the file holds. It is JSON, so that a version after this one can add to it.
 type diskFile struct {
 	Version int    `json:"version"`
 	Disk    string `json:"disk"`
 	Starts  uint64 `json:"starts"`
+	// Key is that of the seals. A version that does not know it drops it, and the next start draws another.
+	Key string `json:"key,omitempty"`
 	// GivenUp says why no node starts on this disk any more; "": one does.
 	GivenUp string `json:"givenUp,omitempty"`
 }
 
 // Start counts a start in the file at path, durably, and returns the disk as it is with it. A directory without the
 // file, of an earlier version or new, gets one. Its error is ErrDiskLost if the disk was given up.
-func Start(fs durable.FS, path string) (Disk, error) {
+func Start(fs durable.FS, path string) (Own, error) {
 	f, err := read(fs, path)
 	if err != nil {
-		return Disk{}, err
+		return Own{}, err
 	}
 	if f.GivenUp != "" {
-		return Disk{}, &givenUpError{path: path, why: f.GivenUp}
+		return Own{}, &givenUpError{path: path, why: f.GivenUp}
+	}
+	drawn := f.Key == "" && f.Starts > 0
+	if f.Key == "" {
+		f.Key = draw() + draw()
 	}
 	f.Starts++
 	if err := f.write(fs, path); err != nil {
-		return Disk{}, fmt.Errorf("count this start: %w", err)
+		return Own{}, fmt.Errorf("count this start: %w", err)
 	}
-	return Disk{ID: f.Disk, Starts: f.Starts, Boot: draw()}, nil
+	return Own{Disk{ID: f.Disk, Starts: f.Starts, Boot: draw()}, f.Key, drawn}, nil
 }
 
 // givenUpError says that a disk was given up. It is an ErrDiskLost.

@@ -15,7 +15,7 @@ import (
 
 func TestStartsAreCounted(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "DISK")
-	var before Disk
+	var before Own
 	for i := range uint64(3) {
 		d, err := Start(durable.OS, path)
 		if err != nil {

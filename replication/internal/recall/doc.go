@@ -13,6 +13,8 @@
 //     replaced by an empty one is another disk, of which nothing is remembered.
 //   - R4: what witnesses said of their directories is remembered alike, for those who ask them (votes): they find out
 //     themselves that theirs went back (witness). Whoever hears the same keeps the same, in whatever order.
+//   - R5: nothing that others say in its name ends a node: it believes what it sealed itself, but at the first start of
+//     a directory of a version that did not seal.
 //
 // What it cannot notice: a disk whose last entries nobody is left to remember. Memory outlasts the process that has it
 // (README.md has the file), and goes back with the disk that has it, so that a fleet whose disks all went back, to

@@ -38,6 +38,8 @@ type file struct {
 type heardFile struct {
 	Version int                   `json:"version"`
 	Nodes   map[uint64]remembered `json:"nodes"`
+	// Told are left out, and forgotten, by versions that do not know them; they keep what was told among Nodes.
+	Told map[uint64]remembered `json:"told,omitempty"`
 	// Witnesses are left out, and forgotten, by versions that do not know them.
 	Witnesses map[string]witnessed `json:"witnesses,omitempty"`
 }
@@ -61,7 +63,7 @@ func Remember(fs durable.FS, path string, logger *slog.Logger) *Memory {
 		err = fmt.Errorf("format %d, this version knows %d", f.Version, heardVersion)
 	case err == nil && !(whole && sealed):
 		err = errors.New("the checksum is another")
-	case err == nil && (len(f.Nodes) > maxNodes || len(f.Witnesses) > maxWitnesses):
+	case err == nil && (max(len(f.Nodes), len(f.Told)) > maxNodes || len(f.Witnesses) > maxWitnesses):
 		err = fmt.Errorf("%d nodes, %d witnesses", len(f.Nodes), len(f.Witnesses))
 	}
 	if err != nil {
@@ -71,6 +73,9 @@ func Remember(fs durable.FS, path string, logger *slog.Logger) *Memory {
 	}
 	for id, n := range f.Nodes {
 		m.nodes[id], m.heard = n, max(m.heard, n.Heard)
+	}
+	for id, n := range f.Told {
+		m.told[id], m.heard = n, max(m.heard, n.Heard)
 	}
 	for id, w := range f.Witnesses {
 		m.witnesses[id], m.heard = w, max(m.heard, w.Heard)
@@ -103,7 +108,9 @@ func (m *Memory) Save() {
 	m.saving.Lock()
 	defer m.saving.Unlock()
 	m.mu.Lock()
-	f := heardFile{Version: heardVersion, Nodes: maps.Clone(m.nodes), Witnesses: maps.Clone(m.witnesses)}
+	f := heardFile{
+		Version: heardVersion, Nodes: maps.Clone(m.nodes), Told: maps.Clone(m.told), Witnesses: maps.Clone(m.witnesses),
+	}
 	news, grown := m.news, m.grown
 	m.news, m.grown = false, false
 	m.mu.Unlock()

@@ -24,9 +24,9 @@ var quiet = slog.New(slog.DiscardHandler)
 func TestWhatWasHeardOutlastsTheProcess(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "HEARD")
 	m := Remember(durable.OS, path, quiet)
-	m.Note(5, Disk{"a", 1, "x"}, 7)
-	m.Note(5, Disk{"a", 2, "y"}, 9)
-	m.Note(6, Disk{"b", 4, "z"}, 3)
+	m.Note(5, Said{Disk{"a", 1, "x"}, 7, ""})
+	m.Note(5, Said{Disk{"a", 2, "y"}, 9, ""})
+	m.Note(6, Said{Disk{"b", 4, "z"}, 3, ""})
 	m.Save()
 	m = Remember(durable.OS, path, quiet)
 	for _, c := range []struct {
@@ -37,7 +37,7 @@ func TestWhatWasHeardOutlastsTheProcess(t *testing.T) {
 		{5, Disk{"a", 3, "new"}, Seen{2, 9}}, {5, Disk{"a", 2, "y"}, Seen{1, 7}}, {6, Disk{"b", 4, "z"}, Seen{}},
 		{6, Disk{"b", 4, "new"}, Seen{4, 3}}, {6, Disk{"c", 1, "new"}, Seen{}}, {7, Disk{"a", 1, "new"}, Seen{}},
 	} {
-		if got := m.Before(c.id, c.of); got != c.want {
+		if got, _ := m.Before(c.id, c.of); got != c.want {
 			t.Errorf("%d with %+v: %+v, want %+v", c.id, c.of, got, c.want)
 		}
 	}
@@ -47,7 +47,7 @@ func TestWhatWasHeardOutlastsTheProcess(t *testing.T) {
 func TestADamagedMemoryIsNone(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "HEARD")
 	m := Remember(durable.OS, path, quiet)
-	m.Note(5, Disk{"a", 1, "x"}, 7)
+	m.Note(5, Said{Disk{"a", 1, "x"}, 7, ""})
 	m.Save()
 	whole, err := os.ReadFile(path)
 	if err != nil {
@@ -61,7 +61,7 @@ func TestADamagedMemoryIsNone(t *testing.T) {
 		}
 		var said bytes.Buffer
 		m := Remember(durable.OS, path, slog.New(slog.NewTextHandler(&said, nil)))
-		got := m.Before(5, Disk{"a", 2, "y"})
+		got, _ := m.Before(5, Disk{"a", 2, "y"})
 		if got != (Seen{}) && got != (Seen{1, 7}) || got == (Seen{}) && !strings.Contains(said.String(), path) {
 			t.Fatalf("byte %d changed, %s: remembers %+v, says %q", i, c, got, said.String())
 		}
@@ -78,16 +78,17 @@ func TestAMemoryIsSavedRarely(t *testing.T) {
 		go func() { m.Run(ctx, clock.Real); close(done) }()
 		saved := func() Seen {
 			left := pebblefs.New(disk.CrashClone(vfs.CrashCloneCfg{}))
-			return Remember(left, "/HEARD", quiet).Before(5, Disk{"a", 9, "new"})
+			s, _ := Remember(left, "/HEARD", quiet).Before(5, Disk{"a", 9, "new"})
+			return s
 		}
-		m.Note(5, Disk{"a", 1, "x"}, 1)
+		m.Note(5, Said{Disk{"a", 1, "x"}, 1, ""})
 		time.Sleep(2 * time.Second)
 		if got := saved(); got != (Seen{1, 1}) {
 			t.Errorf("after a start that is new: %+v", got)
 		}
 		writes := 0
 		for i, last := uint64(2), saved(); i < 62; i++ {
-			m.Note(5, Disk{"a", 1, "x"}, i)
+			m.Note(5, Said{Disk{"a", 1, "x"}, i, ""})
 			time.Sleep(time.Second)
 			if now := saved(); now != last {
 				writes, last = writes+1, now

@@ -13,7 +13,7 @@ import (
 const (
 	maxWitnesses = 64
 	maxLines     = 2
-	maxWords     = 4
+	maxWords     = 32 // as many as a line remembers itself (witness)
 )
 
 // witnessed is what a witness said of its directory. A later line is greater (witness): what some still remember of one

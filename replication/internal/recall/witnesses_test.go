@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/mimir-kv/mimir/replication/durable"
@@ -14,15 +15,16 @@ import (
 // TestWhatIsRememberedOfAWitness is the same in whatever order it is heard, and of its last lives.
 func TestWhatIsRememberedOfAWitness(t *testing.T) {
 	var all []fleet.Word
-	for start := range uint64(6) {
+	const last = maxWords + 1
+	for start := range uint64(last + 1) {
 		for writes := range uint64(3) {
 			all = append(all, fleet.Word{Line: "l", Start: start, Boot: fmt.Sprint(start), Writes: 10*start + writes})
 		}
 	}
-	all = append(all, fleet.Word{Line: "l", Start: 5, Boot: "another", Writes: 3}) // of a copy
-	want := []fleet.Word{
-		{Line: "l", Start: 5, Boot: "another", Writes: 3}, {Line: "l", Start: 5, Boot: "5", Writes: 52},
-		{Line: "l", Start: 4, Boot: "4", Writes: 42}, {Line: "l", Start: 3, Boot: "3", Writes: 32},
+	all = append(all, fleet.Word{Line: "l", Start: last, Boot: "another", Writes: 3}) // of a copy
+	want := []fleet.Word{{Line: "l", Start: last, Boot: "another", Writes: 3}}
+	for start := uint64(last); len(want) < maxWords; start-- {
+		want = append(want, fleet.Word{Line: "l", Start: start, Boot: fmt.Sprint(start), Writes: 10*start + 2})
 	}
 	for seed := range uint64(20) {
 		m, r := NewMemory(), rand.New(rand.NewPCG(seed, 1))
@@ -117,5 +119,19 @@ func TestWhatIsRememberedOfWitnessesIsKept(t *testing.T) {
 	}
 	if got := again.Witnesses(); !reflect.DeepEqual(got, m.Witnesses()) || len(got) != maxWitnesses {
 		t.Errorf("remembers %d witnesses", len(got))
+	}
+}
+
+// TestALifeIsNotForgottenForAnother: a copy that is used as well, and is started again and again where nobody knows,
+// may be told of, and what the witness said here still finds it out.
+func TestALifeIsNotForgottenForAnother(t *testing.T) {
+	m := NewMemory()
+	said := fleet.Word{Line: "l", Start: 4, Boot: "said here", Writes: 9, Seal: "s"}
+	m.NoteWitness("witness/w", said, true)
+	for i := range uint64(12) {
+		m.NoteWords("witness/w", []fleet.Word{{Line: "l", Start: 4 + i, Boot: fmt.Sprint("copy ", i)}})
+	}
+	if words := m.Witness("witness/w"); !slices.Contains(words, said) {
+		t.Errorf("it is forgotten: %+v", words)
 	}
 }

@@ -48,11 +48,11 @@ func (v Orders) register(r *peer.Registry) {
 	peer.Handle(r, askPolicy, func(ctx context.Context, c Change) (*timeline.Charter, error) {
 		return v.known(ctx, func() (*timeline.Charter, error) { return v.change(ctx, c) })
 	})
-	peer.Handle(r, askRecoverAt, func(ctx context.Context, p contract.Point) (*timeline.Reign, error) {
-		return v.recover(ctx, &p)
+	peer.Handle(r, askRecoverAt, func(ctx context.Context, q recovery) (*timeline.Reign, error) {
+		return v.recoverHere(ctx, q.Region, &q.Point)
 	})
-	peer.Handle(r, askRecover, func(ctx context.Context, _ peer.Nothing) (*timeline.Reign, error) {
-		return v.recover(ctx, nil)
+	peer.Handle(r, askRecover, func(ctx context.Context, q recovery) (*timeline.Reign, error) {
+		return v.recoverHere(ctx, q.Region, nil)
 	})
 	peer.Handle(r, askHold, func(ctx context.Context, o holdOrder) (*timeline.Charter, error) {
 		return v.known(ctx, func() (*timeline.Charter, error) { return v.stay(ctx, o) })
@@ -197,10 +197,7 @@ func (v Orders) add(ctx context.Context, c *timeline.Charter, id string, witness
 	}
 	ctx, cancel := context.WithTimeout(ctx, v.config.Timeout)
 	defer cancel()
-	e, err := reach(ctx, v.Votes, addrs, askEnrol, peer.Nothing{})
-	if err == nil && e.Voter != id {
-		err = fmt.Errorf("it says that it is %s", e.Voter)
-	}
+	e, err := reach(ctx, v.Votes, id, addrs, askEnrol, peer.Nothing{})
 	if v := (timeline.Voter{ID: id}); err == nil && v.Witness() {
 		err = e.understands(c.Level())
 	}
@@ -310,11 +307,11 @@ func (v *Votes) sees() *timeline.State {
 }
 
 // adopt takes a newer charter that a voter told of: with an older one this region would be voted for by nobody. The
-// primary that wrote it is the one for which that voter voted, if it tells.
-func (v *Votes) adopt(a ballot.Answer) {
+// primary that wrote it is the one for which that voter voted, if it tells. One of another fleet is none of this.
+func (v *Votes) adopt(voter string, a ballot.Answer) {
 	s := v.sees()
 	if a.Charter == nil || s.Charter() == nil || !s.Charter().Mark().Before(a.Charter.Mark()) ||
-		a.Charter.Fault() != "" {
+		a.Charter.Fault() != "" || !ofThisFleet(s.Charter(), a.Charter, voter) {
 		return
 	}
 	v.mu.Lock()
@@ -329,6 +326,15 @@ func (v *Votes) adopt(a ballot.Answer) {
 		_, err := v.config.Controls.Control(ctx, c)
 		return err
 	})
+}
+
+// ofThisFleet reports whether a charter that a voter told of is of the fleet of this region's own, as far as anybody in
+// both shows it: to a witness two fleets may come with one name, so it shows nothing itself.
+func ofThisFleet(own, told *timeline.Charter, voter string) bool {
+	if w := (&timeline.Voter{ID: voter}); !w.Witness() {
+		voter = ""
+	}
+	return own.Related(told, voter)
 }
 
 // enableInitially has the fleet take votes if the configuration says so, as soon as it can.

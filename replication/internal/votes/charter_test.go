@@ -34,8 +34,8 @@ func TestACharterThatCannotBeKeptAloneIsAskedBy(t *testing.T) {
 	if outcome, _ := timeline.Would(&s, alone); outcome != timeline.Refused {
 		t.Fatalf("the log would take it: %v", outcome)
 	}
-	v.adopt(ballot.Answer{Charter: &newer, Promised: 1, For: "us"})
-	v.adopt(ballot.Answer{Charter: &old, Promised: 1, For: "us"}) // another voter is as far behind
+	v.adopt("us", ballot.Answer{Charter: &newer, Promised: 1, For: "us"})
+	v.adopt("witness/w", ballot.Answer{Charter: &old, Promised: 1, For: "us"}) // another voter is as far behind
 	c, err := v.candidacy(3, false, 0)
 	if err != nil || c.Charter.Number != 2 {
 		t.Fatalf("asks for votes by charter %d, %v", c.Charter.Number, err)
@@ -60,5 +60,44 @@ func TestAnOrderThatWasOutrunIsMadeAnew(t *testing.T) {
 	})
 	if calls != 4 || !errors.Is(err, contract.ErrRejected) {
 		t.Errorf("%v after %d tries", err, calls)
+	}
+}
+
+// TestACharterOfAnotherFleetIsNotTaken, although a witness that votes in both, or who is at the address of a region,
+// tells of it; that of a region which was recovered, and is its only voter, is.
+func TestACharterOfAnotherFleetIsNotTaken(t *testing.T) {
+	voter := func(id string, identity byte) timeline.Voter {
+		v := timeline.Voter{ID: id, Identity: timeline.Nonce{identity}}
+		if v.Witness() {
+			v.Addrs = []string{"w"}
+		} else {
+			v.Priority = 1
+		}
+		return v
+	}
+	charter := func(number uint64, voters ...timeline.Voter) *timeline.Charter {
+		return &timeline.Charter{Epoch: 1, Number: number, Lease: time.Second, Voters: voters}
+	}
+	own := charter(1, voter("eu", 1), voter("us", 2), voter("witness/w", 3))
+	for _, test := range []struct {
+		by    string
+		told  *timeline.Charter
+		taken bool
+	}{
+		{"witness/w", charter(2, voter("eu", 7), voter("us", 8), voter("witness/w", 3)), false},
+		{"us", charter(2, voter("eu", 7), voter("us", 8), voter("witness/x", 9)), false},
+		{"witness/w", charter(2, voter("us", 2), voter("witness/w", 3)), true},
+		{"us", charter(2, voter("us", 2)), true},
+	} {
+		s := timeline.State{
+			Region: "eu", Cursor: timeline.Cursor{Epoch: 1},
+			Ballot: &timeline.Ballot{Charter: *own, Promised: 2, For: "eu"},
+			Reigns: []timeline.Reign{{Epoch: 1, First: 1, Primary: "us"}},
+		}
+		v := &Votes{config: Config{Applied: region.NewApplied(&region.View{State: s}, endless{})}}
+		v.adopt(test.by, ballot.Answer{Charter: test.told, Promised: 1, For: "us"})
+		if taken := v.sees().Charter().Number == 2; taken != test.taken {
+			t.Errorf("told by %s of %+v: taken %t", test.by, test.told.Voters, taken)
+		}
 	}
 }

@@ -7,13 +7,15 @@
 //   - V1: a message is judged by a reading of the lease clock that was taken when it came; what is asked for counts
 //     from a reading before it is sent (B2).
 //   - V2: a promise is answered only after the region confirmed who leads it, and after what it tells is applied (B4).
-//   - V3: after a gap in any clock nothing counts that was promised before.
+//   - V3: after a gap in any clock no lease counts that was promised before, and what a hold promised for as much less.
 //   - V4: nothing of ballots is proposed before every node of every region is known to understand it.
 //   - V5: an order that writes a charter ends when a majority of its voters keeps it. By one charter no more than one
 //     voter comes or goes, but after a recovery; and the next one comes when what was acknowledged is known to a
 //     majority of this one (B3).
 //   - V6: what is of a later level stands in a charter only if every node of every region, and every witness, is known
 //     to understand it.
+//   - V7: who is asked for a voter's promise or vote is that voter, as far as its version says who it is: an address
+//     that leads to another gives nobody a second vote.
 //
 // It leaves to its neighbours: what is decided (ballot, timeline), in which order it goes to the log (primary), what a
 // lease allows (standing), and a witness' file (replication/witness).

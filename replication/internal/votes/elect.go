@@ -21,8 +21,14 @@ func (v *Votes) addresses(c *timeline.Charter, voter string) []string {
 	return v.config.Fleet.Addresses(voter)
 }
 
-// reach asks at the first address, and at the others as well when that has not answered soon: there is one leader.
-func reach[In, Out any](ctx context.Context, v *Votes, addrs []string, q peer.Question[In, Out], in In) (Out, error) {
+// named is an answer that says which voter gave it; "": it is too old to say.
+type named interface{ voter() string }
+
+// reach asks a voter at the first address, and at the others as well when that has not answered soon: there is one
+// leader. Who answers at an address of the voter, and is another one, is not it (V7).
+func reach[In any, Out named](
+	ctx context.Context, v *Votes, voter string, addrs []string, q peer.Question[In, Out], in In,
+) (Out, error) {
 	var none Out
 	if len(addrs) == 0 {
 		return none, fmt.Errorf("%w: no address is known", contract.ErrNotReady)
@@ -37,6 +43,9 @@ func reach[In, Out any](ctx context.Context, v *Votes, addrs []string, q peer.Qu
 	ask := func(addr string) {
 		go func() {
 			out, err := peer.Ask(ctx, v.config.Client, addr, q, in)
+			if by := out.voter(); err == nil && by != "" && by != voter {
+				err = fmt.Errorf("%w: at %s it says that it is %s", contract.ErrNotReady, addr, by)
+			}
 			replies <- reply{out, err}
 		}()
 	}
@@ -87,7 +96,7 @@ func (v *Votes) sound(ctx context.Context, c *timeline.Charter, voter string, in
 	if voter == v.config.Region {
 		return v.seat.vote(ctx, in, true)
 	}
-	return askVoter(ctx, v, c, voter, askSound, of(in))
+	return askVoter(ctx, v, c, voter, askSound, of(in, voter))
 }
 
 // candidacy is what this region says of itself in epoch.
@@ -128,7 +137,7 @@ func (v *Votes) Elect(
 		if voter == v.config.Region {
 			return a, nil
 		}
-		return askVoter(ctx, v, &c.Charter, voter, askVote, of(c))
+		return askVoter(ctx, v, &c.Charter, voter, askVote, of(c, voter))
 	})
 	mandate = mandateOf(c, votes)
 	if err == nil {
@@ -210,7 +219,7 @@ func (v *Votes) Sound(ctx context.Context, accept uint64) (timeline.Epoch, error
 		highest := make(chan timeline.Epoch, len(c.Charter.Voters))
 		answers, err := v.poll(c, func(voter string) (ballot.Answer, error) {
 			a, err := v.sound(sounding, &c.Charter, voter, c)
-			v.adopt(a)
+			v.adopt(voter, a)
 			highest <- a.Promised
 			if a.Why != nil && a.Why.Reason == timeline.ReasonEpoch { // a later epoch cures that
 				a.Granted = true

@@ -24,7 +24,7 @@ func (v *Votes) understood(ctx context.Context, c *timeline.Charter) error {
 	for i := range c.Voters {
 		if w := &c.Voters[i]; level > timeline.LevelBallots && w.Witness() {
 			ctx, cancel := context.WithTimeout(ctx, v.config.Timeout)
-			e, err := reach(ctx, v, w.Addrs, askEnrol, peer.Nothing{})
+			e, err := reach(ctx, v, w.ID, w.Addrs, askEnrol, peer.Nothing{})
 			cancel()
 			if err == nil {
 				err = e.understands(level)

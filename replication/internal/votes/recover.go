@@ -10,10 +10,16 @@ import (
 )
 
 // To the leader of the region that is kept.
-const askRecover = peer.Question[peer.Nothing, *timeline.Reign]("vote-recover")
+const askRecover = peer.Question[recovery, *timeline.Reign]("vote-recover")
 
 // Likewise, at a point in what the region has and does not show.
-const askRecoverAt = peer.Question[contract.Point, *timeline.Reign]("vote-recover-at")
+const askRecoverAt = peer.Question[recovery, *timeline.Reign]("vote-recover-at")
+
+// recovery travels as JSON: which region is kept, and from which point on, if it is not from its last position.
+type recovery struct {
+	contract.Point
+	Region string `json:"region,omitempty"` // "": of a version before, whose address may lead to any
+}
 
 // Recover makes region primary, and the only voter, without asking the others: a majority of votes is lost for good.
 // Whoever orders it answers for that none of the others acknowledges anything any more; after a lease that is so for
@@ -34,9 +40,18 @@ func (v Orders) Recover(ctx context.Context, region string, at *contract.Point) 
 		return nil, fmt.Errorf("%w: region %s has no leader that is known here", contract.ErrNotReady, region)
 	}
 	if at != nil {
-		return peer.Order(ctx, v.config.Client, addrs[0], askRecoverAt, *at)
+		return peer.Order(ctx, v.config.Client, addrs[0], askRecoverAt, recovery{*at, region})
 	}
-	return peer.Order(ctx, v.config.Client, addrs[0], askRecover, peer.Nothing{})
+	return peer.Order(ctx, v.config.Client, addrs[0], askRecover, recovery{Region: region})
+}
+
+// recoverHere is recover for a question that came: about this region, and not by an address of another one.
+func (v Orders) recoverHere(ctx context.Context, region string, at *contract.Point) (*timeline.Reign, error) {
+	if region != "" && region != v.config.Region {
+		return nil, fmt.Errorf("%w: an address of region %s leads to region %s", contract.ErrRejected, region,
+			v.config.Region)
+	}
+	return v.recover(ctx, at)
 }
 
 func (v Orders) recover(ctx context.Context, at *contract.Point) (*timeline.Reign, error) {

@@ -38,23 +38,29 @@ type Enrolment struct {
 
 var errEmpty = fmt.Errorf("%w: an empty question", contract.ErrMessage)
 
-// renewal, candidacy and answer are what travels, as JSON: what the machines decide by, and beside it what is
-// remembered of a witness. Versions that do not know that leave it out, and then nothing is noticed of a directory that
-// went back.
+// renewal, candidacy and answer are what travels, as JSON: what the machines decide by, and beside it who is asked and
+// who answers, by the IDs of voters, and what is remembered of a witness. Versions that do not know that leave it out:
+// then nothing is noticed of an address of one voter that leads to another, nor of a directory that went back.
 type (
 	renewal struct {
 		*ballot.Renewal
+		Asked string       `json:"asked,omitempty"`
 		Heard []fleet.Word `json:"heard,omitempty"` // of the voter that is asked
 	}
 	candidacy struct {
 		*timeline.Candidacy
+		Asked string       `json:"asked,omitempty"`
 		Heard []fleet.Word `json:"heard,omitempty"`
 	}
 	answer struct {
 		ballot.Answer
+		By   string     `json:"by,omitempty"`
 		Word fleet.Word `json:"word,omitzero"`
 	}
 )
+
+func (a answer) voter() string    { return a.By }
+func (e Enrolment) voter() string { return e.Voter }
 
 // Store is where the ballot of a voter is: a region's log, or a witness' file. It is safe for concurrent use.
 type Store interface {
@@ -79,6 +85,7 @@ type Store interface {
 
 // Seat is the place of a voter: it answers what a voter is asked. It is safe for concurrent use.
 type Seat struct {
+	id    string // of the voter
 	clock clock.Clock
 	life  *life.Life
 	store Store
@@ -92,7 +99,9 @@ type Seat struct {
 
 // NewSeat returns the seat of the voter id.
 func NewSeat(id string, c clock.Clock, l *life.Life, s Store) *Seat {
-	return &Seat{clock: c, life: l, store: s, machine: ballot.NewVoter(id), calls: map[uint64]chan ballot.Answer{}}
+	return &Seat{
+		id: id, clock: c, life: l, store: s, machine: ballot.NewVoter(id), calls: map[uint64]chan ballot.Answer{},
+	}
 }
 
 // Begin says that this process speaks for the voter from now on, if it does. Who spoke for it before may have promised
@@ -108,7 +117,7 @@ func (s *Seat) Register(r *peer.Registry) {
 		if err := peer.MaySpeak(ctx, q.Region); err != nil {
 			return answer{}, err
 		}
-		return s.recalled(q.Region, q.Heard, func() (ballot.Answer, error) { return s.renew(ctx, q.Renewal) })
+		return s.answers(q.Asked, q.Region, q.Heard, func() (ballot.Answer, error) { return s.renew(ctx, q.Renewal) })
 	})
 	for _, q := range []peer.Question[*candidacy, answer]{askSound, askVote} {
 		peer.Handle(r, q, func(ctx context.Context, c *candidacy) (answer, error) {
@@ -118,7 +127,7 @@ func (s *Seat) Register(r *peer.Registry) {
 			if err := peer.MaySpeak(ctx, c.For); err != nil {
 				return answer{}, err
 			}
-			return s.recalled(c.For, c.Heard, func() (ballot.Answer, error) {
+			return s.answers(c.Asked, c.For, c.Heard, func() (ballot.Answer, error) {
 				return s.vote(ctx, c.Candidacy, q == askSound)
 			})
 		})
@@ -126,6 +135,19 @@ func (s *Seat) Register(r *peer.Registry) {
 	peer.Handle(r, askEnrol, func(ctx context.Context, _ peer.Nothing) (Enrolment, error) {
 		return s.store.Enrol(ctx)
 	})
+}
+
+// answers is recalled, for the voter that was asked and for no other (V7): one that came here by an address of another
+// has not this one's vote once more.
+func (s *Seat) answers(
+	asked, region string, heard []fleet.Word, ask func() (ballot.Answer, error),
+) (answer, error) {
+	if asked != "" && asked != s.id {
+		return answer{}, fmt.Errorf("%w: here votes %s, and %s is asked", contract.ErrNotReady, s.id, asked)
+	}
+	a, err := s.recalled(region, heard, ask)
+	a.By = s.id
+	return a, err
 }
 
 // recalled asks the machine for a region, unless the voter has forgotten something of what others heard of it: then

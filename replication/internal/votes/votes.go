@@ -165,7 +165,7 @@ func (v *Votes) look() {
 	if gap := v.stumble.look(v.config.Clock); gap > 0 {
 		v.config.Logger.Warn("a clock has jumped; what was promised before counts no more", "gap", gap)
 		v.config.Fence.Grant(ballot.Evidence{}) // also of a former leader, whose promises are not asked for any more
-		v.hold(ballot.Stumbled{})
+		v.hold(ballot.Stumbled{Gap: gap})
 	}
 	v.hold(nil)
 	v.stand(nil)
@@ -280,7 +280,7 @@ func (v *Votes) campaign(c *timeline.Charter, e ballot.Effect) {
 			ctx, cancel := context.WithTimeout(ctx, c.Lease/3)
 			defer cancel()
 			a, err := v.sound(ctx, c, e.Voter, e.Candidacy)
-			v.adopt(a)
+			v.adopt(e.Voter, a)
 			v.remember(a)
 			v.stand(ballot.Sounded{Call: e.Call, Voter: e.Voter, Answer: a, Silence: silence(err)})
 		})
@@ -307,7 +307,7 @@ func (v *Votes) renewal(ctx context.Context, c *timeline.Charter, e ballot.Effec
 		return v.seat.renew(ctx, e.Renewal)
 	}
 	return askVoter(ctx, v, c, e.Voter, askRenew, func(heard []fleet.Word) *renewal {
-		return &renewal{e.Renewal, heard}
+		return &renewal{e.Renewal, e.Voter, heard}
 	})
 }
 

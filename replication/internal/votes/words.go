@@ -28,14 +28,14 @@ func askVoter[In any](
 	if witness {
 		heard = v.config.Witnesses.Witness(voter)
 	}
-	a, err := reach(ctx, v, v.addresses(c, voter), q, in(heard))
+	a, err := reach(ctx, v, voter, v.addresses(c, voter), q, in(heard))
 	if err == nil && witness {
 		v.config.Witnesses.NoteWitness(voter, a.Word, any(q) == any(askVote) && a.Granted)
 	}
 	return a.Answer, err
 }
 
-// of is a candidacy as it travels.
-func of(c *timeline.Candidacy) func(heard []fleet.Word) *candidacy {
-	return func(heard []fleet.Word) *candidacy { return &candidacy{c, heard} }
+// of is a candidacy as it travels to a voter.
+func of(c *timeline.Candidacy, voter string) func(heard []fleet.Word) *candidacy {
+	return func(heard []fleet.Word) *candidacy { return &candidacy{c, voter, heard} }
 }
