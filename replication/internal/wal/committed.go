@@ -97,8 +97,8 @@ func (c *committed) take(l *Log) error {
 func (c *committed) believe(l *Log, index, term uint64) error {
 	if s := l.tail(); index > s.last {
 		return s.corrupt(s.end, "the log ends here, with entry %d, and entry %d of term %d was committed: what came "+
-			"between is lost with what this node acknowledged of it; remove the node and add it anew, or, if nobody else "+
-			"has it either and it is to be given up, take away %s", s.last, index, term, c.path)
+			"between is lost with what this node acknowledged of it; remove the node and add it anew, or, if nobody "+
+			"else has it either and it is to be given up, take away %s", s.last, index, term, c.path)
 	}
 	state := l.writer.state
 	if known, err := l.Term(index); state != nil && err == nil && known == term && index > state.GetCommit() {
