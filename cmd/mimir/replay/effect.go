@@ -26,7 +26,7 @@ type effect struct {
 	leases  [][]int64 // that they may have come to hang on
 	// kept says why a command is never replayed, byHand why somebody has to decide.
 	kept, byHand string
-	// mayBeExpiry says that it is not known whether the lost history did it, or only saw a lease end that nobody renewed.
+	// mayBeExpiry says that it is not known whether somebody asked for it, or a lease ended that nobody renewed.
 	mayBeExpiry string
 }
 
@@ -163,8 +163,8 @@ func (u *under) events(ctx context.Context, c *Command) error {
 	}
 	u.rev.at(c.Revision)
 	if id := u.leaseThatMayHaveEnded(c.Events); id != 0 {
-		u.effect.mayBeExpiry = fmt.Sprintf("lease %x may have ended at the old primary, where nobody renewed it; its owner "+
-			"may have kept it alive since: delete what it left by hand if that is wanted", id)
+		u.effect.mayBeExpiry = fmt.Sprintf("lease %x may have ended at the old primary, where nobody renewed it; its "+
+			"owner may have kept it alive since: delete what it left by hand if that is wanted", id)
 	}
 	for i, e := range c.Events {
 		v := versionOf(e.Kv)

@@ -230,8 +230,8 @@ func (r *receiver) removeStrangers(m *Manifest) error {
 
 // missing looks at what is there and returns what has to be fetched. What this process does not know of it is read,
 // which is long, and heard by both sides; and, but of a complete checkpoint, of which every file was durable, written
-// over itself: if the sync of an earlier attempt failed, the system has forgotten that it has to be written, and another
-// sync would do nothing.
+// over itself: if the sync of an earlier attempt failed, the system has forgotten that it has to be written, and
+// another sync would do nothing.
 func (r *receiver) missing(complete bool) ([]want, error) {
 	var wants []want
 	for i := range r.manifest.Files {

@@ -9,13 +9,13 @@ import (
 	"github.com/mimir-kv/mimir/replication/internal/raftgroup/peers"
 )
 
-// A disk is slow if it takes so much longer than the quorum, for so many samples more than it does not: what fills and
-// empties by turns, as every second sync of some disks is slow, is missed no less. Between equal disks the one may take
-// up to twice as long: what comes just after a sync began waits for two.
+// A disk is slow if it takes so much longer than the quorum, for so many samples more than it does not: one of which
+// every second sync is slow is missed no less. Between equal disks the one may take up to twice as long: what comes
+// just after a sync began waits for two.
 const (
 	slowFactor = 3
-	// A slow sample weighs slowWeight, every other one takes one back, and at slowEnough the disk is slow. So a third of
-	// all samples may be slow for ever, and eight in a row are enough.
+	// A slow sample weighs slowWeight, every other one takes one back, and at slowEnough the disk is slow. So a third
+	// of all samples may be slow for ever, and eight in a row are enough.
 	slowWeight = 2
 	slowEnough = 8 * slowWeight
 	// slowParts says below which part of an election timeout nothing is slow.

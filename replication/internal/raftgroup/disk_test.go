@@ -206,8 +206,8 @@ func TestHungDiskOfTheLeader(t *testing.T) {
 	})
 }
 
-// A leader whose disk is far slower than the others hands over, and does not get it back: also where it is not slow each
-// time, or not slow at all beside an election timeout.
+// A leader whose disk is far slower than the others hands over, and does not get it back: also where it is not slow
+// each time, or not slow at all beside an election timeout.
 func TestSlowDiskOfTheLeader(t *testing.T) {
 	for name, c := range map[string]struct {
 		each   int // how many syncs there are to a slow one
@@ -218,7 +218,9 @@ func TestSlowDiskOfTheLeader(t *testing.T) {
 		"every second sync": {2, 300 * time.Millisecond, 12 * time.Second},
 		"a little":          {1, 90 * time.Millisecond, 3 * time.Second},
 	} {
-		t.Run(name, func(t *testing.T) { virtual.Test(t, func(t *testing.T) { slowLeader(t, c.each, c.sync, c.within) }) })
+		t.Run(name, func(t *testing.T) {
+			virtual.Test(t, func(t *testing.T) { slowLeader(t, c.each, c.sync, c.within) })
+		})
 	}
 }
 
