@@ -10,7 +10,7 @@ import (
 )
 
 const effectAdvice = "mimir: the request would change or answer more at once than a node can; do it in pieces, each " +
-	"with a narrower range"
+	"with a narrower range; of a lease, delete keys first"
 
 // smallEffect is what a request may do without being counted.
 const smallEffect = 64 << 10

@@ -71,3 +71,36 @@ func TestGiantRequestsAtANodeThatIsBehind(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A lease with more keys than a node can delete at once is not revoked, and is after some of them were deleted; nor is
+// a range compared that is too large.
+func TestGiantLeasesAndComparisons(t *testing.T) {
+	n := etcdapitest.Start(t, etcdapi.Limits{EffectBytes: 16 << 10})
+	c, ctx := client(t, n), bounded(t)
+	l, err := c.Grant(ctx, 600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 100 { // 256 bytes each, and the key
+		if _, err := c.Put(ctx, fmt.Sprintf("a/%02d", i), "", clientv3.WithLease(l.ID)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := n.Store.Revision()
+	if _, err := c.Revoke(ctx, l.ID); status.Code(err) != codes.InvalidArgument {
+		t.Errorf("a lease with too much: %v", err)
+	}
+	all := clientv3.Compare(clientv3.Version("a/").WithPrefix(), "=", 1)
+	if _, err := c.Txn(ctx).If(all).Then(clientv3.OpPut("b", "")).Commit(); status.Code(err) != codes.InvalidArgument {
+		t.Errorf("a comparison of too much: %v", err)
+	}
+	if n.Store.Revision() != before {
+		t.Error("something was done")
+	}
+	if _, err := c.Delete(ctx, "a/0", clientv3.WithRange("a/6")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Revoke(ctx, l.ID); err != nil {
+		t.Errorf("a lease that has fewer keys now: %v", err)
+	}
+}

@@ -42,6 +42,13 @@ func (s *leaseServer) LeaseRevoke(ctx context.Context, r *pb.LeaseRevokeRequest)
 	if err := checkCorrupt(s.store); err != nil {
 		return nil, err
 	}
+	done, err := s.admit(ctx, true, func(_ context.Context, limit int64) (int64, error) {
+		return s.store.Estimator().Revoke(r.ID, limit)
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	return write(ctx, s.API, who, command.EncodeLeaseRevoke(r), command.DecodeLeaseRevokeResult)
 }
 

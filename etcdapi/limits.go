@@ -24,6 +24,9 @@ type Limits struct {
 	// Streams bounds the requests under way on one connection, watches included. Default DefaultStreams, which is
 	// less than etcd's: each costs about 11 KiB.
 	Streams int
+	// Watches bounds the watches of one stream, with those that ended by themselves and were not cancelled since.
+	// Default DefaultWatches: each costs about 4 KiB.
+	Watches int
 	// RequestTimeout bounds a request whose client set no deadline, or a later one. Default
 	// DefaultRequestTimeout. When the primary has been silent for that long, what needs it waits for a third of
 	// LeaderTimeout, so that clients come to another node sooner.
@@ -44,6 +47,7 @@ const (
 	DefaultTxnOps           = 128
 	DefaultAnswerBytes      = 1 << 30
 	DefaultStreams          = 4096
+	DefaultWatches          = 64 << 10
 	DefaultEffectBytes      = 1 << 30
 	DefaultRequestTimeout   = 7 * time.Second
 	DefaultProgressInterval = 10 * time.Minute
@@ -64,6 +68,7 @@ func (l Limits) orDefaults() Limits {
 		AnswerBytes:      cmp.Or(l.AnswerBytes, DefaultAnswerBytes),
 		EffectBytes:      cmp.Or(l.EffectBytes, DefaultEffectBytes),
 		Streams:          cmp.Or(l.Streams, DefaultStreams),
+		Watches:          cmp.Or(l.Watches, DefaultWatches),
 		Staleness:        max(0, l.Staleness),
 		RequestTimeout:   cmp.Or(l.RequestTimeout, DefaultRequestTimeout),
 		ProgressInterval: cmp.Or(l.ProgressInterval, DefaultProgressInterval),

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -22,6 +23,9 @@ const (
 	reasonEmptyRange  = "mvcc: watcher range is empty"
 	reasonDuplicateID = "mvcc: duplicate watch ID provided on the WatchStream"
 )
+
+// reasonTooMany is what no etcd says: it knows no bound.
+const reasonTooMany = "mimir: too many watches on this stream, which has %d: cancel some, or open another stream"
 
 // noWatch is the watch ID of responses that are about no one watch.
 const noWatch = -1
@@ -157,6 +161,8 @@ func (w *watchStream) admit(r *pb.WatchCreateRequest) (id int64, reason string) 
 		return noWatch, reasonEmptyRange
 	case r.WatchId != 0 && w.inUse(r.WatchId):
 		return noWatch, reasonDuplicateID
+	case w.count() >= w.limits.now().Watches:
+		return noWatch, fmt.Sprintf(reasonTooMany, w.count())
 	case r.WatchId != 0:
 		return r.WatchId, ""
 	}
@@ -167,6 +173,9 @@ func (w *watchStream) admit(r *pb.WatchCreateRequest) (id int64, reason string) 
 	w.nextID++
 	return id, ""
 }
+
+// count returns how many IDs are in use. The caller holds mu.
+func (w *watchStream) count() int { return len(w.watches) + len(w.unsure) + len(w.ended) }
 
 func (w *watchStream) inUse(id int64) bool {
 	return w.watches[id] != nil || w.unsure[id] != nil || w.ended[id]

@@ -23,7 +23,7 @@ const (
 // effect counts what a request does.
 type effect struct {
 	view
-	values bool // deleted ones are held in memory, because a watcher wants them
+	values bool // deleted and replaced ones are held in memory, because a watcher wants them
 	limit  int64
 	bytes  int64
 	times  int64 // that what is counted now is held
@@ -41,7 +41,7 @@ func (e Estimator) Delete(ctx context.Context, r *pb.DeleteRangeRequest, limit i
 	return e.count(limit, func(e *effect) error { return e.deletes(ctx, r) })
 }
 
-// Txn is Delete for a transaction: of the branch that does more, with what its ranges answer.
+// Txn is Delete for a transaction: of the branch that does more, with what its ranges answer and its comparisons read.
 func (e Estimator) Txn(ctx context.Context, r *pb.TxnRequest, limit int64) (bytes int64, err error) {
 	return e.count(limit, func(e *effect) error { return e.txn(ctx, r) })
 }
@@ -57,7 +57,31 @@ func (e Estimator) count(limit int64, count func(e *effect) error) (bytes int64,
 	return bytes, err
 }
 
+// Revoke is Delete for the end of a lease with its keys.
+func (e Estimator) Revoke(id, limit int64) (bytes int64, err error) {
+	return e.count(limit, func(effect *effect) error {
+		effect.times = 1
+		err := LeaseKeys{e.store}.Each(id, func(key []byte) (err error) {
+			effect.bytes += changeBytes + 2*int64(len(key))
+			if effect.values {
+				err = effect.single(key, effect.now)
+			}
+			if err == nil && effect.bytes > limit {
+				err = errEnough
+			}
+			return err
+		})
+		if errors.Is(err, errEnough) {
+			err = nil
+		}
+		return err
+	})
+}
+
 func (e *effect) txn(ctx context.Context, r *pb.TxnRequest) error {
+	if err := e.compares(ctx, r.Compare); err != nil {
+		return err
+	}
 	before, most := e.bytes, e.bytes
 	for _, branch := range [][]*pb.RequestOp{r.Success, r.Failure} {
 		e.bytes = before
@@ -92,6 +116,32 @@ func (e *effect) op(ctx context.Context, op *pb.RequestOp) error {
 	case op.GetRequestPut().GetPrevKv():
 		e.times = answerCopies
 		return e.single(op.GetRequestPut().Key, e.now)
+	case op.GetRequestPut() != nil && e.values:
+		e.times = 1
+		return e.single(op.GetRequestPut().Key, e.now)
+	}
+	return nil
+}
+
+// compares adds the keys that comparisons of spans go through, up to the first that does not hold.
+func (e *effect) compares(ctx context.Context, all []*pb.Compare) error {
+	for _, c := range all {
+		sp := command.SpanOf(c.Key, c.RangeEnd)
+		if sp.Single() {
+			continue
+		}
+		_, err := e.Scan(ctx, sp, e.now, mvcc.NoLimit, func(key []byte, v *mvcc.Version) error {
+			e.bytes += changeBytes + 2*int64(len(key))
+			if e.bytes > e.limit || !compareVersion(c, v) {
+				return errEnough
+			}
+			return nil
+		})
+		if errors.Is(err, errEnough) {
+			return nil
+		} else if err != nil {
+			return err
+		}
 	}
 	return nil
 }

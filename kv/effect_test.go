@@ -8,6 +8,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 
+	"github.com/mimir-kv/mimir/kv/command"
 	"github.com/mimir-kv/mimir/kv/watch"
 )
 
@@ -55,8 +56,59 @@ func TestEffect(t *testing.T) {
 			t.Fatal(err)
 		}
 		expect(t, "values that a watcher wants", deletes(all, limit), keys*(one+valueBytes))
+		expect(t, "values that puts replace", txn(&pb.TxnRequest{Success: []*pb.RequestOp{
+			{Request: &pb.RequestOp_RequestPut{RequestPut: &pb.PutRequest{Key: []byte("k/0001")}}},
+			{Request: &pb.RequestOp_RequestPut{RequestPut: &pb.PutRequest{Key: []byte("k/0002")}}},
+		}}), 2*valueBytes)
 		w.Close()
 	}
+}
+
+// A lease ends with all of its keys at one revision, and comparisons of spans read all keys up to one that does not
+// hold.
+func TestEffectOfLeasesAndComparisons(t *testing.T) {
+	n := newNode(t)
+	const keys, valueBytes, one, limit = 100, 50, changeBytes + 2*6, 1 << 20
+	n.apply(command.EncodeLeaseGrant(&pb.LeaseGrantRequest{ID: 7, TTL: 60}))
+	for i := range keys {
+		n.apply(command.EncodePut(&pb.PutRequest{
+			Key: fmt.Appendf(nil, "k/%04d", i), Value: make([]byte, valueBytes), Lease: 7,
+		}))
+	}
+	revoke := func(id, limit int64) int64 {
+		bytes, err := n.Estimator().Revoke(id, limit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return bytes
+	}
+	compare := func(result pb.Compare_CompareResult, version, limit int64) int64 {
+		c := &pb.Compare{
+			Key: []byte("k"), RangeEnd: []byte("l"), Target: pb.Compare_VERSION, Result: result,
+			TargetUnion: &pb.Compare_Version{Version: version},
+		}
+		inner := &pb.TxnRequest{Compare: []*pb.Compare{c}}
+		nested := &pb.RequestOp{Request: &pb.RequestOp_RequestTxn{RequestTxn: inner}}
+		bytes, err := n.Estimator().Txn(t.Context(), &pb.TxnRequest{
+			Compare: []*pb.Compare{c, {Key: []byte("k/0001")}}, Success: []*pb.RequestOp{nested},
+		}, limit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return bytes
+	}
+	expect(t, "a lease", revoke(7, limit), keys*one)
+	expect(t, "a lease, no further than the limit", revoke(7, 10*one), 11*one)
+	expect(t, "no lease", revoke(8, limit), 0)
+	expect(t, "comparisons that hold", compare(pb.Compare_EQUAL, 1, limit), 2*keys*one)
+	expect(t, "comparisons, no further than the limit", compare(pb.Compare_EQUAL, 1, 10*one), 12*one)
+	expect(t, "comparisons that do not hold", compare(pb.Compare_EQUAL, 2, limit), 2*one)
+	w, err := n.Watch(watch.Request{Key: []byte("k"), PrevKV: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	expect(t, "a lease with values that a watcher wants", revoke(7, limit), keys*(one+valueBytes))
 }
 
 // What a transaction reads counts, however it asks: by single keys, at a revision of before, as the value that a put

@@ -58,6 +58,7 @@ func (s *server) watchRoom(ctx context.Context) {
 	space.New(space.Config{
 		QuotaBytes: s.settled.quota.Load, ReserveBytes: s.room.reserve, Ballast: &s.room.ballast,
 		Used: func() int64 { _, inUse := s.store.SizeBytes(); return inUse }, Free: s.freeBytes,
+		Files:   func() (total, free uint64, err error) { return space.Files(s.room.dir) },
 		Lacks:   s.lacks,
 		Reclaim: func(ctx context.Context) error { return kv.Reclaim(ctx, s.store) },
 		Raised:  s.api.NoSpaceRaised, Raise: s.api.RaiseNoSpace, Clock: clock.Real, Logger: s.logger,

@@ -64,7 +64,7 @@ var wiring = map[reflect.Type]map[string]string{
 		"Dialer":      "TCP",
 		"Logger":      "made of log-level and log-format",
 	},
-	reflect.TypeFor[etcdapi.Limits](): {},
+	reflect.TypeFor[etcdapi.Limits](): {"Watches": "what a stream of watches may cost, for everybody"},
 }
 
 // probes are values of each kind that are nobody's default.

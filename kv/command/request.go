@@ -159,8 +159,13 @@ func putsToLease(t *pb.TxnRequest) bool {
 	return false
 }
 
-// NamesSpans reports whether an operation of a transaction is about a span of keys.
+// NamesSpans reports whether a comparison or an operation of a transaction is about a span of keys.
 func NamesSpans(t *pb.TxnRequest) bool {
+	for _, c := range t.Compare {
+		if len(c.RangeEnd) > 0 {
+			return true
+		}
+	}
 	for _, branch := range [][]*pb.RequestOp{t.Success, t.Failure} {
 		for _, op := range branch {
 			if len(op.GetRequestRange().GetRangeEnd()) > 0 || len(op.GetRequestDeleteRange().GetRangeEnd()) > 0 ||

@@ -16,6 +16,16 @@ func Disk(dir string) (total, free uint64, err error) {
 	return s.Blocks * uint64(s.Bsize), s.Bavail * uint64(s.Bsize), nil
 }
 
+// Files returns how many files the filesystem of a directory can hold, and how many more can be made there; total is
+// zero if it has no such bound.
+func Files(dir string) (total, free uint64, err error) {
+	var s unix.Statfs_t
+	if err := unix.Statfs(dir, &s); err != nil {
+		return 0, 0, &os.PathError{Op: "statfs", Path: dir, Err: err}
+	}
+	return s.Files, s.Ffree, nil
+}
+
 // allocate gives the file blocks, by writing where the filesystem knows no other way.
 func allocate(f *os.File, offset, bytes int64) error {
 	err := unix.Fallocate(int(f.Fd()), 0, offset, bytes)

@@ -24,6 +24,7 @@ type node struct {
 	*Watch
 	used     int64
 	free     uint64
+	files    uint64 // that can be made, of 100,000
 	lacks    error
 	raised   bool
 	calls    int
@@ -50,11 +51,15 @@ func (n *node) Write(p []byte) (count int, err error) {
 }
 
 func newNode(t *testing.T) *node {
-	n := &node{free: 1 << 30}
+	n := &node{free: 1 << 30, files: 512}
 	n.Watch = New(Config{
 		QuotaBytes: func() int64 { return 1000 }, ReserveBytes: 4096,
-		Used:    func() (used int64) { n.with(func() { used = n.used }); return used },
-		Free:    func() (free uint64, err error) { n.with(func() { free = n.free }); return free, nil },
+		Used: func() (used int64) { n.with(func() { used = n.used }); return used },
+		Free: func() (free uint64, err error) { n.with(func() { free = n.free }); return free, nil },
+		Files: func() (total, free uint64, err error) {
+			n.with(func() { free = n.files })
+			return 100_000, free, nil
+		},
 		Lacks:   func() (err error) { n.with(func() { err = n.lacks }); return err },
 		Reclaim: func(context.Context) error { n.with(func() { n.reclaims++ }); return nil },
 		Raised:  func() bool { return n.isRaised() },
@@ -94,6 +99,7 @@ func TestTheAlarmIsRaised(t *testing.T) {
 	for name, trouble := range map[string]func(*node){
 		"quota": func(n *node) { n.with(func() { n.used = 1001 }) },
 		"disk":  func(n *node) { n.with(func() { n.free = 4095 }) },
+		"files": func(n *node) { n.with(func() { n.files = 511 }) },
 		"store": func(n *node) { n.with(func() { n.lacks = errors.New("no room for a compaction") }) },
 	} {
 		watched(t, func(n *node) {
@@ -120,13 +126,31 @@ func TestTheAlarmIsRaised(t *testing.T) {
 			if n.told() != before+1 || !n.isRaised() {
 				t.Errorf("%s: not raised again", name)
 			}
-			n.with(func() { n.used, n.free, n.lacks = 0, 1<<30, nil })
+			n.with(func() { n.used, n.free, n.files, n.lacks = 0, 1<<30, 512, nil })
 			before = n.told()
 			pass(time.Hour)
 			if n.told() != before {
 				t.Errorf("%s: raised although it is over", name)
 			}
 		})
+	}
+}
+
+// A filesystem that has no bound of files lacks none, and of a small one a part is enough.
+func TestFilesOfAFilesystem(t *testing.T) {
+	for _, c := range []struct {
+		total, free uint64
+		err         error
+		lacks       bool
+	}{
+		{total: 0, free: 0}, {total: 1600, free: 100}, {total: 1600, free: 99, lacks: true},
+		{total: 1 << 20, free: 512}, {total: 1 << 20, free: 511, lacks: true},
+		{total: 1 << 20, err: errors.New("not known on this system")},
+	} {
+		w := New(Config{Files: func() (uint64, uint64, error) { return c.total, c.free, c.err }})
+		if w.lacksFiles() != c.lacks {
+			t.Errorf("%+v", c)
+		}
 	}
 }
 

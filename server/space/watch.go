@@ -20,6 +20,8 @@ type Config struct {
 	Used  func() int64
 	Free  func() (uint64, error)
 	Lacks func() error
+	// Files returns how many files the filesystem can hold, zero for any number, and how many more can be made.
+	Files func() (total, free uint64, err error)
 	// Reclaim gives back what was deleted. It may take long, and is called, by another goroutine, from time to time
 	// while there is too little room.
 	Reclaim func(context.Context) error
@@ -34,6 +36,8 @@ type Config struct {
 const (
 	// lookInterval is how often the watch looks: often enough that a fast disk does not take the reserve in between.
 	lookInterval = 100 * time.Millisecond
+	// leastFiles is how many files it must be possible to make, or a part of those of a small filesystem.
+	leastFiles, leastFilesShare = 512, 16
 	// tellInterval is how often an alarm that is raised, and holds, is told anew.
 	tellInterval = time.Minute
 	// reliefInterval is how long something lacks room before some of the ballast is given up for it, and again.
@@ -117,11 +121,20 @@ func (w *Watch) look(ctx context.Context) {
 		w.raise(ctx, fmt.Sprintf("the store has outgrown quota-backend-bytes, which is %d", quota))
 	case err == nil && int64(free) < w.ReserveBytes:
 		w.raise(ctx, fmt.Sprintf("the disk has less free than the reserve, which is %d", w.ReserveBytes))
+	case w.lacksFiles():
+		w.raise(ctx, "the disk has room, and can hold hardly any further file (df -i)")
 	case lacks != nil:
 		w.raise(ctx, lacks.Error())
 	default:
 		w.complain(notRaised, nil)
 	}
+}
+
+// lacksFiles reports whether hardly any file can be made: one that is needed finds no room then, however much is free.
+// Where nobody can tell, it is told when that has happened.
+func (w *Watch) lacksFiles() bool {
+	total, free, err := w.Files()
+	return err == nil && total > 0 && free < min(leastFiles, total/leastFilesShare)
 }
 
 // relief reports whether ballast is to be given up for what lacks room: not all of it at once, since whoever filled the

@@ -80,6 +80,9 @@ func (r *run) verdict(ctx context.Context, e *effect, entry *Entry) error {
 	if differ := r.differences(e); len(differ) > 0 {
 		return r.conflict(ctx, entry, "", differ...)
 	}
+	if e.mayBeExpiry != "" {
+		return r.because(ctx, e, entry, e.mayBeExpiry, nil)
+	}
 	return r.apply(ctx, e, entry, missing)
 }
 

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/mvccpb"
 
 	"github.com/mimir-kv/mimir/kv/command"
 	"github.com/mimir-kv/mimir/kv/lease"
@@ -25,6 +26,8 @@ type effect struct {
 	leases  [][]int64 // that they may have come to hang on
 	// kept says why a command is never replayed, byHand why somebody has to decide.
 	kept, byHand string
+	// mayBeExpiry says that it is not known whether somebody asked for it, or a lease ended that nobody renewed.
+	mayBeExpiry string
 }
 
 // nothing reports whether the command changed nothing.
@@ -159,6 +162,10 @@ func (u *under) events(ctx context.Context, c *Command) error {
 		return err
 	}
 	u.rev.at(c.Revision)
+	if id := u.leaseThatMayHaveEnded(c.Events); id != 0 {
+		u.effect.mayBeExpiry = fmt.Sprintf("lease %x may have ended at the old primary, where nobody renewed it; its "+
+			"owner may have kept it alive since: delete what it left by hand if that is wanted", id)
+	}
 	for i, e := range c.Events {
 		v := versionOf(e.Kv)
 		if e.Type != 0 {
@@ -167,6 +174,19 @@ func (u *under) events(ctx context.Context, c *Command) error {
 		u.change(u.keys[names[i]], v)
 	}
 	return nil
+}
+
+// leaseThatMayHaveEnded returns the lease of which the end looks like these changes: they delete keys that all hung on
+// it, and do nothing else. 0: there is none.
+func (u *under) leaseThatMayHaveEnded(events []*mvccpb.Event) (id int64) {
+	for i, e := range events {
+		hung := u.keys[string(e.Kv.Key)].lost.lease
+		if e.Type != mvccpb.DELETE || hung == 0 || i > 0 && hung != id {
+			return 0
+		}
+		id = hung
+	}
+	return id
 }
 
 func (u *under) leaseGrant(ctx context.Context, q *pb.LeaseGrantRequest) error {

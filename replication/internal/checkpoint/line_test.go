@@ -17,6 +17,7 @@ import (
 
 	"github.com/mimir-kv/mimir/replication/clock"
 	"github.com/mimir-kv/mimir/replication/clock/virtual"
+	"github.com/mimir-kv/mimir/replication/durable/pagecache"
 	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
 	"github.com/mimir-kv/mimir/replication/internal/checkpoint"
 	"github.com/mimir-kv/mimir/replication/transport"
@@ -250,6 +251,45 @@ func TestWhatIsKnownIsNotReadAgain(t *testing.T) {
 			t.Fatal("trusted what it does not know", err)
 		}
 		checkComplete(t, disk, "target", m)
+	})
+}
+
+// A file whose sync failed is in the memory of the operating system alone, and another sync does nothing: the next
+// attempt writes it anew, whether it knows of that one or not.
+func TestWhatASyncForgotIsWrittenAnew(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		from, m := source(t)
+		for _, again := range []bool{true, false} {
+			disk := vfs.NewMem()
+			cache := pagecache.New(pebblefs.New(disk))
+			known := new(checkpoint.Memory)
+			attempt := func() error {
+				mine, other, end := pair(t)
+				defer end()
+				go func() { _ = checkpoint.Send(t.Context(), line(other), pebblefs.New(from), "source", m) }()
+				_, err := checkpoint.Receive(t.Context(), line(mine), cache, "target", known, nil)
+				return err
+			}
+			broken := errors.New("the disk failed")
+			cache.FailSyncs(func(name string) error {
+				if strings.HasSuffix(name, ".sst") {
+					return broken
+				}
+				return nil
+			})
+			for range 2 { // the second finds what the first left
+				if err := attempt(); !errors.Is(err, broken) {
+					t.Fatal(err)
+				}
+			}
+			if cache.FailSyncs(nil); !again {
+				known = new(checkpoint.Memory)
+			}
+			if err := attempt(); err != nil {
+				t.Fatal(err)
+			}
+			checkComplete(t, disk, "target", m)
+		}
 	})
 }
 

@@ -102,7 +102,7 @@ func (r *receiver) run() error {
 	if err != nil {
 		return err
 	}
-	wants, err := r.missing()
+	wants, err := r.missing(complete)
 	if err != nil {
 		return err
 	}
@@ -228,9 +228,11 @@ func (r *receiver) removeStrangers(m *Manifest) error {
 	return nil
 }
 
-// missing looks at what is there and returns what has to be fetched. It changes nothing. What this process does not
-// know of it is read, which is long, and heard by both sides.
-func (r *receiver) missing() ([]want, error) {
+// missing looks at what is there and returns what has to be fetched. What this process does not know of it is read,
+// which is long, and heard by both sides; and, but of a complete checkpoint, of which every file was durable, written
+// over itself: if the sync of an earlier attempt failed, the system has forgotten that it has to be written, and
+// another sync would do nothing.
+func (r *receiver) missing(complete bool) ([]want, error) {
 	var wants []want
 	for i := range r.manifest.Files {
 		f := &r.manifest.Files[i]
@@ -246,20 +248,20 @@ func (r *receiver) missing() ([]want, error) {
 			wants = append(wants, want{file: i, offset: info.Size()})
 			r.done += info.Size()
 			continue
-		case info.Size() == f.Bytes && r.memory.knows(f):
+		case info.Size() > f.Bytes:
+			wants = append(wants, want{file: i})
+			continue
+		case r.memory.knows(f):
 			r.done += f.Bytes
 			continue
 		}
-		size, got, err := sum(r.fs, name, r.buf, r.through)
+		got, err := r.sum(f, complete)
 		if err != nil {
 			return nil, err
 		}
-		if size != f.Bytes || got != f.Sum {
+		if got != f.Sum {
 			wants = append(wants, want{file: i})
 			continue
-		}
-		if err := r.syncFile(name); err != nil {
-			return nil, err
 		}
 		r.memory.note(f)
 		r.done += f.Bytes
@@ -267,13 +269,44 @@ func (r *receiver) missing() ([]want, error) {
 	return wants, nil
 }
 
-// syncFile makes durable what an earlier attempt wrote.
-func (r *receiver) syncFile(name string) error {
-	f, err := r.fs.OpenReadWrite(name)
-	if err != nil {
-		return err
+// sum sums a file that has the size of f, and makes it durable unless it is.
+func (r *receiver) sum(f *File, isDurable bool) (got [sha256.Size]byte, err error) {
+	name := path(r.dir, f.Name)
+	if isDurable {
+		_, got, err = sum(r.fs, name, r.buf, r.through)
+		return got, err
 	}
-	return errors.Join(f.Sync(), f.Close())
+	file, err := r.fs.OpenReadWrite(name)
+	if err != nil {
+		return got, err
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	h := sha256.New()
+	if _, err := hashInto(h, &anew{file: file, end: f.Bytes}, r.buf, r.through); err != nil {
+		return got, err
+	}
+	return [sha256.Size]byte(h.Sum(nil)), file.Sync()
+}
+
+// anew reads the beginning of a file, and writes what it reads over itself.
+type anew struct {
+	file    durable.File
+	at, end int64
+}
+
+// Read implements io.Reader.
+func (a *anew) Read(p []byte) (n int, err error) {
+	if a.at == a.end {
+		return 0, io.EOF
+	}
+	n, err = a.file.ReadAt(p[:min(int64(len(p)), a.end-a.at)], a.at)
+	if n > 0 {
+		if _, err := a.file.WriteAt(p[:n], a.at); err != nil {
+			return 0, err
+		}
+	}
+	a.at += int64(n)
+	return n, err
 }
 
 func (r *receiver) checkSpace() error {
@@ -346,7 +379,7 @@ func (r *receiver) take(w want, file *File, name string) (got [sha256.Size]byte,
 	if h == nil {
 		h = sha256.New()
 		if w.offset > 0 {
-			_, err = hashInto(h, io.NewSectionReader(f, 0, w.offset), r.buf, r.through)
+			_, err = hashInto(h, &anew{file: f, end: w.offset}, r.buf, r.through)
 		}
 		if err != nil {
 			return got, err

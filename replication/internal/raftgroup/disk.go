@@ -9,13 +9,17 @@ import (
 	"github.com/mimir-kv/mimir/replication/internal/raftgroup/peers"
 )
 
-// A disk is slow if it takes so much longer than the quorum, for so many samples without an exception. Between equal
-// disks the one may take up to twice as long: what comes just after a sync began waits for two.
+// A disk is slow if it takes so much longer than the quorum, for so many samples more than it does not: one of which
+// every second sync is slow is missed no less. Between equal disks the one may take up to twice as long: what comes
+// just after a sync began waits for two.
 const (
-	slowFactor  = 3
-	slowSamples = 8
-	// slowTenths is the part of an election timeout, in tenths, below which nothing is slow.
-	slowTenths = 1
+	slowFactor = 3
+	// A slow sample weighs slowWeight, every other one takes one back, and at slowEnough the disk is slow. So a third
+	// of all samples may be slow for ever, and eight in a row are enough.
+	slowWeight = 2
+	slowEnough = 8 * slowWeight
+	// slowParts says below which part of an election timeout nothing is slow.
+	slowParts = 50
 	// slowRestElections is how many election timeouts lie between two times that a slow disk gives leadership away.
 	slowRestElections = 30
 )
@@ -39,7 +43,7 @@ type disk struct {
 	next  int             // ticks at which the next is tried
 
 	sample sample
-	slow   int // samples in a row
+	slow   int // what the samples so far weigh
 	rest   int // ticks until a slow disk matters again
 }
 
@@ -138,11 +142,12 @@ func (l *loop) measureDisk() {
 	}
 	waited := s.committed
 	l.disk.sample = sample{}
-	if waited == 0 || took < slowFactor*waited || took < l.ofTicks(l.electionTicks)*slowTenths/10 {
-		l.disk.slow = 0
+	if waited == 0 || took < slowFactor*waited || took < l.ofTicks(l.electionTicks)/slowParts {
+		l.disk.slow = max(l.disk.slow-1, 0)
 		return
 	}
-	if l.disk.slow++; l.disk.slow < slowSamples || l.disk.rest > 0 {
+	l.disk.slow = min(l.disk.slow+slowWeight, slowEnough)
+	if l.disk.slow < slowEnough || l.disk.rest > 0 {
 		return
 	}
 	l.giveUpSlowly(took, waited)

@@ -20,6 +20,7 @@ import (
 	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
 	"github.com/mimir-kv/mimir/replication/internal/peer"
 	"github.com/mimir-kv/mimir/replication/internal/rescue"
+	"github.com/mimir-kv/mimir/replication/internal/wal"
 	"github.com/mimir-kv/mimir/replication/timeline"
 	"github.com/mimir-kv/mimir/replication/transport"
 	"github.com/mimir-kv/mimir/replication/transport/memory"
@@ -246,6 +247,33 @@ func TestTwoTailsOfEqualPositionsAreBothSaved(t *testing.T) {
 	}
 	if !found["one"] || !found["two"] {
 		t.Errorf("%v", found)
+	}
+}
+
+// damagedLog is a log of which the entries from an index on cannot be read.
+type damagedLog struct {
+	*shortLog
+	from uint64
+}
+
+func (l *damagedLog) Entries(lo, hi, most uint64) ([]*raftpb.Entry, error) {
+	if hi = min(hi, l.from); lo >= hi {
+		return nil, fmt.Errorf("%w: entry %d", wal.ErrCorrupt, lo)
+	}
+	return l.shortLog.Entries(lo, hi, most)
+}
+
+// TestADamagedLogIsNotTakenForAShortOne: nothing is saved in place of what it had, and the node is told.
+func TestADamagedLogIsNotTakenForAShortOne(t *testing.T) {
+	for from := uint64(1); from < 5; from++ {
+		log, st, d := lost(t)
+		tails := tailsOn(vfs.NewMem())
+		if err := NewSaver(tails, &damagedLog{log, from}).Save(d, st, 5, noCopy); !errors.Is(err, wal.ErrCorrupt) {
+			t.Errorf("damaged from %d on: %v", from, err)
+		}
+		if list, err := tails.List(); err != nil || len(list) != 0 {
+			t.Errorf("damaged from %d on: %+v, %v", from, list, err)
+		}
 	}
 }
 

@@ -74,22 +74,36 @@ func (c *committed) of(l *Log) {
 }
 
 // take raises the commit of the hard state of l to what is noted, if that is an entry of this log. A note that is torn,
-// or of a version that is not known here, is none: less is known then.
+// or of a version that is not known here, is none: less is known then. What is noted was durable here before it was
+// applied: a log that ends before it lost it, and is ErrCorrupt.
 func (c *committed) take(l *Log) error {
 	c.of(l)
-	state := l.writer.state
 	b, err := durable.ReadFile(c.fs, c.path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("wal: read what is noted as committed: %w", err)
 	}
-	if state != nil && len(b) == committedBytes {
+	if len(b) == committedBytes {
 		index, term := binary.LittleEndian.Uint64(b[32:]), binary.LittleEndian.Uint64(b[40:])
-		whole := string(b) == string(encodeCommitted(c.log, index, term))
-		if known, err := l.Term(index); whole && err == nil && known == term && index > state.GetCommit() {
-			l.writer.state = newHardState(state.GetTerm(), state.GetVote(), index)
+		if string(b) == string(encodeCommitted(c.log, index, term)) {
+			if err := c.believe(l, index, term); err != nil {
+				return err
+			}
 		}
 	}
 	c.last = l.writer.state.GetCommit()
+	return nil
+}
+
+func (c *committed) believe(l *Log, index, term uint64) error {
+	if s := l.tail(); index > s.last {
+		return s.corrupt(s.end, "the log ends here, with entry %d, and entry %d of term %d was committed: what came "+
+			"between is lost with what this node acknowledged of it; remove the node and add it anew, or, if nobody "+
+			"else has it either and it is to be given up, take away %s", s.last, index, term, c.path)
+	}
+	state := l.writer.state
+	if known, err := l.Term(index); state != nil && err == nil && known == term && index > state.GetCommit() {
+		l.writer.state = newHardState(state.GetTerm(), state.GetVote(), index)
+	}
 	return nil
 }
 

@@ -2,6 +2,8 @@ package wal
 
 import (
 	"errors"
+	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -20,7 +22,6 @@ func TestWhatWasCommittedIsKnownAfterAKill(t *testing.T) {
 		{"less, again", func(l *Log) error { return errors.Join(l.NoteCommitted(5, 2), l.NoteCommitted(3, 2)) }, 5},
 		{"less than a hard state says", func(l *Log) error { return l.NoteCommitted(1, 2) }, 2},
 		{"an entry of another term", func(l *Log) error { return l.NoteCommitted(4, 3) }, 2},
-		{"an entry behind the log", func(l *Log) error { return l.NoteCommitted(6, 2) }, 2},
 		{"an entry of another log", func(l *Log) error {
 			l.committed.log[0]++
 			return l.NoteCommitted(4, 2)
@@ -50,6 +51,48 @@ func TestWhatWasCommittedIsKnownAfterAKill(t *testing.T) {
 				t.Fatal(err)
 			}
 		})
+	}
+}
+
+// TestALogThatLostWhatWasCommittedIsNotOpened: what is noted was durable before; if the end of the log is zeros now,
+// nothing else would tell. A note of less, of another log, or none at all says nothing of what is gone.
+func TestALogThatLostWhatWasCommittedIsNotOpened(t *testing.T) {
+	for noted := range uint64(6) {
+		disk := vfs.NewMem()
+		l := openLog(t, disk)
+		var ends []int64 // of the segment, by how many entries it has
+		for i := range uint64(5) {
+			ends = append(ends, l.tail().end)
+			mustAppend(t, l, Write{HardState: newHardState(2, 1, 1), Entries: []*raftpb.Entry{
+				entry(i+1, 2, frame(1, i+1, 1, 10)),
+			}})
+		}
+		if noted > 0 {
+			if err := l.NoteCommitted(noted, 2); err != nil {
+				t.Fatal(err)
+			}
+		}
+		name := l.tail().name
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		whole, note := readFile(t, disk, name), disk.PathJoin(testDir, committedName)
+		for left, end := range ends {
+			lost := append([]byte(nil), whole...)
+			clear(lost[end:])
+			writeFile(t, disk, name, lost)
+			l, err := tryOpen(disk)
+			if noted <= uint64(left) {
+				if err != nil || l.Close() != nil {
+					t.Errorf("%d noted, %d left: %v", noted, left, err)
+				}
+				continue
+			}
+			if text := fmt.Sprint(err); !errors.Is(err, ErrCorrupt) || !strings.Contains(text, name) ||
+				!strings.Contains(text, note) {
+				t.Errorf("%d noted, %d left: %v", noted, left, err)
+			}
+		}
 	}
 }
 

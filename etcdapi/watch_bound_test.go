@@ -1,0 +1,68 @@
+package etcdapi_test
+
+import (
+	"strings"
+	"testing"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/mimir-kv/mimir/etcdapi"
+	"github.com/mimir-kv/mimir/etcdapi/etcdapitest"
+)
+
+// A stream has so many watches at most, those that ended by compaction included until they are cancelled. One more is
+// refused as etcd refuses a watch, the others go on, and a cancelled one makes room.
+func TestWatchesOfOneStream(t *testing.T) {
+	n := etcdapitest.Start(t, etcdapi.Limits{Watches: 3})
+	c, ctx := client(t, n), bounded(t)
+	put(t, n, "k", "1")
+	put(t, n, "k", "2")
+	if _, err := c.Compact(ctx, 3); err != nil {
+		t.Fatal(err)
+	}
+	s, key := openWatch(t, n), []byte("k")
+	s.create(&pb.WatchCreateRequest{Key: key})
+	s.create(&pb.WatchCreateRequest{Key: key, StartRevision: 1})
+	if r := s.receive(); !r.Canceled || r.CompactRevision != 3 || r.WatchId != 1 {
+		t.Fatal(r)
+	}
+	s.create(&pb.WatchCreateRequest{Key: key, WatchId: 9})
+	for _, id := range []int64{0, 77} {
+		r := s.create(&pb.WatchCreateRequest{Key: key, WatchId: id})
+		if !r.Created || !r.Canceled || r.WatchId != -1 || !strings.Contains(r.CancelReason, "too many watches") {
+			t.Error(r)
+		}
+	}
+	s.cancel(1)
+	if r := s.receive(); !r.Canceled || r.WatchId != 1 {
+		t.Fatal(r)
+	}
+	if r := s.create(&pb.WatchCreateRequest{Key: []byte("other")}); !r.Created || r.Canceled {
+		t.Error(r)
+	}
+	put(t, n, "k", "3")
+	for range 2 {
+		if r := s.receive(); len(r.Events) != 1 {
+			t.Error(r)
+		}
+	}
+}
+
+// The client of etcd is told why.
+func TestTheClientIsToldOfTooManyWatches(t *testing.T) {
+	n := etcdapitest.Start(t, etcdapi.Limits{Watches: 1})
+	c, ctx := client(t, n), bounded(t)
+	first := c.Watch(ctx, "a", clientv3.WithCreatedNotify())
+	if r := <-first; r.Err() != nil {
+		t.Fatal(r.Err())
+	}
+	r, ok := <-c.Watch(ctx, "b", clientv3.WithCreatedNotify())
+	if !ok || r.Err() == nil || !strings.Contains(r.Err().Error(), "too many watches") {
+		t.Error(r, ok)
+	}
+	put(t, n, "a", "1")
+	if r := <-first; r.Err() != nil || len(r.Events) != 1 {
+		t.Error(r, r.Err())
+	}
+}
