@@ -19,7 +19,7 @@ const (
 	slowWeight = 2
 	slowEnough = 8 * slowWeight
 	// slowParts says below which part of an election timeout nothing is slow.
-	slowParts = 50
+	slowParts = 25
 	// slowRestElections is how many election timeouts lie between two times that a slow disk gives leadership away.
 	slowRestElections = 30
 )
