@@ -16,6 +16,9 @@
 //     that the asking side named, and a region whose history has a fork gives its state to nobody else.
 //   - T4. Log is kept behind a copy for another region from before it is made and while it is taken, as far as the
 //     bound goes (slots). A copy from which no log leads on is not given again.
+//   - T5. Nobody waits for a node that hangs: whoever makes, sums or looks through a copy says so as long as it gets
+//     on, and who says nothing is given up. However large a state is, it arrives: what was made for somebody who could
+//     not wait is kept for him, and what has come is read once.
 //
 // It leaves to its neighbours: what a copy is (copies), how its files travel (checkpoint), when one is needed
 // (secondary, region), and installing it (region).

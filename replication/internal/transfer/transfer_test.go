@@ -1,7 +1,6 @@
 package transfer
 
 import (
-	"context"
 	"errors"
 	"io"
 	"slices"
@@ -18,7 +17,6 @@ import (
 	"github.com/mimir-kv/mimir/replication/internal/checkpoint"
 	"github.com/mimir-kv/mimir/replication/internal/peer"
 	"github.com/mimir-kv/mimir/replication/timeline"
-	"github.com/mimir-kv/mimir/replication/transport"
 	"github.com/mimir-kv/mimir/replication/transport/memory"
 )
 
@@ -56,16 +54,16 @@ func TestACopyFitsWhatWasAskedFor(t *testing.T) {
 			{"a later entry", Request{Region: "us", MinIndex: 3}, contract.ErrNotReady},
 			{"a later epoch", Request{Region: "eu", MinEpoch: 2}, contract.ErrNotReady},
 		} {
-			if _, err := us.shelf.take(&c.r); !errors.Is(err, c.want) {
+			if _, err := us.take(&c.r); !errors.Is(err, c.want) {
 				t.Errorf("%s: %v", c.name, err)
 			}
 		}
 		claim := &timeline.Reign{Epoch: 2, First: 1, Primary: "eu"}
 		us.control(&timeline.Control{Op: timeline.OpDiverge, Epoch: 1, Fork: 0, At: 1, Claim: claim})
-		if _, err := us.shelf.take(&Request{Region: "us"}); err != nil {
+		if _, err := us.take(&Request{Region: "us"}); err != nil {
 			t.Errorf("a diverged region to its own node: %v", err)
 		}
-		if _, err := us.shelf.take(&Request{Region: "eu"}); !errors.Is(err, contract.ErrDiverged) {
+		if _, err := us.take(&Request{Region: "eu"}); !errors.Is(err, contract.ErrDiverged) {
 			t.Errorf("a diverged region to another: %v", err)
 		}
 	})
@@ -168,32 +166,6 @@ func TestWhoDiffersGivesNoCopy(t *testing.T) {
 		}
 		c.unfit = false
 		id, err := a.staging.FetchSibling(t.Context(), 1)
-		if err != nil {
-			t.Fatal(err)
-		}
-		a.holds(id, []string{"right"})
-	})
-}
-
-// A sibling of which nothing comes is given up: what is to be rebuilt applies nothing meanwhile.
-func TestWhoIsSilentIsGivenUp(t *testing.T) {
-	inBubble(t, func(t *testing.T, net *memory.Network) {
-		a, c := start(t, net, "us-1"), start(t, net, "us-3")
-		a.others = []string{"us-2", "us-3"}
-		c.begin("us")
-		c.put("right")
-		err := net.Node("us-2").Serve(map[string]transport.Handler{
-			Service: func(ctx context.Context, _ transport.Stream) error {
-				<-ctx.Done()
-				return ctx.Err()
-			},
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithTimeout(t.Context(), 24*time.Hour)
-		defer cancel()
-		id, err := a.staging.FetchSibling(ctx, 1)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -353,11 +325,11 @@ func TestCopiesForOthersGoOnceNobodyComesBack(t *testing.T) {
 	inBubble(t, func(t *testing.T, net *memory.Network) {
 		us := start(t, net, "us-1")
 		us.begin("us")
-		used, err := us.shelf.take(&Request{Region: "eu"})
+		used, err := us.take(&Request{Region: "eu"})
 		if err != nil {
 			t.Fatal(err)
 		}
-		again, err := us.shelf.take(&Request{Region: "eu", Have: used.id})
+		again, err := us.take(&Request{Region: "eu", Have: used.id})
 		if err != nil || again != used {
 			t.Fatalf("another copy, %v", err)
 		}
@@ -380,7 +352,7 @@ func TestCopiesForOthersGoOnceNobodyComesBack(t *testing.T) {
 		if count() != 0 {
 			t.Error("kept for nobody")
 		}
-		if _, err := us.shelf.take(&Request{Region: "eu"}); err != nil {
+		if _, err := us.take(&Request{Region: "eu"}); err != nil {
 			t.Fatal(err)
 		}
 		if err := us.shelf.Clean(); err != nil || count() != 0 {
@@ -415,7 +387,7 @@ func TestLogIsKeptBehindACopyForAnotherRegion(t *testing.T) {
 			t.Errorf("%d copies for one region", len(names))
 		}
 		us.told = nil
-		if _, err := us.shelf.take(&Request{Region: "us"}); err != nil || len(us.told) != 0 {
+		if _, err := us.take(&Request{Region: "us"}); err != nil || len(us.told) != 0 {
 			t.Errorf("a copy for the own region: told %v, %v", us.told, err)
 		}
 	})

@@ -1,6 +1,7 @@
 package snapshots
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -27,7 +28,8 @@ const (
 // Outgoing makes checkpoints for followers that need more than the log holds, one at a time, and sends them.
 //
 // raft asks for a snapshot before it sends one, and is told to come back later until the checkpoint is there: so what
-// raft says of the snapshot is what the files hold (P1). Snapshot, Send and Tick are the loop's, and never block.
+// raft says of the snapshot is what the files hold (P1). Snapshot, Send, Retain and Tick are the loop's, and never
+// block.
 //
 // What holds whenever mu is free:
 //
@@ -50,6 +52,7 @@ type Outgoing struct {
 	clearing bool // what was held is being removed
 	pinned   bool
 	pause    int // ticks before the next may be made or sent
+	sending  map[*sending]bool
 }
 
 // held is a checkpoint that is complete.
@@ -61,11 +64,19 @@ type held struct {
 	stale    bool
 }
 
+// sending is a transfer under way.
+type sending struct {
+	held *held
+	to   uint64
+	ctx  context.Context
+	end  context.CancelCauseFunc
+}
+
 // NewOutgoing makes the directory, and removes from it what a former life left.
 func NewOutgoing(c Config, log Log, state State, network Network, r Raft, life peers.Lifetime) (*Outgoing, error) {
 	o := &Outgoing{
 		config: c, dir: filepath.Join(c.Dir, outgoingDir),
-		log: log, state: state, network: network, raft: r, life: life,
+		log: log, state: state, network: network, raft: r, life: life, sending: map[*sending]bool{},
 	}
 	if err := c.FS.MkdirAll(c.Dir); err != nil {
 		return nil, fmt.Errorf("raftgroup: staging directory: %w", err)
@@ -81,6 +92,8 @@ func (o *Outgoing) valid() error {
 	switch {
 	case o.pause < 0:
 		return fmt.Errorf("outgoing: pauses for %d ticks", o.pause)
+	case h == nil && len(o.sending) > 0 || h != nil && len(o.sending) != h.users:
+		return fmt.Errorf("outgoing: %d transfers of what is held or not", len(o.sending))
 	case (o.making || o.clearing) && h != nil:
 		return fmt.Errorf("outgoing: makes another beside the one at %d", h.index())
 	case o.pinned != (o.making || h != nil):
@@ -151,7 +164,7 @@ func (o *Outgoing) checkpoint() (*held, error) {
 	}
 	var id [idBytes]byte
 	rand.Read(id[:]) // never fails
-	m, err := checkpoint.Describe(o.config.FS, o.dir, id, nil)
+	m, err := checkpoint.Describe(o.life.Context(), o.config.FS, o.dir, id, nil, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -28,6 +28,9 @@ import (
 
 const electionTicks = 10
 
+// elder is the member that is of the version before.
+const elder = 4
+
 // errEnd is why the groups of these tests end.
 var errEnd = errors.New("the test is over")
 
@@ -56,7 +59,7 @@ func newNode(t *testing.T, net *memory.Network, id uint64) *node {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	n := &node{
 		t: t, fs: pebblefs.New(vfs.NewMem()), ctx: ctx, end: func() { cancel(errEnd) },
-		first: 2, pins: map[string]uint64{}, applied: 7, members: &raftpb.ConfState{Voters: []uint64{1, 2, 3}},
+		first: 2, pins: map[string]uint64{}, applied: 7, members: &raftpb.ConfState{Voters: []uint64{1, 2, 3, elder}},
 	}
 	tr := net.Node(fmt.Sprint(id))
 	quiet := slog.New(slog.NewTextHandler(io.Discard, nil))
@@ -64,13 +67,19 @@ func newNode(t *testing.T, net *memory.Network, id uint64) *node {
 		Group: "test", ID: id, Transport: tr, Clock: clock.Real, TickInterval: 10 * time.Millisecond, Logger: quiet,
 		Directory: everybody{}, MaxInflightBytes: 1 << 20,
 	}, n, n)
-	config := Config{FS: n.fs, Dir: "staging", ElectionTicks: electionTicks, Inspect: n.inspect, Logger: quiet}
+	config := Config{
+		FS: n.fs, Dir: "staging", Clock: clock.Real, ElectionTicks: electionTicks, Inspect: n.inspect, Logger: quiet,
+	}
 	var err error
 	if n.Outgoing, err = NewOutgoing(config, n, n, network, n, n); err != nil {
 		t.Fatal(err)
 	}
 	n.Incoming = NewIncoming(config, network, n, n)
-	if err := tr.Serve(map[string]transport.Handler{Service: n.Serve}); err != nil {
+	services := map[string]transport.Handler{ServiceElder: n.ServeElder}
+	if id != elder {
+		services[Service] = n.Serve
+	}
+	if err := tr.Serve(services); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
