@@ -54,6 +54,7 @@ type messages struct {
 	have  int       // bytes of the head
 	left  int64     // bytes that are to come of the message
 	since time.Time // it comes; where there is one: the request was begun
+	come  int64     // bytes since then
 	bytes int64     // that are kept of the one that comes
 	whole []int64   // and of those that nobody has taken
 }
@@ -99,27 +100,42 @@ func (u *underway) body(p []byte) {
 	}
 	p = p[:min(len(p), max(0, f.left))]
 	f.left -= len(p)
-	if f.request.hear(p); f.request.comes() {
+	now := time.Now()
+	u.feed(len(p), now)
+	if f.request.hear(p, now); f.request.comes() {
 		u.look()
 	}
 }
 
+// feed counts bytes of messages: a client of whom as many come as from the slowest one is in time with all of them,
+// however many share his connection. But what came long ago, or at once, counts for no longer than a message does of
+// which nothing comes. mu is held.
+func (u *underway) feed(n int, now time.Time) {
+	if u.fed.Before(now) {
+		u.fed = now
+	}
+	u.fed = u.fed.Add(time.Duration(n) * time.Second / bodyPace)
+	if most := now.Add(bodyTime); u.fed.After(most) {
+		u.fed = most
+	}
+}
+
 // hear follows what comes behind what was heard before.
-func (m *messages) hear(p []byte) {
+func (m *messages) hear(p []byte, now time.Time) {
 	for len(p) > 0 {
 		if m.have < messagePrefix {
 			if m.have == 0 && !m.one {
-				m.since = time.Now()
+				m.since, m.come = now, 0
 			}
 			n := copy(m.head[m.have:], p)
-			m.have, p = m.have+n, p[n:]
+			m.have, m.come, p = m.have+n, m.come+int64(n), p[n:]
 			if m.have < messagePrefix {
 				return
 			}
 			m.left = int64(binary.BigEndian.Uint32(m.head[1:]))
 		}
 		n := min(m.left, int64(len(p)))
-		m.left, p = m.left-n, p[n:]
+		m.left, m.come, p = m.left-n, m.come+n, p[n:]
 		if m.left == 0 {
 			m.whole, m.bytes, m.have = append(m.whole, m.bytes), 0, 0
 		}
@@ -130,13 +146,13 @@ func (m *messages) hear(p []byte) {
 // nobody takes before.
 func (r *request) comes() bool { return r.have > 0 || r.one && r.open }
 
-// due is when that must be there.
-func (m *messages) due() time.Time {
-	more := int64(0)
-	if m.have == messagePrefix {
-		more = int64(binary.BigEndian.Uint32(m.head[1:])) - m.left
+// due is when that must be there. mu is held.
+func (u *underway) due(m *messages) time.Time {
+	due := m.since.Add(bodyTime + time.Duration(m.come/bodyPace)*time.Second)
+	if due.Before(u.fed) {
+		return u.fed
 	}
-	return m.since.Add(bodyTime + time.Duration(more/bodyPace)*time.Second)
+	return due
 }
 
 // drop takes a request out of the books. mu is held.
@@ -205,7 +221,7 @@ func (u *underway) endLate() {
 		if r.cancel == nil || !r.comes() {
 			continue
 		}
-		left := r.due().Sub(now)
+		left := u.due(&r.messages).Sub(now)
 		if left <= 0 {
 			late, r.cancel = append(late, r.cancel), nil
 		} else if next == 0 || left < next {

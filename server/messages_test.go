@@ -220,6 +220,31 @@ func TestWhoHasMostKeptIsNotHeard(t *testing.T) {
 	})
 }
 
+// Messages that share a slow connection are in time as long as that one is, though each of them is not.
+func TestMessagesThatShareASlowConnectionAreInTime(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		i := newInn(t)
+		s := i.speak(t)
+		const streams, size, part = 64, 64 << 10, 1 << 10
+		for n := range uint32(streams) {
+			id := 1 + 2*n
+			s.say(headersOf(id, healthpb.Health_Check_FullMethodName), dataOf(id, size, 0))
+		}
+		for come := 0; come < size; come += part { // 64 KiB in three seconds: not much faster than the slowest
+			for n := range uint32(streams) {
+				time.Sleep(3 * time.Second / streams)
+				s.say(frameOf(frameData, 0, 1+2*n, make([]byte, part)))
+			}
+		}
+		for n := range uint32(streams) {
+			s.say(frameOf(frameData, flagEndStream, 1+2*n, nil))
+		}
+		if virtual.Wait(); s.over() != streams || i.door.Figures().Refused[door.ReasonLate] != 0 {
+			t.Errorf("%d are over, %+v", s.over(), i.door.Figures())
+		}
+	})
+}
+
 // A client whose requests come whole is served, as fast as he likes, beside one of whom nothing more is heard, and
 // large ones come through where the connection is slow.
 func TestASlowClientIsServed(t *testing.T) {
@@ -232,6 +257,7 @@ func TestASlowClientIsServed(t *testing.T) {
 			time.Sleep(time.Second)
 			s.say(frameOf(frameData, 0, 1, make([]byte, part)))
 		}
+		time.Sleep(bodyTime / 2) // the word that this was all comes late
 		s.say(frameOf(frameData, flagEndStream, 1, nil))
 		if virtual.Wait(); s.over() != 1 || i.door.Figures().Refused[door.ReasonLate] != 0 {
 			t.Errorf("%d are over, %+v", s.over(), i.door.Figures())

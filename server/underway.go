@@ -21,6 +21,7 @@ type underway struct {
 	bytes   int64  // that are kept of all of them
 	gone    bool   // the connection is closed
 	hearing incoming
+	fed     time.Time   // until when what comes of messages has none of them be late
 	timer   *time.Timer // looks for those that are late; nil before the first
 	looks   bool        // the timer runs
 }
