@@ -165,6 +165,7 @@ func (s *Slots) Run(ctx context.Context) {
 		case <-expired.C():
 			s.tracker.expire(s.config.Clock.Now())
 		case <-ticker.C():
+			s.tracker.expire(s.config.Clock.Now())
 			s.tellAgain()
 			s.persist(ctx)
 			s.Retain()
