@@ -89,9 +89,7 @@ func (s *sniffer) recognize(c net.Conn) (*side, net.Conn, error) {
 			return nil, c, err
 		}
 		state := secure.ConnectionState()
-		if len(state.VerifiedChains) > 0 {
-			door.Prove(c.RemoteAddr())
-		}
+		judge(c.RemoteAddr(), &state)
 		if state.NegotiatedProtocol == "h2" {
 			client := newLeavable(c, &s.clients)
 			door.Farewell(c, client.farewell)
@@ -115,6 +113,15 @@ func (s *sniffer) recognize(c net.Conn) (*side, net.Conn, error) {
 	client := newLeavable(&replayed{c, seen}, &s.clients)
 	door.Farewell(c, client.farewell)
 	return s.grpc, client, nil
+}
+
+// judge tells the door of a connection what its client has shown with TLS.
+func judge(from net.Addr, state *tls.ConnectionState) {
+	if len(state.VerifiedChains) > 0 {
+		door.Prove(from)
+	} else {
+		door.Nameless(from)
+	}
 }
 
 // Accept returns the next connection of this side's protocol.

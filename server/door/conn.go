@@ -21,6 +21,7 @@ type conn struct {
 	busy     atomic.Int64 // requests under way
 	idle     atomic.Int64 // since when there were none, in Unix nanoseconds
 	proved   atomic.Bool  // it did what the listener is for
+	nameless atomic.Bool  // by a handshake of TLS in which nothing was shown
 	account  *toll        // of where it comes from, nil if from nowhere; guarded by Door.mu
 	inTurns  atomic.Bool  // what is heard belongs to a request: see Rests
 	turn     sync.Mutex   // held as that is passed on, or is not any more

@@ -19,6 +19,10 @@ var (
 // there are looked at.
 const costOfOne, costOfTurnedAway = 1, 0.2
 
+// costOfNameless is what one costs who proves his worth behind a handshake of TLS that named nobody: what is asked then
+// may be nothing, and the handshake cost more than that.
+const costOfNameless = 0.5
+
 // mostSources is of how many addresses a door knows what they owe; what comes from more is one account.
 const mostSources = 1024
 
@@ -42,8 +46,8 @@ func (t *toll) charge(cost float64, now time.Time) time.Duration {
 	return time.Duration((t.owed - t.burst) / t.each * float64(time.Second))
 }
 
-// refund takes back what one was charged.
-func (t *toll) refund() { t.owed = max(0, t.owed-costOfOne) }
+// refund takes back so much of what one was charged.
+func (t *toll) refund(cost float64) { t.owed = max(0, t.owed-cost) }
 
 // tolls are those of a door.
 type tolls struct {
@@ -101,7 +105,7 @@ func (t *tolls) account(source netip.Prefix, now time.Time) *toll {
 func (t *tolls) enter(from net.Addr, now time.Time) (account *toll, in bool, wait time.Duration) {
 	account = t.account(sourceOf(from), now)
 	if account != nil && account.charge(costOfOne, now) > 0 {
-		account.refund() // he is not let in, and costs no more than that
+		account.refund(costOfOne) // he is not let in, and costs no more than that
 		return nil, false, t.all.charge(costOfTurnedAway, now)
 	}
 	return account, true, t.all.charge(costOfOne, now)
@@ -117,15 +121,27 @@ func Prove(from net.Addr) {
 	}
 }
 
+// Nameless says that the connection from there made a handshake of TLS in which its client showed no certificate that is
+// taken: when it proves its worth ([Prove]), part of what it cost remains. One that came through no door is left alone.
+func Nameless(from net.Addr) {
+	if a, ok := from.(addr); ok {
+		a.conn.nameless.Store(true)
+	}
+}
+
 func (a addr) prove() {
 	if a.conn.proved.Swap(true) {
 		return
 	}
+	back := float64(costOfOne)
+	if a.conn.nameless.Load() {
+		back -= costOfNameless
+	}
 	d := a.conn.door
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.tolls.all.refund()
+	d.tolls.all.refund(back)
 	if a.conn.account != nil {
-		a.conn.account.refund()
+		a.conn.account.refund(back)
 	}
 }

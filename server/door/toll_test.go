@@ -128,3 +128,27 @@ func TestAFloodFromOneAddressKeepsNobodyWaiting(t *testing.T) {
 		t.Errorf("an honest newcomer waits for %v behind %v others", waited, waiting)
 	}
 }
+
+// Whoever proves his worth behind a handshake that named nobody has cost something, and half as much as who comes to
+// nothing.
+func TestANamelessHandshakeCosts(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		d := New(nil, Options{Most: 100_000, Strangers: 100_000})
+		in := 0
+		for range 3000 {
+			near, far := net.Pipe()
+			far.Close()
+			c := d.admit(from{near, netip.MustParseAddr("10.0.0.1")})
+			if c == nil {
+				continue
+			}
+			in++
+			Nameless(c.RemoteAddr())
+			Prove(c.RemoteAddr())
+			c.Close()
+		}
+		if in < 1990 || in > 2000 {
+			t.Errorf("%d are in, want 2,000", in)
+		}
+	})
+}
