@@ -33,13 +33,15 @@ const (
 	injectKill     = "kill"     // a process is killed instead: what it wrote stays, and is not yet durable: killed.go
 	injectCrash    = "crash"    // the power fails at a step of a vote, a handoff, a rejoin: steps.go
 	injectBack     = "back"     // a witness comes back with an older copy of its disk
+	injectRosters  = "rosters"  // regions are state of the fleet, and where they are is ordered again and again
 )
 
 // Injections returns every kind that Options.Inject may name.
 func Injections() []string {
 	return []string{injectHang, injectSlow, injectError, injectFull, injectRot, injectOld, injectSkew, injectPause,
 		injectFive, injectBusy, injectMembers, injectWatch, injectLie, injectLease,
-		injectVersions, injectVotes, injectEmpty, injectWiped, injectCrash, injectUsers, injectBack, injectKill}
+		injectVersions, injectVotes, injectEmpty, injectWiped, injectCrash, injectUsers, injectBack, injectKill,
+		injectRosters}
 }
 
 // injections is which kinds a run has.
@@ -105,6 +107,7 @@ func (x *faults) injected() []fault {
 		injectMembers:  {10, x.changeMembers},
 		injectVotes:    {4, elections{x}.losePrimary},
 		injectVersions: {8, upgrades{x}.upgrade},
+		injectRosters:  {6, x.orderRegions},
 	}
 	var list []fault
 	for _, kind := range Injections() {

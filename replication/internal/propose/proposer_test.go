@@ -119,9 +119,7 @@ func (m *member) MayWrite(timeline.Position) (timeline.Cursor, bool) {
 }
 
 // Await answers that one region less has it than was asked for.
-func (m *member) Await(
-	k int, r *contract.Receipt, _ time.Time, _ func() bool, done func(*contract.Receipt, error),
-) {
+func (m *member) Await(k int, r *contract.Receipt, _ time.Time, _ func() bool, done func(*contract.Receipt, error)) {
 	r.Regions = k - 1
 	done(r, contract.ErrUnderReplicated)
 }

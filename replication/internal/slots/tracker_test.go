@@ -106,7 +106,7 @@ func TestTracker(t *testing.T) {
 		{"and asked for", "charter 0 eu us w; lead; await a 2 12; charter 9 eu us w; ack eu 3 12", "a=2"},
 		{"more are needed", "lead; await a 2 12; charter 0 a b eu us w; ack a 3 12; ack eu 3 12", "a=3"},
 		{"it is given a vote", "charter 0 eu us w; lead; ack a 3 12; await a 0 12; charter 0 a eu us w", "a=2"},
-		{"the region is removed", "fleet ap eu us; lead; await a 3 12; await b 2 12; fleet ap us; ack ap 3 12", "a!1 b=2"},
+		{"a region goes", "fleet ap eu us; lead; await a 3 12; await b 2 12; fleet ap us; ack ap 3 12", "a!1 b=2"},
 		{"nobody waits for the answer", "lead; await a 2 12; await b 2 13; leave a; at 1; ack eu 3 13", "a!1 b=2"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

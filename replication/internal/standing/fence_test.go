@@ -11,8 +11,8 @@ import (
 )
 
 // TestACeilingIsOfTheCharterInForce: where nothing may be lost none is asked of the voters, since further regions have
-// what is acknowledged. When the charter asks for these no more, nothing is acknowledged, and nothing counts as settled,
-// before the voters were asked for a ceiling; and likewise the other way round.
+// what is acknowledged. When the charter asks for these no more, nothing is acknowledged, and nothing counts as
+// settled, before the voters were asked for a ceiling; and likewise the other way round.
 func TestACeilingIsOfTheCharterInForce(t *testing.T) {
 	state := func(number, maxLoss uint64) timeline.State {
 		return timeline.State{
