@@ -49,7 +49,8 @@ func TestHandshakesThatNameNobodyCostSomething(t *testing.T) {
 				n++
 				r := httptest.NewRequest(http.MethodGet, "/x", nil)
 				r.TLS = state
-				h.ServeHTTP(httptest.NewRecorder(), r.WithContext(context.WithValue(r.Context(), fromKey{}, c.RemoteAddr())))
+				ctx := context.WithValue(r.Context(), fromKey{}, c.RemoteAddr())
+				h.ServeHTTP(httptest.NewRecorder(), r.WithContext(ctx))
 				c.Close()
 			}
 		}

@@ -121,8 +121,9 @@ func Prove(from net.Addr) {
 	}
 }
 
-// Nameless says that the connection from there made a handshake of TLS in which its client showed no certificate that is
-// taken: when it proves its worth ([Prove]), part of what it cost remains. One that came through no door is left alone.
+// Nameless says that the connection from there made a handshake of TLS in which its client showed no certificate that
+// is taken: when it proves its worth ([Prove]), part of what it cost remains. One that came through no door is left
+// alone.
 func Nameless(from net.Addr) {
 	if a, ok := from.(addr); ok {
 		a.conn.nameless.Store(true)

@@ -106,8 +106,8 @@ func TestNewcomersAreLookedAtSoFast(t *testing.T) {
 	}
 }
 
-// Who floods from one address, as fast as he likes, fills the system's queue, and keeps nobody waiting there who is from
-// another.
+// Who floods from one address, as fast as he likes, fills the system's queue, and keeps nobody waiting there who is
+// from another.
 func TestAFloodFromOneAddressKeepsNobodyWaiting(t *testing.T) {
 	const flood, queue = 50_000, 4096 // a second, and how many wait to be accepted
 	began := time.Now()
