@@ -34,6 +34,7 @@ const frameHeaderBytes, goAwayLast = 9, 9
 // wish is written between two of the server's frames. And its client is heard no faster than it says something.
 type leavable struct {
 	net.Conn
+	at       *clients
 	pace     pace // of what is read, by one goroutine
 	requests underway
 	measured atomic.Bool // headers or data were written since the last ping of the client
@@ -43,82 +44,46 @@ type leavable struct {
 
 	// Since the client was heard last: requests whose answers began, and answers that were nothing but an error.
 	answers, refusals atomic.Int64
+	sent              atomic.Int64  // frames that the client may send because of what he was sent
+	waits             atomic.Bool   // he is not heard now
+	news              chan struct{} // one of these has changed
+
+	// Of the goroutine that reads.
+	buffer, unread []byte
+	failed         error     // behind what is unread
+	owes           time.Time // since when he is in debt, whenever he is to be heard
 
 	mu     sync.Mutex
 	header [frameHeaderBytes]byte
 	have   int      // bytes of header that were written
 	left   int      // bytes of the frame's body that were not
 	ended  []uint32 // streams whose last frame is being written
-	opened int      // answers that began, and have not ended
 	proved bool     // one has begun
 	within bool     // headers: more of them are to follow, and nothing else
 	wished bool
 	said   bool // the last word
 }
 
-func newLeavable(c net.Conn, others *debtors) *leavable {
-	l := &leavable{Conn: c, closed: make(chan struct{})}
+func newLeavable(c net.Conn, at *clients) *leavable {
+	l := &leavable{Conn: c, at: at, closed: make(chan struct{}), news: make(chan struct{}, 1)}
 	l.requests.begin = func() (end func()) { return door.Request(c.RemoteAddr()) }
-	l.pace = newPace(time.Now(), others, l.requests.heard)
+	l.requests.late = func() { door.Late(c.RemoteAddr()) }
+	l.requests.kept = &at.kept
+	l.pace = newPace(time.Now(), &at.debtors, l.heard)
+	l.pace.body, l.pace.replies = l.requests.body, l.replies
 	l.pace.measured = func() bool { return l.measured.Swap(false) }
 	return l
 }
 
-// longestWait bounds how long a client waits that sends nothing but trifles, at a time: its connection may be closed.
-// While it waits like that it is heard no more at a time than what may be trifles of as long.
-const longestWait = time.Second
-
-// Read implements net.Conn. Once no request is taken any more it fails, when the client, who is told then, has left or
-// the time for that is over: a connection that is closed while he sends something is reset, and he would not hear why.
-func (c *leavable) Read(p []byte) (int, error) {
-	c.wait()
-	n, err := c.Conn.Read(p[:c.pace.bytes(len(p), time.Now())])
-	c.pace.hear(p[:n], time.Now())
-	if _, over := c.requests.over(); !over {
-		return n, err
-	}
-	c.farewell()
-	for err == nil {
-		_, err = c.Conn.Read(p)
-	}
-	return 0, net.ErrClosed
-}
-
-// wait returns when the client may be heard: its requests that are answered meanwhile count.
-func (c *leavable) wait() {
-	step := 10 * time.Millisecond
-	for waited := time.Duration(0); waited < longestWait; waited, step = waited+step, 2*step {
-		now := time.Now()
-		c.pace.answered(int(c.answers.Swap(0)), int(c.refusals.Swap(0)), now)
-		debt := c.pace.debt(now)
-		if debt == 0 {
-			break
-		}
-		if waited == 0 {
-			c.pace.others.n.Add(1)
-			defer c.pace.others.n.Add(-1)
-		}
-		if !c.rest(min(debt, step, longestWait-waited)) {
-			break
-		}
-	}
-}
-
-// rest returns after d, and false if the connection was closed meanwhile.
-func (c *leavable) rest(d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-c.closed:
-		return false
-	}
-}
+// RemoteAddr returns an address by which the client is known.
+func (c *leavable) RemoteAddr() net.Addr { return clientAddr{c.Conn.RemoteAddr(), c} }
 
 // Close implements net.Conn.
 func (c *leavable) Close() error {
-	c.closing.Do(func() { close(c.closed) })
+	c.closing.Do(func() {
+		close(c.closed)
+		c.requests.leave()
+	})
 	return c.Conn.Close()
 }
 
@@ -199,14 +164,11 @@ func (c *leavable) restOfFrame(p []byte) int {
 		if c.have += n; c.have < frameHeaderBytes {
 			return n
 		}
-		c.have, c.left = 0, int(c.header[0])<<16|int(c.header[1])<<8|int(c.header[2])
-		if kind := c.header[3]; kind == frameHeaders || kind == frameData {
-			c.measured.Store(true)
-		}
+		c.have, c.left = 0, lengthOf(c.header)
 		if kind := c.header[3]; kind == frameHeaders || kind == frameContinuation {
 			c.within = c.header[4]&flagEndHeaders == 0
 		}
-		c.judge(c.header[3], c.header[4])
+		c.judge()
 		if ends(c.header) {
 			c.ended = append(c.ended, streamOf(c.header))
 		}
@@ -216,23 +178,32 @@ func (c *leavable) restOfFrame(p []byte) int {
 	return n + body
 }
 
-// judge counts what a frame of this side says of the client. Headers that are not the last frame of an answer are its
-// first; who has such an answer asked for something. mu is held.
-func (c *leavable) judge(kind, flags byte) {
-	switch {
-	case kind == frameReset:
+// judge counts what a frame of this side says of the client, and what he may say because of it. Headers that are not
+// the last frame of an answer are its first; who has such an answer asked for something. mu is held.
+func (c *leavable) judge() {
+	kind, last := c.header[3], c.header[4]&flagEndStream != 0
+	if kind == frameReset {
 		c.refusals.Add(1)
-	case kind != frameHeaders:
-	case flags&flagEndStream == 0:
-		c.opened++
+		c.tell()
+	}
+	if kind != frameHeaders && kind != frameData {
+		return
+	}
+	c.measured.Store(true)
+	if c.sent.Load() < mostCredit {
+		c.sent.Add(int64(answersEach + c.left/windowStep))
+	}
+	switch {
+	case kind == frameData:
+	case !last:
+		c.requests.answers(streamOf(c.header), false)
 		c.answers.Add(1)
 		if !c.proved {
 			c.proved = true
 			door.Prove(c.Conn.RemoteAddr())
 		}
-	case c.opened > 0:
-		c.opened--
-	default:
+	case c.requests.answers(streamOf(c.header), true):
 		c.refusals.Add(1)
 	}
+	c.tell()
 }

@@ -37,7 +37,7 @@ func TestFarewellStandsBetweenFrames(t *testing.T) {
 			ends = append(ends, len(all))
 		}
 		out := &sink{}
-		c := newLeavable(out, &debtors{})
+		c := newLeavable(out, &clients{})
 		asked := random.IntN(len(all) + 1)
 		for at := 0; at < len(all); {
 			if at >= asked {

@@ -136,6 +136,9 @@ type fromKey struct{}
 func proving(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if from, ok := r.Context().Value(fromKey{}).(net.Addr); ok {
+			if r.TLS != nil {
+				judge(from, r.TLS)
+			}
 			door.Prove(from)
 		}
 		h.ServeHTTP(w, r)

@@ -24,9 +24,12 @@ const (
 )
 
 // newRPCServer makes the gRPC server of the client port with the API's own options. TLS is the listener's business;
-// what certificates were shown comes with the connection.
-func newRPCServer(api ...grpc.ServerOption) *grpc.Server {
-	return grpc.NewServer(append(api,
+// what certificates were shown comes with the connection, and so does a buffer for what is read. When all is registered
+// the methods are to be told.
+func newRPCServer(api ...grpc.ServerOption) (*grpc.Server, *methods) {
+	m := &methods{}
+	return grpc.NewServer(append(append(m.options(), api...),
+		grpc.ReadBufferSize(0),
 		grpc.Creds(operator.Credentials()),
 		grpc.InitialWindowSize(windowBytes),
 		grpc.InitialConnWindowSize(4*windowBytes),
@@ -35,13 +38,14 @@ func newRPCServer(api ...grpc.ServerOption) *grpc.Server {
 		grpc.MaxHeaderListSize(headerBytes),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: keepaliveMinTime}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: keepaliveInterval, Timeout: keepaliveTimeout}),
-	)...)
+	)...), m
 }
 
 // newRPC makes one with everything that is served, by the limits of now.
 func newRPC(s *server) *grpc.Server {
-	made := newRPCServer(s.api.ServerOptions()...)
+	made, methods := newRPCServer(s.api.ServerOptions()...)
 	s.api.Register(made)
+	methods.know(made)
 	s.calls.Know(made.GetServiceInfo())
 	return made
 }

@@ -23,7 +23,7 @@ var preface = []byte("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
 type sniffer struct {
 	inner      net.Listener
 	grpc, http *side
-	debtors    debtors
+	clients    clients
 	closing    sync.Once
 	done       chan struct{}
 }
@@ -36,6 +36,7 @@ type side struct {
 
 func sniff(l net.Listener) *sniffer {
 	s := &sniffer{inner: l, done: make(chan struct{})}
+	s.clients.kept.most.Store(mostKept)
 	s.grpc = &side{s, make(chan net.Conn)}
 	s.http = &side{s, make(chan net.Conn)}
 	go s.run()
@@ -64,7 +65,7 @@ func (s *sniffer) close() error {
 
 func (s *sniffer) divide(c net.Conn) {
 	c.SetDeadline(time.Now().Add(sniffTimeout))
-	to, c, err := s.recognize(c)
+	to, known, err := s.recognize(c)
 	if err != nil {
 		door.Failed(c.RemoteAddr(), err)
 		c.Close()
@@ -72,13 +73,13 @@ func (s *sniffer) divide(c net.Conn) {
 	}
 	c.SetDeadline(time.Time{})
 	door.Vouch(c)
-	if client, ok := c.(interface{ retire() bool }); ok {
+	if client, ok := known.(interface{ retire() bool }); ok {
 		door.Requests(c, client.retire)
 	}
 	select {
-	case to.connections <- c:
+	case to.connections <- known:
 	case <-s.done:
-		c.Close()
+		known.Close()
 	}
 }
 
@@ -88,11 +89,9 @@ func (s *sniffer) recognize(c net.Conn) (*side, net.Conn, error) {
 			return nil, c, err
 		}
 		state := secure.ConnectionState()
-		if len(state.VerifiedChains) > 0 {
-			door.Prove(c.RemoteAddr())
-		}
+		judge(c.RemoteAddr(), &state)
 		if state.NegotiatedProtocol == "h2" {
-			client := newLeavable(c, &s.debtors)
+			client := newLeavable(c, &s.clients)
 			door.Farewell(c, client.farewell)
 			return s.grpc, leavableTLS{client, secure}, nil
 		}
@@ -111,9 +110,18 @@ func (s *sniffer) recognize(c net.Conn) (*side, net.Conn, error) {
 			return nil, c, err
 		}
 	}
-	client := newLeavable(&replayed{c, seen}, &s.debtors)
+	client := newLeavable(&replayed{c, seen}, &s.clients)
 	door.Farewell(c, client.farewell)
 	return s.grpc, client, nil
+}
+
+// judge tells the door of a connection what its client has shown with TLS.
+func judge(from net.Addr, state *tls.ConnectionState) {
+	if len(state.VerifiedChains) > 0 {
+		door.Prove(from)
+	} else {
+		door.Nameless(from)
+	}
 }
 
 // Accept returns the next connection of this side's protocol.

@@ -3,46 +3,81 @@ package server
 import (
 	"encoding/binary"
 	"sync"
+	"time"
 )
 
 // underway are the requests of a connection that speaks HTTP/2, as they are on the wire: each from its headers to the
 // last frame of its answer, or to a reset of either side. It is safe for concurrent use, and waits for nobody.
 type underway struct {
 	begin func() (end func()) // is told when there are some, and again when there are none
+	kept  *kept               // of all clients of the port
+	late  func()              // is told of each request that was ended because it did not come in time
 
 	mu      sync.Mutex
-	streams map[uint32]bool
+	streams map[uint32]*request
 	end     func() // not nil while there are some
 	last    uint32 // the last that was begun
 	retired bool   // none is begun any more
+	bytes   int64  // that are kept of all of them
+	gone    bool   // the connection is closed
+	hearing incoming
+	fed     time.Time   // until when what comes of messages has none of them be late
+	timer   *time.Timer // looks for those that are late; nil before the first
+	looks   bool        // the timer runs
+}
+
+// request is one of them.
+type request struct {
+	open     bool // its client has not ended it
+	answered bool // its answer has begun
+	messages
 }
 
 func streamOf(header [frameHeaderBytes]byte) uint32 {
 	return binary.BigEndian.Uint32(header[5:]) &^ (1 << 31)
 }
 
-// heard follows a frame of the client.
-func (u *underway) heard(header [frameHeaderBytes]byte) {
+func lengthOf(header [frameHeaderBytes]byte) int {
+	return int(header[0])<<16 | int(header[1])<<8 | int(header[2])
+}
+
+// heard follows a frame of the client, and reports whether it is data of a request that he has not ended.
+func (u *underway) heard(header [frameHeaderBytes]byte) (asked bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	u.hearing = incoming{}
 	if u.retired {
-		return
+		return false
 	}
+	ended := header[4]&flagEndStream != 0
 	switch id := streamOf(header); header[3] {
 	case frameHeaders:
 		if u.last = id; u.end == nil {
 			u.end = u.begin()
 		}
 		if u.streams == nil {
-			u.streams = map[uint32]bool{}
+			u.streams = map[uint32]*request{}
 		}
-		u.streams[id] = true
+		u.drop(id)
+		u.streams[id] = &request{open: !ended}
 	case frameReset:
 		u.forget(id)
-	case frameWindow: // it takes what it was sent
-		if u.end == nil {
-			u.begin()()
+	case frameData:
+		r := u.streams[id]
+		if asked = r != nil && r.open; asked {
+			r.open = !ended
+			u.comes(r, lengthOf(header), header[4]&flagPadded != 0)
 		}
+	}
+	return asked
+}
+
+// takes says that the client takes what it was sent.
+func (u *underway) takes() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if !u.retired && u.end == nil {
+		u.begin()()
 	}
 }
 
@@ -50,6 +85,19 @@ func (u *underway) heard(header [frameHeaderBytes]byte) {
 func ends(header [frameHeaderBytes]byte) bool {
 	kind, flags := header[3], header[4]
 	return kind == frameReset || (kind == frameHeaders || kind == frameData) && flags&flagEndStream != 0
+}
+
+// answers says that the answer of a request begins, or ends if last, and reports whether that is all of it. What its
+// client has reset is none any more.
+func (u *underway) answers(id uint32, last bool) (alone bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	r := u.streams[id]
+	if r == nil {
+		return false
+	}
+	alone, r.answered = last && !r.answered, true
+	return alone
 }
 
 // said follows frames of this side that end requests.
@@ -61,8 +109,9 @@ func (u *underway) said(ended []uint32) {
 	}
 }
 
+// forget ends a request. mu is held.
 func (u *underway) forget(id uint32) {
-	delete(u.streams, id)
+	u.drop(id)
 	if len(u.streams) == 0 && u.end != nil {
 		u.end()
 		u.end = nil
@@ -82,4 +131,11 @@ func (u *underway) over() (last uint32, retired bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return u.last, u.retired
+}
+
+// none reports whether there was never any.
+func (u *underway) none() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.last == 0
 }

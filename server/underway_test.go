@@ -26,23 +26,33 @@ import (
 // inn is a port with a place for one connection: it answers a health check, and all else with a large message.
 type inn struct {
 	street   *bufconn.Listener
+	door     *door.Door
+	both     *sniffer
 	client   *grpc.ClientConn
 	answered chan bool
 }
 
 const largeAnswer = 1 << 20
 
-func newInn(t *testing.T) *inn {
+func newInn(t *testing.T) *inn { return newInnFor(t, 1) }
+
+// newInnFor is one with so many places.
+func newInnFor(t *testing.T, places int) *inn {
 	i := &inn{street: bufconn.Listen(1 << 10), answered: make(chan bool, 1)}
-	both := sniff(door.New(i.street, door.Options{
-		Name: "inn", Most: 1, Strangers: 1, Logger: slog.New(slog.DiscardHandler),
-	}))
-	rpc := newRPCServer(grpc.UnknownServiceHandler(func(_ any, s grpc.ServerStream) error {
+	i.door = door.New(i.street, door.Options{
+		Name: "inn", Most: places, Strangers: places, Logger: slog.New(slog.DiscardHandler),
+	})
+	i.both = sniff(i.door)
+	rpc, methods := newRPCServer(grpc.UnknownServiceHandler(func(_ any, s grpc.ServerStream) error {
+		if method, _ := grpc.MethodFromServerStream(s); method == "/a/stream" {
+			return s.RecvMsg(&wrapperspb.BytesValue{})
+		}
 		defer func() { i.answered <- true }()
 		return s.SendMsg(wrapperspb.Bytes(make([]byte, largeAnswer)))
 	}))
 	healthpb.RegisterHealthServer(rpc, health.NewServer())
-	go rpc.Serve(both.grpc)
+	methods.know(rpc)
+	go rpc.Serve(i.both.grpc)
 	t.Cleanup(rpc.Stop)
 	var err error
 	i.client, err = grpc.NewClient("passthrough:inn", grpc.WithTransportCredentials(insecure.NewCredentials()),
@@ -121,7 +131,7 @@ func TestASlowWriterAsksFromTheBeginning(t *testing.T) {
 	virtual.Test(t, func(t *testing.T) {
 		i := newInn(t)
 		s := i.request(t, healthpb.Health_Check_FullMethodName)
-		time.Sleep(time.Minute)
+		time.Sleep(bodyTime - time.Second) // then it would be ended
 		if i.newcomer(t) {
 			t.Error("he had to leave in the middle of his request")
 		}
@@ -150,7 +160,7 @@ func framesOf(kinds ...[3]byte) (text []byte) {
 func TestRequestsAreUnderWayUntilTheirEnd(t *testing.T) {
 	for step := 1; step < 30; step++ {
 		s := &sink{}
-		c := newLeavable(s, &debtors{})
+		c := newLeavable(s, &clients{})
 		busy, times := 0, 0
 		c.requests.begin = func() func() { busy++; times++; return func() { busy-- } }
 		hear := func(text []byte) {
@@ -209,7 +219,7 @@ func (l *lane) Write(p []byte) (int, error) { return l.out.Write(p) }
 // after it.
 func TestWhoIsRetiredIsNotHeard(t *testing.T) {
 	s := &lane{}
-	c := newLeavable(s, &debtors{})
+	c := newLeavable(s, &clients{})
 	c.requests.begin = func() func() { return func() {} }
 	s.in.Write(append(bytes.Clone(preface), framesOf([3]byte{frameHeaders, flagEndStream, 7})...))
 	for s.in.Len() > 0 {

@@ -21,6 +21,7 @@ type conn struct {
 	busy     atomic.Int64 // requests under way
 	idle     atomic.Int64 // since when there were none, in Unix nanoseconds
 	proved   atomic.Bool  // it did what the listener is for
+	nameless atomic.Bool  // by a handshake of TLS in which nothing was shown
 	account  *toll        // of where it comes from, nil if from nowhere; guarded by Door.mu
 	inTurns  atomic.Bool  // what is heard belongs to a request: see Rests
 	turn     sync.Mutex   // held as that is passed on, or is not any more
@@ -109,7 +110,7 @@ func (c *conn) expel(text string, about ...any) {
 	d.mu.Unlock()
 	if stranger {
 		c.Conn.Close()
-		d.complain(text, about...)
+		d.complain(ReasonStranger, text, about...)
 	}
 }
 
@@ -173,7 +174,7 @@ func (a addr) Failed(err error) {
 	if !over {
 		text := err.Error()
 		text = strings.ToValidUTF8(text[:min(len(text), mostErrorBytes)], "")
-		d.complain("a handshake failed", "from", a.Addr.String(), "err", text)
+		d.complain(ReasonHandshake, "a handshake failed", "from", a.Addr.String(), "err", text)
 	}
 }
 
@@ -184,7 +185,29 @@ func Failed(from net.Addr, err error) {
 	}
 }
 
-// complaintInterval is how often a door tells the log that it keeps connections out.
+// count counts something that the connection from there did, and tells the log.
+func (a addr) count(reason, text string) {
+	a.conn.door.count(reason)
+	a.conn.door.complain(reason, text, "from", a.Addr.String())
+}
+
+// Trifled says that the connection from there, which is closed, asked nothing and sent frames that ask for nothing. One
+// that came through no door is left alone.
+func Trifled(from net.Addr) {
+	if a, ok := from.(addr); ok {
+		a.count(ReasonTrifles, "a connection on which nothing was asked ends: it sent frames that ask for nothing")
+	}
+}
+
+// Late says that a request of the connection from there, which stays, was ended because it did not come in time. One
+// that came through no door is left alone.
+func Late(from net.Addr) {
+	if a, ok := from.(addr); ok {
+		a.count(ReasonLate, "a request was ended that did not come in time")
+	}
+}
+
+// complaintInterval is how often a door tells the log that it keeps connections out, for one reason.
 const complaintInterval = 10 * time.Second
 
 // complaint remembers when the log was told.
@@ -206,8 +229,9 @@ func (c *complaint) due(now time.Time) (silent int, due bool) {
 	return silent, true
 }
 
-func (d *Door) complain(text string, about ...any) {
-	if silent, due := d.log.due(time.Now()); due {
+// complain tells the log why a connection was closed, not too often for the same reason.
+func (d *Door) complain(reason, text string, about ...any) {
+	if silent, due := d.log[reason].due(time.Now()); due {
 		d.options.Logger.Warn(text, append([]any{"listener", d.options.Name, "more", silent}, about...)...)
 	}
 }

@@ -37,7 +37,7 @@ type Door struct {
 	options Options
 	closing sync.Once
 	closed  chan struct{}
-	log     complaint
+	log     map[string]*complaint // by reason
 
 	mu        sync.Mutex
 	most      int // of connections, and of strangers among them
@@ -62,10 +62,16 @@ const (
 	ReasonHandshake = "handshake"
 	// ReasonToll: too many connections from its address came to nothing.
 	ReasonToll = "toll"
+	// ReasonTrifles: nothing was asked on it, and it sent frames that ask for nothing.
+	ReasonTrifles = "trifles"
+	// ReasonLate: a request did not come in time. That one ended, and the connection did not.
+	ReasonLate = "late"
 )
 
 // Reasons are all of them.
-var Reasons = []string{ReasonFull, ReasonStranger, ReasonIdle, ReasonSystem, ReasonHandshake, ReasonToll}
+var Reasons = []string{
+	ReasonFull, ReasonStranger, ReasonIdle, ReasonSystem, ReasonHandshake, ReasonToll, ReasonTrifles, ReasonLate,
+}
 
 // New puts a door before l, which it owns.
 func New(l net.Listener, o Options) *Door {
@@ -75,10 +81,14 @@ func New(l net.Listener, o Options) *Door {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	return &Door{
+	d := &Door{
 		Listener: l, options: o, most: o.Most, mostNew: o.Strangers, closed: make(chan struct{}),
-		refused: map[string]uint64{}, tolls: newTolls(),
+		refused: map[string]uint64{}, tolls: newTolls(), log: map[string]*complaint{},
 	}
+	for _, reason := range Reasons {
+		d.log[reason] = &complaint{}
+	}
+	return d
 }
 
 // Bound has other bounds hold for connections that come; those that are there stay, however many they are.
@@ -108,7 +118,7 @@ func (d *Door) Accept() (net.Conn, error) {
 		}
 		pause = min(2*pause, longestPause)
 		d.count(ReasonSystem)
-		d.complain("connections cannot be accepted", "err", err)
+		d.complain(ReasonSystem, "connections cannot be accepted", "err", err)
 	}
 }
 
@@ -182,15 +192,15 @@ func (d *Door) admit(c net.Conn) net.Conn {
 	d.mu.Unlock()
 	if leaves != nil {
 		leaves.Conn.Close()
-		d.complain("a connection that did not show what it is made room for another", "most", mostNew)
+		d.complain(ReasonStranger, "a connection that did not show what it is made room for another", "most", mostNew)
 	}
 	if idle != nil {
 		go idle.seeOff(farewell, heardOut) // which may wait for somebody who reads nothing
-		d.complain("a connection that asked nothing made room for another", "most", most)
+		d.complain(ReasonIdle, "a connection that asked nothing made room for another", "most", most)
 	}
 	if full {
 		c.Close()
-		d.complain("a connection was refused: there are as many as may be", "most", most)
+		d.complain(ReasonFull, "a connection was refused: there are as many as may be", "most", most)
 		return nil
 	}
 	return fresh
@@ -200,7 +210,7 @@ func (d *Door) admit(c net.Conn) net.Conn {
 func (d *Door) turnAway(c net.Conn) {
 	c.Close()
 	d.count(ReasonToll)
-	d.complain("connections from one address are turned away: too many of them came to nothing",
+	d.complain(ReasonToll, "connections from one address are turned away: too many of them came to nothing",
 		"from", c.RemoteAddr().String(), "rate", tollOfOne.each)
 }
 

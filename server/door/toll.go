@@ -14,6 +14,15 @@ var (
 	tollOfAll = rate{burst: 4000, each: 2000}
 )
 
+// What one costs of all that are looked at, and one that is turned away, of whom little more than his end is seen: who
+// connects faster than he may is taken from the system's queue in less than half a second, so that others who stand
+// there are looked at.
+const costOfOne, costOfTurnedAway = 1, 0.2
+
+// costOfNameless is what one costs who proves his worth behind a handshake of TLS that named nobody: what is asked then
+// may be nothing, and the handshake cost more than that.
+const costOfNameless = 0.5
+
 // mostSources is of how many addresses a door knows what they owe; what comes from more is one account.
 const mostSources = 1024
 
@@ -28,8 +37,8 @@ type toll struct {
 }
 
 // charge counts a newcomer, and returns how long it takes until as many may have come; zero: he may.
-func (t *toll) charge(now time.Time) time.Duration {
-	t.owed = max(0, t.owed-now.Sub(t.at).Seconds()*t.each) + 1
+func (t *toll) charge(cost float64, now time.Time) time.Duration {
+	t.owed = max(0, t.owed-now.Sub(t.at).Seconds()*t.each) + cost
 	t.at = now
 	if t.owed <= t.burst {
 		return 0
@@ -37,8 +46,8 @@ func (t *toll) charge(now time.Time) time.Duration {
 	return time.Duration((t.owed - t.burst) / t.each * float64(time.Second))
 }
 
-// refund takes back what one was charged.
-func (t *toll) refund() { t.owed = max(0, t.owed-1) }
+// refund takes back so much of what one was charged.
+func (t *toll) refund(cost float64) { t.owed = max(0, t.owed-cost) }
 
 // tolls are those of a door.
 type tolls struct {
@@ -94,15 +103,12 @@ func (t *tolls) account(source netip.Prefix, now time.Time) *toll {
 // enter counts a newcomer from an address. It returns his account, whether it lets him in, and how long the door is
 // to wait before it looks at the next one.
 func (t *tolls) enter(from net.Addr, now time.Time) (account *toll, in bool, wait time.Duration) {
-	wait = t.all.charge(now)
-	if account = t.account(sourceOf(from), now); account == nil {
-		return nil, true, wait
+	account = t.account(sourceOf(from), now)
+	if account != nil && account.charge(costOfOne, now) > 0 {
+		account.refund(costOfOne) // he is not let in, and costs no more than that
+		return nil, false, t.all.charge(costOfTurnedAway, now)
 	}
-	if account.charge(now) > 0 {
-		account.refund() // he is not let in, and costs no more than that
-		return nil, false, wait
-	}
-	return account, true, wait
+	return account, true, t.all.charge(costOfOne, now)
 }
 
 // Prove says that the connection from there did what the listener is for: its client showed a certificate that is
@@ -115,15 +121,28 @@ func Prove(from net.Addr) {
 	}
 }
 
+// Nameless says that the connection from there made a handshake of TLS in which its client showed no certificate that
+// is taken: when it proves its worth ([Prove]), part of what it cost remains. One that came through no door is left
+// alone.
+func Nameless(from net.Addr) {
+	if a, ok := from.(addr); ok {
+		a.conn.nameless.Store(true)
+	}
+}
+
 func (a addr) prove() {
 	if a.conn.proved.Swap(true) {
 		return
 	}
+	back := float64(costOfOne)
+	if a.conn.nameless.Load() {
+		back -= costOfNameless
+	}
 	d := a.conn.door
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.tolls.all.refund()
+	d.tolls.all.refund(back)
 	if a.conn.account != nil {
-		a.conn.account.refund()
+		a.conn.account.refund(back)
 	}
 }

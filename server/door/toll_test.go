@@ -92,16 +92,63 @@ func TestTollsAreBounded(t *testing.T) {
 	}
 }
 
-// Of all newcomers so many a second are looked at.
+// Of all newcomers whom their addresses let in so many a second are looked at.
 func TestNewcomersAreLookedAtSoFast(t *testing.T) {
 	now := time.Now()
 	began, d := now, newTolls()
 	for i := range 20_000 {
-		ip := netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)})
+		ip := netip.AddrFrom4([4]byte{10, 0, byte(i % mostSources >> 8), byte(i % mostSources)})
 		_, _, wait := d.enter(from{addr: ip}.RemoteAddr(), now)
 		now = now.Add(wait)
 	}
 	if took := now.Sub(began); took < 7*time.Second || took > 9*time.Second {
 		t.Errorf("20,000 took %v", took)
 	}
+}
+
+// Who floods from one address, as fast as he likes, fills the system's queue, and keeps nobody waiting there who is
+// from another.
+func TestAFloodFromOneAddressKeepsNobodyWaiting(t *testing.T) {
+	const flood, queue = 50_000, 4096 // a second, and how many wait to be accepted
+	began := time.Now()
+	now, d, waiting := began, newTolls(), 0.0
+	take := func(ip string) {
+		_, _, wait := d.enter(from{addr: netip.MustParseAddr(ip)}.RemoteAddr(), now)
+		wait += time.Microsecond
+		now, waiting = now.Add(wait), min(queue, waiting-1+wait.Seconds()*flood)
+	}
+	for now.Sub(began) < 10*time.Second {
+		take("10.0.0.1")
+	}
+	came := now
+	for ahead := int(waiting); ahead > 0; ahead-- {
+		take("10.0.0.1")
+	}
+	if waited := now.Sub(came); waited > time.Second/2 {
+		t.Errorf("an honest newcomer waits for %v behind %v others", waited, waiting)
+	}
+}
+
+// Whoever proves his worth behind a handshake that named nobody has cost something, and half as much as who comes to
+// nothing.
+func TestANamelessHandshakeCosts(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		d := New(nil, Options{Most: 100_000, Strangers: 100_000})
+		in := 0
+		for range 3000 {
+			near, far := net.Pipe()
+			far.Close()
+			c := d.admit(from{near, netip.MustParseAddr("10.0.0.1")})
+			if c == nil {
+				continue
+			}
+			in++
+			Nameless(c.RemoteAddr())
+			Prove(c.RemoteAddr())
+			c.Close()
+		}
+		if in < 1990 || in > 2000 {
+			t.Errorf("%d are in, want 2,000", in)
+		}
+	})
 }

@@ -42,7 +42,11 @@ func newOffice(t *testing.T) office {
 	return office{t, &ledgers{logger: slog.New(slog.DiscardHandler), most: 100, of: map[member]*ledger{}}}
 }
 
-func (o office) meter() *meter { return &meter{Conn: &wire{}, all: o.all} }
+func (o office) meter() *meter {
+	m := newMeter(&wire{}, o.all)
+	m.in = frames{}
+	return m
+}
 
 // says has the other side of a meter's connection say so much, and this one read it as gRPC does, which opens a stream
 // when it has the headers.
@@ -219,7 +223,7 @@ func TestAMeterFollowsFrames(t *testing.T) {
 	for step := 1; step < 40; step++ {
 		all := &ledgers{logger: slog.New(slog.DiscardHandler), most: 1 << 20}
 		w := &wire{step: step}
-		m := &meter{Conn: w, all: all, in: frames{skip: prefaceBytes}}
+		m := newMeter(w, all)
 		w.said.Reset(text)
 		var got []byte
 		for p := make([]byte, 64); ; {

@@ -93,6 +93,13 @@ type meter struct {
 	caller  member
 	ledger  *ledger // nil before the first of those
 	gone    bool
+
+	settling sync.Once
+	settled  chan struct{} // closed with the first stream that is admitted, or the connection
+}
+
+func newMeter(c net.Conn, all *ledgers) *meter {
+	return &meter{Conn: c, all: all, in: frames{skip: prefaceBytes}, settled: make(chan struct{})}
 }
 
 // ServerHandshake implements credentials.TransportCredentials.
@@ -101,7 +108,7 @@ func (m metered) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, 
 	if err != nil {
 		return c, info, err
 	}
-	one := &meter{Conn: c, all: m.all, in: frames{skip: prefaceBytes}}
+	one := newMeter(c, m.all)
 	return one, meterInfo{info, one}, nil
 }
 
@@ -129,7 +136,7 @@ func (m *meter) Read(p []byte) (int, error) {
 	refused, who := m.add(data), m.caller
 	m.mu.Unlock()
 	if who == (member{}) {
-		time.Sleep(m.before.hear(frames))
+		m.pause(m.before.hear(frames))
 	}
 	switch {
 	case refused != nil:
@@ -142,6 +149,21 @@ func (m *meter) Read(p []byte) (int, error) {
 	}
 	return heard, err
 }
+
+// pause returns after d, or as soon as it is settled whether this is a node.
+func (m *meter) pause(d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-m.settled:
+	}
+}
+
+func (m *meter) settle() { m.settling.Do(func() { close(m.settled) }) }
 
 // most returns how many of n bytes are to be read.
 func (m *meter) most(n int) int {
@@ -237,6 +259,7 @@ func (m *meter) begin(caller member) (end func(), err error) {
 	}
 	m.ledger.streams++
 	m.streams++
+	m.settle()
 	return m.endStream, nil
 }
 
@@ -267,6 +290,7 @@ func (m *meter) leave() {
 
 // Close implements net.Conn.
 func (m *meter) Close() error {
+	m.settle()
 	m.mu.Lock()
 	m.all.mu.Lock()
 	m.gone = true

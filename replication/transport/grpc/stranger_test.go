@@ -37,8 +37,8 @@ func TestStrangersAreHeardSlowly(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			virtual.Test(t, func(t *testing.T) {
-				m := &meter{Conn: &endless{one: one, unread: bytes.Repeat([]byte{' '}, prefaceBytes)},
-					all: &ledgers{most: 1 << 20, of: map[member]*ledger{}}, in: frames{skip: prefaceBytes}}
+				m := newMeter(&endless{one: one, unread: bytes.Repeat([]byte{' '}, prefaceBytes)},
+					&ledgers{most: 1 << 20, of: map[member]*ledger{}})
 				buffer := make([]byte, 32<<10)
 				listen := func(d time.Duration) (heard int) {
 					for began := time.Now(); time.Since(began) < d; {
@@ -68,6 +68,40 @@ func TestStrangersAreHeardSlowly(t *testing.T) {
 				}
 				if took := time.Since(began); took > 0 {
 					t.Errorf("a node waited %v", took)
+				}
+			})
+		})
+	}
+}
+
+// Whoever turns out to be a node while he is not heard is heard then, and who has left holds nothing any longer.
+func TestNobodyWaitsOnceItIsSettledWhoHeIs(t *testing.T) {
+	for name, settle := range map[string]func(*meter) error{
+		"a node": func(m *meter) error {
+			_, err := m.begin(member{"fleet", transport.Caller{Node: "us-1", Region: "us"}})
+			return err
+		},
+		"one who left": (*meter).Close,
+	} {
+		t.Run(name, func(t *testing.T) {
+			virtual.Test(t, func(t *testing.T) {
+				near, far := net.Pipe()
+				defer far.Close()
+				m := newMeter(near, &ledgers{most: 1 << 20, of: map[member]*ledger{}})
+				go far.Write(append(bytes.Repeat([]byte{' '}, prefaceBytes),
+					bytes.Repeat([]byte{0, 0, 0, frameData, 0, 0, 0, 0, 1}, 3*strangerFrames)...))
+				began := time.Now()
+				if _, err := m.Read(make([]byte, prefaceBytes)); err != nil {
+					t.Fatal(err)
+				}
+				time.AfterFunc(time.Millisecond, func() {
+					if err := settle(m); err != nil {
+						t.Error(err)
+					}
+				})
+				m.Read(make([]byte, 32<<10))
+				if took := time.Since(began); took != time.Millisecond {
+					t.Errorf("he is heard after %v", took)
 				}
 			})
 		})

@@ -1,0 +1,162 @@
+package server
+
+import (
+	"net"
+	"time"
+
+	"github.com/mimir-kv/mimir/server/door"
+)
+
+// clients are what those of a port that speak HTTP/2 have in common.
+type clients struct {
+	debtors debtors
+	kept    kept
+}
+
+// clientAddr is where a client comes from, and who it is.
+type clientAddr struct {
+	net.Addr
+	client *leavable
+}
+
+const (
+	// longestWait bounds how long a client waits that sends nothing but trifles, at a time, unless there are many of
+	// those: its connection may be closed.
+	longestWait = time.Second
+	// longestDebt is after what time a client goes that has never asked anything and sends trifles all the time.
+	longestDebt = door.DefaultPatience
+	// What is read at a time, of who had no answer yet and of others.
+	freshBytes, knownBytes = 1 << 10, 32 << 10
+)
+
+// Read implements net.Conn. Once no request is taken any more it fails, when the client, who is told then, has left or
+// the time for that is over: a connection that is closed while he sends something is reset, and he would not hear why.
+// What is heard ends with what was asked for: gRPC asks for one frame after the other, so that it has opened a request
+// before more is heard.
+func (c *leavable) Read(p []byte) (n int, err error) {
+	if len(c.unread) == 0 {
+		n, err = c.fill(p)
+	} else {
+		n = copy(p, c.unread)
+		c.unread = c.unread[n:]
+	}
+	if n > 0 {
+		c.pace.hear(p[:n], time.Now())
+	}
+	if _, over := c.requests.over(); !over {
+		return n, err
+	}
+	c.farewell()
+	for err == nil {
+		_, err = c.Conn.Read(p)
+	}
+	return 0, net.ErrClosed
+}
+
+// fill reads on: into p, and what is more than that is left unread.
+func (c *leavable) fill(p []byte) (n int, err error) {
+	if c.failed != nil {
+		return 0, c.failed
+	}
+	if !c.wait() {
+		door.Trifled(c.Conn.RemoteAddr())
+		return 0, net.ErrClosed
+	}
+	size, now := knownBytes, time.Now()
+	if c.pace.fresh() {
+		size = freshBytes
+	}
+	if len(p) >= size {
+		return c.Conn.Read(p[:c.pace.bytes(len(p), now)])
+	}
+	if len(c.buffer) < size {
+		c.buffer = make([]byte, size)
+	}
+	n, err = c.Conn.Read(c.buffer[:c.pace.bytes(size, now)])
+	c.unread = c.buffer[:n]
+	if n = copy(p, c.unread); n > 0 {
+		c.failed, err = err, nil
+	}
+	c.unread = c.unread[n:]
+	return n, err
+}
+
+// wait returns when the client may be heard: his requests that are answered meanwhile count. It returns false if he is
+// to go.
+func (c *leavable) wait() (stays bool) {
+	c.waits.Store(true)
+	defer c.waits.Store(false)
+	debtors, began, counted := &c.at.debtors, time.Now(), false
+	for now := began; ; now = time.Now() {
+		c.pace.answered(int(c.answers.Swap(0)), int(c.refusals.Swap(0)), now)
+		debt, beyond := c.pace.debt(now), c.requests.beyond()
+		switch {
+		case debt == 0 && !beyond:
+			if !counted {
+				c.owes = time.Time{}
+			}
+			return true
+		case debt == 0 || counted:
+		default:
+			debtors.n.Add(1)
+			defer debtors.n.Add(-1)
+			counted = true
+			if c.owes.IsZero() {
+				c.owes = now
+			}
+		}
+		longest := debtors.longest()
+		left := longest - now.Sub(began)
+		switch {
+		case beyond:
+			left = longest
+		case left <= 0:
+			return true
+		case c.pace.fresh() && now.Sub(c.owes) >= longestDebt && c.requests.none():
+			return false
+		default:
+			left = min(left, debt)
+		}
+		if !c.rest(left) {
+			return true
+		}
+	}
+}
+
+// rest returns after d, or as soon as the client was sent something, and false if the connection was closed meanwhile.
+func (c *leavable) rest(d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-c.news:
+	case <-c.closed:
+		return false
+	}
+	return true
+}
+
+// tell wakes who waits for what the client is sent.
+func (c *leavable) tell() {
+	if c.waits.Load() {
+		select {
+		case c.news <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// replies takes up to n of the frames that the client may send because of what he was sent.
+func (c *leavable) replies(n int) int {
+	n = min(n, int(c.sent.Load()))
+	c.sent.Add(-int64(n))
+	return n
+}
+
+// heard follows a frame of the client.
+func (c *leavable) heard(header [frameHeaderBytes]byte) (asked bool) {
+	if header[3] == frameWindow && c.sent.Load() > 0 {
+		c.requests.takes()
+	}
+	return c.requests.heard(header)
+}

@@ -1,0 +1,272 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"io"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
+	"github.com/mimir-kv/mimir/server/door"
+)
+
+// spoken is a connection of HTTP/2 on which frames are said one by one.
+type spoken struct {
+	net.Conn
+	t *testing.T
+
+	mu    sync.Mutex
+	ended map[uint32]time.Time // requests of which the last frame was heard
+}
+
+func (i *inn) speak(t *testing.T) *spoken {
+	c, err := i.street.DialContext(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &spoken{Conn: c, t: t, ended: map[uint32]time.Time{}}
+	t.Cleanup(func() { c.Close() })
+	s.say(bytes.Clone(preface), frameOf(frameSettings, 0, 0, nil))
+	go s.listen()
+	return s
+}
+
+func (s *spoken) listen() {
+	for header := ([frameHeaderBytes]byte{}); ; {
+		if _, err := io.ReadFull(s, header[:]); err != nil {
+			return
+		}
+		if _, err := io.CopyN(io.Discard, s, int64(lengthOf(header))); err != nil {
+			return
+		}
+		if ends(header) {
+			s.mu.Lock()
+			s.ended[streamOf(header)] = time.Now()
+			s.mu.Unlock()
+		}
+	}
+}
+
+// over returns how many requests are.
+func (s *spoken) over() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.ended)
+}
+
+func (s *spoken) say(frames ...[]byte) {
+	s.t.Helper()
+	if _, err := s.Write(bytes.Join(frames, nil)); err != nil {
+		s.t.Error(err)
+	}
+}
+
+func frameOf(kind, flags byte, stream uint32, body []byte) []byte {
+	n := len(body)
+	head := []byte{byte(n >> 16), byte(n >> 8), byte(n), kind, flags}
+	return append(binary.BigEndian.AppendUint32(head, stream), body...)
+}
+
+// headersOf are those of a request of gRPC.
+func headersOf(stream uint32, method string) []byte {
+	var block []byte
+	for _, h := range [][2]string{
+		{":method", "POST"}, {":scheme", "http"}, {":path", method}, {":authority", "x"},
+		{"content-type", "application/grpc"}, {"te", "trailers"},
+	} {
+		block = append(append(append(append(block, 0, byte(len(h[0]))), h[0]...), byte(len(h[1]))), h[1]...)
+	}
+	return frameOf(frameHeaders, flagEndHeaders, stream, block)
+}
+
+// dataOf is the beginning of a message: so many bytes of it come.
+func dataOf(stream uint32, message, come int) []byte {
+	body := binary.BigEndian.AppendUint32([]byte{0}, uint32(message))
+	return frameOf(frameData, 0, stream, append(body, make([]byte, come)...))
+}
+
+// keeps waits for nothing, and returns how much is kept of all clients.
+func (i *inn) keeps() int64 {
+	virtual.Wait()
+	return i.both.clients.kept.bytes.Load()
+}
+
+// A request of which the message does not come whole is ended in time, however many there are on a connection, whether
+// its call has one message or a stream of them, and nothing is kept of it then. One that has come whole waits for its
+// answer as long as it likes, and so does a stream on which nothing is said.
+func TestMessagesThatDoNotEndAreEnded(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		i := newInn(t)
+		s := i.speak(t)
+		const streams, size = 64, 12 << 10
+		s.say(headersOf(1, healthpb.Health_Watch_FullMethodName), frameOf(frameData, flagEndStream, 1, make([]byte, 5)))
+		s.say(headersOf(3, "/a/stream"))                                           // may say nothing
+		s.say(headersOf(5, healthpb.Health_Check_FullMethodName))                  // may not
+		s.say(headersOf(7, healthpb.Health_Watch_FullMethodName), dataOf(7, 0, 0)) // nor leave it open how it goes on
+		for n := range uint32(streams) {
+			id := 9 + 2*n
+			s.say(headersOf(id, healthpb.Health_Check_FullMethodName), dataOf(id, size+1, size))
+		}
+		time.Sleep(bodyTime / 2)
+		if kept := i.keeps(); kept < streams*size || kept > streams*(size+8<<10) || s.over() > 0 {
+			t.Errorf("%d bytes are kept, %d requests are over", kept, s.over())
+		}
+		time.Sleep(bodyTime/2 + size/bodyPace*time.Second + 2*time.Second)
+		if kept := i.keeps(); kept != 0 || s.over() != streams+2 {
+			t.Errorf("%d bytes are kept, %d requests are over", kept, s.over())
+		}
+		time.Sleep(time.Minute)
+		if virtual.Wait(); !s.ended[1].IsZero() || !s.ended[3].IsZero() || s.over() != streams+2 {
+			t.Errorf("%d are over: %v", s.over(), s.ended)
+		}
+		s.say(dataOf(3, 500, 9))
+		time.Sleep(bodyTime + 2*time.Second)
+		if virtual.Wait(); s.ended[3].IsZero() {
+			t.Error("half a message comes for ever on a stream that was quiet")
+		}
+		if late := i.door.Figures().Refused[door.ReasonLate]; late != streams+3 {
+			t.Errorf("%d are counted", late)
+		}
+	})
+}
+
+// However the frames of a message are cut or padded, and whether it is taken, left or reset, the books are even.
+func TestNothingIsKeptOfWhatIsTaken(t *testing.T) {
+	for step := 1; step < 40; step++ {
+		s := &sink{}
+		at := &clients{}
+		c := newLeavable(s, at)
+		c.requests.begin = func() func() { return func() {} }
+		hear := func(text []byte) {
+			s.Buffer.Reset()
+			s.Buffer.Write(text)
+			for s.Buffer.Len() > 0 || len(c.unread) > 0 {
+				c.Read(make([]byte, step))
+			}
+		}
+		padded := frameOf(frameData, flagPadded, 1, append([]byte{3, 0, 0, 0, 0, 4, 9, 9, 9, 9}, 1, 2, 3))
+		hear(append(bytes.Clone(preface), headersOf(1, "/a")...))
+		one := c.requests.opens(func() {}, false)
+		hear(padded)
+		hear(dataOf(1, 300, 200))
+		hear(frameOf(frameData, 0, 1, append(make([]byte, 100), 0, 0, 0)))
+		mine := c.requests.bytes
+		if n := len(one.whole); n != 2 || !one.comes() || at.kept.bytes.Load() != mine || mine == 0 {
+			t.Fatalf("steps of %d: %d messages, %d bytes of %d", step, n, mine, at.kept.bytes.Load())
+		}
+		one.took()
+		one.took()
+		hear(frameOf(frameData, 0, 1, []byte{0, 0}))
+		if n := len(one.whole); n != 1 || one.comes() {
+			t.Fatalf("steps of %d: %d messages", step, n)
+		}
+		one.took()
+		if at.kept.bytes.Load() != 0 || at.kept.clients.Load() != 0 {
+			t.Fatalf("steps of %d: %d bytes of %d", step, at.kept.bytes.Load(), at.kept.clients.Load())
+		}
+		hear(headersOf(3, "/a"))
+		hear(dataOf(3, 300, 200))
+		hear(headersOf(5, "/a"))
+		hear(dataOf(5, 300, 200))
+		hear(frameOf(frameReset, 0, 3, make([]byte, 4)))
+		if kept := at.kept.bytes.Load(); kept != held(205) {
+			t.Fatalf("steps of %d: %d bytes are left", step, kept)
+		}
+		c.Write(framesOf([3]byte{frameHeaders, flagEndStream, 5}))
+		if kept := at.kept.bytes.Load(); kept != 0 {
+			t.Fatalf("steps of %d: %d bytes are left", step, kept)
+		}
+		hear(dataOf(1, 300, 200))
+		c.requests.leave()
+		one.took()
+		if at.kept.bytes.Load() != 0 || at.kept.clients.Load() != 0 {
+			t.Fatalf("steps of %d: %d bytes of %d", step, at.kept.bytes.Load(), at.kept.clients.Load())
+		}
+	}
+}
+
+// Where too much is kept, a client of whom more is kept than of others is heard no further, and no other: he is when
+// what was kept of him is no more.
+func TestWhoHasMostKeptIsNotHeard(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		i := newInnFor(t, 3)
+		i.both.clients.kept.most.Store(100 << 10)
+		hoards, honest := i.speak(t), i.speak(t)
+		go func() {
+			for id := uint32(1); id < 41; id += 2 {
+				hoards.say(headersOf(id, healthpb.Health_Check_FullMethodName), dataOf(id, 13<<10, 12<<10))
+			}
+		}()
+		time.Sleep(time.Second)
+		if kept := i.keeps(); kept < 100<<10 || kept > 140<<10 {
+			t.Errorf("%d bytes are kept", kept)
+		}
+		honest.say(headersOf(1, healthpb.Health_Check_FullMethodName),
+			frameOf(frameData, flagEndStream, 1, make([]byte, 5)))
+		if virtual.Wait(); honest.over() != 1 {
+			t.Error("another is not heard")
+		}
+		time.Sleep(3 * (bodyTime + 4*time.Second)) // as many as are kept at a time
+		virtual.Wait()
+		if kept := i.keeps(); kept != 0 || hoards.over() != 20 {
+			t.Errorf("%d bytes are kept, %d requests are over", kept, hoards.over())
+		}
+	})
+}
+
+// Messages that share a slow connection are in time as long as that one is, though each of them is not.
+func TestMessagesThatShareASlowConnectionAreInTime(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		i := newInn(t)
+		s := i.speak(t)
+		const streams, size, part = 64, 64 << 10, 1 << 10
+		for n := range uint32(streams) {
+			id := 1 + 2*n
+			s.say(headersOf(id, healthpb.Health_Check_FullMethodName), dataOf(id, size, 0))
+		}
+		for come := 0; come < size; come += part { // 64 KiB in three seconds: not much faster than the slowest
+			for n := range uint32(streams) {
+				time.Sleep(3 * time.Second / streams)
+				s.say(frameOf(frameData, 0, 1+2*n, make([]byte, part)))
+			}
+		}
+		for n := range uint32(streams) {
+			s.say(frameOf(frameData, flagEndStream, 1+2*n, nil))
+		}
+		if virtual.Wait(); s.over() != streams || i.door.Figures().Refused[door.ReasonLate] != 0 {
+			t.Errorf("%d are over, %+v", s.over(), i.door.Figures())
+		}
+	})
+}
+
+// A client whose requests come whole is served, as fast as he likes, beside one of whom nothing more is heard, and
+// large ones come through where the connection is slow.
+func TestASlowClientIsServed(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		i := newInnFor(t, 3)
+		s := i.speak(t)
+		const size, part = 1 << 20, 16 << 10 // a second each: twice as fast as the slowest
+		s.say(headersOf(1, healthpb.Health_Check_FullMethodName), dataOf(1, size, 0))
+		for come := 0; come < size; come += part {
+			time.Sleep(time.Second)
+			s.say(frameOf(frameData, 0, 1, make([]byte, part)))
+		}
+		time.Sleep(bodyTime / 2) // the word that this was all comes late
+		s.say(frameOf(frameData, flagEndStream, 1, nil))
+		if virtual.Wait(); s.over() != 1 || i.door.Figures().Refused[door.ReasonLate] != 0 {
+			t.Errorf("%d are over, %+v", s.over(), i.door.Figures())
+		}
+		check := healthpb.NewHealthClient(i.client)
+		for range 100 {
+			if _, err := check.Check(context.Background(), &healthpb.HealthCheckRequest{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
