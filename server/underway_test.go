@@ -166,7 +166,7 @@ func TestRequestsAreUnderWayUntilTheirEnd(t *testing.T) {
 		hear := func(text []byte) {
 			s.Buffer.Reset()
 			s.Buffer.Write(text)
-			for s.Buffer.Len() > 0 {
+			for s.Buffer.Len() > 0 || len(c.unread) > 0 {
 				c.Read(make([]byte, step))
 			}
 		}
