@@ -27,7 +27,8 @@ func (h *handler) removeRegion(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if !in.Try {
-		h.Logger.Warn("removal of a region asked for", "remove", in.Region, "gone", in.Gone, "loseTail", in.LoseTail, "by", r.RemoteAddr)
+		h.Logger.Warn("removal of a region asked for", "remove", in.Region, "gone", in.Gone, "loseTail", in.LoseTail,
+			"by", r.RemoteAddr)
 	}
 	ctx, cancel := lasting(r)
 	defer cancel()
