@@ -54,6 +54,9 @@ func (n *node) mustNotLead(member uint64) bool {
 	return member == n.id && n.rebuilding.Load() || n.config.Differs != nil && n.config.Differs(member)
 }
 
+// forget implements region.Config.Forget.
+func (n *node) forget() error { return n.rewinds.Forget() }
+
 // asideFolder has the states that were kept when others took their place.
 const asideFolder = "aside"
 
