@@ -54,8 +54,12 @@ func (n *node) mustNotLead(member uint64) bool {
 	return member == n.id && n.rebuilding.Load() || n.config.Differs != nil && n.config.Differs(member)
 }
 
-// forget implements region.Config.Forget.
-func (n *node) forget() error { return n.rewinds.Forget() }
+// forget implements region.Config.Forget. What is given to others is not there any more after a crash.
+func (n *node) forget() error {
+	n.shelf.Forget()
+	n.group.ForgetSnapshot()
+	return n.rewinds.Forget()
+}
 
 // asideFolder has the states that were kept when others took their place.
 const asideFolder = "aside"

@@ -16,6 +16,8 @@
 //     that the asking side named, and a region whose history has a fork gives its state to nobody else.
 //   - T4. Log is kept behind a copy for another region from before it is made and while it is taken, as far as the
 //     bound goes (slots). A copy from which no log leads on is not given again.
+//   - T5. Of a state that is known to be another than its region's nothing is given, nor more of what was begun before
+//     that was known; and nothing of what was here once the state of another node took its place.
 //
 // It leaves to its neighbours: what a copy is (copies), how its files travel (checkpoint), when one is needed
 // (secondary, region), and installing it (region).

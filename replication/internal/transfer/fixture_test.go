@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -38,7 +39,7 @@ type node struct {
 	shelf   *Shelf
 	client  *peer.Client
 	others  []string
-	unfit   bool
+	unfit   atomic.Bool
 	term    uint64
 	index   uint64
 	noLog   error               // why no log can be kept behind a copy
@@ -80,7 +81,7 @@ func (n *node) open(net *memory.Network, name string) {
 		Logger: quiet,
 	}, n.applied)
 	n.shelf = NewShelf(ShelfConfig{
-		Unfit:  func() bool { return n.unfit },
+		Unfit:  n.unfit.Load,
 		Region: name, FS: pebblefs.New(n.disk), Dir: "/copies", Source: n.applier, Applied: n.applied,
 		Staging: n.staging, Copying: n.copying,
 		Clock: clock.Real, Logger: quiet,

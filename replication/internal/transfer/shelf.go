@@ -61,6 +61,7 @@ type Shelf struct {
 
 	mu     sync.Mutex
 	copies map[string]*shelved
+	forgot int // how often what was here was forgotten
 }
 
 // shelved is a copy that somebody takes or may come back for.
@@ -74,6 +75,7 @@ type shelved struct {
 	manifest *checkpoint.Manifest
 	users    int
 	idle     time.Time // since when nobody takes it
+	gone     bool      // the state is another one now: nobody gets more of it
 }
 
 // NewShelf returns an empty shelf.
@@ -104,13 +106,12 @@ func (s *Shelf) Serve(ctx context.Context, stream transport.Stream) error {
 	}
 	defer s.release(taken)
 	s.config.Logger.Info("sends its state", "to", r.Region, "copy", taken.id, "bytes", taken.manifest.Bytes())
-	if r.Region != s.config.Region {
-		stream = &watched{Stream: stream, shelf: s, region: r.Region, copy: taken}
-	}
+	stream = &watched{Stream: stream, shelf: s, region: r.Region, copy: taken}
 	return checkpoint.Send(ctx, stream, s.config.FS, taken.dir, taken.manifest)
 }
 
-// watched is a stream to another region that takes a copy: as long as messages come through, it is alive.
+// watched is a stream by which a node takes a copy. It ends once no more of that is given; and as long as messages come
+// through to another region, that is alive.
 type watched struct {
 	transport.Stream
 	shelf  *Shelf
@@ -121,7 +122,13 @@ type watched struct {
 
 // Send implements transport.Stream.
 func (w *watched) Send(m []byte) error {
+	if err := w.shelf.gives(w.copy); err != nil {
+		return err
+	}
 	err := w.Stream.Send(m)
+	if w.region == w.shelf.config.Region {
+		return err
+	}
 	if now := w.shelf.config.Clock.Now(); err == nil && now.Sub(w.told) >= tellEvery {
 		w.told = now
 		_ = w.shelf.config.Copying(w.region, w.copy.position) // what is lost is told when it comes back
@@ -132,6 +139,9 @@ func (w *watched) Send(m []byte) error {
 // take returns a copy that fits the request, an earlier one that is still good or a new one. Log is kept behind a copy
 // for another region from before it is made: a copy from which no log leads on is of no use to it.
 func (s *Shelf) take(r *Request) (*shelved, error) {
+	s.mu.Lock()
+	forgot := s.forgot
+	s.mu.Unlock()
 	if err := s.check(r); err != nil {
 		return nil, err
 	}
@@ -152,8 +162,12 @@ func (s *Shelf) take(r *Request) (*shelved, error) {
 	}
 	s.removeIdle(func(c *shelved) bool { return foreign && c.region == made.region })
 	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.forgot != forgot {
+		s.remove(made)
+		return nil, errUnfit
+	}
 	s.copies[made.id] = made
-	s.mu.Unlock()
 	return made, nil
 }
 
@@ -168,7 +182,7 @@ func (s *Shelf) tell(region string, p contract.Position) {
 func (s *Shelf) earlier(r *Request) *shelved {
 	s.mu.Lock()
 	c := s.copies[r.Have]
-	if c == nil || c.index < r.MinIndex || c.epoch < r.MinEpoch {
+	if c == nil || c.gone || c.index < r.MinIndex || c.epoch < r.MinEpoch {
 		s.mu.Unlock()
 		return nil
 	}
@@ -185,11 +199,36 @@ func (s *Shelf) earlier(r *Request) *shelved {
 	return c
 }
 
+var errUnfit = fmt.Errorf(
+	"%w: this node holds something else than its region or is being rebuilt, and gives no copies", contract.ErrNotReady)
+
+// gives says why no more of a copy is given.
+func (s *Shelf) gives(c *shelved) error {
+	s.mu.Lock()
+	gone := c.gone
+	s.mu.Unlock()
+	if gone || s.config.Unfit() {
+		return errUnfit
+	}
+	return nil
+}
+
+// Forget ends what copies are made, taken and kept: the state of another node is about to take the place of the one
+// here, which was wrong.
+func (s *Shelf) Forget() {
+	s.mu.Lock()
+	s.forgot++
+	for _, c := range s.copies {
+		c.gone = true
+	}
+	s.mu.Unlock()
+	s.removeIdle(func(*shelved) bool { return true })
+}
+
 // check says why no copy can be given for a request.
 func (s *Shelf) check(r *Request) error {
 	if s.config.Unfit() {
-		return fmt.Errorf("%w: this node holds something else than its region or is being rebuilt, and gives no copies",
-			contract.ErrNotReady)
+		return errUnfit
 	}
 	v := s.config.Applied.View()
 	if v.Index < r.MinIndex {
@@ -246,9 +285,10 @@ func (s *Shelf) describe(dir string, id [idBytes]byte, held *region.Held) (*chec
 
 func (s *Shelf) release(c *shelved) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	c.users--
 	c.idle = s.config.Clock.Now()
+	s.mu.Unlock()
+	s.removeIdle(func(c *shelved) bool { return c.gone })
 }
 
 // Tidy removes copies that nobody came back for.
@@ -269,8 +309,12 @@ func (s *Shelf) removeIdle(those func(*shelved) bool) {
 	}
 	s.mu.Unlock()
 	for _, c := range old {
-		if err := checkpoint.Remove(s.config.FS, c.dir); err != nil {
-			s.config.Logger.Warn("copy not removed", "dir", c.dir, "err", err)
-		}
+		s.remove(c)
+	}
+}
+
+func (s *Shelf) remove(c *shelved) {
+	if err := checkpoint.Remove(s.config.FS, c.dir); err != nil {
+		s.config.Logger.Warn("copy not removed", "dir", c.dir, "err", err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -49,6 +50,8 @@ type node struct {
 	members  *raftpb.ConfState
 	received []*raftpb.Message
 	reports  []raft.SnapshotStatus
+	unfit    atomic.Bool
+	copied   func() // is called when the state was copied, may be nil
 }
 
 func newNode(t *testing.T, net *memory.Network, id uint64) *node {
@@ -64,7 +67,8 @@ func newNode(t *testing.T, net *memory.Network, id uint64) *node {
 		Group: "test", ID: id, Transport: tr, Clock: clock.Real, TickInterval: 10 * time.Millisecond, Logger: quiet,
 		Directory: everybody{}, MaxInflightBytes: 1 << 20,
 	}, n, n)
-	config := Config{FS: n.fs, Dir: "staging", ElectionTicks: electionTicks, Inspect: n.inspect, Logger: quiet}
+	config := Config{FS: n.fs, Dir: "staging", ElectionTicks: electionTicks, Inspect: n.inspect, Unfit: n.unfit.Load,
+		Logger: quiet}
 	var err error
 	if n.Outgoing, err = NewOutgoing(config, n, n, network, n, n); err != nil {
 		t.Fatal(err)
@@ -142,6 +146,9 @@ func (n *node) Checkpoint(_ context.Context, dir string) (*raftpb.SnapshotMetada
 			_, err := w.Write(content)
 			return err
 		}))
+	}
+	if n.copied != nil {
+		n.copied()
 	}
 	return meta, err
 }
@@ -366,6 +373,40 @@ func TestBrokenTransfer(t *testing.T) {
 		a.tick(electionTicks)
 		if status := a.send(2, a.snapshot()); status != raft.SnapshotFinish || a.snapshot() != s {
 			t.Error("not sent over a link that was mended")
+		}
+	})
+}
+
+// P6: of a state that is found to be wrong no more is sent, and nothing of what was made of it when another took its
+// place.
+func TestWhatIsFoundToBeWrongIsSentNoFurther(t *testing.T) {
+	inBubble(t, func(t *testing.T, _ *memory.Network, a, b *node) {
+		s := a.snapshot()
+		a.unfit.Store(true)
+		if status := a.send(2, s); status != raft.SnapshotFailure || len(b.received) != 0 {
+			t.Error("sent what is wrong")
+		}
+		a.Forget() // as a rebuild does
+		a.unfit.Store(false)
+		a.settle()
+		if a.pinned() != 0 || a.made() {
+			t.Error("it is kept")
+		}
+		if status := a.send(2, s); status != raft.SnapshotFailure || len(b.received) != 0 {
+			t.Error("sent what was wrong")
+		}
+		a.tick(electionTicks)
+		a.set(func() { a.copied = a.Forget })
+		if _, err := a.Snapshot(); err == nil {
+			t.Error("the one of before is offered")
+		}
+		if a.settle(); a.pinned() != 0 || a.made() {
+			t.Error("one is kept that was begun before")
+		}
+		a.set(func() { a.copied = nil })
+		a.tick(electionTicks)
+		if status := a.send(2, a.snapshot()); status != raft.SnapshotFinish {
+			t.Error("not sent when it was mended")
 		}
 	})
 }

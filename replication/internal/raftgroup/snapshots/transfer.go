@@ -10,6 +10,7 @@ import (
 
 	"github.com/mimir-kv/mimir/replication/internal/checkpoint"
 	"github.com/mimir-kv/mimir/replication/internal/raftgroup/peers"
+	"github.com/mimir-kv/mimir/replication/transport"
 )
 
 // Send starts to send the checkpoint that m, a message of raft, speaks of. How it fared is reported later; at once if
@@ -26,7 +27,7 @@ func (o *Outgoing) claim(m *raftpb.Message) *held {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	h := o.held
-	if h == nil || string(h.snapshot.GetData()) != string(m.GetSnapshot().GetData()) {
+	if h == nil || h.gone || string(h.snapshot.GetData()) != string(m.GetSnapshot().GetData()) {
 		return nil
 	}
 	if !peers.IsMember(h.snapshot.GetMetadata().GetConfState(), m.GetTo()) {
@@ -76,11 +77,26 @@ func (o *Outgoing) stream(ctx context.Context, h *held, m *raftpb.Message) error
 	if err := s.Send(offer); err != nil {
 		return err
 	}
-	if err := checkpoint.Send(ctx, s, o.config.FS, o.dir, h.manifest); err != nil {
+	if err := checkpoint.Send(ctx, &fit{s, o, h}, o.config.FS, o.dir, h.manifest); err != nil {
 		return err
 	}
 	if _, err := s.Recv(); err != io.EOF {
 		return fmt.Errorf("the peer has the checkpoint and did not take it: %w", err)
 	}
 	return nil
+}
+
+// fit is a stream by which a member takes a checkpoint. It ends once no more of that is given.
+type fit struct {
+	transport.Stream
+	outgoing *Outgoing
+	held     *held
+}
+
+// Send implements transport.Stream.
+func (f *fit) Send(m []byte) error {
+	if err := f.outgoing.gives(f.held); err != nil {
+		return err
+	}
+	return f.Stream.Send(m)
 }
