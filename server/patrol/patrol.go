@@ -19,9 +19,11 @@ type Config struct {
 	Every time.Duration
 	// BytesPerSecond of keys and values, of each node, are compared at most.
 	BytesPerSecond int64
-	// Leads reports whether this node is the one that asks. Members returns all nodes of the fleet, this one too.
+	// Leads reports whether this node is the one that asks. Members returns all nodes of the fleet, this one too, as far
+	// as they are known, and Unheard the regions of which none is.
 	Leads   func() bool
 	Members func() []Member
+	Unheard func() []string
 	Ask     Ask
 	// Aside reports whether an alarm says already that a node differs, so that it is not compared.
 	Aside func(m Member) bool
@@ -331,7 +333,7 @@ func latest(standings []verify.Standing) (position uint64) {
 
 // tell says that nodes differ, and raises the alarm. again says that some were excluded by it.
 func (r *round) tell(ctx context.Context, f Finding, groups []verify.Group) (again bool) {
-	f.At, f.Verdict = r.Clock.Now(), Judge(groups, r.members, r.Aside)
+	f.At, f.Verdict = r.Clock.Now(), Judge(groups, r.members, r.Unheard())
 	for _, g := range groups {
 		f.Groups = append(f.Groups, g.Nodes)
 	}
