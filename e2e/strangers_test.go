@@ -96,7 +96,7 @@ func openHouse(t *testing.T) *house {
 	cert, key := selfSigned(t, dir)
 	f, err := localfleet.New(localfleet.Options{
 		Dir: dir, Command: []string{binary, "serve", "--http-tls-cert", cert, "--http-tls-key", key},
-		Witness: []string{binary, "witness"}, Lease: "3s", Patience: "1s", Regions: []string{"us", "eu"}, Nodes: 1,
+		Witness: []string{binary, "witness"}, Lease: "30s", Patience: "1s", Regions: []string{"us", "eu"}, Nodes: 1,
 		Direct: true,
 	})
 	if err != nil {

@@ -24,7 +24,7 @@ var below = map[string][]string{
 	"replication/internal/wake":      {},
 	"replication/internal/invariant": {},
 	"replication/internal/wal":       {"replication/internal/checksum", "replication/timeline", "replication/durable"},
-	"replication/internal/checkpoint": {"replication/internal/checksum", "replication/transport",
+	"replication/internal/checkpoint": {"replication/internal/checksum", "replication/transport", "replication/clock",
 		"replication/durable"},
 	"replication/internal/rescue": {"replication/internal/checksum", "replication/timeline", "replication/durable"},
 	"replication/internal/fleet": {
@@ -90,7 +90,7 @@ var below = map[string][]string{
 		"replication/contract", "replication/timeline", "replication/clock", "replication/durable",
 		"replication/transport",
 		"replication/internal/peer", "replication/internal/life", "replication/internal/region",
-		"replication/internal/checkpoint",
+		"replication/internal/checkpoint", "replication/internal/copies",
 	},
 	"replication/internal/rewind": {
 		"replication/contract", "replication/timeline", "replication/clock", "replication/durable",
@@ -120,7 +120,7 @@ var below = map[string][]string{
 	},
 	"replication/internal/raftgroup/snapshots": {
 		"replication/internal/raftgroup/peers", "replication/internal/checkpoint", "replication/transport",
-		"replication/durable",
+		"replication/durable", "replication/clock",
 	},
 	"replication/internal/raftgroup/peers": {
 		"replication/internal/wake",

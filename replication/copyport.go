@@ -55,7 +55,9 @@ func (c copyPort) Copying(ctx context.Context, addr string, p Position) error {
 const heldTimeout = time.Second
 
 // Held implements secondary.Copies.
-func (c copyPort) Held(ctx context.Context, w secondary.Wanted) (*succession.Copy, error) {
+func (c copyPort) Held(
+	ctx context.Context, w secondary.Wanted, progress func(addr string, p checkpoint.Progress),
+) (*succession.Copy, error) {
 	wanted := transfer.Wanted{Region: w.Source, MinEpoch: w.MinEpoch, After: w.After, Term: w.Term}
 	var best *transfer.Held
 	from := ""
@@ -81,7 +83,9 @@ func (c copyPort) Held(ctx context.Context, w secondary.Wanted) (*succession.Cop
 	}
 	if from != "" {
 		r := transfer.Request{Region: c.region, ID: best.ID}
-		if _, _, err := c.staging.Fetch(ctx, from, r, nil); err != nil {
+		progress(from, checkpoint.Progress{})
+		came := func(p checkpoint.Progress) { progress(from, p) }
+		if _, _, err := c.staging.Fetch(ctx, from, r, came); err != nil {
 			return nil, err
 		}
 		c.staging.Keep(best.ID, w.Term)

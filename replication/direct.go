@@ -54,8 +54,9 @@ func (n *node) mustNotLead(member uint64) bool {
 	return member == n.id && n.rebuilding.Load() || n.config.Differs != nil && n.config.Differs(member)
 }
 
-// forget implements region.Config.Forget. What is given to others is not there any more after a crash.
-func (n *node) forget() error {
+// forget has nothing that was copied of n's state be given or gone back to any more, as region.Config.Forget asks for.
+// What is given to others is not there any more after a crash.
+func forget(n *node) error {
 	n.shelf.Forget()
 	n.group.ForgetSnapshot()
 	return n.rewinds.Forget()

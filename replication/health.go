@@ -141,6 +141,7 @@ func (n *node) health() *HealthStatus {
 	}
 	h.Peers = peerStatuses(&n.config, n.roster.Others(), n.fleetView())
 	h.Problem = n.reporter.Problem()
+	awaits := n.staging.Awaits()
 	switch waits := n.forming.Problem(); {
 	case waits != "":
 		h.Problem = waits
@@ -153,6 +154,8 @@ func (n *node) health() *HealthStatus {
 			"once there is room", h.DiskFull)
 	case h.DiskStalled > 0:
 		h.Problem = fmt.Sprintf("the disk has not finished a write for %v", h.DiskStalled)
+	case awaits != "":
+		h.Problem = "applies nothing: it " + awaits
 	default:
 		h.Healthy = h.Problem == ""
 	}

@@ -265,7 +265,8 @@ func (f *testFleet) twoLossyReigns() listener {
 	return l
 }
 
-// TestWhatWasRebuiltGoesBackToNothingOfBefore: what was wrong when its checkpoints were made does not come back by them.
+// TestWhatWasRebuiltGoesBackToNothingOfBefore: what was wrong when its checkpoints were made does not come back by
+// them.
 func TestWhatWasRebuiltGoesBackToNothingOfBefore(t *testing.T) {
 	shaped(t, map[string]int{"us": 3, "eu": 1}, func(*replication.Config) {}, func(f *testFleet) {
 		f.stopAll() // they had no files

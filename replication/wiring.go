@@ -73,7 +73,7 @@ func (n *node) build() {
 	n.staging = transfer.NewStaging(transfer.StagingConfig{
 		Region: c.RegionID, FS: c.FS, Dir: c.path("staging"), Transport: n.transport, Peers: n.directory,
 		Applied: n.applied,
-		Life:    n.life, Logger: n.logger,
+		Life:    n.life, Clock: c.Clock, Logger: n.logger,
 	})
 	streamed := slots.NewLog(n.log)
 	n.buildWrites(streamed)
@@ -212,18 +212,18 @@ func (n *node) buildState(log *slots.Log) {
 	n.applier = region.NewApplier(region.Config{
 		Region: c.RegionID, Storage: n.storage, Maker: maker, Keeper: copies.NewKeeper(maker, c.path("snapshots")),
 		Log: n.log, Staging: stagingPort{n.staging, &n.late, n.life}, Tails: tail.NewSaver(n.tails, n.log),
-		Proposers: n.leading, Forget: n.forget,
+		Proposers: n.leading, Forget: func() error { return forget(n) },
 		Level: *c.EntryLevel, Logger: n.logger, Room: roomPort{n.room, n.life}, Event: n.event,
 	}, n.applied)
 	n.shelf = transfer.NewShelf(transfer.ShelfConfig{
 		Region: c.RegionID, FS: c.FS, Dir: c.path("copies"), Source: n.applier, Applied: n.applied, Staging: n.staging,
-		Copying: n.slots.Copying, Unfit: unfit, Clock: c.Clock, Logger: n.logger,
+		Copying: n.slots.Copying, Unfit: unfit, Life: n.life, Clock: c.Clock, Logger: n.logger,
 	})
 	if b := brancher(c, n.storage); b != nil {
 		n.rewinds = rewind.New(rewind.Config{
 			FS: c.FS, Dir: c.path("rewind"), Brancher: b, Source: n.applier, Applied: n.applied, Log: log,
-			Least: n.slots.Least, Unfit: unfit, EveryBytes: c.CheckpointBytes, SpareBytes: uint64(c.CheckpointSpareBytes),
-			Clock: c.Clock, Logger: n.logger,
+			Least: n.slots.Least, Unfit: unfit, EveryBytes: c.CheckpointBytes,
+			SpareBytes: uint64(c.CheckpointSpareBytes), Clock: c.Clock, Logger: n.logger,
 		})
 	}
 }
@@ -261,7 +261,8 @@ func (n *node) buildOverview() {
 		Applied: n.applied, Leadership: n.leadership, Group: n.group, Log: n.log, Slots: n.slots, Follower: n.follower,
 		Governor: n.governor, Votes: n.votes, Late: n.delay, Losses: n.leading, OnAsked: n.fleet.Learn,
 		Forming: primary.Orders{Governor: n.governor}.Forming, Witnesses: n.memory.Witnesses,
-		Writes: n.proposer, Directory: n.directory, Configured: slices.Sorted(maps.Keys(c.Regions)),
+		StateAwaited: n.staging.Awaits,
+		Writes:       n.proposer, Directory: n.directory, Configured: slices.Sorted(maps.Keys(c.Regions)),
 	})
 	n.survey = overview.NewSurvey(overview.SurveyConfig{
 		Fleet: c.FleetID, Region: c.RegionID, Known: func() overview.Known {
@@ -318,7 +319,7 @@ func (n *node) services() map[string]transport.Handler {
 	s[propose.Service], s[propose.ServiceParts] = n.proposer.Serve, n.proposer.Serve
 	s[propose.ServiceWhole] = n.proposer.ServeWhole
 	s[stream.Service] = n.source.Handle
-	s[transfer.Service] = n.shelf.Serve
+	s[transfer.Service], s[transfer.ServiceElder] = n.shelf.Serve, n.shelf.ServeElder
 	return s
 }
 

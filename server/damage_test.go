@@ -136,7 +136,7 @@ func TestDamageEndsInOneClearLine(t *testing.T) {
 	names, directories := kinds(t, c.Replication.DataDir)
 	t.Logf("%d files: %s; directories: %s", len(names), names, directories)
 	var rows errgroup.Group
-	rows.SetLimit(16) // they wait, for elections and clients, far more than they work
+	rows.SetLimit(8) // they wait, for elections and clients, far more than they work
 	for _, name := range slices.Concat(names, directories) {
 		table := damages
 		if slices.Contains(directories, name) {
@@ -187,9 +187,10 @@ func checkDamaged(t *testing.T, c *Config, room string) {
 	ended := make(chan error, 1)
 	go func() { ended <- Run(ctx, c, Options{Version: "test", LogTo: log}) }()
 	read := make(chan error, 1)
-	reading, stop := context.WithTimeout(ctx, 60*time.Second)
+	reading, stop := context.WithTimeout(ctx, patience)
 	defer stop()
-	go func() { read <- readAll(reading, t, c) }()
+	client := etcdClient(t, c, TLS{})
+	go func() { read <- readAll(reading, client) }()
 	var err error
 	select {
 	case err = <-ended:
@@ -203,7 +204,7 @@ func checkDamaged(t *testing.T, c *Config, room string) {
 		}
 		select {
 		case err = <-ended:
-		case <-time.After(10 * time.Second):
+		case <-time.After(patience):
 			t.Fatalf("goes on and answers %v\n%s", wrong, log)
 		}
 	}
@@ -224,8 +225,7 @@ func checkDamaged(t *testing.T, c *Config, room string) {
 
 // readAll waits until the node serves and compares all that was written. A read that fails is repeated: the node may be
 // about to end.
-func readAll(ctx context.Context, t *testing.T, c *Config) error {
-	client := etcdClient(t, c, TLS{})
+func readAll(ctx context.Context, client *clientv3.Client) error {
 	for {
 		answer, err := client.Get(ctx, "k", clientv3.WithPrefix())
 		switch {

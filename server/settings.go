@@ -309,7 +309,7 @@ var sections = []section{
 				"to 16384; beyond it they are closed as soon as they come",
 			func(c *Config) *int { return &c.MaxConnections }),
 		count("max-concurrent-streams", etcdapi.DefaultStreams, 16, math.MaxInt32,
-			"most requests, watches included, under way on one client connection; others wait at the client",
+			"most requests, streams of watches included, under way on one client connection; others wait at the client",
 			func(c *Config) *int { return &c.Limits.Streams }).alsoTaking(streamsOfEtcd),
 		size("cache-bytes", kv.DefaultCacheBytes, 1<<20, unbounded,
 			"memory for hot blocks of the store; the values written or read last take up to half as much "+

@@ -25,9 +25,9 @@ type Verdict struct {
 
 // Judge says who of those in groups is wrong, each group holding the same and each other than the others. unheard are
 // the regions of which no node is known. A node is wrong if more than half of its region's nodes that vote hold one
-// other thing, and of no other region more than half of the nodes hold what this node does: so a region keeps a majority
-// to lead and to mend from. Another region only keeps a node from being wrong: it may have come to what it holds by a
-// copy of a single one.
+// other thing, and of no other region more than half of the nodes hold what this node does: so a region keeps a
+// majority to lead and to mend from. Another region only keeps a node from being wrong: it may have come to what it
+// holds by a copy of a single one.
 //
 // That has to be so whatever those hold that were not compared: nobody looks at a verdict again when they come back.
 //

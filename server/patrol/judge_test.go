@@ -36,8 +36,9 @@ func TestJudge(t *testing.T) {
 		"one of three that another region was copied from, and one of the others does not answer": {six,
 			"us-1 eu-1 eu-2 eu-3|us-2", "", "eu-1 eu-2 eu-3 us-1 us-2"},
 		"one of three, and of another region one does not answer": {six, "us-1 us-3 eu-1 eu-2|us-2", "us-2", ""},
-		"one of three, and of another region one answers":         {six, "us-1 us-3 eu-1|us-2", "", "eu-1 us-1 us-2 us-3"},
-		"one of three, and another region does not answer":        {six, "us-1 us-3|us-2", "", "us-1 us-2 us-3"},
+		"one of three, and of another region one answers": {six, "us-1 us-3 eu-1|us-2", "",
+			"eu-1 us-1 us-2 us-3"},
+		"one of three, and another region does not answer": {six, "us-1 us-3|us-2", "", "us-1 us-2 us-3"},
 		"one of three, and another region may hold either": {six, "us-1 us-3 eu-1|us-2 eu-2", "",
 			"eu-1 eu-2 us-1 us-2 us-3"},
 		"one of three, and of two other regions one does not answer": {append(six[:6:6], "ap-1"),
@@ -78,7 +79,8 @@ func TestJudge(t *testing.T) {
 	}
 }
 
-// A region keeps a majority of voters of whom nothing is said, whoever was found to be wrong before: he is not compared.
+// A region keeps a majority of voters of whom nothing is said, whoever was found to be wrong before: he is not
+// compared.
 func TestJudgeLeavesAMajority(t *testing.T) {
 	six := fleetOf("us-1", "us-2", "us-3", "eu-1", "eu-2", "eu-3")
 	split := []verify.Group{{Nodes: []string{"us-3", "eu-1", "eu-2", "eu-3"}}, {Nodes: []string{"us-2"}}}

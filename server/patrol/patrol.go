@@ -19,8 +19,8 @@ type Config struct {
 	Every time.Duration
 	// BytesPerSecond of keys and values, of each node, are compared at most.
 	BytesPerSecond int64
-	// Leads reports whether this node is the one that asks. Members returns all nodes of the fleet, this one too, as far
-	// as they are known, and Unheard the regions of which none is.
+	// Leads reports whether this node is the one that asks. Members returns all nodes of the fleet, this one too, as
+	// far as they are known, and Unheard the regions of which none is.
 	Leads   func() bool
 	Members func() []Member
 	Unheard func() []string

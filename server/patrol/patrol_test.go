@@ -88,8 +88,8 @@ func sail(t *testing.T, names []string, body func(t *testing.T, s *ship)) {
 		}
 		s.patrol = New(Config{
 			Every: every, BytesPerSecond: 1 << 20, Leads: s.leading, Members: func() []Member { return s.members },
-			Unheard: func() []string { return nil },
-			Ask:     s.ask, Raise: s.raise, Aside: s.aside, Clock: clock.Unsuspended, Logger: slog.New(slog.DiscardHandler),
+			Unheard: func() []string { return nil }, Ask: s.ask, Raise: s.raise, Aside: s.aside,
+			Clock: clock.Unsuspended, Logger: slog.New(slog.DiscardHandler),
 		})
 		var first [][]byte
 		for i := range keys {

@@ -71,6 +71,10 @@ func read(t testing.TB, fs vfs.FS, name string) []byte {
 	return p
 }
 
+func describe(fs vfs.FS, dir string, id [16]byte, meta []byte) (*checkpoint.Manifest, error) {
+	return checkpoint.Describe(context.Background(), pebblefs.New(fs), dir, id, meta, nil)
+}
+
 // source returns a filesystem with a checkpoint in "source", and its manifest.
 func source(t testing.TB) (vfs.FS, *checkpoint.Manifest) {
 	t.Helper()
@@ -78,7 +82,7 @@ func source(t testing.TB) (vfs.FS, *checkpoint.Manifest) {
 	for name, data := range contents {
 		write(t, fs, "source/"+name, data)
 	}
-	m, err := checkpoint.Describe(pebblefs.New(fs), "source", [16]byte{1, 2, 3}, []byte("index 42"))
+	m, err := describe(fs, "source", [16]byte{1, 2, 3}, []byte("index 42"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +98,7 @@ func checkComplete(t testing.TB, fs vfs.FS, dir string, want *checkpoint.Manifes
 	if string(m.Meta) != string(want.Meta) || m.ID != want.ID || !slices.Equal(m.Files, want.Files) {
 		t.Fatalf("loaded %v", m)
 	}
-	again, err := checkpoint.Describe(pebblefs.New(fs), dir, m.ID, m.Meta)
+	again, err := describe(fs, dir, m.ID, m.Meta)
 	if err != nil || !slices.Equal(again.Files, m.Files) {
 		t.Fatalf("the manifest changes what is described: %v, %v", again, err)
 	}
@@ -139,6 +143,11 @@ func (l *limited) Recv() ([]byte, error) {
 	return p, err
 }
 
+// line is a stream whose sides both say when they work.
+func line(s transport.Stream) checkpoint.Line {
+	return checkpoint.Line{Stream: s, Clock: clock.Real, Works: true}
+}
+
 const unlimited = 1 << 30
 
 type outcome struct {
@@ -162,7 +171,7 @@ func transfer(
 	defer b.Close()
 	sent := make(chan error, 1)
 	b.Serve(map[string]transport.Handler{service: func(ctx context.Context, s transport.Stream) error {
-		err := checkpoint.Send(ctx, s, pebblefs.New(from), "source", m)
+		err := checkpoint.Send(ctx, line(s), pebblefs.New(from), "source", m)
 		sent <- err
 		return err
 	}})
@@ -178,7 +187,7 @@ func transfer(
 			change(p)
 		}
 	}}
-	o.manifest, o.err = checkpoint.Receive(ctx, l, pebblefs.New(to), "target", nil)
+	o.manifest, o.err = checkpoint.Receive(t.Context(), line(l), pebblefs.New(to), "target", nil, nil)
 	o.messages = limit - l.left
 	virtual.Wait()
 	b.Close()
@@ -282,12 +291,12 @@ func TestAnotherCheckpointReplacesTheUnfinishedOne(t *testing.T) {
 // same source, as far as that has it as well: the source has made another one meanwhile. What differs under the same
 // name is.
 func TestWhatAnotherCheckpointHasAsWellIsNotFetchedAgain(t *testing.T) {
-	describe := func(id byte, files map[string][]byte) (vfs.FS, *checkpoint.Manifest) {
+	made := func(id byte, files map[string][]byte) (vfs.FS, *checkpoint.Manifest) {
 		fs := vfs.NewMem()
 		for name, data := range files {
 			write(t, fs, "source/"+name, data)
 		}
-		m, err := checkpoint.Describe(pebblefs.New(fs), "source", [16]byte{id}, nil)
+		m, err := describe(fs, "source", [16]byte{id}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -300,10 +309,10 @@ func TestWhatAnotherCheckpointHasAsWellIsNotFetchedAgain(t *testing.T) {
 			for i := range 4 {
 				files[fmt.Sprintf("log/%03d.seg", i)] = noise(uint64(6+i), size)
 			}
-			older, before := describe(1, files)
+			older, before := made(1, files)
 			files["CURRENT"], files["log/004.seg"] = []byte("MANIFEST-000007\n"), noise(10, size)
 			delete(files, "000009.sst")
-			from, m := describe(2, files)
+			from, m := made(2, files)
 			to := vfs.NewMem()
 			transfer(t, older, before, to, limit, nil)
 			kept := int64(0)
@@ -319,7 +328,7 @@ func TestWhatAnotherCheckpointHasAsWellIsNotFetchedAgain(t *testing.T) {
 			if kept < size || again.bytes > m.Bytes()-kept+4096 {
 				t.Errorf("%d bytes were there, and %d came of %d", kept, again.bytes, m.Bytes())
 			}
-			got, err := checkpoint.Describe(pebblefs.New(to), "target", m.ID, nil)
+			got, err := describe(to, "target", m.ID, nil)
 			if err != nil || !slices.Equal(got.Files, m.Files) {
 				t.Errorf("it holds %v, %v", got, err)
 			}
@@ -442,7 +451,7 @@ func TestProgressEndsAtTheTotal(t *testing.T) {
 		to := vfs.NewMem()
 		// The other way round: the opener sends, and the handler receives.
 		b.Serve(map[string]transport.Handler{service: func(ctx context.Context, s transport.Stream) error {
-			_, err := checkpoint.Receive(ctx, s, pebblefs.New(to), "target", func(p checkpoint.Progress) {
+			_, err := checkpoint.Receive(ctx, line(s), pebblefs.New(to), "target", nil, func(p checkpoint.Progress) {
 				if p.DoneBytes <= last.DoneBytes {
 					t.Errorf("from %d to %d", last.DoneBytes, p.DoneBytes)
 				}
@@ -454,7 +463,7 @@ func TestProgressEndsAtTheTotal(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := checkpoint.Send(t.Context(), s, pebblefs.New(from), "source", m); err != nil {
+		if err := checkpoint.Send(t.Context(), line(s), pebblefs.New(from), "source", m); err != nil {
 			t.Fatal(err)
 		}
 		if last.DoneBytes != m.Bytes() || last.TotalBytes != m.Bytes() {

@@ -8,6 +8,8 @@
 //   - A transfer that broke off is taken up where it stopped, if it is offered again with the same manifest. With
 //     another one it is taken up by files: what both have under one name with one sum is not sent again.
 //   - Nothing is written outside the directory, whatever the sender says.
+//   - Nobody waits for the other side when that hangs, and everybody as long as it works: a side that goes through
+//     files says so ([Line]), unless the other is of a version that does not know that word.
 //
 // It leaves to its neighbours: making and installing checkpoints (the storage), what Meta means and when a transfer is
 // needed (raftgroup, transfer), and the connection (transport). The formats are in README.md.

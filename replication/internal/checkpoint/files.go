@@ -1,6 +1,7 @@
 package checkpoint
 
 import (
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -33,8 +34,20 @@ func reserved(name string) bool {
 }
 
 // Describe reads and sums every file of dir, which may have one level of directories. The files must not change
-// afterwards, until the checkpoint is removed.
-func Describe(fs durable.FS, dir string, id [16]byte, meta []byte) (*Manifest, error) {
+// afterwards, until the checkpoint is removed. It ends soon after ctx. through is told of how many bytes were read
+// since it was last called; it may be nil.
+func Describe(
+	ctx context.Context, fs durable.FS, dir string, id [16]byte, meta []byte, through func(bytes int64),
+) (*Manifest, error) {
+	step := func(bytes int64) error {
+		if through != nil {
+			through(bytes)
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		return nil
+	}
 	names, err := list(fs, dir)
 	if err != nil {
 		return nil, fmt.Errorf("checkpoint: describe %s: %w", dir, err)
@@ -43,7 +56,7 @@ func Describe(fs durable.FS, dir string, id [16]byte, meta []byte) (*Manifest, e
 	buf := make([]byte, readBytes)
 	for _, name := range names {
 		f := File{Name: name}
-		if f.Bytes, f.Sum, err = sum(fs, path(dir, name), buf); err != nil {
+		if f.Bytes, f.Sum, err = sum(fs, path(dir, name), buf, step); err != nil {
 			return nil, fmt.Errorf("checkpoint: describe %s: %w", dir, err)
 		}
 		m.Files = append(m.Files, f)
@@ -164,24 +177,31 @@ func list(fs durable.FS, dir string) ([]string, error) {
 // path returns where a manifest's file is.
 func path(dir, name string) string { return filepath.Join(dir, filepath.FromSlash(name)) }
 
-func sum(fs durable.FS, name string, buf []byte) (int64, [sha256.Size]byte, error) {
+// sum reads a file to its end. See hashInto.
+func sum(
+	fs durable.FS, name string, buf []byte, step func(bytes int64) error,
+) (int64, [sha256.Size]byte, error) {
 	f, err := fs.Open(name)
 	if err != nil {
 		return 0, [sha256.Size]byte{}, err
 	}
 	defer f.Close()
 	h := sha256.New()
-	n, err := hashInto(h, f, buf)
+	n, err := hashInto(h, f, buf, step)
 	return n, [sha256.Size]byte(h.Sum(nil)), err
 }
 
-// hashInto folds the rest of r into h. Unlike io.Copy it never hands buf to a hash that keeps it.
-func hashInto(h hash.Hash, r io.Reader, buf []byte) (int64, error) {
+// hashInto folds the rest of r into h. Unlike io.Copy it never hands buf to a hash that keeps it. step is called for
+// each part that was read, which takes no longer than a disk needs for buf; its error ends the reading.
+func hashInto(h hash.Hash, r io.Reader, buf []byte, step func(bytes int64) error) (int64, error) {
 	var total int64
 	for {
 		n, err := r.Read(buf)
 		h.Write(buf[:n])
 		total += int64(n)
+		if ended := step(int64(n)); ended != nil {
+			return total, ended
+		}
 		if err == io.EOF {
 			return total, nil
 		}

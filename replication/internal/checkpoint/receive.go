@@ -7,17 +7,32 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/mimir-kv/mimir/replication/durable"
-	"github.com/mimir-kv/mimir/replication/transport"
 )
 
-// Progress tells how far a transfer is. DoneBytes includes what an earlier attempt had left.
+// Stage is what is being done of a transfer.
+type Stage int
+
+// Stages of a transfer, as the receiver sees them.
+const (
+	// Coming says that files are on their way.
+	Coming Stage = iota
+	// Preparing says that the sender goes through what it is about to offer: DoneBytes of a total that is not known.
+	Preparing
+	// Checking says that the receiver goes through what an earlier attempt had left: DoneBytes of it so far.
+	Checking
+)
+
+// Progress tells how far a transfer is. DoneBytes of what is Coming includes what an earlier attempt had left.
 type Progress struct {
+	Stage                 Stage
 	DoneBytes, TotalBytes int64
 }
 
@@ -28,41 +43,51 @@ type Progress struct {
 // was filled meanwhile, everything has: others need the room more, and the next attempt does not begin without enough
 // of it.
 //
-// progress may be nil; it is called from this goroutine, after each chunk. ctx is looked at between messages: to end a
-// transfer that is blocked, end the stream.
+// What memory knows of dir is not read again; it may be nil. progress may be nil; it is called from this goroutine,
+// after each chunk, and while either side works otherwise. It ends with ctx, but for what this side's disk takes for
+// one step, and with ErrSilent if the sender hangs.
 func Receive(
-	ctx context.Context, s transport.Stream, fs durable.FS, dir string, progress func(Progress),
+	ctx context.Context, l Line, fs durable.FS, dir string, memory *Memory, progress func(Progress),
 ) (*Manifest, error) {
-	r := &receiver{ctx: ctx, stream: s, fs: fs, dir: dir, progress: progress, buf: make([]byte, readBytes)}
+	if memory == nil {
+		memory = new(Memory)
+	}
+	r := &receiver{
+		ctx: ctx, line: &l, fs: fs, dir: dir, memory: memory, progress: progress, buf: make([]byte, readBytes),
+		worker: l.worker(ctx),
+	}
 	if err := r.run(); err != nil {
 		if durable.Full(err) {
+			memory.forget()
 			err = errors.Join(err, fs.RemoveAll(dir))
 		}
-		if r.streamErr == nil {
+		if r.lineErr == nil && ctx.Err() == nil {
 			// The reason is for the sender's log only; if it does not arrive, the end of the stream will.
-			_ = s.Send(append([]byte{kindFailed}, err.Error()[:min(len(err.Error()), maxReason)]...))
+			_ = l.send(ctx, append([]byte{kindFailed}, err.Error()[:min(len(err.Error()), maxReason)]...))
 		}
-		return nil, fmt.Errorf("checkpoint: receive from %s: %w", s.Peer(), err)
+		return nil, fmt.Errorf("checkpoint: receive from %s: %w", l.Stream.Peer(), err)
 	}
 	// Everything is here already: that the sender may not learn it is no error of the receiver.
-	_ = s.Send([]byte{kindDone})
+	_ = l.send(ctx, []byte{kindDone})
 	return r.manifest, nil
 }
 
 type receiver struct {
-	ctx       context.Context
-	stream    transport.Stream
-	streamErr error
-	fs        durable.FS
-	dir       string
-	progress  func(Progress)
-	buf       []byte
-	manifest  *Manifest
-	done      int64 // bytes that need not be received any more
+	ctx      context.Context
+	line     *Line
+	lineErr  error
+	fs       durable.FS
+	dir      string
+	memory   *Memory
+	progress func(Progress)
+	buf      []byte
+	worker   *worker
+	manifest *Manifest
+	done     int64 // bytes that need not be received any more
 }
 
 func (r *receiver) run() error {
-	p, err := r.recv()
+	p, err := r.recv(r.line.patience()) // it may have to be made first
 	if err != nil {
 		return err
 	}
@@ -100,22 +125,28 @@ func (r *receiver) run() error {
 	return r.install()
 }
 
-func (r *receiver) recv() ([]byte, error) {
-	if err := r.ctx.Err(); err != nil {
-		return nil, err
-	}
-	p, err := r.stream.Recv()
-	if errors.Is(err, io.EOF) {
-		err = io.ErrUnexpectedEOF
-	}
-	r.streamErr = err
-	return p, err
+func (r *receiver) recv(silence time.Duration) (p []byte, err error) {
+	p, r.lineErr = r.line.recv(r.ctx, silence, func(bytes int64) {
+		r.report(Progress{Stage: Preparing, DoneBytes: bytes})
+	})
+	return p, r.lineErr
 }
 
-func (r *receiver) report() {
+func (r *receiver) report(p Progress) {
 	if r.progress != nil {
-		r.progress(Progress{DoneBytes: r.done, TotalBytes: r.manifest.Bytes()})
+		r.progress(p)
 	}
+}
+
+// through notes that so many bytes of what is here were read. It fails once ctx has ended, or nobody waits any more.
+func (r *receiver) through(bytes int64) error {
+	err := r.worker.through(bytes)
+	if err != nil {
+		r.lineErr = err
+		return err
+	}
+	r.report(Progress{Stage: Checking, DoneBytes: r.worker.bytes, TotalBytes: r.manifest.Bytes()})
+	return nil
 }
 
 // prepare makes dir hold nothing but what belongs to the offered manifest, and notes durably what is being received. It
@@ -135,6 +166,7 @@ func (r *receiver) prepare(offer []byte) (complete bool, err error) {
 	if other != nil {
 		return false, r.takeOver(other)
 	}
+	r.memory.forget()
 	if err := r.fs.RemoveAll(r.dir); err != nil {
 		return false, err
 	}
@@ -196,7 +228,8 @@ func (r *receiver) removeStrangers(m *Manifest) error {
 	return nil
 }
 
-// missing looks at what is there and returns what has to be fetched. It changes nothing.
+// missing looks at what is there and returns what has to be fetched. It changes nothing. What this process does not
+// know of it is read, which is long, and heard by both sides.
 func (r *receiver) missing() ([]want, error) {
 	var wants []want
 	for i := range r.manifest.Files {
@@ -213,8 +246,11 @@ func (r *receiver) missing() ([]want, error) {
 			wants = append(wants, want{file: i, offset: info.Size()})
 			r.done += info.Size()
 			continue
+		case info.Size() == f.Bytes && r.memory.knows(f):
+			r.done += f.Bytes
+			continue
 		}
-		size, got, err := sum(r.fs, name, r.buf)
+		size, got, err := sum(r.fs, name, r.buf, r.through)
 		if err != nil {
 			return nil, err
 		}
@@ -225,6 +261,7 @@ func (r *receiver) missing() ([]want, error) {
 		if err := r.syncFile(name); err != nil {
 			return nil, err
 		}
+		r.memory.note(f)
 		r.done += f.Bytes
 	}
 	return wants, nil
@@ -253,8 +290,9 @@ func (r *receiver) checkSpace() error {
 // fetch asks for wants and takes them, and returns those which turned out wrong although only a part of them was
 // fetched: then it was the part from before that a crash had damaged.
 func (r *receiver) fetch(wants []want) (again []want, err error) {
-	if r.streamErr = r.stream.Send(encodeWants(wants)); r.streamErr != nil {
-		return nil, r.streamErr
+	r.lineErr = r.line.send(r.ctx, encodeWants(wants))
+	if r.lineErr != nil {
+		return nil, r.lineErr
 	}
 	for _, w := range wants {
 		f := &r.manifest.Files[w.file]
@@ -269,6 +307,7 @@ func (r *receiver) fetch(wants []want) (again []want, err error) {
 			return nil, fmt.Errorf("%s: %w", f.Name, err)
 		}
 		if got == f.Sum {
+			r.memory.note(f)
 			continue
 		}
 		if err := r.fs.Remove(name); err != nil {
@@ -293,6 +332,7 @@ func (r *receiver) makeParent(name string) error {
 
 // take receives the rest of one file, makes it durable, and returns the sum of the whole.
 func (r *receiver) take(w want, file *File, name string) (got [sha256.Size]byte, err error) {
+	h := r.memory.begun(file, w.offset)
 	if w.offset == 0 { // what is there, if anything, is wrong
 		if err := r.fs.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return got, err
@@ -303,37 +343,50 @@ func (r *receiver) take(w want, file *File, name string) (got [sha256.Size]byte,
 		return got, err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	h := sha256.New()
-	if w.offset > 0 {
-		if _, err := hashInto(h, io.NewSectionReader(f, 0, w.offset), r.buf); err != nil {
+	if h == nil {
+		h = sha256.New()
+		if w.offset > 0 {
+			_, err = hashInto(h, io.NewSectionReader(f, 0, w.offset), r.buf, r.through)
+		}
+		if err != nil {
 			return got, err
 		}
 	}
-	for offset := w.offset; offset < file.Bytes; {
-		p, err := r.recv()
-		if err != nil {
-			return got, err
-		}
-		c, err := decodeChunk(p, r.manifest)
-		if err != nil {
-			return got, err
-		}
-		if c.file != w.file || c.offset != offset {
-			return got, fmt.Errorf("%w: chunk of file %d at %d, want file %d at %d", ErrFormat, c.file, c.offset,
-				w.file, offset)
-		}
-		h.Write(c.data)
-		if _, err := f.WriteAt(c.data, offset); err != nil {
-			return got, err
-		}
-		offset += int64(len(c.data))
-		r.done += int64(len(c.data))
-		r.report()
+	if err := r.chunks(f, h, w, file); err != nil {
+		return got, err
 	}
 	if err := f.Sync(); err != nil {
 		return got, err
 	}
 	return [sha256.Size]byte(h.Sum(nil)), nil
+}
+
+// chunks writes what comes of a file, and folds it into h. Where it breaks off between two of them, memory knows how
+// far it came.
+func (r *receiver) chunks(f durable.File, h hash.Hash, w want, file *File) error {
+	for offset := w.offset; offset < file.Bytes; {
+		p, err := r.recv(Silence) // the sender does nothing but read it
+		if err != nil {
+			r.memory.part = &part{file: *file, bytes: offset, hash: h}
+			return err
+		}
+		c, err := decodeChunk(p, r.manifest)
+		if err != nil {
+			return err
+		}
+		if c.file != w.file || c.offset != offset {
+			return fmt.Errorf("%w: chunk of file %d at %d, want file %d at %d", ErrFormat, c.file, c.offset, w.file,
+				offset)
+		}
+		h.Write(c.data)
+		if _, err := f.WriteAt(c.data, offset); err != nil {
+			return err
+		}
+		offset += int64(len(c.data))
+		r.done += int64(len(c.data))
+		r.report(Progress{DoneBytes: r.done, TotalBytes: r.manifest.Bytes()})
+	}
+	return nil
 }
 
 // install makes the directories durable, and then the staged checkpoint a complete one.

@@ -7,47 +7,44 @@ import (
 	"io"
 
 	"github.com/mimir-kv/mimir/replication/durable"
-	"github.com/mimir-kv/mimir/replication/transport"
 )
 
 // Send offers the files of dir, as m describes them, and serves what the receiver asks for. A nil error says that the
-// receiver has everything, verified and durable; ErrReceiver that it gave up. ctx is looked at between messages: to end
-// a transfer that is blocked, end the stream.
-func Send(ctx context.Context, s transport.Stream, fs durable.FS, dir string, m *Manifest) error {
+// receiver has everything, verified and durable; ErrReceiver that it gave up, ErrSilent that it hangs. It ends with
+// ctx, but for what this side's disk takes to read a chunk.
+func Send(ctx context.Context, l Line, fs durable.FS, dir string, m *Manifest) error {
 	offer, err := m.AppendBinary([]byte{kindManifest})
 	if err != nil {
 		return err
 	}
-	if err := s.Send(offer); err != nil {
-		return fmt.Errorf("checkpoint: send to %s: %w", s.Peer(), err)
+	to := l.Stream.Peer()
+	if err := l.send(ctx, offer); err != nil {
+		return fmt.Errorf("checkpoint: send to %s: %w", to, err)
 	}
 	for {
-		p, err := s.Recv()
+		p, err := l.recv(ctx, l.patience(), nil)
 		if err != nil {
-			if errors.Is(err, io.EOF) {
-				err = io.ErrUnexpectedEOF
-			}
-			return fmt.Errorf("checkpoint: send to %s: %w", s.Peer(), err)
+			return fmt.Errorf("checkpoint: send to %s: %w", to, err)
 		}
 		switch {
 		case len(p) == 1 && p[0] == kindDone:
 			return nil
 		case len(p) > 0 && p[0] == kindFailed:
-			return fmt.Errorf("%w: %s: %.*q", ErrReceiver, s.Peer(), maxReason, p[1:])
+			return l.failed(p)
 		}
 		wants, err := decodeWants(p, m)
 		if err != nil {
 			return err
 		}
 		for _, w := range wants {
-			if err := sendFile(ctx, s, fs, dir, m, w); err != nil {
-				return fmt.Errorf("checkpoint: send %s to %s: %w", m.Files[w.file].Name, s.Peer(), err)
+			if err := sendFile(ctx, &l, fs, dir, m, w); err != nil {
+				return fmt.Errorf("checkpoint: send %s to %s: %w", m.Files[w.file].Name, to, err)
 			}
 		}
 	}
 }
 
-func sendFile(ctx context.Context, s transport.Stream, fs durable.FS, dir string, m *Manifest, w want) error {
+func sendFile(ctx context.Context, l *Line, fs durable.FS, dir string, m *Manifest, w want) error {
 	size := m.Files[w.file].Bytes
 	if w.offset == size {
 		return nil
@@ -58,9 +55,6 @@ func sendFile(ctx context.Context, s transport.Stream, fs durable.FS, dir string
 	}
 	defer f.Close()
 	for offset := w.offset; offset < size; {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
 		n := min(chunkBytes, size-offset)
 		p := make([]byte, chunkHeader+n)
 		if got, err := f.ReadAt(p[chunkHeader:], offset); int64(got) < n {
@@ -70,7 +64,7 @@ func sendFile(ctx context.Context, s transport.Stream, fs durable.FS, dir string
 			return err
 		}
 		sealChunk(p, w.file, offset)
-		if err := s.Send(p); err != nil {
+		if err := l.send(ctx, p); err != nil {
 			return err
 		}
 		offset += n

@@ -14,6 +14,7 @@ const (
 	kindChunk    byte = 3 // sender: a run of bytes of one file
 	kindDone     byte = 4 // receiver: everything is verified and durable
 	kindFailed   byte = 5 // receiver: gave up, and why
+	kindWork     byte = 6 // either, if both know it: works, and how far it is
 )
 
 const (
@@ -22,6 +23,7 @@ const (
 	chunkHeader = 1 + 4 + 8 + 4
 	wantBytes   = 4 + 8
 	maxReason   = 1 << 10
+	workBytes   = 1 + 8 + crcBytes
 )
 
 // want asks for one file from an offset on.
@@ -96,4 +98,22 @@ func decodeChunk(p []byte, m *Manifest) (chunk, error) {
 		return chunk{}, fmt.Errorf("%w: chunk of %d bytes at %d in a file of %d", ErrFormat, len(data), offset, size)
 	}
 	return chunk{file: int(file), offset: int64(offset), data: data}, nil
+}
+
+// encodeWork says that the sender of the message works, and has gone through so many bytes.
+func encodeWork(bytes int64) []byte {
+	p := append(make([]byte, 0, workBytes), kindWork)
+	p = binary.LittleEndian.AppendUint64(p, uint64(bytes))
+	return binary.LittleEndian.AppendUint32(p, checksum.Of(p))
+}
+
+func decodeWork(p []byte) (bytes int64, err error) {
+	if len(p) != workBytes || p[0] != kindWork {
+		return 0, fmt.Errorf("%w: word of %d bytes", ErrFormat, len(p))
+	}
+	body := p[:len(p)-crcBytes]
+	if got, want := checksum.Of(body), binary.LittleEndian.Uint32(p[len(body):]); got != want {
+		return 0, fmt.Errorf("%w: word with checksum %08x, want %08x", ErrCorrupt, got, want)
+	}
+	return int64(binary.LittleEndian.Uint64(body[1:])), nil
 }

@@ -20,6 +20,7 @@ type Part struct {
 	meta    *contract.Metadata
 	view    contract.Snapshot // nil: the files are there already
 	revoked atomic.Bool       // the storage is about to be given another content
+	written atomic.Int64      // bytes of what is long to write
 
 	once   sync.Once
 	closed chan struct{} // the view is closed
@@ -28,6 +29,9 @@ type Part struct {
 
 // Metadata describes the content that the copy has.
 func (p *Part) Metadata() *contract.Metadata { return p.meta }
+
+// Written returns how many bytes Write has written of what is long to write: it gets on as long as that grows.
+func (p *Part) Written() int64 { return p.written.Load() }
 
 // Write makes the copy complete and durable (C1, C2), and lets go of the view. It is called at most once. Errors:
 // ErrReplaced when another state is about to take the place of this one; what is in the directory is then of no use, as
@@ -109,5 +113,7 @@ func (r *revocable) Write(b []byte) (int, error) {
 	if r.part.revoked.Load() {
 		return 0, ErrReplaced
 	}
-	return r.Writer.Write(b)
+	n, err := r.Writer.Write(b)
+	r.part.written.Add(int64(n))
+	return n, err
 }

@@ -28,17 +28,19 @@ type Report struct {
 	// DiskStalledSeconds is for how long the node's disk has not finished a write, zero unless that is long.
 	DiskStalledSeconds float64 `json:"diskStalledSeconds,omitempty"`
 	// DiskFullSeconds is for how long the node's log has found no room on the disk, zero if it has.
-	DiskFullSeconds float64           `json:"diskFullSeconds,omitempty"`
-	Index           uint64            `json:"index"` // applied
-	Role            timeline.Role     `json:"role"`
-	Writable        bool              `json:"writable"`
-	Sealed          *timeline.Seal    `json:"sealed,omitempty"`
-	Cursor          timeline.Cursor   `json:"cursor"`
-	Claim           timeline.Reign    `json:"claim"` // the highest it knows of
-	Reigns          []timeline.Reign  `json:"reigns"`
-	Diverged        bool              `json:"diverged,omitempty"`
-	Members         []timeline.Member `json:"members"`
-	Slots           []timeline.Slot   `json:"slots,omitempty"`
+	DiskFullSeconds float64 `json:"diskFullSeconds,omitempty"`
+	// Awaits says what state of another node this one waits for before it applies anything more, "" if none.
+	Awaits   string            `json:"awaits,omitempty"`
+	Index    uint64            `json:"index"` // applied
+	Role     timeline.Role     `json:"role"`
+	Writable bool              `json:"writable"`
+	Sealed   *timeline.Seal    `json:"sealed,omitempty"`
+	Cursor   timeline.Cursor   `json:"cursor"`
+	Claim    timeline.Reign    `json:"claim"` // the highest it knows of
+	Reigns   []timeline.Reign  `json:"reigns"`
+	Diverged bool              `json:"diverged,omitempty"`
+	Members  []timeline.Member `json:"members"`
+	Slots    []timeline.Slot   `json:"slots,omitempty"`
 	// Following is the state of the stream from the source, at the leader of a secondary.
 	Following *Following `json:"following,omitempty"`
 	LogBytes  int64      `json:"logBytes"`

@@ -37,9 +37,11 @@ func (c *change) danger(voters []uint64, lives func(uint64) bool) error {
 		if lives(c.ID) {
 			living--
 		}
-	case c.Do == "promote": // that it lives and is not behind is seen to elsewhere
+	case c.Do == "promote": // that it is not behind is seen to elsewhere
 		after++
-		living++
+		if lives(c.ID) {
+			living++
+		}
 	case c.Do == "add" && !c.Learner && len(silent) > 0: // the new one has to come yet
 		return fmt.Errorf("%w: %d of %d voters are known to live, and a voter is added while all of them do; "+
 			"remove the dead one first, or add a learner", contract.ErrUnhealthy, living, len(voters))

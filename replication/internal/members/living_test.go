@@ -20,7 +20,7 @@ func TestNoChangeCostsTheQuorum(t *testing.T) {
 			for id := range size {
 				voters = append(voters, uint64(id+1)) // the last ones are dead
 			}
-			lives := func(id uint64) bool { return int(id) <= size-dead }
+			lives := func(id uint64) bool { return int(id) <= size-dead || id == 9 }
 			living := size - dead
 			for _, c := range []struct {
 				change change
@@ -32,6 +32,7 @@ func TestNoChangeCostsTheQuorum(t *testing.T) {
 				{change{Do: "add", ID: 9, Learner: true}, true},
 				{change{Do: "add", ID: 9}, dead == 0},
 				{change{Do: "promote", ID: 9}, living+1 >= majority(size+1)},
+				{change{Do: "promote", ID: 10}, living >= majority(size+1)}, // it died since it was heard
 				{change{Do: "update", ID: 1}, true},
 			} {
 				if c.change.Do == "remove" && size == 1 && c.change.ID == 1 {

@@ -110,6 +110,8 @@ type ReporterConfig struct {
 	OnAsked   func(region string, m timeline.Member)
 	Writes    Writes
 	Directory Directory
+	// StateAwaited says what state of another node this one waits for before it applies anything more. May be nil.
+	StateAwaited func() string
 }
 
 // Late tells how late the region shows its history.
@@ -169,6 +171,9 @@ func (r *Reporter) Report() fleet.Report {
 	at, led := c.Group.Heard()
 	out.LeaderAgeSeconds, out.Led = Age(at, c.Clock.Now()), &led
 	out.DiskStalledSeconds, out.DiskFullSeconds = c.Group.DiskStalled().Seconds(), c.Group.DiskFull().Seconds()
+	if c.StateAwaited != nil {
+		out.Awaits = c.StateAwaited()
+	}
 	out.LogBytes = c.Log.Bytes()
 	out.Following = c.Follower.Following()
 	if leads {

@@ -44,6 +44,7 @@ func problems(s *contract.RegionStatus, r *fleet.Region, best *fleet.Heard) stri
 				h.Node, h.DiskFullSeconds)
 			add(h.DiskStalledSeconds > 0 && h.DiskFullSeconds == 0,
 				"the disk of %s has not finished a write for %.0f s", h.Node, h.DiskStalledSeconds)
+			add(h.Awaits != "", "%s applies nothing: it %s", h.Node, h.Awaits)
 		}
 	}
 	add(s.Role == contract.RoleDiverged && best.Problem == "", "history diverged; rejoining")

@@ -83,7 +83,7 @@ func TestStrangersAreRefused(t *testing.T) {
 		defer c.close()
 		stranger := c.net.Node("stranger")
 		defer stranger.Close()
-		for _, service := range []string{peers.Service, snapshots.Service} {
+		for _, service := range []string{peers.Service, snapshots.Service, snapshots.ServiceElder} {
 			for _, first := range [][]byte{
 				peers.Hello{Group: "other", From: 2, To: 1}.Encode(),
 				peers.Hello{Group: "test", From: 2, To: 3}.Encode(),

@@ -85,7 +85,8 @@ func peersConfig(c *Config) peers.Config {
 
 func snapshotsConfig(c *Config) snapshots.Config {
 	return snapshots.Config{
-		FS: c.FS, Dir: c.StagingDir, ElectionTicks: c.ElectionTicks, Inspect: c.Machine.Inspect, Logger: c.Logger,
-		Unfit: func() bool { return c.Unfit != nil && c.Unfit(c.ID) },
+		FS: c.FS, Dir: c.StagingDir, Clock: c.Clock, ElectionTicks: c.ElectionTicks, Inspect: c.Machine.Inspect,
+		Logger: c.Logger,
+		Unfit:  func() bool { return c.Unfit != nil && c.Unfit(c.ID) },
 	}
 }

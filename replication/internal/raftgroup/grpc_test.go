@@ -28,7 +28,7 @@ func TestOverGRPC(t *testing.T) {
 		listeners[id], addrs[id] = l, l.Addr().String()
 	}
 	peers := []Peer{{ID: 1}, {ID: 2}, {ID: 3}}
-	leads := make(chan *Group, 10)
+	leads := make(chan *Group, 1000)
 	start := func(id uint64) *Group {
 		fs := pebblefs.New(vfs.NewMem())
 		log, err := wal.Open(wal.Options{FS: fs, Dir: "log", SegmentBytes: 1 << 20, Logger: quiet})

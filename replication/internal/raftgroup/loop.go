@@ -105,6 +105,8 @@ type sender interface {
 type offerer interface {
 	Snapshot() (*raftpb.Snapshot, error)
 	Send(m *raftpb.Message)
+	// Retain ends sending to those who are not in conf.
+	Retain(conf *raftpb.ConfState)
 	Tick()
 }
 
@@ -298,7 +300,7 @@ func (l *loop) tick() {
 	if l.leading || !l.aside && !l.stuck() && !l.doubts.keepAway() {
 		l.node.Tick()
 	}
-	l.leaveJoint()
+	leaveJoint(l)
 	if l.leading {
 		l.view.answered(l.self, l.heard, l.clock.Now())
 	}

@@ -13,6 +13,7 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
+	"github.com/mimir-kv/mimir/replication/internal/raftgroup/peers"
 	"github.com/mimir-kv/mimir/replication/internal/wal"
 	"github.com/mimir-kv/mimir/replication/transport"
 )
@@ -29,6 +30,7 @@ type rig struct {
 	waits     []*memberWait
 	sent      []*raftpb.Message
 	discarded [][]byte
+	retained  []*raftpb.ConfState // told to who sends checkpoints
 	ticks     int
 	write     uint64 // that is under way
 }
@@ -78,7 +80,8 @@ func (r *rig) Discard(id []byte)             { r.discarded = append(r.discarded,
 // outgoingRig never has a checkpoint.
 type outgoingRig struct{ *rig }
 
-func (o outgoingRig) Tick() { o.ticks++ }
+func (o outgoingRig) Tick()                         { o.ticks++ }
+func (o outgoingRig) Retain(conf *raftpb.ConfState) { o.retained = append(o.retained, conf) }
 func (o outgoingRig) Snapshot() (*raftpb.Snapshot, error) {
 	return nil, raft.ErrSnapshotTemporarilyUnavailable
 }
@@ -236,6 +239,20 @@ func TestLoopWithoutQuorum(t *testing.T) {
 	}
 	if r.ticks == 0 {
 		t.Error("no time passes for checkpoints")
+	}
+	if n := len(r.retained); n == 0 || r.retained[n-1] != nil {
+		t.Errorf("sends checkpoints on, to %v", r.retained)
+	}
+}
+
+// Whoever is no member any more is sent no checkpoint.
+func TestLoopEndsSendingToWhoWasRemoved(t *testing.T) {
+	r := newRig(t, 1, 2, 3)
+	conf := r.loop.applyChange(&raftpb.ConfChangeV2{
+		Changes: []*raftpb.ConfChangeSingle{{Type: raftpb.ConfChangeRemoveNode.Enum(), NodeId: new(uint64(3))}},
+	})
+	if n := len(r.retained); n == 0 || r.retained[n-1] != conf || peers.IsMember(conf, 3) {
+		t.Errorf("sends to %v, members are %v", r.retained, conf)
 	}
 }
 

@@ -82,13 +82,14 @@ func (l *loop) checkChange(cc *raftpb.ConfChangeV2) error {
 func (l *loop) applyChange(cc *raftpb.ConfChangeV2) *raftpb.ConfState {
 	conf := l.node.ApplyConfChange(cc)
 	l.peers.Retain(conf)
+	l.outgoing.Retain(conf)
 	return conf
 }
 
-// leaveJoint proposes to leave a joint configuration. raft does that by itself when the change is applied, but not while
-// leadership is being handed over; if that fails it tries again with the next entry that is applied, and there may be
-// none.
-func (l *loop) leaveJoint() {
+// leaveJoint proposes to leave a joint configuration. raft does that by itself when the change is applied, but not
+// while leadership is being handed over; if that fails it tries again with the next entry that is applied, and there
+// may be none.
+func leaveJoint(l *loop) {
 	if conf := l.view.conf.Load(); !l.leading || !conf.GetAutoLeave() {
 		return
 	}

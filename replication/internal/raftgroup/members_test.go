@@ -116,7 +116,8 @@ func TestAChangeThatIsOverwrittenIsAnswered(t *testing.T) {
 	})
 }
 
-// A joint configuration is left though leadership was being handed over, in vain, when it was entered, and nobody writes.
+// A joint configuration is left though leadership was being handed over, in vain, when it was entered, and nobody
+// writes.
 func TestAJointChangeIsLeftAfterATransferInVain(t *testing.T) {
 	virtual.Test(t, func(t *testing.T) {
 		c := newCluster(t, 3).startAll()

@@ -149,6 +149,7 @@ func (l *loop) observe(rd *raft.Ready) {
 		l.start, l.door.asked = 0, 0
 		clear(l.lost)
 		clear(l.ahead)
+		l.outgoing.Retain(nil) // nobody takes a snapshot of a term that is over
 	}
 	if leading && (!l.leading || term != l.term) {
 		l.led = l.clock.Now()

@@ -13,7 +13,10 @@ import (
 
 // Services returns what peers open on this node; the caller registers it with the transport.
 func (g *Group) Services() map[string]transport.Handler {
-	return map[string]transport.Handler{peers.Service: g.network.Serve, snapshots.Service: g.incoming.Serve}
+	return map[string]transport.Handler{
+		peers.Service: g.network.Serve, snapshots.Service: g.incoming.Serve,
+		snapshots.ServiceElder: g.incoming.ServeElder,
+	}
 }
 
 // Start lets the group take part. Call it once.

@@ -20,7 +20,7 @@ func TestWhoWaitsForAChange(t *testing.T) {
 	}{
 		{"applied", func(ws *memberWaits) { ws.applied(entry(5, 2), simple) }, nil},
 		{"overwritten", func(ws *memberWaits) { ws.applied(entry(5, 3), simple) }, ErrNotLeader},
-		{"overwritten by a log that is shorter", func(ws *memberWaits) { ws.applied(entry(4, 3), simple) }, ErrNotLeader},
+		{"overwritten by a shorter log", func(ws *memberWaits) { ws.applied(entry(4, 3), simple) }, ErrNotLeader},
 		{"left a joint one, in a later term", func(ws *memberWaits) {
 			ws.applied(entry(5, 2), joint)
 			ws.applied(entry(6, 3), joint)

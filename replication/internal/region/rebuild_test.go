@@ -177,8 +177,8 @@ func TestARebuildThatMustNotBe(t *testing.T) {
 	p.check()
 }
 
-// TestARebuildForgetsWhatWasCopied of the state that was here: before another one takes its place, and while nothing can
-// be applied or copied. What cannot be forgotten keeps it from being.
+// TestARebuildForgetsWhatWasCopied of the state that was here: before another one takes its place, and while nothing
+// can be applied or copied. What cannot be forgotten keeps it from being.
 func TestARebuildForgetsWhatWasCopied(t *testing.T) {
 	for _, want := range []error{nil, errors.New("it is there still")} {
 		s, disk := newScript(t), vfs.NewCrashableMem()

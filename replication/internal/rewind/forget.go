@@ -23,7 +23,6 @@ func (r *Rewinds) Forget() error {
 	}
 	r.mu.Lock()
 	r.forgot++
-	marks := r.marks
 	r.marks = nil
 	r.pin(0)
 	if r.giveUp != nil {
@@ -32,24 +31,35 @@ func (r *Rewinds) Forget() error {
 	r.mu.Unlock()
 	r.preparing <- struct{}{}
 	defer func() { <-r.preparing }()
-	for _, m := range marks {
-		if err := r.erase(r.dirOf(m)); err != nil {
-			return fmt.Errorf("remove the checkpoint at position %d: %w", m.position, err)
-		}
+	if err := r.empty(r.marksDir()); err != nil {
+		return fmt.Errorf("remove checkpoints: %w", err)
 	}
-	names, err := r.config.FS.List(r.statesDir())
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("find rewound states: %w", err)
+	if err := r.empty(r.statesDir()); err != nil {
+		return fmt.Errorf("remove rewound states: %w", err)
+	}
+	return nil
+}
+
+// empty durably removes what is whole in dir, of which some may be there that nobody here knows of: it could not be
+// removed before, or is being removed.
+func (r *Rewinds) empty(dir string) error {
+	fs := r.config.FS
+	names, err := fs.List(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
 	}
 	for _, name := range names {
 		if strings.HasSuffix(name, partSuffix) {
 			continue // it is taken for none
 		}
-		if err := r.erase(filepath.Join(r.statesDir(), name)); err != nil {
-			return fmt.Errorf("remove a rewound state: %w", err)
+		if err := r.erase(filepath.Join(dir, name)); err != nil {
+			return err
 		}
 	}
-	return nil
+	return fs.SyncDir(dir)
 }
 
 // begins returns the marks that a state can be made from, and the context in which it is: it ends when they are

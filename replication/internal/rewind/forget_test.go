@@ -47,6 +47,18 @@ func TestWhatWasReplacedDoesNotComeBack(t *testing.T) {
 	p.empty()
 }
 
+// TestWhatCouldNotBeRemovedIsForgotten (W6): a mark that is on the disk still, although nobody here knows of it.
+func TestWhatCouldNotBeRemovedIsForgotten(t *testing.T) {
+	p := newPlace(t)
+	p.writes(8)
+	p.look()
+	p.marks = nil
+	if err := p.Forget(); err != nil {
+		t.Fatal(err)
+	}
+	p.empty()
+}
+
 // TestWhatIsMadeMeanwhileIsForgotten as well: a mark of which the state is held, and a state that is replayed.
 func TestWhatIsMadeMeanwhileIsForgotten(t *testing.T) {
 	p := newPlace(t)

@@ -64,8 +64,8 @@ func (p *place) reopen() {
 	p.t.Helper()
 	p.Rewinds = New(Config{
 		FS: p.fs, Dir: "/rewind", Brancher: p.engine, Source: p, Applied: p.view, Log: p,
-		Least: func() contract.Position { return p.least }, Unfit: func() bool { return p.unfit }, EveryBytes: 5, Clock: clock.Real,
-		Logger: slog.New(slog.DiscardHandler),
+		Least: func() contract.Position { return p.least }, Unfit: func() bool { return p.unfit }, EveryBytes: 5,
+		Clock: clock.Real, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err := p.Begin(); err != nil {
 		p.t.Fatal(err)

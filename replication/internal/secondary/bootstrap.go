@@ -30,6 +30,7 @@ func (f *Follower) fetch(ctx context.Context, s *session, minEpoch timeline.Epoc
 	var errs []error
 	for _, addr := range s.copySources(addresses) {
 		f.config.Logger.Info("bootstraps", "source", s.source, "addr", addr)
+		f.show("bootstrap: " + checkpoint.Progress{}.Text(addr))
 		from, c, err := f.config.Copies.Fetch(ctx, addr, minEpoch, s.term, f.progress(s, addr))
 		if err == nil && from != s.source {
 			s.copied = copied{} // it came whole, and there is no rest to ask for
@@ -54,11 +55,17 @@ func (f *Follower) fetch(ctx context.Context, s *session, minEpoch timeline.Epoc
 // held returns a copy that this region has and that leads on, nil if there is none. It is taken once by each leader:
 // one from which no log of the source leads on is followed by another that the source makes.
 func (f *Follower) held(ctx context.Context, s *session, minEpoch timeline.Epoch) *succession.Copy {
+	if s.part != "" {
+		return nil // the rest of another is on its way
+	}
+	f.show("bootstrap: looks for a copy that the region has")
 	w := Wanted{Source: s.source, MinEpoch: minEpoch, Term: s.term, Had: s.had}
 	if state := f.config.Applied.State(); state.Diverged == nil {
 		w.After = state.Cursor.Position
 	}
-	c, err := f.config.Copies.Held(ctx, w)
+	c, err := f.config.Copies.Held(ctx, w, func(addr string, p checkpoint.Progress) {
+		f.show("bootstrap: " + p.Text(addr))
+	})
 	switch {
 	case err != nil:
 		f.config.Logger.Info("a copy that this region has is not to be had; fetches another", "err", err)
@@ -110,12 +117,23 @@ func (c *copied) came(addr string, bytes int64) {
 func (f *Follower) progress(s *session, addr string) func(checkpoint.Progress) {
 	began := f.config.Clock.Now()
 	return func(p checkpoint.Progress) {
+		if p.Stage != checkpoint.Coming {
+			f.show("bootstrap: " + p.Text(addr))
+			return
+		}
 		s.came(addr, p.DoneBytes)
 		text := fmt.Sprintf("bootstrap: %d of %d bytes", p.DoneBytes, p.TotalBytes)
 		if spent := f.config.Clock.Now().Sub(began); p.DoneBytes > 0 && spent > time.Second {
 			left := time.Duration(float64(spent) * float64(p.TotalBytes-p.DoneBytes) / float64(p.DoneBytes))
 			text += ", about " + left.Round(time.Second).String() + " left"
 		}
-		f.setActivity(text)
+		f.show(text)
 	}
+}
+
+// show sets an activity of which something came just now.
+func (f *Follower) show(activity string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.activity, f.came = activity, f.config.Clock.Now()
 }

@@ -116,3 +116,49 @@ func TestTheRestOfACopyIsAskedForWhereThePartCameFrom(t *testing.T) {
 		t.Errorf("asked %v", b.asked)
 	}
 }
+
+// hanging is a shelf of which some nodes say nothing: transfer gives them up after a while.
+type hanging struct {
+	shelf
+	asked []string
+}
+
+func (h *hanging) Fetch(
+	ctx context.Context, addr string, e timeline.Epoch, term uint64, progress func(checkpoint.Progress),
+) (string, succession.Copy, error) {
+	h.asked = append(h.asked, addr)
+	progress(checkpoint.Progress{Stage: checkpoint.Preparing, DoneBytes: 7})
+	if slices.Contains(h.hung, addr) {
+		select {
+		case <-ctx.Done():
+			return "", succession.Copy{}, ctx.Err()
+		case <-time.After(checkpoint.Silence):
+			return "", succession.Copy{}, checkpoint.ErrSilent
+		}
+	}
+	return h.shelf.Fetch(ctx, addr, e, term, progress)
+}
+
+// A node of the source that hangs is left for the next one, and people are told meanwhile what is waited for. What it
+// had made is no part that is here.
+func TestANodeOfTheSourceThatHangsDoesNotBlockABootstrap(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		h := &hanging{shelf: shelf{regions: map[string]string{"eu-2": "eu"}, hung: []string{"eu-1"}}}
+		f := testFollower(&h.shelf)
+		f.config.Copies = h
+		defer f.config.Life.Close()
+		ended := make(chan succession.Ended, 1)
+		go func() { ended <- f.Run(t.Context(), succession.Effect{Do: succession.Fetch, Term: 7, Source: "eu"}) }()
+		time.Sleep(checkpoint.Silence / 2)
+		const says = "bootstrap: waits for eu-1, which makes a copy: 7 bytes so far; nothing came for 5m0s"
+		if following := f.Following(); following == nil || following.Activity != says {
+			t.Errorf("says %+v", following)
+		}
+		if e := <-ended; e.Err != nil || e.Copy == nil || e.Copy.ID != "copy of eu-2" {
+			t.Errorf("%+v", e)
+		}
+		if !slices.Equal(h.asked, []string{"eu-1", "eu-2"}) {
+			t.Errorf("asked %v", h.asked)
+		}
+	})
+}

@@ -13,7 +13,9 @@
 //     state or the new one.
 //   - F4 (invariant 14): a lag that is not known is not reported as small.
 //   - F5: one bootstrap takes one copy as long as the node that gives it lives: the source is told of it, so that it
-//     keeps the log behind it, and the rest is asked for where the part came from. A node that hangs blocks none.
+//     keeps the log behind it, and the rest is asked for where the part came from. A node that hangs blocks none: one
+//     that gives a copy and says nothing is given up by transfer, and the next one asked; status says of whom what is
+//     waited for.
 //   - F6: a source that is cut off from its region is left for one that is not; where no node of the source can read
 //     the log, a further region with the same history is followed for a while, and a copy taken if there is none.
 //   - F7 (invariant 8): a fork is told where chains prove it, and not where positions suggest it: of two histories of

@@ -3,6 +3,7 @@ package secondary
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -18,6 +19,9 @@ import (
 	"github.com/mimir-kv/mimir/replication/timeline"
 	"github.com/mimir-kv/mimir/replication/transport"
 )
+
+// quiet is for how long nothing has to come of a copy before it is told that nothing does.
+const quiet = 10 * time.Second
 
 // settleEvery is how often a stream that has ended looks whether what it proposed is applied.
 const settleEvery = 20 * time.Millisecond
@@ -38,7 +42,7 @@ type Copies interface {
 		progress func(checkpoint.Progress)) (string, succession.Copy, error)
 	// Held returns a copy that a node of this region has complete already, and brings it here; nil if there is none
 	// that fits.
-	Held(ctx context.Context, w Wanted) (*succession.Copy, error)
+	Held(ctx context.Context, w Wanted, progress func(addr string, p checkpoint.Progress)) (*succession.Copy, error)
 	// Offer has the node at addr, of this region, fetch the copy from here, and returns when it has it.
 	Offer(ctx context.Context, addr, id string, term uint64) error
 	// Rewind has a node of this region, at addr or this one if that is empty, make the state at the fork of this
@@ -92,7 +96,8 @@ type Follower struct {
 
 	mu       sync.Mutex
 	current  *session
-	activity string // what it does if it is not the stream
+	activity string    // what it does if it is not the stream
+	came     time.Time // when something last came of that; zero: nothing has to
 }
 
 // session is how this node follows one source in one term.
@@ -197,7 +202,7 @@ func (f *Follower) stream(ctx context.Context, s *session, ended *succession.End
 func (f *Follower) setActivity(activity string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.activity = activity
+	f.activity, f.came = activity, time.Time{}
 }
 
 // now returns the session of this term, nil if this node follows nobody.
@@ -208,6 +213,9 @@ func (f *Follower) now() (*session, string) {
 	defer f.mu.Unlock()
 	if f.current == nil || !leads || primary || f.current.term != term {
 		return nil, ""
+	}
+	if silent := f.config.Clock.Now().Sub(f.came); !f.came.IsZero() && silent >= quiet {
+		return f.current, fmt.Sprintf("%s; nothing came for %v", f.activity, silent.Truncate(time.Second))
 	}
 	return f.current, f.activity
 }

@@ -64,7 +64,9 @@ func (s *shelf) Fetch(
 	return s.regions[addr], succession.Copy{ID: "copy of " + addr, Origin: origin}, nil
 }
 
-func (s *shelf) Held(_ context.Context, w Wanted) (*succession.Copy, error) {
+func (s *shelf) Held(
+	_ context.Context, w Wanted, _ func(string, checkpoint.Progress),
+) (*succession.Copy, error) {
 	s.wanted = append(s.wanted, w)
 	if s.held == nil || w.Had[s.held.ID] {
 		return nil, nil

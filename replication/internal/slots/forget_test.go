@@ -71,6 +71,29 @@ func TestARegionThatWasRemovedIsForgotten(t *testing.T) {
 	})
 }
 
+// Where the last other region was removed, no log is kept for regions.
+func TestTheLastRegionThatWasRemovedIsForgotten(t *testing.T) {
+	alone(t, func(t *testing.T, m *member) {
+		var gone atomic.Bool
+		m.config.Others = func() []string {
+			if gone.Load() {
+				return nil
+			}
+			return []string{"eu"}
+		}
+		m.Acknowledged("eu", 3, 100)
+		time.Sleep(2 * interval)
+		if first := m.kept(); first > 100 {
+			t.Fatalf("kept from %d on", first)
+		}
+		gone.Store(true)
+		m.Forget("eu")
+		if first := m.kept(); first < 300 {
+			t.Errorf("kept from %d on for a region that is gone", first)
+		}
+	})
+}
+
 // A region may follow before it is one of the fleet: then it has a slot, although it has nothing more to acknowledge.
 func TestARegionThatFollowedBeforeItCameHasASlot(t *testing.T) {
 	alone(t, func(t *testing.T, m *member) {

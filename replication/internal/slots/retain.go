@@ -18,6 +18,7 @@ func (s *Slots) Retain() {
 	c.Log.bound(s.widest())
 	regions := c.Others()
 	if len(regions) == 0 {
+		c.Log.Log.Unpin(pin) // of when there was another one
 		return
 	}
 	if timeline.Supersedes(state.HighestClaim(), timeline.Latest(state.Reigns)) {

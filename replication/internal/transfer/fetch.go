@@ -1,20 +1,23 @@
 package transfer
 
 import (
+	"bytes"
 	"context"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"path/filepath"
 
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/durable"
 	"github.com/mimir-kv/mimir/replication/internal/checkpoint"
+	"github.com/mimir-kv/mimir/replication/transport"
 )
 
 // Fetch takes a copy from addr and returns its identity and description. progress may be nil; it is told of what has
-// come. Only one fetch runs at a time: others wait. The term for which the copy is to stay is for the caller to say,
-// with [Staging.Keep].
+// come. A node that says nothing for too long is given up (T5). Only one fetch runs at a time: others wait. The term
+// for which the copy is to stay is for the caller to say, with [Staging.Keep].
 func (s *Staging) Fetch(
 	ctx context.Context, addr string, r Request, progress func(checkpoint.Progress),
 ) (id string, d *Description, err error) {
@@ -47,23 +50,35 @@ func (s *Staging) Fetch(
 func (s *Staging) receive(
 	ctx context.Context, addr string, r Request, progress func(checkpoint.Progress),
 ) (*checkpoint.Manifest, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	encoded, err := json.Marshal(r)
 	if err != nil {
-		return nil, err
-	}
-	stream, err := s.config.Transport.Open(ctx, addr, Service)
-	if err != nil {
-		return nil, err
-	}
-	if err := stream.Send(encoded); err != nil {
 		return nil, err
 	}
 	if err := durable.MakeDir(s.config.FS, s.config.Dir); err != nil {
 		return nil, err
 	}
-	return checkpoint.Receive(ctx, stream, s.config.FS, s.incoming(), progress)
+	m, err := s.converse(ctx, addr, Service, encoded, progress)
+	if errors.Is(err, transport.ErrNoService) {
+		m, err = s.converse(ctx, addr, ServiceElder, encoded, progress)
+	}
+	return m, err
+}
+
+// converse is the course of one stream.
+func (s *Staging) converse(
+	ctx context.Context, addr, service string, request []byte, progress func(checkpoint.Progress),
+) (*checkpoint.Manifest, error) {
+	ctx, cancel := context.WithCancel(ctx) // ends the stream
+	defer cancel()
+	stream, err := s.config.Transport.Open(ctx, addr, service)
+	if err != nil {
+		return nil, err
+	}
+	l := checkpoint.Line{Stream: stream, Clock: s.config.Clock, Works: service == Service}
+	if err := l.Send(ctx, bytes.Clone(request)); err != nil {
+		return nil, err
+	}
+	return checkpoint.Receive(ctx, l, s.config.FS, s.incoming(), &s.memory, progress)
 }
 
 // Partial returns the identity of the copy of which a part is here, so that the same can be asked for again; "" if

@@ -7,14 +7,17 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/mimir-kv/mimir/replication/clock"
 	"github.com/mimir-kv/mimir/replication/clock/virtual"
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
+	"github.com/mimir-kv/mimir/replication/internal/checkpoint"
 	"github.com/mimir-kv/mimir/replication/internal/copies"
 	"github.com/mimir-kv/mimir/replication/internal/enginetest"
 	"github.com/mimir-kv/mimir/replication/internal/life"
@@ -45,6 +48,9 @@ type node struct {
 	noLog   error               // why no log can be kept behind a copy
 	told    []contract.Position // of copies for other regions
 	author  *timeline.Machine
+	reading time.Duration // of each part of a copy
+	made    int           // copies that were begun
+	hangs   chan struct{} // nil: the disk does not, until this is closed
 }
 
 var quiet = slog.New(slog.DiscardHandler)
@@ -72,7 +78,7 @@ func (n *node) open(net *memory.Network, name string) {
 	n.client = peer.NewClient(tr)
 	n.staging = NewStaging(StagingConfig{
 		Region: name, FS: pebblefs.New(n.disk), Dir: "/staging", Transport: tr, Peers: n, Applied: n.applied,
-		Life: n.life, Logger: quiet,
+		Life: n.life, Clock: clock.Real, Logger: quiet,
 	})
 	n.maker = copies.NewMaker(pebblefs.New(n.disk), n.engine)
 	n.applier = region.NewApplier(region.Config{
@@ -82,20 +88,52 @@ func (n *node) open(net *memory.Network, name string) {
 	}, n.applied)
 	n.shelf = NewShelf(ShelfConfig{
 		Unfit:  n.unfit.Load,
-		Region: name, FS: pebblefs.New(n.disk), Dir: "/copies", Source: n.applier, Applied: n.applied,
+		Region: name, FS: pebblefs.New(n.slow()), Dir: "/copies", Source: n, Applied: n.applied,
 		Staging: n.staging, Copying: n.copying,
-		Clock: clock.Real, Logger: quiet,
+		Life: n.life, Clock: clock.Real, Logger: quiet,
 	})
 	if _, err := n.applier.Load(&timeline.State{Region: name}); err != nil {
 		n.t.Fatal(err)
 	}
 	questions := peer.NewRegistry(func() error { return nil })
 	n.staging.Register(questions, func() uint64 { return n.term })
-	if err := tr.Serve(
-		map[string]transport.Handler{Service: n.shelf.Serve, peer.Service: questions.Serve},
-	); err != nil {
+	services := map[string]transport.Handler{ServiceElder: n.shelf.ServeElder, peer.Service: questions.Serve}
+	if !strings.HasSuffix(n.addr, elder) {
+		services[Service] = n.shelf.Serve
+	}
+	if err := tr.Serve(services); err != nil {
 		n.t.Fatal(err)
 	}
+}
+
+// elder ends the address of a node of the version before.
+const elder = "-elder"
+
+// slow returns a disk on which what is copied is read so slowly as reading says.
+func (n *node) slow() vfs.FS {
+	return errorfs.Wrap(n.disk, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if op.Kind == errorfs.OpFileRead && strings.HasPrefix(op.Path, "/copies") {
+			time.Sleep(n.reading)
+		}
+		return nil
+	}))
+}
+
+// Sync implements Source. It is the first step of a copy.
+func (n *node) Sync() (uint64, error) {
+	n.made++
+	if n.hangs != nil {
+		<-n.hangs
+	}
+	return n.applier.Sync()
+}
+
+// Hold implements Source.
+func (n *node) Hold(dir string) (*region.Held, error) { return n.applier.Hold(dir) }
+
+// take takes a copy as a node does that does not hear when this one works.
+func (n *node) take(r *Request) (*shelved, error) {
+	return n.shelf.take(n.t.Context(), &checkpoint.Line{Clock: clock.Real}, r)
 }
 
 // Others implements Peers.

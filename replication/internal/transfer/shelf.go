@@ -10,12 +10,15 @@ import (
 	"log/slog"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/mimir-kv/mimir/replication/clock"
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/durable"
 	"github.com/mimir-kv/mimir/replication/internal/checkpoint"
+	"github.com/mimir-kv/mimir/replication/internal/copies"
+	"github.com/mimir-kv/mimir/replication/internal/life"
 	"github.com/mimir-kv/mimir/replication/internal/peer"
 	"github.com/mimir-kv/mimir/replication/internal/region"
 	"github.com/mimir-kv/mimir/replication/timeline"
@@ -49,6 +52,7 @@ type ShelfConfig struct {
 	Copying func(region string, p contract.Position) error
 	// Unfit reports whether the state here is one of which no copy is given.
 	Unfit  func() bool
+	Life   *life.Life
 	Clock  clock.Clock
 	Logger *slog.Logger
 }
@@ -56,8 +60,10 @@ type ShelfConfig struct {
 // Shelf makes, keeps and serves copies of this node's state, each a directory named by its identity. It is safe for
 // concurrent use.
 type Shelf struct {
-	config ShelfConfig
-	making sync.Mutex // one at a time
+	config  ShelfConfig
+	making  chan struct{}               // has room for the one that makes a copy
+	worked  atomic.Int64                // bytes that whoever makes one has gone through, ever
+	writing atomic.Pointer[copies.Part] // what is being written, which is not counted in worked yet
 
 	mu     sync.Mutex
 	copies map[string]*shelved
@@ -75,17 +81,29 @@ type shelved struct {
 	manifest *checkpoint.Manifest
 	users    int
 	idle     time.Time // since when nobody takes it
+	given    bool      // somebody began to take it, or it is of no use
 	gone     bool      // the state is another one now: nobody gets more of it
 }
 
 // NewShelf returns an empty shelf.
-func NewShelf(c ShelfConfig) *Shelf { return &Shelf{config: c, copies: map[string]*shelved{}} }
+func NewShelf(c ShelfConfig) *Shelf {
+	return &Shelf{config: c, making: make(chan struct{}, 1), copies: map[string]*shelved{}}
+}
 
 // Clean removes what an earlier process left.
 func (s *Shelf) Clean() error { return checkpoint.Remove(s.config.FS, s.config.Dir) }
 
 // Serve is the transport's handler of Service.
 func (s *Shelf) Serve(ctx context.Context, stream transport.Stream) error {
+	return s.serve(ctx, stream, true)
+}
+
+// ServeElder is the transport's handler of ServiceElder.
+func (s *Shelf) ServeElder(ctx context.Context, stream transport.Stream) error {
+	return s.serve(ctx, stream, false)
+}
+
+func (s *Shelf) serve(ctx context.Context, stream transport.Stream, works bool) error {
 	encoded, err := stream.Recv()
 	if err != nil {
 		return peer.IgnoreEnd(err)
@@ -97,48 +115,62 @@ func (s *Shelf) Serve(ctx context.Context, stream transport.Stream) error {
 	if err := transport.MaySpeak(ctx, r.Region); err != nil {
 		return err
 	}
+	l := checkpoint.Line{Stream: stream, Clock: s.config.Clock, Works: works}
 	if r.ID != "" {
-		return s.config.Staging.send(ctx, stream, r.ID)
+		return s.config.Staging.send(ctx, l, r.ID)
 	}
-	taken, err := s.take(&r)
+	taken, err := s.take(ctx, &l, &r)
 	if err != nil {
 		return err
 	}
 	defer s.release(taken)
 	s.config.Logger.Info("sends its state", "to", r.Region, "copy", taken.id, "bytes", taken.manifest.Bytes())
-	stream = &watched{Stream: stream, shelf: s, region: r.Region, copy: taken}
-	return checkpoint.Send(ctx, stream, s.config.FS, taken.dir, taken.manifest)
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	l.Stream = &watched{Stream: stream, shelf: s, region: r.Region, copy: taken, end: end}
+	return checkpoint.Send(ctx, l, s.config.FS, taken.dir, taken.manifest)
 }
 
-// watched is a stream by which a node takes a copy. It ends once no more of that is given; and as long as messages come
-// through to another region, that is alive.
+// watched is a stream to somebody who takes a copy. It ends once no more of that is given. Of another region it is
+// alive as long as messages come through.
 type watched struct {
 	transport.Stream
 	shelf  *Shelf
 	region string
 	copy   *shelved
+	end    context.CancelCauseFunc // so that nobody waits for a word of who takes it
 	told   time.Time
 }
 
 // Send implements transport.Stream.
 func (w *watched) Send(m []byte) error {
 	if err := w.shelf.gives(w.copy); err != nil {
+		w.end(err)
 		return err
 	}
 	err := w.Stream.Send(m)
-	if w.region == w.shelf.config.Region {
-		return err
-	}
-	if now := w.shelf.config.Clock.Now(); err == nil && now.Sub(w.told) >= tellEvery {
+	foreign := w.region != w.shelf.config.Region
+	if now := w.shelf.config.Clock.Now(); err == nil && foreign && now.Sub(w.told) >= tellEvery {
 		w.told = now
 		_ = w.shelf.config.Copying(w.region, w.copy.position) // what is lost is told when it comes back
 	}
 	return err
 }
 
-// take returns a copy that fits the request, an earlier one that is still good or a new one. Log is kept behind a copy
-// for another region from before it is made: a copy from which no log leads on is of no use to it.
-func (s *Shelf) take(r *Request) (*shelved, error) {
+// Recv implements transport.Stream. Whoever says something knows which copy he is given, and can name it if he comes
+// back: he cannot have all of it before this node knows.
+func (w *watched) Recv() ([]byte, error) {
+	p, err := w.Stream.Recv()
+	if err == nil {
+		w.shelf.spend(w.copy)
+	}
+	return p, err
+}
+
+// take returns a copy that fits the request, an earlier one that is still good or a new one. While that is made whoever
+// asks hears that this node works: to sum a large state takes longer than anybody waits for a word. A copy whose asker
+// is gone by then is kept for him: he could not wait, or lost the connection, and would have it made for ever.
+func (s *Shelf) take(ctx context.Context, l *checkpoint.Line, r *Request) (*shelved, error) {
 	s.mu.Lock()
 	forgot := s.forgot
 	s.mu.Unlock()
@@ -148,11 +180,66 @@ func (s *Shelf) take(r *Request) (*shelved, error) {
 	if c := s.earlier(r); c != nil {
 		return c, nil
 	}
+	began := s.gone()
+	if err := l.Work(ctx, 0); err != nil {
+		return nil, err
+	}
+	type outcome struct {
+		copy *shelved
+		err  error
+	}
+	made := make(chan outcome)
+	if !s.config.Life.Try(func(life context.Context) {
+		c, err := s.provide(life, ctx, r, forgot)
+		select {
+		case made <- outcome{c, err}:
+		case <-ctx.Done():
+			if c != nil {
+				s.release(c)
+			}
+		}
+	}) {
+		return nil, s.config.Life.Failure()
+	}
+	ticker := s.config.Clock.NewTicker(tellEvery)
+	defer ticker.Stop()
+	for last := began; ; {
+		select {
+		case o := <-made:
+			return o.copy, o.err
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-ticker.C():
+		}
+		if now := s.gone(); now != last { // else it hangs, and says nothing
+			last = now
+			if err := l.Work(ctx, now-began); err != nil {
+				return nil, err
+			}
+		}
+	}
+}
+
+// provide makes a copy for a request, unless somebody else had one made meanwhile that fits. Log is kept behind a copy
+// for another region from before it is made: a copy from which no log leads on is of no use to it. Nothing comes of it
+// if what is here was forgotten more often by then than forgot says.
+func (s *Shelf) provide(life, asker context.Context, r *Request, forgot int) (*shelved, error) {
+	select {
+	case s.making <- struct{}{}:
+		defer func() { <-s.making }()
+	case <-asker.Done():
+		return nil, context.Cause(asker)
+	case <-life.Done():
+		return nil, context.Cause(life)
+	}
+	if c := s.earlier(r); c != nil {
+		return c, nil
+	}
 	foreign := r.Region != s.config.Region
 	if foreign {
 		s.tell(r.Region, 0)
 	}
-	made, err := s.make()
+	made, err := s.make(life)
 	if err != nil {
 		return nil, fmt.Errorf("copy state: %w", err)
 	}
@@ -161,14 +248,21 @@ func (s *Shelf) take(r *Request) (*shelved, error) {
 		made.region = r.Region
 	}
 	s.removeIdle(func(c *shelved) bool { return foreign && c.region == made.region })
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.forgot != forgot {
+	if !s.shelve(made, forgot) {
 		s.remove(made)
 		return nil, errUnfit
 	}
-	s.copies[made.id] = made
 	return made, nil
+}
+
+// shelve puts a copy on the shelf, unless it is of what was forgotten since.
+func (s *Shelf) shelve(c *shelved, forgot int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.forgot == forgot {
+		s.copies[c.id] = c
+	}
+	return s.forgot == forgot
 }
 
 // tell has log kept for a region. Where it cannot be the copy is given nevertheless: another node may have the log.
@@ -178,11 +272,15 @@ func (s *Shelf) tell(region string, p contract.Position) {
 	}
 }
 
-// earlier returns the copy of which the request says that a part is there, nil if it is of no use any more.
+// earlier returns the copy of which the request says that a part is there, or one that waits for its asker; nil if
+// there is none that fits, or it is of no use any more.
 func (s *Shelf) earlier(r *Request) *shelved {
 	s.mu.Lock()
 	c := s.copies[r.Have]
-	if c == nil || c.gone || c.index < r.MinIndex || c.epoch < r.MinEpoch {
+	if c == nil || !c.fits(r) {
+		c = s.waiting(r)
+	}
+	if c == nil {
 		s.mu.Unlock()
 		return nil
 	}
@@ -193,6 +291,7 @@ func (s *Shelf) earlier(r *Request) *shelved {
 	}
 	if err := s.config.Copying(r.Region, c.position); err != nil {
 		s.config.Logger.Warn("an earlier copy is of no use any more", "to", r.Region, "copy", c.id, "err", err)
+		s.spend(c)
 		s.release(c)
 		return nil
 	}
@@ -225,10 +324,34 @@ func (s *Shelf) Forget() {
 	s.removeIdle(func(*shelved) bool { return true })
 }
 
+// waiting returns the newest copy that was made for the region that asks and that nobody has come to take, nil if there
+// is none that fits. What the region may have is given only to who names it: else no log leads on from that. s.mu is
+// held.
+func (s *Shelf) waiting(r *Request) (newest *shelved) {
+	region := r.Region
+	if region == s.config.Region {
+		region = ""
+	}
+	for _, c := range s.copies {
+		if c.region == region && !c.given && c.fits(r) && (newest == nil || c.index > newest.index) {
+			newest = c
+		}
+	}
+	return newest
+}
+
+// fits reports whether a copy may be given for a request, and is far enough.
+func (c *shelved) fits(r *Request) bool {
+	return !c.gone && c.index >= r.MinIndex && c.epoch >= r.MinEpoch
+}
+
 // check says why no copy can be given for a request.
 func (s *Shelf) check(r *Request) error {
 	if s.config.Unfit() {
 		return errUnfit
+	}
+	if awaits := s.config.Staging.Awaits(); awaits != "" {
+		return fmt.Errorf("%w: this node %s, and can give no copy of its own", contract.ErrNotReady, awaits)
 	}
 	v := s.config.Applied.View()
 	if v.Index < r.MinIndex {
@@ -244,9 +367,8 @@ func (s *Shelf) check(r *Request) error {
 	return nil
 }
 
-func (s *Shelf) make() (*shelved, error) {
-	s.making.Lock()
-	defer s.making.Unlock()
+// make makes a copy. It ends with the node, but for what its disk takes for one step.
+func (s *Shelf) make(ctx context.Context) (*shelved, error) {
 	var id [idBytes]byte
 	_, _ = rand.Read(id[:]) // never fails
 	name := hex.EncodeToString(id[:])
@@ -259,11 +381,14 @@ func (s *Shelf) make() (*shelved, error) {
 	}
 	held, err := s.config.Source.Hold(dir)
 	if err == nil {
+		s.writing.Store(held.Part)
 		err = held.Write()
+		s.writing.Store(nil)
+		s.through(held.Written())
 	}
 	var m *checkpoint.Manifest
 	if err == nil {
-		m, err = s.describe(dir, id, held)
+		m, err = s.describe(ctx, dir, id, held)
 	}
 	if err != nil {
 		return nil, errors.Join(err, checkpoint.Remove(s.config.FS, dir))
@@ -274,15 +399,36 @@ func (s *Shelf) make() (*shelved, error) {
 	}, nil
 }
 
-func (s *Shelf) describe(dir string, id [idBytes]byte, held *region.Held) (*checkpoint.Manifest, error) {
+// gone returns how many bytes whoever makes copies has gone through: one gets on as long as that grows.
+func (s *Shelf) gone() int64 {
+	if p := s.writing.Load(); p != nil {
+		return s.worked.Load() + p.Written()
+	}
+	return s.worked.Load()
+}
+
+// through notes that whoever makes a copy has gone through so many further bytes.
+func (s *Shelf) through(bytes int64) { s.worked.Add(bytes) }
+
+func (s *Shelf) describe(
+	ctx context.Context, dir string, id [idBytes]byte, held *region.Held,
+) (*checkpoint.Manifest, error) {
 	d := Description{Region: s.config.Region, Index: held.Metadata().AppliedIndex, Origin: held.Origin}
 	encoded, err := json.Marshal(d)
 	if err != nil {
 		return nil, err
 	}
-	return checkpoint.Describe(s.config.FS, dir, id, encoded)
+	return checkpoint.Describe(ctx, s.config.FS, dir, id, encoded, s.through)
 }
 
+// spend has a copy given to nobody any more who does not name it.
+func (s *Shelf) spend(c *shelved) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c.given = true
+}
+
+// release says that somebody takes a copy no longer.
 func (s *Shelf) release(c *shelved) {
 	s.mu.Lock()
 	c.users--

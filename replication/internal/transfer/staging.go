@@ -8,9 +8,9 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
+	"github.com/mimir-kv/mimir/replication/clock"
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/durable"
 	"github.com/mimir-kv/mimir/replication/internal/checkpoint"
@@ -44,6 +44,7 @@ type StagingConfig struct {
 	Peers     Peers
 	Applied   *region.Applied
 	Life      *life.Life
+	Clock     clock.Clock
 	Logger    *slog.Logger
 }
 
@@ -51,7 +52,9 @@ type StagingConfig struct {
 // concurrent use.
 type Staging struct {
 	config   StagingConfig
-	fetching chan struct{} // has room for the one that fetches: there is one place for what comes in
+	fetching chan struct{}     // has room for the one that fetches: there is one place for what comes in
+	memory   checkpoint.Memory // of the place; whoever fetches has it
+	own      checkpoint.Watch  // what applying waits for
 
 	mu    sync.Mutex
 	terms map[string]uint64 // of each copy: the last term whose leader may propose to install it
@@ -144,6 +147,7 @@ func (*Staging) Remake(*timeline.State, uint64, string, *timeline.Origin) {}
 
 // FetchOwn implements region.Staging. The copy stays until it is discarded.
 func (s *Staging) FetchOwn(minIndex uint64) (string, error) {
+	defer s.own.End()
 	ctx := s.config.Life.Context()
 	for {
 		others := s.config.Peers.Others()
@@ -164,6 +168,7 @@ func (s *Staging) FetchOwn(minIndex uint64) (string, error) {
 
 // FetchSibling implements region.Staging. The copy stays until it is discarded.
 func (s *Staging) FetchSibling(ctx context.Context, minIndex uint64) (id string, err error) {
+	defer s.own.End()
 	for range siblingTries { // a sibling may have to apply a little more first
 		if id, err = s.fetchFrom(ctx, s.config.Peers.Others(), minIndex); err == nil {
 			return id, nil
@@ -175,31 +180,11 @@ func (s *Staging) FetchSibling(ctx context.Context, minIndex uint64) (id string,
 	return "", err
 }
 
-// untilSilent returns a context that ends when came was not called for siblingSilence: nothing is applied meanwhile,
-// and another sibling may answer. end is called when it is not needed any more.
-func (s *Staging) untilSilent(ctx context.Context) (_ context.Context, came func(checkpoint.Progress), end func()) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	var chunks atomic.Uint64
-	s.config.Life.Try(func(context.Context) {
-		last := chunks.Load()
-		for s.config.Life.Pause(ctx, siblingSilence) == nil {
-			now := chunks.Load()
-			if now == last {
-				cancel(fmt.Errorf("%w: nothing came for %v", contract.ErrNotReady, siblingSilence))
-				return
-			}
-			last = now
-		}
-	})
-	return ctx, func(checkpoint.Progress) { chunks.Add(1) }, func() { cancel(nil) }
-}
+// siblingTries is how often all siblings are asked for a copy.
+const siblingTries = 3
 
-const (
-	// siblingTries is how often all siblings are asked for a copy.
-	siblingTries = 3
-	// siblingSilence is how long nothing may come of a copy: it is made, summed and looked through first.
-	siblingSilence = 10 * time.Minute
-)
+// Awaits says what this node waits for before it applies anything more, "" if for no state of another node.
+func (s *Staging) Awaits() string { return s.own.Text(s.config.Clock.Now()) }
 
 // fetchFrom gets a copy of the state of one of the nodes of this region, which are asked in turn.
 func (s *Staging) fetchFrom(ctx context.Context, others []string, minIndex uint64) (id string, err error) {
@@ -207,9 +192,8 @@ func (s *Staging) fetchFrom(ctx context.Context, others []string, minIndex uint6
 	for _, addr := range others {
 		var d *Description
 		r := Request{Region: s.config.Region, MinIndex: minIndex, Have: s.Partial()}
-		heard, came, end := s.untilSilent(ctx)
-		id, d, err = s.Fetch(heard, addr, r, came)
-		end()
+		s.own.Begin(addr, s.config.Clock.Now())
+		id, d, err = s.Fetch(ctx, addr, r, func(p checkpoint.Progress) { s.own.Came(p, s.config.Clock.Now()) })
 		if err == nil && d.Region != s.config.Region {
 			s.Discard(id)
 			err = fmt.Errorf("%w: copy of region %s", contract.ErrIdentity, d.Region)
@@ -258,7 +242,7 @@ func (s *Staging) Tidy(present uint64) {
 }
 
 // send passes on, inside the region, a copy that came here.
-func (s *Staging) send(ctx context.Context, stream transport.Stream, id string) error {
+func (s *Staging) send(ctx context.Context, l checkpoint.Line, id string) error {
 	dir, err := s.Dir(id)
 	if err != nil {
 		return fmt.Errorf("copy %s: %w", id, err)
@@ -267,5 +251,5 @@ func (s *Staging) send(ctx context.Context, stream transport.Stream, id string) 
 	if err != nil {
 		return fmt.Errorf("copy %s: %w", id, err)
 	}
-	return checkpoint.Send(ctx, stream, s.config.FS, dir, m)
+	return checkpoint.Send(ctx, l, s.config.FS, dir, m)
 }

@@ -1,7 +1,6 @@
 package transfer
 
 import (
-	"context"
 	"errors"
 	"io"
 	"slices"
@@ -19,7 +18,6 @@ import (
 	"github.com/mimir-kv/mimir/replication/internal/peer"
 	"github.com/mimir-kv/mimir/replication/internal/region"
 	"github.com/mimir-kv/mimir/replication/timeline"
-	"github.com/mimir-kv/mimir/replication/transport"
 	"github.com/mimir-kv/mimir/replication/transport/memory"
 )
 
@@ -57,16 +55,16 @@ func TestACopyFitsWhatWasAskedFor(t *testing.T) {
 			{"a later entry", Request{Region: "us", MinIndex: 3}, contract.ErrNotReady},
 			{"a later epoch", Request{Region: "eu", MinEpoch: 2}, contract.ErrNotReady},
 		} {
-			if _, err := us.shelf.take(&c.r); !errors.Is(err, c.want) {
+			if _, err := us.take(&c.r); !errors.Is(err, c.want) {
 				t.Errorf("%s: %v", c.name, err)
 			}
 		}
 		claim := &timeline.Reign{Epoch: 2, First: 1, Primary: "eu"}
 		us.control(&timeline.Control{Op: timeline.OpDiverge, Epoch: 1, Fork: 0, At: 1, Claim: claim})
-		if _, err := us.shelf.take(&Request{Region: "us"}); err != nil {
+		if _, err := us.take(&Request{Region: "us"}); err != nil {
 			t.Errorf("a diverged region to its own node: %v", err)
 		}
-		if _, err := us.shelf.take(&Request{Region: "eu"}); !errors.Is(err, contract.ErrDiverged) {
+		if _, err := us.take(&Request{Region: "eu"}); !errors.Is(err, contract.ErrDiverged) {
 			t.Errorf("a diverged region to another: %v", err)
 		}
 	})
@@ -177,7 +175,7 @@ func TestWhoDiffersGivesNoCopy(t *testing.T) {
 	})
 }
 
-// TestWhatIsFoundToBeWrongIsGivenNoFurther (T5), although it was begun before; and when the state of a sibling took the
+// TestWhatIsFoundToBeWrongIsGivenNoFurther (T6), although it was begun before; and when the state of a sibling took the
 // place of what was here, nobody goes on with a copy of before, wherever he is.
 func TestWhatIsFoundToBeWrongIsGivenNoFurther(t *testing.T) {
 	inBubble(t, func(t *testing.T, net *memory.Network) {
@@ -186,9 +184,13 @@ func TestWhatIsFoundToBeWrongIsGivenNoFurther(t *testing.T) {
 		for range 5 {
 			wrong.put(strings.Repeat("x", 3<<20))
 		}
-		alarm := func(checkpoint.Progress) { wrong.unfit.Store(true) }
+		alarm := func(p checkpoint.Progress) { wrong.unfit.Store(p.Stage == checkpoint.Coming) }
+		began := time.Now()
 		if id, _, err := eu.staging.Fetch(t.Context(), "us-1", Request{Region: "eu"}, alarm); err == nil {
 			t.Fatalf("took copy %s to its end", id)
+		}
+		if waited := time.Since(began); waited >= checkpoint.Silence {
+			t.Errorf("it ended after %v", waited)
 		}
 		part := eu.staging.Partial()
 		if part == "" {
@@ -209,12 +211,12 @@ func TestNobodyKeepsACopyOfWhatWasReplaced(t *testing.T) {
 	inBubble(t, func(t *testing.T, net *memory.Network) {
 		us := start(t, net, "us-1")
 		us.begin("us")
-		taken, err := us.shelf.take(&Request{Region: "us"})
+		taken, err := us.take(&Request{Region: "us"})
 		if err != nil {
 			t.Fatal(err)
 		}
 		us.shelf.Forget()
-		if again, err := us.shelf.take(&Request{Region: "us", Have: taken.id}); err != nil || again == taken {
+		if again, err := us.take(&Request{Region: "us", Have: taken.id}); err != nil || again == taken {
 			t.Errorf("it is given again: %t, %v", again == taken, err)
 		}
 		if err := us.shelf.gives(taken); !errors.Is(err, contract.ErrNotReady) {
@@ -225,8 +227,8 @@ func TestNobodyKeepsACopyOfWhatWasReplaced(t *testing.T) {
 		if len(left) != 1 || left[0] == taken.id {
 			t.Errorf("left %q, without %q", left, taken.id)
 		}
-		us.shelf.config.Source = forgetting{us.applier, us.shelf}
-		if made, err := us.shelf.take(&Request{Region: "eu"}); !errors.Is(err, contract.ErrNotReady) {
+		us.shelf.config.Source = forgetting{us, us.shelf}
+		if made, err := us.take(&Request{Region: "eu"}); !errors.Is(err, contract.ErrNotReady) {
 			t.Errorf("gives %v, which was begun before, %v", made, err)
 		}
 	})
@@ -241,32 +243,6 @@ type forgetting struct {
 func (f forgetting) Hold(dir string) (*region.Held, error) {
 	defer f.shelf.Forget()
 	return f.Source.Hold(dir)
-}
-
-// A sibling of which nothing comes is given up: what is to be rebuilt applies nothing meanwhile.
-func TestWhoIsSilentIsGivenUp(t *testing.T) {
-	inBubble(t, func(t *testing.T, net *memory.Network) {
-		a, c := start(t, net, "us-1"), start(t, net, "us-3")
-		a.others = []string{"us-2", "us-3"}
-		c.begin("us")
-		c.put("right")
-		err := net.Node("us-2").Serve(map[string]transport.Handler{
-			Service: func(ctx context.Context, _ transport.Stream) error {
-				<-ctx.Done()
-				return ctx.Err()
-			},
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithTimeout(t.Context(), 24*time.Hour)
-		defer cancel()
-		id, err := a.staging.FetchSibling(ctx, 1)
-		if err != nil {
-			t.Fatal(err)
-		}
-		a.holds(id, []string{"right"})
-	})
 }
 
 func TestLookingForAStateEndsWithTheNode(t *testing.T) {
@@ -421,11 +397,11 @@ func TestCopiesForOthersGoOnceNobodyComesBack(t *testing.T) {
 	inBubble(t, func(t *testing.T, net *memory.Network) {
 		us := start(t, net, "us-1")
 		us.begin("us")
-		used, err := us.shelf.take(&Request{Region: "eu"})
+		used, err := us.take(&Request{Region: "eu"})
 		if err != nil {
 			t.Fatal(err)
 		}
-		again, err := us.shelf.take(&Request{Region: "eu", Have: used.id})
+		again, err := us.take(&Request{Region: "eu", Have: used.id})
 		if err != nil || again != used {
 			t.Fatalf("another copy, %v", err)
 		}
@@ -448,7 +424,7 @@ func TestCopiesForOthersGoOnceNobodyComesBack(t *testing.T) {
 		if count() != 0 {
 			t.Error("kept for nobody")
 		}
-		if _, err := us.shelf.take(&Request{Region: "eu"}); err != nil {
+		if _, err := us.take(&Request{Region: "eu"}); err != nil {
 			t.Fatal(err)
 		}
 		if err := us.shelf.Clean(); err != nil || count() != 0 {
@@ -483,7 +459,7 @@ func TestLogIsKeptBehindACopyForAnotherRegion(t *testing.T) {
 			t.Errorf("%d copies for one region", len(names))
 		}
 		us.told = nil
-		if _, err := us.shelf.take(&Request{Region: "us"}); err != nil || len(us.told) != 0 {
+		if _, err := us.take(&Request{Region: "us"}); err != nil || len(us.told) != 0 {
 			t.Errorf("a copy for the own region: told %v, %v", us.told, err)
 		}
 	})

@@ -9,8 +9,13 @@ import (
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
-// Service gives a whole state as files to a region that cannot follow the log, and to nodes of the own region.
-const Service = "copy/1"
+// Services that give a whole state as files to a region that cannot follow the log, and to nodes of the own region.
+const (
+	// Service is of nodes of which both say when they work.
+	Service = "copy/2"
+	// ServiceElder is for those that do not know Service.
+	ServiceElder = "copy/1"
+)
 
 // AskStage has a node fetch a copy that is to be installed from another node of its region.
 const AskStage = peer.Question[StageRequest, peer.Nothing]("stage")

@@ -142,6 +142,7 @@ func TestTheConsoleThroughAFailover(t *testing.T) {
 	v.until("the fleet is well, us is primary", func(s *Seen) bool {
 		return s.State == "well" && s.Primary == "us" && s.Epoch == "1" && len(s.Writes()) == 1
 	})
+	began := len(v.seen) // until then nobody was primary, or nothing known
 	const puts = 5
 	for i := range puts {
 		put(t, eu, fmt.Sprintf("%04d", i))
@@ -199,7 +200,7 @@ func TestTheConsoleThroughAFailover(t *testing.T) {
 			s.Regions["us"].Position == s.Regions["eu"].Position && s.Regions["us"].Doing == "follows eu"
 	})
 	v.sameAsStatus(back)
-	v.toldNoLies(before)
+	v.toldNoLies(began, before)
 
 	eu.Kill()
 	v.until("nobody answers any more", func(s *Seen) bool {
@@ -243,12 +244,16 @@ func (v *visit) sameAsStatus(s *Seen) {
 	}
 }
 
-// toldNoLies looks at all that was shown since the primary was lost: time runs forward, one region at most takes
-// writes, and the fleet was not said to be well between the first word of the loss and the return of the region.
-func (v *visit) toldNoLies(since int) {
+// toldNoLies looks at all that was shown from the picture of number began on: time runs forward, one region at most
+// takes writes, and the fleet was not said to be well between the first word of a loss, after picture since, and the
+// return of the region.
+func (v *visit) toldNoLies(began, since int) {
 	v.t.Helper()
 	epoch, first := 0, -1
 	for i, s := range v.seen {
+		if i < began {
+			continue
+		}
 		now, err := strconv.Atoi(s.Epoch)
 		if s.State == "waiting" {
 			continue

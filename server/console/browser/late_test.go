@@ -51,7 +51,8 @@ func TestALateAnswerIsOfNoOtherOrder(t *testing.T) {
 		sent, err := Evaluate[string](v.page, `asked[1].order`)
 		t.Errorf("a switchover to eu was confirmed, and what is sent is %s, %v", sent, err)
 	}
-	if !v.is(`document.getElementById("order-form").contains(document.activeElement) && !document.activeElement.disabled`) {
+	if !v.is(`document.getElementById("order-form").contains(document.activeElement) &&
+		!document.activeElement.disabled`) {
 		t.Error("the keys of who confirmed an order go nowhere")
 	}
 	closed()

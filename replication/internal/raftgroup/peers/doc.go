@@ -13,7 +13,7 @@
 //   - N4: what comes out of [Inbox] is whole (summed) and of a kind that a peer may send; whatever is local to a node
 //     stops here.
 //   - N5: no connection outlives the group, or the membership of the peer; they are opened when there is something to
-//     send.
+//     send. Package snapshots ends those that it opened here.
 //   - N6: whoever was removed from the group is not listened to, and told so.
 //   - N7: where a member is not reached at one address, the next attempt goes to the next one that is known; nobody
 //     else than the member who is meant is talked to there (N3).

@@ -9,12 +9,12 @@
 //   - P1: what raft says of a snapshot is what the files of its checkpoint hold. A snapshot is named only once its
 //     checkpoint is complete and summed; until then raft is told to come back.
 //   - P2: while a checkpoint may still be sent, the log after it is kept (pinned), so that its receiver can go on from
-//     there.
+//     there. It is kept for no receiver that hangs, or is no member any more.
 //   - P3: a receiver tells raft of a snapshot only when every file of its checkpoint is there, verified and durable;
 //     and the sender counts it as delivered only after that.
 //   - P4: at most one checkpoint is made or kept for others, and one is received at a time, from its offer until it is
 //     installed or found to be of no use. What a crash, a broken stream or a refusal leaves is removed before the next,
-//     or taken up again.
+//     or taken up again. The place is held by no sender that hangs, nor by a leader of before.
 //   - P5: a checkpoint that cannot be made or sent never stops the group; it is tried again after a pause.
 //   - P6: of a state that is known to be wrong nothing is sent, nor more of what was begun before that was known; and
 //     nothing of what was made of it once another state took its place.

@@ -26,16 +26,22 @@ const incomingPrefix = "receive-"
 //
 // The only place is claimed by a stream. When that fails it gives the place back; when it succeeds the place is the
 // snapshot's, and stays taken until Remove or Discard of its ID. Hence raft's side must end with one of the two for
-// every snapshot it was told of, whether it was taken or not.
+// every snapshot it was told of, whether it was taken or not. A stream fails when its sender is silent for too long,
+// and when another one offers a checkpoint in the same term or a later one: there is one leader in a term, which has
+// given up the stream before, and raft would take nothing of a term that is over.
 type Incoming struct {
 	config  Config
 	network Network
 	inbox   Inbox
 	life    peers.Lifetime
 
+	memory checkpoint.Memory // of whoever has the place
+
 	mu      sync.Mutex
 	claimed bool
-	id      string // of the one that raft was told of; empty while it is still received
+	id      string            // of the one that raft was told of; empty while it is still received
+	term    uint64            // in which it was offered
+	end     func(cause error) // ends receiving it
 }
 
 // NewIncoming returns a receiver with its place free. What a former life left stays until the next offer, which may be
@@ -62,14 +68,29 @@ func (in *Incoming) Dir(id []byte) string { return filepath.Join(in.config.Dir, 
 // Serve is the handler of Service, by which a leader sends a checkpoint; ErrBusy while another is received or waits to
 // be installed. The place is for who has said who he is and what he offers.
 func (in *Incoming) Serve(ctx context.Context, s transport.Stream) error {
+	return in.serve(ctx, s, true)
+}
+
+// ServeElder is the handler of ServiceElder.
+func (in *Incoming) ServeElder(ctx context.Context, s transport.Stream) error {
+	return in.serve(ctx, s, false)
+}
+
+// serve returns when the transfer is over, or the stream has to end: whoever claimed the place has it until his disk
+// lets go of him.
+func (in *Incoming) serve(ctx context.Context, s transport.Stream, works bool) error {
 	group := in.life.Context()
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
 	ended := make(chan error, 1)
 	if !in.life.Spawn(func() {
 		o, err := in.greet(s)
-		if err == nil && !in.claim() {
-			err = ErrBusy
-		} else if err == nil {
-			if err = in.receive(ctx, s, o); err != nil {
+		if err == nil {
+			err = in.claim(o.term, end)
+		}
+		if err == nil {
+			o.line = checkpoint.Line{Stream: s, Clock: in.config.Clock, Works: works}
+			if err = in.receive(ctx, o); err != nil {
 				in.release()
 			}
 		}
@@ -77,29 +98,34 @@ func (in *Incoming) Serve(ctx context.Context, s transport.Stream) error {
 	}) {
 		return context.Cause(group)
 	}
-	// The end of the stream does not hurry: whoever claimed the place writes into the directory until Recv fails.
 	select {
 	case err := <-ended:
 		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	case <-group.Done():
 		return context.Cause(group)
 	}
 }
 
-// claim takes the only place.
-func (in *Incoming) claim() bool {
+// claim takes the only place, or has whoever has it end if nothing can come of that any more: then the sender finds the
+// place free when it tries again.
+func (in *Incoming) claim(term uint64, end func(cause error)) error {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if in.claimed {
-		return false
+	if !in.claimed {
+		in.claimed, in.term, in.end = true, term, end
+		return nil
 	}
-	in.claimed = true
-	return true
+	if in.id == "" && term >= in.term {
+		in.end(errOvertaken)
+	}
+	return ErrBusy
 }
 
 func (in *Incoming) release() {
 	in.mu.Lock()
-	in.claimed, in.id = false, ""
+	in.claimed, in.id, in.end = false, "", nil
 	in.mu.Unlock()
 }
 
@@ -109,6 +135,7 @@ type offer struct {
 	term     uint64
 	snapshot *raftpb.Snapshot
 	bytes    int // of the message
+	line     checkpoint.Line
 }
 
 // greet reads who sends what.
@@ -126,12 +153,12 @@ func (in *Incoming) greet(s transport.Stream) (o offer, err error) {
 }
 
 // receive stages a checkpoint and, once it is verified and durable, lets raft know of it (P3).
-func (in *Incoming) receive(ctx context.Context, s transport.Stream, o offer) error {
+func (in *Incoming) receive(ctx context.Context, o offer) error {
 	id := o.snapshot.GetData()
 	if err := in.removeOthers(id); err != nil {
 		return err
 	}
-	m, err := checkpoint.Receive(ctx, s, in.config.FS, in.Dir(id), nil)
+	m, err := checkpoint.Receive(ctx, o.line, in.config.FS, in.Dir(id), &in.memory, nil)
 	if err != nil {
 		return err
 	}

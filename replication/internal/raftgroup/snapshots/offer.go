@@ -10,8 +10,13 @@ import (
 	"github.com/mimir-kv/mimir/replication/internal/raftgroup/peers"
 )
 
-// Service is the name under which members take a checkpoint; the number is that of the protocol.
-const Service = "raft.snapshot/1"
+// Names under which members take a checkpoint; the number is that of the protocol.
+const (
+	// Service is of members of which both say when they work.
+	Service = "raft.snapshot/2"
+	// ServiceElder is for those that do not know Service.
+	ServiceElder = "raft.snapshot/1"
+)
 
 // idBytes is the size of what names a checkpoint, carried in the Data of its snapshot.
 const idBytes = 16

@@ -1,6 +1,7 @@
 package snapshots
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -27,7 +28,8 @@ const (
 // Outgoing makes checkpoints for followers that need more than the log holds, one at a time, and sends them.
 //
 // raft asks for a snapshot before it sends one, and is told to come back later until the checkpoint is there: so what
-// raft says of the snapshot is what the files hold (P1). Snapshot, Send and Tick are the loop's, and never block.
+// raft says of the snapshot is what the files hold (P1). Snapshot, Send, Retain and Tick are the loop's, and never
+// block.
 //
 // What holds whenever mu is free:
 //
@@ -51,6 +53,7 @@ type Outgoing struct {
 	pinned   bool
 	pause    int // ticks before the next may be made or sent
 	forgot   int // how often what was here was forgotten
+	sending  map[*sending]bool
 }
 
 // held is a checkpoint that is complete.
@@ -63,11 +66,19 @@ type held struct {
 	gone     bool // the state is another one now: nobody gets more of it
 }
 
+// sending is a transfer under way.
+type sending struct {
+	held *held
+	to   uint64
+	ctx  context.Context
+	end  context.CancelCauseFunc
+}
+
 // NewOutgoing makes the directory, and removes from it what a former life left.
 func NewOutgoing(c Config, log Log, state State, network Network, r Raft, life peers.Lifetime) (*Outgoing, error) {
 	o := &Outgoing{
 		config: c, dir: filepath.Join(c.Dir, outgoingDir),
-		log: log, state: state, network: network, raft: r, life: life,
+		log: log, state: state, network: network, raft: r, life: life, sending: map[*sending]bool{},
 	}
 	if err := c.FS.MkdirAll(c.Dir); err != nil {
 		return nil, fmt.Errorf("raftgroup: staging directory: %w", err)
@@ -83,6 +94,8 @@ func (o *Outgoing) valid() error {
 	switch {
 	case o.pause < 0:
 		return fmt.Errorf("outgoing: pauses for %d ticks", o.pause)
+	case h == nil && len(o.sending) > 0 || h != nil && len(o.sending) != h.users:
+		return fmt.Errorf("outgoing: %d transfers of what is held or not", len(o.sending))
 	case (o.making || o.clearing) && h != nil:
 		return fmt.Errorf("outgoing: makes another beside the one at %d", h.index())
 	case o.pinned != (o.making || h != nil):
@@ -112,7 +125,7 @@ func (o *Outgoing) remove() error {
 func (o *Outgoing) Snapshot() (*raftpb.Snapshot, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.pause > 0 || o.clearing || o.config.Unfit != nil && o.config.Unfit() {
+	if o.pause > 0 || o.clearing || o.unfit() {
 		return nil, raft.ErrSnapshotTemporarilyUnavailable
 	}
 	if h := o.held; h != nil {
@@ -136,16 +149,8 @@ func (o *Outgoing) Snapshot() (*raftpb.Snapshot, error) {
 // errUnfit is why a checkpoint is not made or sent.
 var errUnfit = errors.New("raftgroup: this node holds something else than its region, or is being rebuilt")
 
-// gives says why no more of a checkpoint is given.
-func (o *Outgoing) gives(h *held) error {
-	o.mu.Lock()
-	gone := h.gone
-	o.mu.Unlock()
-	if gone || o.config.Unfit != nil && o.config.Unfit() {
-		return errUnfit
-	}
-	return nil
-}
+// unfit reports whether the state here is one of which no checkpoint is given.
+func (o *Outgoing) unfit() bool { return o.config.Unfit != nil && o.config.Unfit() }
 
 // Forget ends what is made, sent and kept for others: another state is about to take the place of the one here, which
 // was wrong. It may be called from any goroutine.
@@ -157,7 +162,11 @@ func (o *Outgoing) Forget() {
 	if h == nil {
 		return
 	}
-	if h.gone, h.stale = true, true; h.users == 0 {
+	h.gone, h.stale = true, true
+	for s := range o.sending {
+		s.end(errUnfit)
+	}
+	if h.users == 0 {
 		o.drop()
 		o.clearing = o.life.Spawn(o.clear)
 	}
@@ -184,7 +193,7 @@ func (o *Outgoing) checkpoint() (*held, error) {
 	}
 	var id [idBytes]byte
 	rand.Read(id[:]) // never fails
-	m, err := checkpoint.Describe(o.config.FS, o.dir, id, nil)
+	m, err := checkpoint.Describe(o.life.Context(), o.config.FS, o.dir, id, nil, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
 
+	"github.com/mimir-kv/mimir/replication/clock"
 	"github.com/mimir-kv/mimir/replication/durable"
 	"github.com/mimir-kv/mimir/replication/internal/raftgroup/peers"
 	"github.com/mimir-kv/mimir/replication/transport"
@@ -18,6 +19,8 @@ type Config struct {
 	// FS and Dir are where checkpoints stay while they are sent and received. The directory belongs to this package.
 	FS  durable.FS
 	Dir string
+	// Clock tells how long a transfer stands still.
+	Clock clock.Clock
 	// ElectionTicks is an election timeout in ticks; how long things are kept and put off is counted in it.
 	ElectionTicks int
 	// Inspect returns what the checkpoint in dir holds: its last entry, and the members as of it; an error if it is
@@ -65,3 +68,9 @@ type Network interface {
 
 // ErrBusy says that another checkpoint is being received. Its sender tries again.
 var ErrBusy = errors.New("raftgroup: another checkpoint is being received")
+
+// Why a transfer ends before it is through.
+var (
+	errOvertaken = errors.New("raftgroup: a later offer of a checkpoint came")
+	errUseless   = errors.New("raftgroup: the receiver is no member any more, or this node leads no more")
+)

@@ -29,6 +29,9 @@ import (
 
 const electionTicks = 10
 
+// elder is the member that is of the version before.
+const elder = 4
+
 // errEnd is why the groups of these tests end.
 var errEnd = errors.New("the test is over")
 
@@ -59,7 +62,7 @@ func newNode(t *testing.T, net *memory.Network, id uint64) *node {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	n := &node{
 		t: t, fs: pebblefs.New(vfs.NewMem()), ctx: ctx, end: func() { cancel(errEnd) },
-		first: 2, pins: map[string]uint64{}, applied: 7, members: &raftpb.ConfState{Voters: []uint64{1, 2, 3}},
+		first: 2, pins: map[string]uint64{}, applied: 7, members: &raftpb.ConfState{Voters: []uint64{1, 2, 3, elder}},
 	}
 	tr := net.Node(fmt.Sprint(id))
 	quiet := slog.New(slog.NewTextHandler(io.Discard, nil))
@@ -67,14 +70,20 @@ func newNode(t *testing.T, net *memory.Network, id uint64) *node {
 		Group: "test", ID: id, Transport: tr, Clock: clock.Real, TickInterval: 10 * time.Millisecond, Logger: quiet,
 		Directory: everybody{}, MaxInflightBytes: 1 << 20,
 	}, n, n)
-	config := Config{FS: n.fs, Dir: "staging", ElectionTicks: electionTicks, Inspect: n.inspect, Unfit: n.unfit.Load,
-		Logger: quiet}
+	config := Config{
+		FS: n.fs, Dir: "staging", Clock: clock.Real, ElectionTicks: electionTicks, Inspect: n.inspect,
+		Unfit: n.unfit.Load, Logger: quiet,
+	}
 	var err error
 	if n.Outgoing, err = NewOutgoing(config, n, n, network, n, n); err != nil {
 		t.Fatal(err)
 	}
 	n.Incoming = NewIncoming(config, network, n, n)
-	if err := tr.Serve(map[string]transport.Handler{Service: n.Serve}); err != nil {
+	services := map[string]transport.Handler{ServiceElder: n.ServeElder}
+	if id != elder {
+		services[Service] = n.Serve
+	}
+	if err := tr.Serve(services); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -227,12 +236,6 @@ func (n *node) pinned() uint64 {
 	return n.pins[pinName]
 }
 
-// made reports whether something of a checkpoint to be sent is on the disk.
-func (n *node) made() bool {
-	_, err := n.fs.Stat(filepath.Join("staging", outgoingDir))
-	return err == nil
-}
-
 // state returns what the checkpoint of s, received here, holds.
 func (n *node) state(s *raftpb.Snapshot) string {
 	p, err := durable.ReadFile(n.fs, filepath.Join(n.Dir(s.GetData()), "state"))
@@ -373,40 +376,6 @@ func TestBrokenTransfer(t *testing.T) {
 		a.tick(electionTicks)
 		if status := a.send(2, a.snapshot()); status != raft.SnapshotFinish || a.snapshot() != s {
 			t.Error("not sent over a link that was mended")
-		}
-	})
-}
-
-// P6: of a state that is found to be wrong no more is sent, and nothing of what was made of it when another took its
-// place.
-func TestWhatIsFoundToBeWrongIsSentNoFurther(t *testing.T) {
-	inBubble(t, func(t *testing.T, _ *memory.Network, a, b *node) {
-		s := a.snapshot()
-		a.unfit.Store(true)
-		if status := a.send(2, s); status != raft.SnapshotFailure || len(b.received) != 0 {
-			t.Error("sent what is wrong")
-		}
-		a.Forget() // as a rebuild does
-		a.unfit.Store(false)
-		a.settle()
-		if a.pinned() != 0 || a.made() {
-			t.Error("it is kept")
-		}
-		if status := a.send(2, s); status != raft.SnapshotFailure || len(b.received) != 0 {
-			t.Error("sent what was wrong")
-		}
-		a.tick(electionTicks)
-		a.set(func() { a.copied = a.Forget })
-		if _, err := a.Snapshot(); err == nil {
-			t.Error("the one of before is offered")
-		}
-		if a.settle(); a.pinned() != 0 || a.made() {
-			t.Error("one is kept that was begun before")
-		}
-		a.set(func() { a.copied = nil })
-		a.tick(electionTicks)
-		if status := a.send(2, a.snapshot()); status != raft.SnapshotFinish {
-			t.Error("not sent when it was mended")
 		}
 	})
 }

@@ -1,9 +1,10 @@
 package snapshots
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
-	"io"
 
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
@@ -16,14 +17,29 @@ import (
 // Send starts to send the checkpoint that m, a message of raft, speaks of. How it fared is reported later; at once if
 // the checkpoint is gone, or was made before its receiver became a member, which would refuse it.
 func (o *Outgoing) Send(m *raftpb.Message) {
-	h := o.claim(m)
-	if h == nil || !o.life.Spawn(func() { o.transfer(h, m) }) {
+	s := o.claim(m)
+	if s == nil {
+		o.raft.ReportSnapshot(m.GetTo(), raft.SnapshotFailure)
+	} else if !o.life.Spawn(func() { o.transfer(s, m) }) {
+		o.release(s, errUseless)
 		o.raft.ReportSnapshot(m.GetTo(), raft.SnapshotFailure)
 	}
 }
 
+// Retain ends the transfers to those who are not in conf: nothing comes of them any more, and what is sent is kept for
+// nobody. It is nil where this node leads no more.
+func (o *Outgoing) Retain(conf *raftpb.ConfState) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for s := range o.sending {
+		if !peers.IsMember(conf, s.to) {
+			s.end(errUseless)
+		}
+	}
+}
+
 // claim makes the transfer of m a user of the checkpoint it speaks of; nil if that is of no use.
-func (o *Outgoing) claim(m *raftpb.Message) *held {
+func (o *Outgoing) claim(m *raftpb.Message) *sending {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	h := o.held
@@ -36,67 +52,85 @@ func (o *Outgoing) claim(m *raftpb.Message) *held {
 	}
 	h.users++
 	h.idle = 0
-	return h
+	s := &sending{held: h, to: m.GetTo()}
+	s.ctx, s.end = context.WithCancelCause(o.life.Context())
+	o.sending[s] = true
+	return s
 }
 
 // release ends a transfer's use.
-func (o *Outgoing) release(h *held, err error) {
+func (o *Outgoing) release(s *sending, err error) {
+	s.end(nil) // and the stream
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	h.users--
+	delete(o.sending, s)
+	s.held.users--
 	if err != nil {
 		o.pause = pauseElections * o.config.ElectionTicks
 	}
 }
 
-func (o *Outgoing) transfer(h *held, m *raftpb.Message) {
-	ctx, cancel := context.WithCancel(o.life.Context()) // ends the stream
-	defer cancel()
-	err := o.stream(ctx, h, m)
-	o.release(h, err)
+func (o *Outgoing) transfer(s *sending, m *raftpb.Message) {
+	err := o.stream(s, m)
+	o.release(s, err)
 	if err != nil {
-		o.config.Logger.Warn("checkpoint not sent", "peer", o.network.Name(m.GetTo()), "err", err)
-		o.raft.ReportSnapshot(m.GetTo(), raft.SnapshotFailure)
+		o.config.Logger.Warn("checkpoint not sent", "peer", o.network.Name(s.to), "err", err)
+		o.raft.ReportSnapshot(s.to, raft.SnapshotFailure)
 		return
 	}
-	o.config.Logger.Info("checkpoint sent", "peer", o.network.Name(m.GetTo()), "index", h.index(), "bytes",
-		h.manifest.Bytes())
-	o.raft.ReportSnapshot(m.GetTo(), raft.SnapshotFinish)
+	o.config.Logger.Info("checkpoint sent", "peer", o.network.Name(s.to), "index", s.held.index(), "bytes",
+		s.held.manifest.Bytes())
+	o.raft.ReportSnapshot(s.to, raft.SnapshotFinish)
 }
 
-// stream sends everything and returns once the peer has told its raft of the snapshot (P3).
-func (o *Outgoing) stream(ctx context.Context, h *held, m *raftpb.Message) error {
-	offer, err := encodeOffer(m.GetTerm(), h.snapshot)
+// stream sends everything and returns once the peer has told its raft of the snapshot (P3). A member that hangs is
+// given up, so that the log behind the checkpoint is not kept for it (P2).
+func (o *Outgoing) stream(s *sending, m *raftpb.Message) error {
+	offer, err := encodeOffer(m.GetTerm(), s.held.snapshot)
 	if err != nil {
 		return err
 	}
-	s, err := o.network.Open(ctx, m.GetTo(), Service)
+	err = o.converse(s, Service, offer)
+	if errors.Is(err, transport.ErrNoService) {
+		err = o.converse(s, ServiceElder, offer)
+	}
+	return err
+}
+
+// converse is the course of one stream.
+func (o *Outgoing) converse(s *sending, service string, offer []byte) error {
+	ctx, cancel := context.WithCancel(s.ctx) // ends the stream
+	defer cancel()
+	stream, err := o.network.Open(ctx, s.to, service)
 	if err != nil {
 		return err
 	}
-	if err := s.Send(offer); err != nil {
+	l := checkpoint.Line{Stream: stream, Clock: o.config.Clock, Works: service == Service}
+	if err := l.Send(ctx, bytes.Clone(offer)); err != nil {
 		return err
 	}
-	if err := checkpoint.Send(ctx, &fit{s, o, h}, o.config.FS, o.dir, h.manifest); err != nil {
+	l.Stream = &fit{stream, o, s}
+	if err := checkpoint.Send(ctx, l, o.config.FS, o.dir, s.held.manifest); err != nil {
 		return err
 	}
-	if _, err := s.Recv(); err != io.EOF {
+	if err := l.End(ctx); err != nil {
 		return fmt.Errorf("the peer has the checkpoint and did not take it: %w", err)
 	}
 	return nil
 }
 
-// fit is a stream by which a member takes a checkpoint. It ends once no more of that is given.
+// fit is a stream by which a member takes a checkpoint. It ends once that is known to be of a wrong state.
 type fit struct {
 	transport.Stream
 	outgoing *Outgoing
-	held     *held
+	sending  *sending
 }
 
 // Send implements transport.Stream.
 func (f *fit) Send(m []byte) error {
-	if err := f.outgoing.gives(f.held); err != nil {
-		return err
+	if f.outgoing.unfit() {
+		f.sending.end(errUnfit) // so that nobody waits for a word of the member
+		return errUnfit
 	}
 	return f.Stream.Send(m)
 }
