@@ -406,6 +406,11 @@ func TestWhoIsNotCompared(t *testing.T) {
 		if wrong, _ := s.found(); wrong != "eu-2" {
 			t.Errorf("found %q once all nodes know the alarm", wrong)
 		}
+		for _, f := range s.patrol.Report().Findings {
+			if f.Untold != "" {
+				t.Errorf("there is an alarm, and it is told that none is: %+v", f)
+			}
+		}
 	})
 }
 
