@@ -276,8 +276,8 @@ func (r *round) examine(ctx context.Context, result *verify.Result) (again bool)
 	return false
 }
 
-// beside compares leases, users and roles, and looks again at what differs; once more where somebody did not answer then
-// who may have differed.
+// beside compares leases, users and roles, and looks again at what differs; once more where somebody did not answer
+// then who may have differed.
 func (r *round) beside(ctx context.Context) {
 	var first, second *verify.BesideResult
 	var why map[string]string // who was not compared in the last look
