@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
@@ -177,9 +178,10 @@ func (r misuse) fill(ctx context.Context, n *localfleet.Node) (acked int, refuse
 	defer client.Close()
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	value := strings.Repeat("0123456789abcdef", valueBytes/16)
+	value := make([]byte, valueBytes)
 	for ; acked < 10*reserveBytes/valueBytes; acked++ {
-		if _, err := client.Put(ctx, diskKey(acked), value); err != nil {
+		rand.Read(value) // what can be compressed would fill the disk only as fast as the log behind it is not cut
+		if _, err := client.Put(ctx, diskKey(acked), string(value)); err != nil {
 			return acked, err
 		}
 	}

@@ -29,6 +29,18 @@ func ask(ctx context.Context, n *localfleet.Node) (*admin.Node, error) {
 	return client.Node(ctx)
 }
 
+// fleetOf returns what a node knows of the fleet.
+func fleetOf(ctx context.Context, n *localfleet.Node) (*replication.FleetStatus, error) {
+	client, err := admin.NewClient([]string{n.Config.ListenClient}, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	return client.Fleet(ctx)
+}
+
 // askAll returns what every node says of itself, by name. missing names one that does not answer.
 func (r *run) askAll(ctx context.Context) (nodes map[string]*admin.Node, missing string) {
 	nodes = map[string]*admin.Node{}

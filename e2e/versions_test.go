@@ -17,7 +17,7 @@ import (
 )
 
 // lastVersion is the commit that -before last means: the one before what is worked on. Move it with each version.
-const lastVersion = "c4b70ac3b58cdcbd6af74153ce2c9bd9483b7c47"
+const lastVersion = "6e8d6c1fc8ac7ae8e72aca298b77142e8556136d"
 
 var before = flag.String("before", "",
 	"the version that TestVersionBefore runs beside this one: a commit, a binary, or last; default: it is skipped")
@@ -29,7 +29,8 @@ type mixed struct {
 }
 
 // Two regions of three nodes go from the version before to this one, node by node, and one back; of both versions they
-// switch over, fail over by force and start again, led by either one, and vote at the end (invariant 16).
+// switch over, fail over by force and start again, led by either one, by a roster that the version before wrote, and
+// vote at the end (invariant 16).
 func TestVersionBefore(t *testing.T) {
 	if *before == "" {
 		t.Skip("builds another version and runs for minutes; see CONTRIBUTING.md: -before last")
@@ -59,6 +60,7 @@ func TestVersionBefore(t *testing.T) {
 		name string
 		do   func() error
 	}{
+		{"regions as state of the fleet, by the old version", func() error { return m.roster(ctx) }},
 		{"one node of each region of this version", func() error {
 			return m.roll(ctx, m.this, eu.Nodes[0], us.Nodes[0])
 		}},
@@ -72,6 +74,8 @@ func TestVersionBefore(t *testing.T) {
 		{"switchovers of regions of two versions", func() error { return m.switchover(ctx) }},
 		{"failover of regions of two versions", func() error { return m.failover(ctx) }},
 		{"all nodes of this version", func() error { return m.roll(ctx, m.this, us.Nodes...) }},
+		{"the roster as this version writes it", func() error { return m.ranked(ctx) }},
+		{"power cut with that", func() error { return m.restart(ctx) }},
 		{"votes", func() error { return m.vote(ctx) }},
 	} {
 		m.round++
@@ -210,6 +214,54 @@ func (m *mixed) lead(ctx context.Context, region *localfleet.Region, binary stri
 		}
 	}
 	return fmt.Errorf("no node of %s leads %s after %d tries", binary, region.Name, tries)
+}
+
+// roster has the primary write which regions there are: the other one with fewer of its addresses.
+func (m *mixed) roster(ctx context.Context) error {
+	_, other, err := m.primary(ctx)
+	if err != nil {
+		return err
+	}
+	var change replication.RegionChange
+	n := other.Nodes
+	if err := m.await(ctx, "an order about regions", func(ctx context.Context) string {
+		if err := m.operate(ctx, &change, "region", "add", other.Name, "--no-wait", "--peers",
+			n[0].Config.ListenPeer+","+n[1].Config.ListenPeer); err != nil {
+			return err.Error() // it began just now, and not everybody has heard of everybody
+		}
+		return ""
+	}); err != nil {
+		return err
+	}
+	if !change.Written {
+		return fmt.Errorf("nothing was written: %q", change.Steps)
+	}
+	return m.await(ctx, "all nodes go by the roster", m.without(func(r *replication.RosterMark) bool {
+		return r.Number == change.Number && !r.Ranked
+	}))
+}
+
+// ranked waits until the roster of the version before was written anew, which the primary does by itself.
+func (m *mixed) ranked(ctx context.Context) error {
+	return m.await(ctx, "all nodes go by a ranked roster", m.without(func(r *replication.RosterMark) bool {
+		return r.Ranked
+	}))
+}
+
+// without returns which node does not go by such a roster.
+func (m *mixed) without(is func(*replication.RosterMark) bool) func(context.Context) string {
+	return func(ctx context.Context) string {
+		for _, n := range m.fleet.Nodes() {
+			f, err := fleetOf(ctx, n)
+			switch {
+			case err != nil:
+				return fmt.Sprintf("%s: %v", n.Config.Name, err)
+			case f.Roster == nil || !is(f.Roster):
+				return fmt.Sprintf("%s goes by %+v", n.Config.Name, f.Roster)
+			}
+		}
+		return ""
+	}
 }
 
 // vote has the regions and a witness of this version vote, by one command.

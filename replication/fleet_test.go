@@ -179,6 +179,16 @@ func (f *testFleet) put(node, value string) *replication.Receipt {
 	return r
 }
 
+// otherThan says how many commands there are, and where they are not as wanted.
+func otherThan(has, want []string) string {
+	i := 0
+	for i < len(has) && i < len(want) && has[i] == want[i] {
+		i++
+	}
+	return fmt.Sprintf("%d commands, want %d: %.200q, want %.200q", len(has), len(want), has[i:min(i+2, len(has))],
+		want[i:min(i+2, len(want))])
+}
+
 // eventually waits, in virtual time, until every running node's ledger is want.
 func (f *testFleet) eventually(want []string) {
 	f.t.Helper()
@@ -187,7 +197,7 @@ func (f *testFleet) eventually(want []string) {
 		wrong := ""
 		for _, name := range f.names() {
 			if n := f.nodes[name]; n.up.Load() && !slices.Equal(n.ledger.commands(), want) {
-				wrong = fmt.Sprintf("%s has %d commands, want %d", name, len(n.ledger.commands()), len(want))
+				wrong += fmt.Sprintf("%s has %s; ", name, otherThan(n.ledger.commands(), want))
 			}
 		}
 		if wrong == "" {

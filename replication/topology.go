@@ -12,7 +12,8 @@ import (
 type RegionAddition = roster.Addition
 
 // RegionRemoval is a region that is to be none of the fleet any more: Region, its name; Gone says that no node of it
-// runs, and none comes back; Try has everything looked at, and nothing written.
+// runs, and none comes back; LoseTail, that what it holds alone may be lost; Try has everything looked at, and nothing
+// written.
 type RegionRemoval = roster.Removal
 
 // RegionChange is what became of such an order: Epoch and Number of the roster that is in force, and Regions, which it
@@ -53,7 +54,8 @@ func (r *MultiRegionReplicator) Topology() *Topology { return &Topology{r.node} 
 // of this history; Config.Regions of each names any region of the fleet, and Config.FleetExists is set. They follow
 // from then on, by themselves; that is not waited for. A region that is one already may be given other addresses. Any
 // node takes the call. Errors: ErrArgument, also for the primary; ErrRejected if the region has a history of its own;
-// ErrNotReady with who does not answer or is too old; ErrUnknownOutcome.
+// ErrNotReady with who does not answer or is too old; ErrUnknownOutcome. ErrRejected also for the name of a region that
+// was removed before it was known to have a roster.
 func (t *Topology) Add(ctx context.Context, a RegionAddition) (*RegionChange, error) {
 	if err := t.node.callable(ctx); err != nil {
 		return nil, err
@@ -65,7 +67,8 @@ func (t *Topology) Add(ctx context.Context, a RegionAddition) (*RegionChange, er
 // Voting.Change, then what it acknowledged, its slot and the log that is kept for it. Its nodes hear of it, and end
 // with ErrRemoved; they do not start again on their data directories. Any node takes the call. Errors: ErrArgument for
 // the primary, and where the voters that stay could not do without any of them; ErrUnknownRegion; ErrRejected if it
-// does not answer and is not said to be gone; ErrNotReady with who does not answer or is too old; ErrUnknownOutcome.
+// does not answer and is not said to be gone, or may hold what nobody else has; ErrNotReady with who does not answer or
+// is too old; ErrUnknownOutcome.
 func (t *Topology) Remove(ctx context.Context, r RegionRemoval) (*RegionChange, error) {
 	if err := t.node.callable(ctx); err != nil {
 		return nil, err

@@ -198,6 +198,7 @@ func newRoster(n *node) *roster.Keeper {
 			}
 			return seen
 		},
+		Moving:    func() string { to, _ := n.governor.Moving(); return to },
 		Follows:   func() bool { f := n.follower.Following(); return f != nil && f.Connected },
 		OnStray:   func(region string) { n.source.Expel(region) },
 		OnRemoved: func(told error) { n.departure().region(told) },
@@ -217,7 +218,7 @@ func (n *node) buildState(log *slots.Log) {
 	}, n.applied)
 	n.shelf = transfer.NewShelf(transfer.ShelfConfig{
 		Region: c.RegionID, FS: c.FS, Dir: c.path("copies"), Source: n.applier, Applied: n.applied, Staging: n.staging,
-		Copying: n.slots.Copying, Unfit: unfit, Life: n.life, Clock: c.Clock, Logger: n.logger,
+		Copying: n.slots.Copying, Bars: n.roster.Bars, Unfit: unfit, Life: n.life, Clock: c.Clock, Logger: n.logger,
 	})
 	if b := brancher(c, n.storage); b != nil {
 		n.rewinds = rewind.New(rewind.Config{

@@ -293,10 +293,12 @@ func (s *server) onLeadership(primaryLeader bool) {
 	}
 }
 
-// propose proposes one command within a tenure, and returns its result.
+// propose proposes one command within a tenure, and returns its result. That it is not known to be in as many regions
+// as have to acknowledge it is no failure: who keeps leases answers nobody, and where it is lost the lease is there
+// again.
 func (s *server) propose(ctx context.Context, t replication.Tenure, command []byte) ([]byte, error) {
 	receipt, err := s.replicator.Propose(ctx, []*replication.Command{{Data: command}}, replication.WithinTenure(t))
-	if err != nil {
+	if err != nil && (receipt == nil || !errors.Is(err, replication.ErrUnderReplicated)) {
 		return nil, err
 	}
 	return receipt.Results[0], nil

@@ -96,7 +96,8 @@ func (e *evidence) checkWrites(end *place, rescued map[string]map[string]bool, w
 			case !places[0].before(end) && len(rescued[v]) == 0 && (!places[0].lost || o.regions > 1):
 				wrong("1", "command %q was acknowledged at %s at position %d of epoch %d, and is neither in the "+
 					"final history nor in a rescue file", name, o.node, want, o.epoch)
-			case !places[0].before(end) && o.regions >= len(e.plan.regions) && o.regions > 1:
+			case !places[0].before(end) && o.regions >= len(e.plan.regions) && o.regions > 1 &&
+				!e.fleet.wiped.cut(places[0], end):
 				wrong("1",
 					"command %q was acknowledged as durable in all %d regions at position %d of epoch %d, and was lost",
 					name, o.regions, want, o.epoch)

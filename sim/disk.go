@@ -32,6 +32,7 @@ type disk struct {
 	badWith   error     // what they fail with, nil while they do not
 	badUntil  time.Time // zero: for good
 	late      bool      // that there is no room is found by syncs
+	blind     bool      // what fails is reads
 	failed    bool      // an operation failed, and not for lack of room
 	lacked    bool      // one found no room
 	end       func()    // ends the process, before heal
@@ -48,6 +49,7 @@ const (
 	grows   effect = iota // takes room
 	settles               // makes durable what was written: some systems find only then that there is no room
 	frees
+	reads
 )
 
 // newDisk returns a disk that notes what kinds of faults its users felt.
@@ -90,11 +92,19 @@ func (d *disk) fill(operations int, lasts time.Duration, late bool) {
 	d.late = late
 }
 
+// blindAfter makes reads fail with err, and nothing else, from the operations-th from now on, for as long as lasts.
+func (d *disk) blindAfter(operations int, err error, lasts time.Duration) {
+	d.failAfter(operations, err, lasts)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.blind = true
+}
+
 // failAfter makes changes fail with err from the operations-th from now on, for as long as lasts, zero for good.
 func (d *disk) failAfter(operations int, err error, lasts time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.bad, d.badWith, d.badUntil = operations, err, time.Time{}
+	d.bad, d.badWith, d.badUntil, d.blind = operations, err, time.Time{}, false
 	if lasts > 0 {
 		d.badUntil = time.Now().Add(lasts)
 	}
@@ -164,7 +174,7 @@ func (d *disk) change(e effect) error {
 func (d *disk) broken(e effect) error {
 	full := durable.Full(d.badWith)
 	switch {
-	case d.badWith == nil, full && !d.late && e != grows, full && d.late && e != settles:
+	case d.badWith == nil, d.blind != (e == reads), full && !d.late && e != grows, full && d.late && e != settles:
 		return nil
 	case !d.badUntil.IsZero() && time.Now().After(d.badUntil):
 		d.badWith = nil
@@ -296,6 +306,19 @@ func (d *disk) Rename(from, to string) error {
 	return err
 }
 
+// Open implements vfs.FS.
+func (d *disk) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
+	f, err := d.FS.Open(name, opts...)
+	return d.file(name, f, err)
+}
+
+// read is called before each read of a file. Its error is that of the read.
+func (d *disk) read() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.broken(reads)
+}
+
 func (d *disk) file(name string, f vfs.File, err error) (vfs.File, error) {
 	if err != nil {
 		return nil, err
@@ -303,7 +326,7 @@ func (d *disk) file(name string, f vfs.File, err error) (vfs.File, error) {
 	return &diskFile{File: f, disk: d, log: strings.HasPrefix(name, logFolder), vital: isVital(name)}, nil
 }
 
-// diskFile is a file, or a directory, open for changes.
+// diskFile is an open file, or a directory.
 type diskFile struct {
 	vfs.File
 	disk  *disk
@@ -316,6 +339,22 @@ func (f *diskFile) logs(p []byte) {
 	if f.log && f.disk.user != nil {
 		f.disk.user.logged(p)
 	}
+}
+
+// Read implements vfs.File.
+func (f *diskFile) Read(p []byte) (int, error) {
+	if err := f.disk.read(); err != nil {
+		return 0, err
+	}
+	return f.File.Read(p)
+}
+
+// ReadAt implements vfs.File.
+func (f *diskFile) ReadAt(p []byte, at int64) (int, error) {
+	if err := f.disk.read(); err != nil {
+		return 0, err
+	}
+	return f.File.ReadAt(p, at)
 }
 
 // Write implements vfs.File.

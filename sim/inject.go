@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/mimir-kv/mimir/replication/clock"
 )
 
 // Kinds of faults beside power cuts, links and moves. Each has its switch, and is off unless it is asked for.
@@ -19,7 +17,7 @@ const (
 	injectRot   = "rot"   // a bit of what a stopped node had synced flips
 	injectOld   = "old"   // a stopped node comes back with an older copy of its disk
 	injectSkew  = "skew"  // clocks are wrong, and run at different rates
-	injectPause = "pause" // a node hears and writes nothing for a while, and goes on
+	injectPause = "pause" // a node stands still, its timers too, and goes on
 	injectFive  = "five"  // regions have five nodes
 	injectBusy  = "busy"  // clients go on while the fleet comes together
 
@@ -35,13 +33,15 @@ const (
 	injectKill     = "kill"     // a process is killed instead: what it wrote stays, and is not yet durable: killed.go
 	injectCrash    = "crash"    // the power fails at a step of a vote, a handoff, a rejoin: steps.go
 	injectBack     = "back"     // a witness comes back with an older copy of its disk
+	injectRosters  = "rosters"  // regions are state of the fleet, and where they are is ordered again and again
 )
 
 // Injections returns every kind that Options.Inject may name.
 func Injections() []string {
 	return []string{injectHang, injectSlow, injectError, injectFull, injectRot, injectOld, injectSkew, injectPause,
 		injectFive, injectBusy, injectMembers, injectWatch, injectLie, injectLease,
-		injectVersions, injectVotes, injectEmpty, injectWiped, injectCrash, injectUsers, injectBack, injectKill}
+		injectVersions, injectVotes, injectEmpty, injectWiped, injectCrash, injectUsers, injectBack, injectKill,
+		injectRosters}
 }
 
 // injections is which kinds a run has.
@@ -70,7 +70,6 @@ func newInjections(list string, r *rand.Rand) injections {
 		switch {
 		case list == "all", slices.Contains(strings.Split(list, ","), kind):
 			on[kind] = true
-		case kind == injectKill: // by its name alone: drawn seeds are what they were
 		case list == "drawn" && r.IntN(8) < chance:
 			on[kind] = true
 		}
@@ -108,6 +107,7 @@ func (x *faults) injected() []fault {
 		injectMembers:  {10, x.changeMembers},
 		injectVotes:    {4, elections{x}.losePrimary},
 		injectVersions: {8, upgrades{x}.upgrade},
+		injectRosters:  {6, x.orderRegions},
 	}
 	var list []fault
 	for _, kind := range Injections() {
@@ -145,6 +145,13 @@ func (x disks) slowDisk(context.Context) {
 func (x disks) breakDisk(context.Context) {
 	if p := x.someone(); p != nil {
 		n := 1 + x.random.IntN(pick(x.random, 5, 20, 100))
+		if x.random.IntN(3) == 0 {
+			d := time.Duration(500+x.random.IntN(8000)) * time.Millisecond
+			x.tell("disk of %s cannot be read in %d reads for %v", p.NodeID(), n, d)
+			p.disk.blindAfter(n, errBroken, d)
+			x.fleet.disturb(time.Now().Add(d))
+			return
+		}
 		x.tell("disk of %s fails in %d operations", p.NodeID(), n)
 		p.disk.failAfter(n, errBroken, 0)
 	}
@@ -162,62 +169,20 @@ func (x disks) fillDisk(context.Context) {
 func (x *faults) pauseNode(ctx context.Context) {
 	if p := x.someone(); p != nil {
 		d := time.Duration(500+x.random.IntN(12_000)) * time.Millisecond
-		x.tell("%s pauses for %v", p.NodeID(), d)
+		x.tell("%s stands still for %v", p.NodeID(), d)
 		p.disk.hang(d, "")
 		x.fleet.disturb(time.Now().Add(d))
 		x.fleet.happened.note(injectPause)
 		x.fleet.network.Isolate(p.NodeID())
 		x.noteCut(forever)
+		machine := p.member.clock.(*machine)
+		machine.freeze(false)
+		p.frozen.Store(true)
 		x.background(ctx, d, func(ctx context.Context) {
 			<-ctx.Done()
+			p.frozen.Store(false)
+			machine.thaw()
 			x.fleet.network.Reconnect(p.NodeID())
 		})
 	}
 }
-
-// skewed is a clock that is off by a constant, and runs at a rate of its own.
-type skewed struct {
-	began time.Time
-	off   time.Duration
-	rate  float64
-}
-
-// Rates of clocks that are skewed.
-const slowestRate, rateSpan = 0.8, 0.4
-
-func newSkewed(r *rand.Rand) clock.Clock {
-	return &skewed{
-		began: time.Now(), off: time.Duration(r.Int64N(int64(48*time.Hour))) - 24*time.Hour,
-		rate: slowestRate + rateSpan*r.Float64(),
-	}
-}
-
-// Now implements clock.Clock.
-func (s *skewed) Now() time.Time {
-	return s.began.Add(s.off + time.Duration(float64(time.Since(s.began))*s.rate))
-}
-
-// Elapsed implements clock.Clock.
-func (s *skewed) Elapsed() time.Duration { return time.Duration(float64(time.Since(s.began)) * s.rate) }
-
-func (s *skewed) real(d time.Duration) time.Duration {
-	return max(time.Duration(float64(d)/s.rate), 1)
-}
-
-// NewTimer implements clock.Clock.
-func (s *skewed) NewTimer(d time.Duration) clock.Timer {
-	return skewedTimer{clock.Real.NewTimer(s.real(d)), s}
-}
-
-// NewTicker implements clock.Clock.
-func (s *skewed) NewTicker(d time.Duration) clock.Timer {
-	return skewedTimer{clock.Real.NewTicker(s.real(d)), s}
-}
-
-type skewedTimer struct {
-	clock.Timer
-	clock *skewed
-}
-
-// Reset implements clock.Timer.
-func (t skewedTimer) Reset(d time.Duration) { t.Timer.Reset(t.clock.real(d)) }

@@ -184,12 +184,22 @@ func (p *plan) clockOf(name string) clock.Clock {
 	switch {
 	case p.clocks != nil:
 		return p.clocks(name)
-	case p.inject[injectSkew]:
-		return newSkewed(stream(p.seed, "clock "+name))
+	case p.inject[injectSkew], p.inject[injectPause]:
+		r := stream(p.seed, "clock "+name)
+		off, rate := time.Duration(r.Int64N(int64(48*time.Hour)))-24*time.Hour, slowestRate+rateSpan*r.Float64()
+		if !p.inject[injectSkew] {
+			off, rate = 0, 1
+		}
+		m := newMachine(rate)
+		m.set(off)
+		return m
 	default:
 		return clock.Unsuspended
 	}
 }
+
+// Rates of clocks that are skewed.
+const slowestRate, rateSpan = 0.8, 0.4
 
 func (p *plan) String() string {
 	return fmt.Sprintf("%d regions of %d nodes, %s, %v of faults every %v at most, forced failovers %t, %d clients, "+

@@ -223,6 +223,9 @@ func (e *evidence) converge(ctx context.Context) bool {
 		e.notTogether(why)
 		return false
 	}
+	if e.plan.inject[injectRosters] {
+		e.sameRoster(ctx)
+	}
 	return true
 }
 

@@ -17,6 +17,14 @@ type wiped struct {
 	over   bool              // another region is primary, in a later epoch, or it never was that one
 }
 
+// cut reports whether the history that ends there is without p because the region without disks was made primary by
+// force: what it had acknowledged before is then in the tails of the others alone.
+func (w *wiped) cut(p, end *place) bool {
+	return w != nil && slices.ContainsFunc(end.path(), func(q *place) bool {
+		return q.reign != nil && q.reign.Primary == w.region && q.epoch > w.epoch && q.reign.First <= p.position
+	})
+}
+
 // wipeRegion has all nodes of a region lose their disks at once, and starts them, while all others run: once in a run,
 // since nobody would be left who knows the history. A secondary comes back by a copy. If it was the primary, nobody
 // takes writes before another region has taken over, by votes or by order; what that region did not have is lost, and

@@ -37,11 +37,12 @@ func newRegionAdd(n *connection) *cobra.Command {
 		Use:   "add REGION --peers ADDR,...",
 		Short: "Have a region be one of the fleet, and wait until it follows",
 		Long: "Have a region be one of the fleet, and wait until it follows. All its nodes run, with empty data\n" +
-			"directories; their configuration has initial-cluster-state: existing, and under regions any one\n" +
-			"region of the fleet. What was looked at and is to be done is told before it is; with --dry-run that\n" +
-			"is all. How far the region is goes to standard error. Ctrl-C ends the waiting, and takes nothing\n" +
-			"back. No file of any other node has to change: the regions are state of the fleet from then on, and\n" +
-			"every node has to be of a version that knows that. The region has no vote: see mimir fleet change.",
+			"directories, or a part of this history; their configuration has initial-cluster-state: existing, and\n" +
+			"under regions any one region of the fleet. What was looked at and is to be done is told before it is;\n" +
+			"with --dry-run that is all. How far the region is goes to standard error. Ctrl-C ends the waiting,\n" +
+			"and takes nothing back. No file of any other node has to change: the regions are state of the fleet\n" +
+			"from then on, and every node has to be of a version that knows that. The region has no vote: see\n" +
+			"mimir fleet change.",
 		Example: "  mimir region add ap --peers 10.3.0.1:2380,10.3.0.2:2380,10.3.0.3:2380",
 		Args:    oneArgument("the name of a region"),
 		RunE: n.asking(func(c *cobra.Command, client *admin.Client, arguments []string) error {
@@ -73,7 +74,9 @@ func newRegionAdd(n *connection) *cobra.Command {
 
 func printAdded(w io.Writer, done *regionChanged, dry bool) {
 	printSteps(w, done.RegionChange, dry)
-	if s := done.Status; s != nil {
+	if s := done.Status; s != nil && s.Role == replication.RolePrimary {
+		fmt.Fprintf(w, "region %s is the primary by now, at position %d\n", s.Name, s.Position)
+	} else if s != nil {
 		fmt.Fprintf(w, "region %s follows %s at position %d: %s behind\n", s.Name, s.Source, s.Position, lagText(s))
 	}
 	if !dry && done.Written {
@@ -108,6 +111,7 @@ func newRegionRemove(n *connection) *cobra.Command {
 	n.addFlags(c)
 	f := c.Flags()
 	f.BoolVar(&r.Gone, "gone", false, "it does not answer: no node of it runs, and none comes back")
+	f.BoolVar(&r.LoseTail, "lose-tail", false, "what it holds alone, since a failover cut it off, may be lost")
 	f.BoolVar(&r.Try, "dry-run", false, "look at everything, and change nothing")
 	return c
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -114,4 +115,33 @@ func TestAStageIsSaidOnce(t *testing.T) {
 	if got := out.String(); got != "a\nb\nc\n" {
 		t.Errorf("said %q", got)
 	}
+}
+
+// TestWhatIsWaitedForOfARegion that was added: until it follows, or is primary, or is known to be gone again; and
+// meanwhile it is said why nothing is known.
+func TestWhatIsWaitedForOfARegion(t *testing.T) {
+	mark := func(e replication.Epoch, number uint64) *replication.RosterMark {
+		return &replication.RosterMark{Epoch: e, Number: number, By: "us"}
+	}
+	fleet := func(r *replication.RosterMark, regions ...replication.RegionStatus) *replication.FleetStatus {
+		return &replication.FleetStatus{Asked: "eu-1", Roster: r, Regions: regions}
+	}
+	var w regionWatch
+	look := func(says string, done bool, f *replication.FleetStatus, err error) {
+		t.Helper()
+		got, err := w.look("ap", f, err)
+		said := w.stage
+		if err != nil {
+			said = err.Error()
+		}
+		if (got != nil) != done || !strings.Contains(said, says) {
+			t.Errorf("%+v, %q; want %q", got, said, says)
+		}
+	}
+	look("no node tells: refused", false, nil, errors.New("refused"))
+	look("eu-1, which was asked, does not have it yet", false, fleet(mark(1, 1)), nil)
+	look("is about to follow", false, fleet(mark(1, 2), replication.RegionStatus{Name: "ap", Heard: true}), nil)
+	look("does not have it yet", false, fleet(mark(1, 1)), nil) // a node that is behind
+	look("none any more by roster 2 of epoch 2, which us wrote", false, fleet(mark(2, 2)), nil)
+	look("", true, fleet(mark(2, 3), replication.RegionStatus{Name: "ap", Role: replication.RolePrimary}), nil)
 }

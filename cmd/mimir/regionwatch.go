@@ -21,24 +21,47 @@ func awaitFollowing(
 ) (*replication.RegionStatus, error) {
 	w := regionWatch{out: out, terminal: isTerminal(out)}
 	defer w.end()
+	stage := "nobody was asked yet"
 	for {
 		f, err := client.Fleet(ctx)
-		if err == nil {
-			i := slices.IndexFunc(f.Regions, func(r replication.RegionStatus) bool { return r.Name == name })
-			if i >= 0 && follows(&f.Regions[i]) {
-				return &f.Regions[i], nil
-			}
-			if i >= 0 {
-				w.show(time.Now(), stageOf(&f.Regions[i]))
-			}
+		done, err := w.look(name, f, err)
+		switch {
+		case err != nil || done != nil:
+			return done, err
+		case ctx.Err() == nil:
+			stage = w.stage
+			w.show(time.Now(), stage)
 		}
 		select {
 		case <-ctx.Done():
-			return nil, fmt.Errorf("region %s is one of the fleet; it is not known to follow yet, and goes on by "+
-				"itself: see mimir region list: %w", name, context.Cause(ctx))
+			return nil, fmt.Errorf("region %s was added; it is not known to follow yet (%s), and goes on by itself: "+
+				"see mimir region list: %w", name, stage, context.Cause(ctx))
 		case <-time.After(lookEvery):
 		}
 	}
+}
+
+// look takes a picture of the fleet, or why there is none. It returns the region once it follows, or is primary, and an
+// error if it was there, and a newer roster does not have it any more.
+func (w *regionWatch) look(name string, f *replication.FleetStatus, err error) (*replication.RegionStatus, error) {
+	if err != nil {
+		w.stage = "no node tells: " + err.Error()
+		return nil, nil
+	}
+	i := slices.IndexFunc(f.Regions, func(r replication.RegionStatus) bool { return r.Name == name })
+	switch {
+	case i >= 0 && (follows(&f.Regions[i]) || f.Regions[i].Role == replication.RolePrimary):
+		return &f.Regions[i], nil
+	case i >= 0:
+		w.stage, w.roster = stageOf(&f.Regions[i]), f.Roster
+	case w.roster != nil && f.Roster != nil && w.roster.Before(*f.Roster):
+		return nil, fmt.Errorf("region %s was one of the fleet, and is none any more by roster %d of epoch %d, which "+
+			"%s wrote: it was removed, or a failover lost that it was added: see mimir region list", name,
+			f.Roster.Number, f.Roster.Epoch, f.Roster.By)
+	default:
+		w.stage = fmt.Sprintf("%s, which was asked, does not have it yet", f.Asked)
+	}
+	return nil, nil
 }
 
 // follows reports whether a region has the history, streams what comes, and has acknowledged it; a fleet may have
@@ -71,6 +94,8 @@ type regionWatch struct {
 	terminal bool
 	last     string
 	said     time.Time
+	stage    string                  // how far the region was when it was looked at last
+	roster   *replication.RosterMark // in which it was then; nil: it was not seen yet
 }
 
 func (w *regionWatch) show(now time.Time, stage string) {

@@ -8,7 +8,7 @@
 //   - L1: a [Table] tells its observer of every change, in order; the observer's picture is the table's at any moment
 //     that both are seen.
 //   - L2: a lease of a promoted Lessor either waits for its deadline or is being revoked, and no more than a bounded
-//     number are being revoked at a time.
+//     number are being revoked at a time, none for longer than a bounded time without being tried anew.
 //
 // It leaves to its neighbours: deciding what is granted and revoked, deleting the keys that are attached to a lease,
 // and writing all that (kv); proposing a revocation (server); who is the primary's leader (replication).

@@ -17,6 +17,8 @@ import (
 const (
 	// maxExpiring bounds the revocations under way at a time.
 	maxExpiring = 64
+	// expireTime bounds one of them: what hangs keeps no other lease from its end.
+	expireTime = 10 * time.Second
 	// expireRetry is how long after a failed revocation it is tried again.
 	expireRetry = time.Second
 	// pulse is how often the lessor looks at the clock while it has leases. What it is later than that, this process
@@ -339,7 +341,11 @@ func (l *Lessor) expireDue() (wait time.Duration, closed bool) {
 		heap.Pop(&l.due)
 		l.expiring++
 		ctx, reign, tenure := l.ctx, l.reign, l.tenure
-		l.done.Go(func() { l.finish(first, reign, l.expire(ctx, tenure, first.id)) })
+		l.done.Go(func() {
+			ctx, cancel := context.WithTimeout(ctx, expireTime)
+			defer cancel()
+			l.finish(first, reign, l.expire(ctx, tenure, first.id))
+		})
 	}
 	if l.promoted && !l.paused && len(l.due) > 0 {
 		return pulse, false // too many at a time

@@ -147,6 +147,30 @@ func TestRevocationIsRetriedAndBounded(t *testing.T) {
 	})
 }
 
+// Revocations that hang, applied or not, hold no other lease up.
+func TestRevocationsThatHangHoldNoOtherUp(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		n := NewTable(Set{})
+		l := NewLessor(n, clock.Real, func(ctx context.Context, _ contract.Tenure, id int64) error {
+			if id <= maxExpiring {
+				<-ctx.Done()
+				return context.Cause(ctx)
+			}
+			change(n, func(e *Edit) { e.Revoke(id) })
+			return nil
+		})
+		defer l.Close()
+		for id := range int64(maxExpiring) {
+			grant(n, id+1, 5)
+		}
+		grant(n, maxExpiring+1, 6)
+		l.Promote(tenure)
+		time.Sleep(5*time.Second + 2*expireTime)
+		sound(t, l)
+		expect(t, "leases that are left", n.Len(), maxExpiring)
+	})
+}
+
 // TestRevocationOfAnEarlierPromotionIsNoLonger demotes and promotes while a revocation is under way.
 func TestRevocationOfAnEarlierPromotionIsNoLonger(t *testing.T) {
 	withLessor(t, func(t *testing.T, n *Table, p *proposer, l *Lessor) {

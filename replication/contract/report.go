@@ -3,6 +3,8 @@ package contract
 import (
 	"encoding/json"
 	"time"
+
+	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
 // Role is what a region is in its fleet.
@@ -205,11 +207,7 @@ type SlotPosition struct {
 }
 
 // RosterMark names a roster: which regions the fleet has, as state of it.
-type RosterMark struct {
-	Epoch  Epoch  `json:"epoch"` // of the primary that wrote it
-	Number uint64 `json:"number"`
-	By     string `json:"by"` // that primary
-}
+type RosterMark = timeline.RosterMark
 
 // KnownFrom is from where a node knows of a region.
 type KnownFrom string

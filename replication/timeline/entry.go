@@ -18,8 +18,9 @@ const (
 )
 
 // FormatVersion is the first byte of every payload but that of a reign with a Place, which has placesVersion, of a
-// control of LevelPolicy, LevelDelay, LevelHold, LevelCount, LevelFollow or LevelRoster, and of a frame or a control of
-// LevelUsers: a node that does not know of these cannot apply them as others do, and says that it has to be upgraded.
+// control of LevelPolicy, LevelDelay, LevelHold, LevelCount, LevelFollow, LevelRoster or LevelRanks, and of a frame or
+// a control of LevelUsers: a node that does not know of these cannot apply them as others do, and says that it has to
+// be upgraded.
 const (
 	FormatVersion = 1
 	placesVersion = 2
@@ -31,6 +32,7 @@ const (
 	countVersion  = 8  // likewise of LevelCount
 	followVersion = 9  // of a region's state, and of a control, with a content of LevelFollow
 	rosterVersion = 10 // of a region's state that has a roster, and of a control with one
+	ranksVersion  = 11 // likewise with a roster of LevelRanks
 )
 
 // Frame is a run of consecutive commands of one epoch: the unit of the log, of the stream and of replay. The same
@@ -89,10 +91,7 @@ func KindOf(p []byte) (Kind, error) {
 		return 0, nil
 	case len(p) < 2:
 		return 0, fmt.Errorf("%w: %d bytes", ErrFormat, len(p))
-	case p[0] != FormatVersion && (p[0] != placesVersion || Kind(p[1]) != KindReign) &&
-		(p[0] != policyVersion && p[0] != delayVersion && p[0] != holdVersion && p[0] != countVersion &&
-			p[0] != followVersion && p[0] != rosterVersion || Kind(p[1]) != KindControl) &&
-		(p[0] != usersVersion || Kind(p[1]) == KindReign):
+	case !versioned(p[0], Kind(p[1])):
 		return 0, fmt.Errorf("%w: version %d of kind %d", ErrVersion, p[0], p[1])
 	}
 	switch k := Kind(p[1]); k {
@@ -100,6 +99,22 @@ func KindOf(p []byte) (Kind, error) {
 		return k, nil
 	default:
 		return 0, fmt.Errorf("%w: kind %d", ErrFormat, k)
+	}
+}
+
+// versioned reports whether payloads of the kind k have that version.
+func versioned(version byte, k Kind) bool {
+	switch version {
+	case FormatVersion:
+		return true
+	case placesVersion:
+		return k == KindReign
+	case usersVersion:
+		return k != KindReign
+	case policyVersion, delayVersion, holdVersion, countVersion, followVersion, rosterVersion, ranksVersion:
+		return k == KindControl
+	default:
+		return false
 	}
 }
 

@@ -220,6 +220,12 @@ func (m *Machine) seal(c *Control) (Outcome, string, error) {
 		return refusal("handoff %d, the next is %d", c.Handoff, s.Handoffs+1)
 	case c.To == s.Region || c.To == "":
 		return refusal("handoff to %q", c.To)
+	case s.ranks() && s.Roster.Home(c.To) == nil:
+		return refusal("region %s is not one of the fleet, by roster %d of epoch %d", c.To, s.Roster.Number,
+			s.Roster.Epoch)
+	case s.ranks() && s.Roster.Epoch < s.Cursor.Epoch:
+		return refusal("roster %d of epoch %d was not written in epoch %d yet", s.Roster.Number, s.Roster.Epoch,
+			s.Cursor.Epoch)
 	case s.Charter() != nil && s.Ballot.Promised > s.Cursor.Epoch:
 		return refusal("the region's vote is for %s in epoch %d", s.Ballot.For, s.Ballot.Promised)
 	}

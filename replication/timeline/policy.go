@@ -107,6 +107,9 @@ func (c *Control) Level() Level {
 	if c.Vote != nil {
 		level = max(level, c.Vote.Charter.Level())
 	}
+	if c.Roster != nil {
+		level = max(level, c.Roster.Level())
+	}
 	if c.Origin != nil {
 		level = max(level, c.Origin.Commands)
 	}

@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// rosterOf is a roster of these regions, in order, written by us.
+// rosterOf is a ranked roster of these regions, in order, written by us.
 func rosterOf(e Epoch, number uint64, names ...string) *Roster {
-	r := &Roster{Epoch: e, Number: number, By: "us"}
+	r := &Roster{Epoch: e, Number: number, By: "us", Ranked: true}
 	for i, name := range names {
 		r.Regions = append(r.Regions, Home{Name: name, Addrs: []string{name + "-1"}, Place: uint8(i + 1)})
 	}
@@ -25,6 +25,7 @@ func (r *Roster) names() (list []string) {
 
 func TestRegionsComeAndGo(t *testing.T) {
 	first := FirstRoster("us", []string{"us-1"}, map[string][]string{"eu": {"eu-1"}})
+	first.Ranked = true
 	one := first.With(4, "us", "ap", []string{"ap-1"})
 	if one.Number != 1 || one.Epoch != 4 || one.By != "us" || one.Fault() != "" ||
 		!slices.Equal(one.names(), []string{"ap", "eu", "us"}) {
@@ -32,18 +33,18 @@ func TestRegionsComeAndGo(t *testing.T) {
 	}
 	// A region keeps its place whoever comes, since two reigns may never number alike.
 	if eu, us, ap := one.Home("eu"), one.Home("us"), one.Home("ap"); eu.Place != 1 || us.Place != 2 || ap.Place != 3 ||
-		ap.Since != 1 || eu.Since != 0 {
+		ap.Came != one.Mark() || ap.Since != 1 || eu.Since != 0 {
 		t.Errorf("%+v", one.Regions)
 	}
 	two := one.Without(5, "eu", "ap")
 	if two.Home("ap") != nil || two.Home("eu").Place != 1 || !one.Before(two) || two.Before(one) || two.Before(two) {
 		t.Errorf("%+v", two)
 	}
-	if len(one.Former) != 0 || two.WasAt("ap")[0] != "ap-1" || two.WasAt("eu") != nil {
+	if len(one.Former) != 0 || two.Was("ap").Addrs[0] != "ap-1" || two.Was("eu") != nil {
 		t.Errorf("formerly %+v, then %+v", one.Former, two.Former)
 	}
 	three := two.With(5, "eu", "ap", []string{"ap-9"}).With(5, "eu", "eu", []string{"eu-9"})
-	if three.Number != 4 || three.Home("ap").Since != 3 || three.Home("eu").Since != 0 ||
+	if three.Number != 4 || three.Home("ap").Came != (RosterMark{5, 3, "eu", true}) || three.Home("eu").Since != 0 ||
 		three.Home("eu").Addrs[0] != "eu-9" || two.Home("eu").Addrs[0] != "eu-1" {
 		t.Errorf("%+v, before %+v", three, two)
 	}
@@ -71,10 +72,14 @@ func TestRegionsComeAndGo(t *testing.T) {
 func TestWhichRosterIsNewer(t *testing.T) {
 	a, b := rosterOf(2, 3, "eu", "us"), rosterOf(2, 3, "eu", "us")
 	b.By = "eu"
+	c, d, e := rosterOf(2, 9, "eu", "us"), rosterOf(2, 8, "eu", "us"), rosterOf(2, 9, "eu", "us")
+	c.Ranked, d.Ranked, e.Ranked, e.By = false, false, false, "eu"
 	for _, c := range []struct {
 		older, newer *Roster
 	}{
-		{nil, a}, {rosterOf(1, 9, "us"), a}, {rosterOf(2, 2, "us"), a}, {b, a},
+		{nil, a}, {rosterOf(1, 9, "us"), a}, {rosterOf(2, 2, "us"), a},
+		{a, b}, {rosterOf(2, 9, "us"), b}, // of two primaries of one epoch, the one that the other gives way to
+		{c, a}, {d, c}, {d, rosterOf(2, 1, "us")}, {e, c}, // of nodes of the version before
 	} {
 		if !c.older.Before(c.newer) || c.newer.Before(c.older) {
 			t.Errorf("%+v is not before %+v", c.older, c.newer)
@@ -84,13 +89,15 @@ func TestWhichRosterIsNewer(t *testing.T) {
 
 func TestARosterThatCannotBeKept(t *testing.T) {
 	for want, change := range map[string]func(r *Roster){
-		"":                   func(*Roster) {},
-		"stands behind":      func(r *Roster) { r.Regions[0].Name = "zz" },
-		"no name":            func(r *Roster) { r.Regions[1].Name = WitnessPrefix + "w" },
-		"longer than":        func(r *Roster) { r.Regions[1].Name = strings.Repeat("z", MaxRegionBytes+1) },
-		"has the addresses":  func(r *Roster) { r.Regions[0].Addrs = nil },
-		"has place 0":        func(r *Roster) { r.Regions[0].Place = 0 },
-		"came with roster 9": func(r *Roster) { r.Regions[0].Since = 9 },
+		"":                  func(*Roster) {},
+		"stands behind":     func(r *Roster) { r.Regions[0].Name = "zz" },
+		"no name":           func(r *Roster) { r.Regions[1].Name = WitnessPrefix + "w" },
+		"longer than":       func(r *Roster) { r.Regions[1].Name = strings.Repeat("z", MaxRegionBytes+1) },
+		"has the addresses": func(r *Roster) { r.Regions[0].Addrs = nil },
+		"has place 0":       func(r *Roster) { r.Regions[0].Place = 0 },
+		"came with roster 9": func(r *Roster) {
+			r.Regions[0].Since, r.Regions[0].Came = 9, RosterMark{2, 9, "us", true}
+		},
 		"and is in it":       func(r *Roster) { r.Former = r.Regions[:1] },
 		"at most 8 are":      func(r *Roster) { r.Former = many(9) },
 		"number 0":           func(r *Roster) { r.Number = 0 },
@@ -103,9 +110,71 @@ func TestARosterThatCannotBeKept(t *testing.T) {
 			t.Errorf("%q, want %q", got, want)
 		}
 	}
-	full := (&Roster{Number: 1, Regions: many(64)}).With(2, "r00", "z", []string{"z"})
+	full := (&Roster{Number: 1, Ranked: true, Regions: many(64)}).With(2, "r00", "z", []string{"z"})
 	if full.Home("z").Place != MaxPlace || full.Fault() == "" {
 		t.Errorf("a region too many has place %d: %q", full.Home("z").Place, full.Fault())
+	}
+}
+
+// TestARosterIsWrittenAnew in each reign, with whom an earlier primary removed that did not know of theirs.
+func TestARosterIsWrittenAnew(t *testing.T) {
+	first := rosterOf(1, 4, "ap", "eu", "us")
+	cut := first.Without(1, "us", "eu")
+	s := State{Reigns: []Reign{{Epoch: 1, Primary: "us"}, {Epoch: 2, Primary: "eu"}, {Epoch: 3, Primary: "us"}}}
+	beyond := s.Beyond(cut)
+	if len(beyond) != 1 || beyond[0] != s.Reigns[1] || s.Beyond(first) != nil || s.Beyond(nil) != nil {
+		t.Fatalf("beyond %+v", beyond)
+	}
+	if s.Yielded = (Reign{Epoch: 4, Primary: "eu"}); len(s.Beyond(cut)) != 1 || s.Beyond(cut)[0].Epoch != 4 {
+		t.Errorf("the last reign of eu is not the one: %+v", s.Beyond(cut))
+	}
+	again := cut.Stamped(3, "us", []Home{*cut.Was("eu")})
+	if again.Mark() != (RosterMark{3, 5, "us", true}) || again.Fault() != "" || len(again.Former) != 0 ||
+		len(cut.Former) != 1 || !slices.Equal(again.names(), []string{"ap", "eu", "us"}) ||
+		again.Home("eu").Place != 2 || s.Beyond(again) != nil && s.Yielded.Epoch < 4 {
+		t.Errorf("%+v, %s", again, again.Fault())
+	}
+	// The place of who was removed is taken last, and whoever comes back without one has a free one.
+	if p := cut.With(1, "us", "sa", []string{"sa"}).Home("sa").Place; p != 4 {
+		t.Errorf("the place of a region that was removed goes to another at once: %d", p)
+	}
+	crowded := cut.Stamped(3, "us", []Home{{Name: "eu", Addrs: []string{"eu"}}, {Name: "na", Place: 1,
+		Addrs: []string{"na"}}})
+	if eu, na := crowded.Home("eu").Place, crowded.Home("na").Place; eu != 2 || na != 4 {
+		t.Errorf("places %d and %d", eu, na)
+	}
+}
+
+// TestNobodySealsForWhoIsNotThere, nor before the roster is that of the reign: whoever begins writes it anew.
+func TestNobodySealsForWhoIsNotThere(t *testing.T) {
+	for name, c := range map[string]struct {
+		r    *Roster
+		want Outcome
+	}{
+		"no roster":         {nil, Applied},
+		"it is there":       {rosterOf(2, 3, "eu", "us"), Applied},
+		"it was removed":    {rosterOf(2, 3, "ap", "us"), Refused},
+		"of a reign before": {rosterOf(1, 3, "eu", "us"), Refused},
+	} {
+		m := NewMachine(&State{Region: "us", Cursor: Cursor{Epoch: 2, Position: 9}, Roster: c.r,
+			Reigns: []Reign{{Epoch: 2, First: 1, Primary: "us"}}})
+		outcome, why, err := m.Control(&Control{Op: OpSeal, Epoch: 2, Handoff: 1, To: "eu"})
+		if outcome != c.want || err != nil {
+			t.Errorf("%s: %v, %q, %v", name, outcome, why, err)
+		}
+	}
+}
+
+// TestWhoIsForgottenFirst of those that were removed: who was told.
+func TestWhoIsForgottenFirst(t *testing.T) {
+	r := &Roster{Epoch: 2, Number: 1, By: "r00", Regions: many(12)}
+	for i := range MaxFormer + 1 {
+		name := fmt.Sprintf("r%02d", i+1)
+		r = r.Without(2, "r00", name)
+		r.Was(name).Untold = i == 0
+	}
+	if len(r.Former) != MaxFormer || r.Was("r01") == nil || r.Was("r02") != nil || r.Was("r09") == nil {
+		t.Errorf("%+v", r.Former)
 	}
 }
 
@@ -131,6 +200,14 @@ func TestWhichRosterARegionTakes(t *testing.T) {
 	follows.Region, follows.Cursor.Epoch = "ap", 3
 	follows.Reigns = []Reign{reign, {Epoch: 3, First: 10, Primary: "eu"}}
 	yielded.Yielded = Reign{Epoch: 3, First: 10, Primary: "eu"}
+	later := follows // then us again, which began epoch 4
+	later.Cursor.Epoch = 4
+	later.Reigns = append(slices.Clone(follows.Reigns), Reign{Epoch: 4, First: 10, Primary: "us"})
+	forced := primary // likewise, but that it never had epoch 3
+	forced.Cursor.Epoch, forced.Yielded = 4, follows.Reigns[1]
+	forced.Reigns = []Reign{reign, later.Reigns[2]}
+	tie := rosterOf(3, 1, "ap", "us")
+	tie.By = "ap"
 	held := primary
 	held.Roster = rosterOf(2, 3, "ap", "eu", "us")
 	for name, c := range map[string]struct {
@@ -156,7 +233,11 @@ func TestWhichRosterARegionTakes(t *testing.T) {
 		"older than the primary, which it lacks":    {follows, "", rosterOf(2, 9, "ap", "us"), Refused},
 		"older than the claim, which it lacks":      {yielded, "", rosterOf(2, 9, "ap", "us"), Refused},
 		"older than the primary, which it has":      {follows, "", rosterOf(2, 9, "ap", "eu", "us"), Applied},
-		"of the primary's epoch, without who wrote": {follows, "", rosterOf(3, 1, "ap", "us"), Applied},
+		"of the epoch, by who gives way in it":      {follows, "", rosterOf(3, 1, "ap", "us"), Refused},
+		"of the epoch, by who wins it":              {follows, "", tie, Applied},
+		"older than a reign before, which it lacks": {later, "", rosterOf(2, 9, "ap", "us"), Refused},
+		"older than one that it gave way to":        {forced, "", rosterOf(3, 9, "ap", "us"), Refused},
+		"of the reign after the one that it lacks":  {later, "", rosterOf(4, 9, "ap", "us"), Applied},
 	} {
 		m := NewMachine(&c.state)
 		outcome, why, err := m.Control(&Control{Op: OpRoster, Roster: c.r, To: c.to})
@@ -205,7 +286,7 @@ func TestARosterIsNotForOlderNodes(t *testing.T) {
 	for what, s := range map[string]*State{"plain": plain, "with a hold": counted} {
 		s.Roster = rosterOf(2, 3, "eu", "us")
 		p, err := s.EncodeRecord()
-		if err != nil || p[0] != rosterVersion || s.Level() != LevelRoster {
+		if err != nil || p[0] != ranksVersion || s.Level() != LevelRanks {
 			t.Errorf("%s: a state of version %d and level %d, %v", what, p[0], s.Level(), err)
 		}
 		again, err := DecodeRecord(p, s.Cursor)
@@ -215,7 +296,7 @@ func TestARosterIsNotForOlderNodes(t *testing.T) {
 	}
 	c := &Control{Op: OpRoster, Roster: plain.Roster, To: "us"}
 	p, err := EncodeControl(c)
-	if err != nil || p[0] != rosterVersion || c.Level() != LevelRoster {
+	if err != nil || p[0] != ranksVersion || c.Level() != LevelRanks {
 		t.Errorf("a control of version %d and level %d, %v", p[0], c.Level(), err)
 	}
 	if again, err := DecodeControl(p); err != nil || again.Roster.Number != 3 {

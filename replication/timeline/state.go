@@ -193,6 +193,8 @@ func (s *State) EncodeRecord() ([]byte, error) {
 // recordVersion keeps nodes that know of no places, or no ballots, from a state which they would read without them.
 func (s *State) recordVersion() byte {
 	switch s.Level() {
+	case LevelRanks:
+		return ranksVersion
 	case LevelRoster:
 		return rosterVersion
 	case LevelFollow:
@@ -220,7 +222,7 @@ func (s *State) recordVersion() byte {
 func (s *State) Level() Level {
 	level := s.Commands
 	if s.Roster != nil {
-		level = max(level, LevelRoster)
+		level = max(level, s.Roster.Level())
 	}
 	if s.Delay != nil {
 		level = max(level, LevelDelay)
@@ -240,7 +242,7 @@ func (s *State) Level() Level {
 
 // DecodeRecord is the inverse of EncodeRecord; the cursor comes from beside it.
 func DecodeRecord(p []byte, c Cursor) (*State, error) {
-	if len(p) > 0 && p[0] > rosterVersion {
+	if len(p) > 0 && p[0] > ranksVersion {
 		return nil, fmt.Errorf("%w: region state of version %d", ErrVersion, p[0])
 	}
 	if len(p) == 0 || p[0] == 0 {

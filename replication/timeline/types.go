@@ -131,7 +131,8 @@ const (
 	LevelCount   Level = 8  // a hold of which is noted how much is over, and going back over more than one reign
 	LevelFollow  Level = 9  // contents that follow an etcd, or did, from their beginning on
 	LevelRoster  Level = 10 // regions that are state of the fleet
-	LevelNow           = LevelRoster
+	LevelRanks   Level = 11 // rosters that are ordered as claims are
+	LevelNow           = LevelRanks
 )
 
 // Level returns the earliest level of nodes that understand the beginning of r.

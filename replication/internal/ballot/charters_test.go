@@ -3,9 +3,16 @@ package ballot
 import (
 	"cmp"
 	"fmt"
+	"reflect"
 	"slices"
 
 	"github.com/mimir-kv/mimir/replication/timeline"
+)
+
+// Mistakes about charters that wait in a log.
+const (
+	voteForgotten = "a charter counts whatever was voted for meanwhile"
+	countedEarly  = "a charter counts before it is agreed on"
 )
 
 // charts has region i, if it is primary and has a lease, write a charter: first its own version of the one before, then
@@ -13,10 +20,10 @@ import (
 func (n *world) charts(i int, bug string, add func(string, func(*world))) {
 	v := &n.voters[i]
 	s := v.state
-	if len(n.voters) < most && !n.left.Handed || v.log != nil {
+	if len(n.voters) < most && !n.left.Handed || v.log != nil || v.chart != nil {
 		return
 	}
-	n.keeps(i, add)
+	n.keeps(i, bug, add)
 	evidence, c := v.leader.holder.Evidence(), s.Charter()
 	if !s.Writable() || evidence.Epoch != s.Cursor.Epoch || n.now >= evidence.Until {
 		return
@@ -24,7 +31,7 @@ func (n *world) charts(i int, bug string, add func(string, func(*world))) {
 	if c.Epoch != s.Cursor.Epoch {
 		next := *c
 		next.Epoch, next.Number = s.Cursor.Epoch, c.Number+1
-		add(names[i]+" writes the charter as its own", func(n *world) { n.write(i, next) })
+		add(names[i]+" writes the charter as its own", func(n *world) { n.write(i, next, bug) })
 		return
 	}
 	if n.left.Charters == 0 {
@@ -43,7 +50,7 @@ func (n *world) charts(i int, bug string, add func(string, func(*world))) {
 		}
 		add(fmt.Sprint(names[i], " ", act, " ", names[k]), func(n *world) {
 			n.left.Charters--
-			n.write(i, next)
+			n.write(i, next, bug)
 		})
 	}
 }
@@ -67,22 +74,56 @@ func changed(c *timeline.Charter, k int) (next timeline.Charter, act string) {
 	return next, act
 }
 
-func (n *world) write(i int, c timeline.Charter) {
-	if n.charter(c.Mark()) >= 0 {
-		n.broken = fmt.Sprintf("B1: two charters %d of epoch %d", c.Number, c.Epoch)
-	}
+// write has region i propose a charter of its own.
+func (n *world) write(i int, c timeline.Charter, bug string) {
 	if c.Fault() != "" {
 		panic(c.Fault())
 	}
-	// Not if the region has voted in a later epoch, be it for itself.
-	if outcome, _ := n.apply(i, &timeline.Control{Op: timeline.OpCharter, Charter: &c, To: names[i]}); outcome ==
-		timeline.Applied {
-		n.charters = append(slices.Clip(n.charters), c)
+	n.propose(i, &timeline.Control{Op: timeline.OpCharter, Charter: &c, To: names[i]}, bug)
+}
+
+// propose brings a charter to the log of region i; where none Waits it is agreed on at once.
+func (n *world) propose(i int, c *timeline.Control, bug string) {
+	v := &n.voters[i]
+	before := v.state
+	if v.chart = c; !n.left.Waits || bug == countedEarly {
+		n.agree(i, bug)
+	}
+	if bug == countedEarly {
+		v.chart, v.before = c, before
 	}
 }
 
+// agree has region i agree on the charter that was proposed. It counts unless the region has voted in a later epoch
+// meanwhile, be it for itself.
+func (n *world) agree(i int, bug string) {
+	v := &n.voters[i]
+	c := v.chart
+	v.chart = nil
+	if bug == voteForgotten && v.state.Ballot.Promised > c.Charter.Epoch {
+		next, ballot := v.state.Clone(), *v.state.Ballot
+		ballot.Promised, ballot.For, ballot.Handoff = c.Charter.Epoch, c.To, 0
+		next.Ballot, v.state = &ballot, next
+	}
+	if outcome, _ := n.apply(i, c); outcome != timeline.Applied {
+		return
+	}
+	switch k := n.charter(c.Charter.Mark()); {
+	case k < 0:
+		n.charters = append(slices.Clip(n.charters), *c.Charter)
+	case !reflect.DeepEqual(n.charters[k], *c.Charter):
+		n.broken = fmt.Sprintf("B1: two charters %d of epoch %d", c.Charter.Number, c.Charter.Epoch)
+	}
+}
+
+// ending reports whether the charter that was proposed, if any, ends a hold.
+func (v *voter) ending() bool {
+	own := v.state.Charter()
+	return v.chart != nil && own != nil && own.Hold != nil && v.chart.Charter.Hold == nil
+}
+
 // keeps has region i hear of a newer charter from another voter, and keep it, as far as that is allowed.
-func (n *world) keeps(i int, add func(string, func(*world))) {
+func (n *world) keeps(i int, bug string, add func(string, func(*world))) {
 	s := n.voters[i].state
 	for k := range n.voters {
 		b := n.voters[k].state.Ballot
@@ -93,7 +134,7 @@ func (n *world) keeps(i int, add func(string, func(*world))) {
 		}
 		add(fmt.Sprint(names[i], " keeps the charter of ", names[k]), func(n *world) {
 			b := n.voters[k].state.Ballot
-			n.apply(i, &timeline.Control{Op: timeline.OpCharter, Charter: &b.Charter, To: b.For})
+			n.propose(i, &timeline.Control{Op: timeline.OpCharter, Charter: &b.Charter, To: b.For}, bug)
 		})
 	}
 }

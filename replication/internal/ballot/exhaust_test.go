@@ -89,6 +89,12 @@ var exhaustive = []struct {
 	{"there and not back", limits{Epochs: 3, Seals: 1, Refuses: 1, MaxLoss: anyLoss, Handed: true, Renewals: 2}},
 	{"there and back, and a voter is replaced",
 		limits{Epochs: 3, Seals: 1, Charters: 1, MaxLoss: anyLoss, Handed: true, Renewals: 2}},
+	{"a voter is replaced, and charters wait",
+		limits{Epochs: 2, Stands: 1, Charters: 2, MaxLoss: anyLoss, Waits: true, Renewals: 2}},
+	{"a voter is replaced, charters wait, and a leader changes",
+		limits{Epochs: 2, Changes: 1, Stands: 1, Charters: 1, MaxLoss: anyLoss, Waits: true, Renewals: 1}},
+	{"there and back, and charters wait",
+		limits{Epochs: 3, Seals: 1, MaxLoss: anyLoss, Handed: true, Waits: true, Renewals: 2}},
 	{"there and back, and writes", limits{Epochs: 3, Seals: 1, Writes: 1, MaxLoss: 1, Handed: true, Renewals: 2}},
 }
 

@@ -72,6 +72,9 @@ type Evidence struct {
 	Epoch   timeline.Epoch
 	Until   Instant
 	Ceiling timeline.Position
+	// Lossless says that it is by a charter under which nothing may be lost: there is no ceiling, and it entitles to
+	// what is in as many regions as the charter says.
+	Lossless bool
 }
 
 // NewHolder returns the holder of a region.
@@ -275,7 +278,7 @@ func (h *Holder) Evidence() Evidence {
 		k := len(untils) - m
 		e.Until, e.Ceiling = max(leases[k], min(untils[k], own)), ceilings[k]
 	}
-	if c.MaxLoss == 0 {
+	if e.Lossless = c.MaxLoss == 0; e.Lossless {
 		e.Ceiling = unbounded
 	}
 	if h.view.Ending {

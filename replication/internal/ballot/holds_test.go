@@ -13,12 +13,12 @@ func (n *world) holds(i int, bug string, add func(string, func(*world))) {
 	v := &n.voters[i]
 	s := v.state
 	evidence, c := v.leader.holder.Evidence(), s.Charter()
-	if len(n.charters) > 1 && len(n.voters) < most && v.log == nil {
-		n.keeps(i, add)
+	if len(n.charters) > 1 && len(n.voters) < most && v.log == nil && v.chart == nil {
+		n.keeps(i, bug, add)
 	}
 	n.halfKept(i, add)
 	n.counts(i, bug, add)
-	if n.left.Holds == 0 || v.log != nil || !s.Writable() || evidence.Epoch != s.Cursor.Epoch ||
+	if n.left.Holds == 0 || v.log != nil || v.chart != nil || !s.Writable() || evidence.Epoch != s.Cursor.Epoch ||
 		n.now >= evidence.Until {
 		return
 	}
@@ -27,13 +27,13 @@ func (n *world) holds(i int, bug string, add func(string, func(*world))) {
 		add(fmt.Sprint(names[i], " holds"), func(n *world) {
 			n.left.Holds--
 			next.Hold = &timeline.Hold{For: holding, Until: n.wall().Add(holding), Counted: !n.left.Plain}
-			n.write(i, *next)
+			n.write(i, *next, bug)
 		})
 		return
 	}
 	add(names[i]+" writes another charter in the hold", func(n *world) {
 		n.left.Holds--
-		n.write(i, *next)
+		n.write(i, *next, bug)
 	})
 	add(fmt.Sprint(names[i], " ends the hold"), func(n *world) {
 		n.left.Holds--
@@ -45,7 +45,7 @@ func (n *world) holds(i int, bug string, add func(string, func(*world))) {
 		if bug == "nobody says up to where was acknowledged in a hold" {
 			last = 0
 		}
-		n.write(i, *next.Ends(last))
+		n.write(i, *next.Ends(last), bug)
 		h.Step(n.now, n.view(i, false, n.voters[i].state), nil)
 	})
 }
@@ -126,6 +126,7 @@ func (n *world) longest(p *process) (until Instant) {
 // has just begun epoch 2 by a handoff.
 func begin(l limits, bug string) *world {
 	n := newWorld(l)
+	n.left.Waits = false
 	if l.Held || l.Ended {
 		n.play(bug, "a renews at witness/w, former false false", "a renews at a, former false false",
 			"a confirms, former false", "a agrees on ceiling", "a holds", "a renews at witness/w, former false false",
@@ -141,6 +142,7 @@ func begin(l limits, bug string) *world {
 		n.play(bug, "a acknowledges 1", "a acknowledges 2", "a ends the hold",
 			"witness/w keeps the charter of a and restarts", "b keeps the charter of a")
 	}
+	n.left.Waits = l.Waits
 	return n
 }
 

@@ -25,6 +25,7 @@ func (n *world) key(buf []byte) []byte {
 				buf = append(buf, byte(v.log.Epoch), byte(v.log.Known.Ceiling))
 			}
 		}
+		buf = n.keyOfProposed(buf, v.chart)
 		buf = append(buf, byte(v.next.number), n.ahead(v.next.end()))
 		buf = n.keyOfProcess(append(buf, '/'), i, &v.leader)
 		if v.former != nil {
@@ -38,21 +39,33 @@ func (n *world) key(buf []byte) []byte {
 			byte(n.acked[e]), n.stood[e][a], n.stood[e][b])
 	}
 	for k := range n.charters {
-		c := &n.charters[k]
-		buf = append(buf, byte(c.Epoch), byte(c.Number), byte(n.count(c, func(int) bool { return true })),
-			byte(c.Under.Epoch), byte(c.Under.Position), byte(c.Lease/unit), byte(c.Former/unit))
-		if c.Hold != nil {
-			buf = append(buf, 'h', byte(max(c.Hold.Until.Sub(n.wall()), 0)/unit))
-		}
-		for i := range n.voters {
-			if c.Voter(names[i]) != nil {
-				buf = append(buf, byte(i))
-			}
-		}
+		buf = n.keyOfCharter(buf, &n.charters[k])
 	}
 	l := n.left
 	return append(buf, byte(n.spread), byte(l.Changes), byte(l.Restarts), byte(l.Writes), byte(l.Stands), byte(l.Seals),
 		byte(l.Refuses), byte(l.Charters), byte(l.Holds), byte(l.Lowers), byte(l.Renewals))
+}
+
+// keyOfProposed is of a charter that waits to be agreed on, if there is one.
+func (n *world) keyOfProposed(buf []byte, c *timeline.Control) []byte {
+	if c == nil {
+		return buf
+	}
+	return n.keyOfCharter(append(buf, 'p', c.To[0]), c.Charter)
+}
+
+func (n *world) keyOfCharter(buf []byte, c *timeline.Charter) []byte {
+	buf = append(buf, byte(c.Epoch), byte(c.Number), byte(n.count(c, func(int) bool { return true })),
+		byte(c.Under.Epoch), byte(c.Under.Position), byte(c.Lease/unit), byte(c.Former/unit))
+	if c.Hold != nil {
+		buf = append(buf, 'h', byte(max(c.Hold.Until.Sub(n.wall()), 0)/unit))
+	}
+	for i := range n.voters {
+		if c.Voter(names[i]) != nil {
+			buf = append(buf, byte(i))
+		}
+	}
+	return buf
 }
 
 // keyOf stands for a charter.

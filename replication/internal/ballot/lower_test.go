@@ -18,7 +18,7 @@ func (n *world) lowers(i int, bug string, add func(string, func(*world))) {
 	v := &n.voters[i]
 	s := v.state
 	evidence, c := v.leader.holder.Evidence(), s.Charter()
-	if v.log != nil || !s.Writable() || evidence.Epoch != s.Cursor.Epoch || n.now >= evidence.Until {
+	if v.log != nil || v.chart != nil || !s.Writable() || evidence.Epoch != s.Cursor.Epoch || n.now >= evidence.Until {
 		return
 	}
 	next := c.Next(s.Cursor.Epoch, timeline.Latest(s.Reigns).First-1)
@@ -29,14 +29,14 @@ func (n *world) lowers(i int, bug string, add func(string, func(*world))) {
 			if bug == "a lease is lowered in one step" {
 				next.Former = 0
 			}
-			n.write(i, *next)
+			n.write(i, *next, bug)
 		})
 	}
 	if k := v.leader.kept; c.Former != 0 && c.Epoch == s.Cursor.Epoch && k.mark == c.Mark() &&
 		(n.now-k.since >= c.Outlasts() || bug == "the former lease is not waited for") {
 		add(fmt.Sprint(names[i], " forgets the former lease"), func(n *world) {
 			next.Former = 0
-			n.write(i, *next)
+			n.write(i, *next, bug)
 		})
 	}
 }

@@ -71,6 +71,8 @@ var planted = []struct {
 	{sealedAnyhow, "B10", 660, limits{Epochs: 3, Seals: 1, MaxLoss: anyLoss, Handed: true}},
 	{sealUnasked, "B10", 660, limits{Epochs: 3, Seals: 1, MaxLoss: anyLoss, Handed: true}},
 	{guardByProcess, "B2", 4326, limits{Epochs: 2, Changes: 1, Stands: 1, MaxLoss: anyLoss}},
+	{voteForgotten, "B", 2526, limits{Epochs: 3, Changes: 1, Stands: 2, Charters: 2, MaxLoss: anyLoss, Waits: true}},
+	{countedEarly, "B", 749, limits{Epochs: 2, Changes: 1, Stands: 1, Charters: 3, MaxLoss: anyLoss, Waits: true}},
 	{proposedUnder, "B2", 49, limits{Epochs: 2, Stands: 1, Writes: 1, MaxLoss: anyLoss}},
 	{formerTells, "B2", 21, limits{Epochs: 2, Changes: 1, Stands: 1, Writes: 1, MaxLoss: anyLoss}},
 	{clockStands, "B2", 4, limits{Epochs: 2, Stands: 1, MaxLoss: anyLoss}},

@@ -1,17 +1,12 @@
 package ballot
 
 import (
-	"flag"
 	"fmt"
 	"hash/maphash"
 	"slices"
-	"testing"
-	"time"
 
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
-
-var worlds = flag.Int("ballot.worlds", 300, "how many worlds each search visits at most")
 
 // step is one way on from a world.
 type step struct {
@@ -317,6 +312,9 @@ func (n *world) changes(i int, bug string, add func(string, func(*world))) {
 	if v.log != nil {
 		add(fmt.Sprint(names[i], " agrees on ", v.log.Op), commit)
 	}
+	if v.chart != nil {
+		add(names[i]+" agrees on what it proposed", func(n *world) { n.agree(i, bug) })
+	}
 	lead := func(n *world, guard Instant, up bool) {
 		v := &n.voters[i]
 		former := v.leader
@@ -345,28 +343,30 @@ func (n *world) changes(i int, bug string, add func(string, func(*world))) {
 	case witness(i) && n.left.Restarts > 0:
 		add(names[i]+" restarts", func(n *world) { n.left.Restarts--; lead(n, guard, false) })
 	case !witness(i) && n.left.Changes > 0:
-		add(fmt.Sprint(names[i], " has another leader"), func(n *world) {
-			n.left.Changes--
-			n.voters[i].log = nil
-			lead(n, guard, false)
-		})
-		if v.next.hold != nil {
-			add(fmt.Sprint(names[i], " has another leader, which was up"), func(n *world) {
+		change := func(how string, up bool, agrees func(n *world)) {
+			add(fmt.Sprint(names[i], " has another leader", how), func(n *world) {
 				n.left.Changes--
-				n.voters[i].log = nil
-				lead(n, guard, true)
-			})
-		}
-		if v.log != nil {
-			add(fmt.Sprint(names[i], " has another leader, which agrees on ", v.log.Op), func(n *world) {
-				n.left.Changes--
-				c := n.voters[i].log
-				n.voters[i].log = nil
-				state := n.voters[i].state
-				n.apply(i, c)
-				lead(n, guard, v.next.hold != nil)
+				v := &n.voters[i]
+				state := v.state
+				if agrees(n); v.chart != nil && bug == countedEarly {
+					v.state = v.before
+				}
+				v.log, v.chart = nil, nil
+				lead(n, guard, up)
 				n.voters[i].former.state = state
 			})
+		}
+		change("", false, func(*world) {})
+		if v.next.hold != nil {
+			change(", which was up", true, func(*world) {})
+		}
+		if v.log != nil {
+			change(fmt.Sprint(", which agrees on ", v.log.Op), v.next.hold != nil, func(n *world) {
+				n.apply(i, n.voters[i].log)
+			})
+		}
+		if v.chart != nil {
+			change(", which agrees on what was proposed", v.next.hold != nil, func(n *world) { n.agree(i, bug) })
 		}
 	}
 }
@@ -418,71 +418,4 @@ func search(l limits, bug string, most int) (broken string, trace []string, seen
 		}
 	}
 	return "", nil, len(links), len(queue) == 0
-}
-
-// searches are what the rules are searched with.
-var searches = []struct {
-	name  string
-	limit limits
-}{
-	{"a leader changes", limits{Epochs: 2, Changes: 1, Stands: 1, MaxLoss: anyLoss}},
-	{"the witness restarts", limits{Epochs: 2, Restarts: 1, Stands: 1, MaxLoss: anyLoss}},
-	{"both stand", limits{Epochs: 3, Stands: 2, MaxLoss: anyLoss}},
-	{"a budget", limits{Epochs: 2, Stands: 1, Writes: 3, MaxLoss: 1}},
-	{"a budget that stops writes", limits{Epochs: 2, Stands: 1, Writes: 3, MaxLoss: 1, StopWrites: true}},
-	{"nothing may be lost", limits{Epochs: 3, Stands: 2, Writes: 3}},
-	{"a handoff", limits{Epochs: 3, Stands: 1, Writes: 1, Seals: 1, Refuses: 1, MaxLoss: 2}},
-	{"a voter is replaced", limits{Epochs: 2, Stands: 1, Charters: 2, MaxLoss: anyLoss}},
-	{"a voter is replaced, and both stand", limits{Epochs: 3, Stands: 2, Charters: 2, MaxLoss: anyLoss}},
-	{"a voter is replaced, and a leader changes",
-		limits{Epochs: 2, Changes: 1, Stands: 1, Charters: 2, MaxLoss: anyLoss}},
-	{"a voter is replaced, and there is a budget", limits{Epochs: 2, Stands: 1, Writes: 3, Charters: 2, MaxLoss: 1}},
-	{"a hold", limits{Epochs: 2, Stands: 1, Writes: 3, MaxLoss: 1, Holds: 2}},
-	{"in a hold", limits{Epochs: 2, Stands: 1, Writes: 4, MaxLoss: 1, Holds: 3, Held: true}},
-	{"in a hold, and a leader changes",
-		limits{Epochs: 2, Changes: 1, Stands: 1, Writes: 3, MaxLoss: 1, Holds: 3, Held: true}},
-	{"in a hold, and the witness restarts",
-		limits{Epochs: 2, Restarts: 1, Stands: 1, Writes: 3, MaxLoss: 1, Holds: 2, Held: true}},
-	{"when a hold is over", limits{Epochs: 3, Restarts: 2, Stands: 2, Writes: 3, MaxLoss: 1, Holds: 2, Ended: true}},
-	{"in a hold, and both stand",
-		limits{Epochs: 3, Changes: 1, Stands: 2, MaxLoss: anyLoss, Holds: 2, Held: true}},
-	{"in a hold, and clocks are behind",
-		limits{Epochs: 2, Changes: 2, Restarts: 1, Stands: 1, MaxLoss: anyLoss, Holds: 1, Held: true, Behind: true}},
-	{"in a hold, clocks are behind, and leaders change",
-		limits{Epochs: 3, Changes: 3, Restarts: 2, Stands: 2, MaxLoss: anyLoss, Holds: 2, Held: true, Behind: true}},
-	{"in a hold that nobody counts", limits{Epochs: 2, Changes: 1, Restarts: 1, Stands: 1, MaxLoss: anyLoss, Holds: 2,
-		Held: true, Plain: true}},
-	{"a lease is lowered", limits{Epochs: 2, Restarts: 1, Stands: 1, MaxLoss: anyLoss, Lowers: 1}},
-	{"a lease was lowered, and the witness restarts",
-		limits{Epochs: 2, Restarts: 1, Stands: 1, MaxLoss: anyLoss, Lowers: 1, Lowered: true}},
-	{"a lease was lowered, and a leader changes",
-		limits{Epochs: 3, Changes: 1, Restarts: 1, Stands: 2, MaxLoss: anyLoss, Lowers: 2, Lowered: true}},
-	{"a handoff and a new leader", limits{Epochs: 2, Changes: 1, Writes: 1, Seals: 1, Refuses: 1, MaxLoss: 2}},
-	{"there and back", limits{Epochs: 4, Stands: 1, Writes: 2, Seals: 2, Refuses: 1, MaxLoss: 2, Handed: true}},
-	{"there and back, and leaders change",
-		limits{Epochs: 4, Changes: 2, Restarts: 1, Stands: 1, Seals: 2, Refuses: 1, MaxLoss: anyLoss, Handed: true}},
-	{"there and back, and a voter is replaced",
-		limits{Epochs: 4, Stands: 1, Seals: 2, Refuses: 1, Charters: 2, MaxLoss: anyLoss, Handed: true}},
-	{"there and back, a voter is replaced, and leaders change", limits{Epochs: 4, Changes: 1, Restarts: 1, Stands: 1,
-		Writes: 2, Seals: 2, Refuses: 1, Charters: 3, MaxLoss: 1, Handed: true}},
-}
-
-// TestSearch lets anything happen in any order, within bounds: renewals lost and confirmed late, leaders and witnesses
-// that forget what they promised, votes that the next leader inherits, writes, handoffs. Nothing that the package
-// promises is ever broken.
-func TestSearch(t *testing.T) {
-	for _, s := range searches {
-		t.Run(s.name, func(t *testing.T) {
-			most := *worlds
-			began := time.Now()
-			broken, trace, seen, complete := search(s.limit, "", most)
-			for seed := uint64(0); seed < uint64(most/20) && broken == ""; seed++ {
-				broken, trace = walk(s.limit, "", seed, 60)
-			}
-			if broken != "" {
-				t.Fatalf("%s\n%v", broken, trace)
-			}
-			t.Logf("%d worlds, complete: %t, %v", seen, complete, time.Since(began).Round(time.Millisecond))
-		})
-	}
 }

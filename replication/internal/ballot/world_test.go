@@ -52,6 +52,7 @@ type limits struct {
 	Behind                                            bool // the wall clock of a primary's next leader is
 	Lowers                                            int  // of the lease
 	Held, Ended                                       bool // one was ordered already, and is over
+	Waits                                             bool // charters wait in the log
 	Lowered                                           bool // it was already, and all keep that
 	Handed                                            bool // a has handed over to b, and both may hand over again
 	MaxLoss                                           uint64
@@ -63,7 +64,9 @@ type limits struct {
 type voter struct {
 	state  *timeline.State // never changed in place
 	log    *timeline.Control
-	call   uint64 // of whoever proposed it
+	call   uint64            // of whoever proposed it
+	chart  *timeline.Control // a charter that was proposed beside it: either may be agreed on first, or neither
+	before *timeline.State   // it, where that was taken as agreed on
 	leader process
 	former *process // was deposed, and does not know it
 	next   count    // of a node that does not lead
@@ -309,6 +312,7 @@ func (n *world) view(i int, former bool, s *timeline.State) HolderView {
 	// Nothing that a step sends by itself is wanted: the search sends.
 	return HolderView{
 		Term: term, State: s, Reached: s.Cursor.Position, Shared: p.shared, Stalled: true, Wall: n.wall(),
+		Ending: !former && n.voters[i].ending(),
 	}
 }
 

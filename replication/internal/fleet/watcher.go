@@ -68,20 +68,26 @@ func unheard(name string) Region { return Region{Name: name, Level: timeline.Lev
 // expected is part of the picture with what was heard of it.
 func (w *Watcher) Set(regions map[string][]string) { w.SetWith(regions, nil) }
 
-// SetWith is Set, and has it ask those that were removed from the fleet for what they claim. None is among regions.
+// SetWith is Set, and has it ask those that were removed from the fleet for what they claim, which goes on as it was
+// known. None is among regions.
 func (w *Watcher) SetWith(regions, former map[string][]string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for name, o := range w.watched {
-		if _, is := former[name]; o.former && !is || is && !o.former && o.prospect == nil {
+		if _, is := former[name]; o.former && !is {
 			w.drop(o) // it is asked as another one from now on
 		}
 	}
 	was := map[string]Region{}
 	for name, addrs := range former {
-		if was[name] = w.view.Former[name]; was[name].Name == "" {
-			was[name] = unheard(name)
+		known, is := w.view.Former[name]
+		if !is {
+			known, is = w.view.Regions[name] // so that nobody waits for its first answer
 		}
+		if !is {
+			known = unheard(name)
+		}
+		was[name] = known
 		if o := w.watched[name]; o == nil || o.prospect == nil { // else it is about to come again
 			w.watch(name, addrs).former = true
 		}

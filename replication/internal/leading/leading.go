@@ -46,7 +46,7 @@ type Votes interface{ Nudge() }
 
 // Leading is the place where it is known whether this node leads. Its methods are safe for concurrent use.
 type Leading struct {
-	*propose.Proposer // its Waiting and Overtaken are those of region.Proposers
+	*propose.Proposer // its Waiting is that of region.Proposers
 	c                 Config
 
 	mu   sync.Mutex
@@ -96,12 +96,19 @@ func (l *Leading) Resolve(outcomes []region.Outcome) {
 	l.Proposer.Resolve(outcomes)
 	for i := range outcomes {
 		if outcomes[i].Token != 0 || outcomes[i].Reign != nil {
+			l.c.Tracker.Look()
 			l.Changed()
 			l.c.Governor.Nudge()
 			l.c.Votes.Nudge()
 			return
 		}
 	}
+}
+
+// Overtaken passes on that another state took the place of this node's.
+func (l *Leading) Overtaken() {
+	l.Proposer.Overtaken()
+	l.c.Tracker.Look()
 }
 
 // Changed tells the embedder when this node begins or ceases to take the fleet's writes.

@@ -26,7 +26,7 @@ func (k *Known) describe(out *contract.FleetStatus, regions map[string]*fleet.Re
 	from := contract.FromConfiguration
 	if k.Roster != nil {
 		from = contract.FromRoster
-		out.Roster = &contract.RosterMark{Epoch: k.Roster.Epoch, Number: k.Roster.Number, By: k.Roster.By}
+		out.Roster = new(k.Roster.Mark())
 	}
 	leader := leaderOf(regions[out.Primary])
 	for i := range out.Regions {
@@ -49,9 +49,8 @@ func (k *Known) describe(out *contract.FleetStatus, regions map[string]*fleet.Re
 	}
 	for _, name := range slices.Sorted(maps.Keys(k.Former)) {
 		if l := k.Former[name].Representative(); l != nil {
-			out.Notes = append(out.Notes, fmt.Sprintf("node %s of region %s answers, which was removed: it "+
-				"claims epoch "+
-				"%d of %s; unless it is about to end, stop it", l.Node, name, l.Claim.Epoch, l.Claim.Primary))
+			out.Notes = append(out.Notes, fmt.Sprintf("node %s of region %s answers, which was removed: it claims "+
+				"epoch %d of %s; unless it is about to end, stop it", l.Node, name, l.Claim.Epoch, l.Claim.Primary))
 		}
 	}
 	for _, name := range k.Strays {

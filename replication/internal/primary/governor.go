@@ -242,7 +242,7 @@ func (g *Governor) view() succession.View {
 		if l := r.Leader(); l != nil {
 			sight := succession.Sight{
 				Role: l.Role, Cursor: l.Cursor, Reigns: l.Reigns, Sealed: l.Sealed, Forming: l.Forming,
-				Asked: l.At.Sub(g.began),
+				Asked: l.At.Sub(g.began), Roster: l.Roster.Mark(),
 			}
 			if l.Voting != nil {
 				sight.Ballot, sight.Charter = &l.Voting.Ballot, l.Voting.Charter

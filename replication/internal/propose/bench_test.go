@@ -35,6 +35,7 @@ type awaited struct {
 	k        int
 	receipt  *contract.Receipt
 	deadline time.Time
+	left     func() bool
 	done     func(*contract.Receipt, error)
 }
 
@@ -71,22 +72,23 @@ func (b *bench) MayWrite(timeline.Position) (timeline.Cursor, bool) {
 	return b.cursor, b.writes
 }
 
-func (*bench) Admits(timeline.Epoch, timeline.Position) bool { return true }
-func (*bench) Deposed(timeline.Epoch) bool                   { return false }
+func (*bench) Admits(timeline.Epoch, timeline.Position) (int, bool) { return 1, true }
+func (*bench) Deposed(timeline.Epoch) bool                          { return false }
 
 func (*bench) Cut(timeline.Epoch, timeline.Position) (timeline.Reign, bool) {
 	return timeline.Reign{}, false
 }
-func (*bench) Spread() int { return 1 }
 
-func (*bench) Bound(*timeline.State) (timeline.Position, bool) { return 0, false }
-func (*bench) Reached(int, *timeline.State) timeline.Position  { return 0 }
+func (*bench) Bound(*timeline.State) (timeline.Position, int, bool) { return 0, 1, false }
+func (*bench) Reached(int, *timeline.State) timeline.Position       { return 0 }
 
 func (b *bench) Route() standing.Route { return standing.Route{} }
 
-func (b *bench) Await(k int, r *contract.Receipt, deadline time.Time, done func(*contract.Receipt, error)) {
+func (b *bench) Await(
+	k int, r *contract.Receipt, deadline time.Time, left func() bool, done func(*contract.Receipt, error),
+) {
 	b.check()
-	b.waits = append(b.waits, &awaited{k, r, deadline, done})
+	b.waits = append(b.waits, &awaited{k, r, deadline, left, done})
 }
 
 func (b *bench) requeue(us []*proposal) {

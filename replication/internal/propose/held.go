@@ -64,7 +64,7 @@ func (p *pipeline) release() {
 // another epoch has begun, or it took too long, has an unknown outcome: it is written, and may be in a tail. It reports
 // whether it is held no more.
 func (p *pipeline) letGo(h held) bool {
-	admitted := p.standing.Admits(h.receipt.Epoch, h.receipt.Position)
+	regions, admitted := p.standing.Admits(h.receipt.Epoch, h.receipt.Position)
 	deposed := p.standing.Deposed(h.receipt.Epoch)
 	p.mu.Lock()
 	over := p.term == 0 || deposed || !p.clock.Now().Before(h.until)
@@ -72,7 +72,7 @@ func (p *pipeline) letGo(h held) bool {
 	p.mu.Unlock()
 	switch {
 	case taken && admitted:
-		p.acknowledge(h.proposal, h.receipt)
+		p.acknowledge(h.proposal, h.receipt, regions)
 	case taken:
 		h.proposal.finish(result{err: fmt.Errorf("%w: position %d was written in epoch %d, whose primary has no "+
 			"lease; it may be in a tail", contract.ErrUnknownOutcome, h.receipt.Position, h.receipt.Epoch)})

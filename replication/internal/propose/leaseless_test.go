@@ -17,11 +17,9 @@ type leased struct {
 	spread     int
 }
 
-func (l *leased) Admits(e timeline.Epoch, p timeline.Position) bool {
-	return e == l.cursor.Epoch && l.now < l.until && p <= l.ceiling
+func (l *leased) Admits(e timeline.Epoch, p timeline.Position) (regions int, ok bool) {
+	return l.spread, e == l.cursor.Epoch && l.now < l.until && p <= l.ceiling
 }
-
-func (l *leased) Spread() int { return l.spread }
 
 // TestNothingIsAcknowledgedWithoutALease, however long the pipeline stays open behind its end: it is told of that late,
 // and takes and makes frames all the while. Whoever is acknowledged is so at a moment of the lease, under the ceiling.
@@ -39,7 +37,8 @@ func TestNothingIsAcknowledgedWithoutALease(t *testing.T) {
 				if r.err != nil {
 					return
 				}
-				if done++; !l.Admits(r.receipt.Epoch, r.receipt.Position) {
+				done++
+				if k, ok := l.Admits(r.receipt.Epoch, r.receipt.Position); !ok || r.receipt.Regions < k {
 					t.Fatalf("seed %d: position %d is acknowledged at %d, with a lease until %d and ceiling %d", seed,
 						r.receipt.Position, l.now, l.until, l.ceiling)
 				}
@@ -73,7 +72,7 @@ func TestNothingIsAcknowledgedWithoutALease(t *testing.T) {
 				if len(l.waits) > 0 {
 					w := l.waits[0]
 					l.waits = l.waits[1:]
-					w.receipt.Regions = w.k
+					w.receipt.Regions = max(w.k, l.spread)
 					w.done(w.receipt, nil)
 				}
 			}

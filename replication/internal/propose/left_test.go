@@ -3,6 +3,7 @@ package propose
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/internal/region"
 	"github.com/mimir-kv/mimir/replication/internal/standing"
+	"github.com/mimir-kv/mimir/replication/timeline"
 	"github.com/mimir-kv/mimir/replication/transport"
 )
 
@@ -114,6 +116,75 @@ func TestWhatWasForwardedEndsWithItsCaller(t *testing.T) {
 			}
 		})
 	}
+}
+
+// waits notes who waits for further regions, which never come.
+type waits struct {
+	*member
+	mu   sync.Mutex
+	left []func() bool
+}
+
+func (w *waits) Await(_ int, _ *contract.Receipt, _ time.Time, left func() bool, _ func(*contract.Receipt, error)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.left = append(w.left, left)
+}
+
+// wait returns how many have not left.
+func (w *waits) wait() (n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, left := range w.left {
+		if !left() {
+			n++
+		}
+	}
+	return n
+}
+
+// Who waits for further regions without a deadline, and leaves, is known to have left: on this node, on another one,
+// when that other one is gone, and who only asked whether what he read is there.
+func TestWhoWaitsForFurtherRegionsAndLeaves(t *testing.T) {
+	fleetOf(t, plain, func(t *testing.T, a, b *member) {
+		w := &waits{member: a}
+		s := &strict{lapsed: &lapsed{member: a}, bound: timeline.Position(timeline.NoBound)}
+		a.pipeline.durability, a.config.Durability = w, s
+		ctx, cancel := context.WithCancel(t.Context())
+		var callers sync.WaitGroup
+		put := func(ctx context.Context, m *member) {
+			callers.Go(func() {
+				if _, err := m.put(ctx, "x", Options{Regions: 2}); !errors.Is(err, contract.ErrUnknownOutcome) {
+					t.Errorf("left, and told %v", err)
+				}
+			})
+		}
+		put(ctx, a)
+		put(ctx, b)
+		put(t.Context(), b)
+		virtual.Wait()
+		a.config.Standing, a.pipeline.standing = s, s
+		callers.Go(func() {
+			if err := a.Settle(ctx, region.PlaceOf(a.applied.State())); !errors.Is(err, contract.ErrNotReady) {
+				t.Errorf("left, and told %v", err)
+			}
+		})
+		time.Sleep(time.Hour)
+		if n := w.wait(); n != 4 {
+			t.Errorf("%d wait of 4", n)
+		}
+		cancel()
+		virtual.Wait()
+		if n := w.wait(); n != 1 {
+			t.Errorf("%d wait of whom one has not left", n)
+		}
+		b.life.Close()
+		virtual.Wait()
+		if n := w.wait(); n != 0 {
+			t.Errorf("%d wait on a node that is gone", n)
+		}
+		callers.Wait()
+	})
 }
 
 // Whoever asks a leader that stands still, or is cut off, learns that nobody knows soon after another takes the writes,

@@ -59,12 +59,22 @@ func (u *proposal) withdraw() bool {
 	}
 }
 
+// gone reports whether nobody waits any more for what became of the proposal.
+func (u *proposal) gone() bool {
+	switch u.phase.Load() {
+	case phaseLeft, phaseWithdrawn:
+		return true
+	default:
+		return u.from != nil && (u.abandoned.Load() || u.from.gone.Load())
+	}
+}
+
 // left reports whether a proposal of another node is in no frame by the time at which nobody waits for it any more:
 // its caller has given up, or the stream on which he would be told has ended. One of this node is withdrawn by its
 // caller.
 func (u *proposal) left(c clock.Clock) bool {
 	late := !u.deadline.IsZero() && !c.Now().Before(u.deadline)
-	return u.from != nil && (late || u.abandoned.Load() || u.from.gone.Load())
+	return u.from != nil && (late || u.gone())
 }
 
 // claimed reports whether only the result says what became of the proposal.

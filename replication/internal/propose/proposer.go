@@ -29,18 +29,17 @@ type Standing interface {
 	MayWrite(reached timeline.Position) (timeline.Cursor, bool)
 	// Route returns where writes go now.
 	Route() standing.Route
-	// Admits reports whether what was written up to p in the epoch e may be acknowledged now. It must not block.
-	Admits(e timeline.Epoch, p timeline.Position) bool
+	// Admits reports whether what was written up to p in the epoch e may be acknowledged now, once it is in so many
+	// regions. It must not block.
+	Admits(e timeline.Epoch, p timeline.Position) (regions int, ok bool)
 	// Deposed reports whether a later epoch than e is known to have begun: nothing of e will be admitted any more.
 	Deposed(e timeline.Epoch) bool
 	// Cut returns the reign that is known to have begun before p and after the epoch e: what was written there in e is
 	// in no history any more. It must not block.
 	Cut(e timeline.Epoch, p timeline.Position) (by timeline.Reign, ok bool)
-	// Bound returns up to where may be acknowledged in the reign of s; ok is false if nothing bounds what a failover
-	// may lose.
-	Bound(s *timeline.State) (p timeline.Position, ok bool)
-	// Spread returns in how many regions a write has to be at least before it is acknowledged.
-	Spread() int
+	// Bound returns up to where may be acknowledged in the reign of s, of what is in so many regions; ok is false if
+	// nothing bounds what a failover may lose.
+	Bound(s *timeline.State) (p timeline.Position, regions int, ok bool)
 }
 
 // Fleet can be asked for news of who is primary.
@@ -48,9 +47,11 @@ type Fleet interface{ Refresh() }
 
 // Durability knows in which regions a write is.
 type Durability interface {
-	// Await calls done once: with r when k regions have the applied write, or with r and ErrUnderReplicated when that
-	// cannot be waited for any longer, at the deadline at the latest (zero: none). It sets r.Regions.
-	Await(k int, r *contract.Receipt, deadline time.Time, done func(*contract.Receipt, error))
+	// Await calls done once: with r when k regions have the applied write, and as many as have to before it is
+	// acknowledged, or with r and ErrUnderReplicated when that cannot be waited for any longer, at the deadline at the
+	// latest (zero: none), and soon after left reports that nobody waits; or with ErrUnknownOutcome when the write was
+	// cut from the history. It sets r.Regions.
+	Await(k int, r *contract.Receipt, deadline time.Time, left func() bool, done func(*contract.Receipt, error))
 	// Reached returns the last position of the history s that k regions have.
 	Reached(k int, s *timeline.State) contract.Position
 }

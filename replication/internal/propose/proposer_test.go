@@ -100,12 +100,11 @@ func (m *member) stop() {
 
 func (m *member) Refresh() {}
 
-func (*member) Admits(timeline.Epoch, timeline.Position) bool { return true }
-func (*member) Deposed(timeline.Epoch) bool                   { return false }
-func (*member) Spread() int                                   { return 1 }
+func (*member) Admits(timeline.Epoch, timeline.Position) (int, bool) { return 1, true }
+func (*member) Deposed(timeline.Epoch) bool                          { return false }
 
-func (*member) Bound(*timeline.State) (timeline.Position, bool) { return 0, false }
-func (*member) Reached(int, *timeline.State) timeline.Position  { return 0 }
+func (*member) Bound(*timeline.State) (timeline.Position, int, bool) { return 0, 1, false }
+func (*member) Reached(int, *timeline.State) timeline.Position       { return 0 }
 
 func (m *member) Route() standing.Route {
 	m.mu.Lock()
@@ -120,7 +119,7 @@ func (m *member) MayWrite(timeline.Position) (timeline.Cursor, bool) {
 }
 
 // Await answers that one region less has it than was asked for.
-func (m *member) Await(k int, r *contract.Receipt, _ time.Time, done func(*contract.Receipt, error)) {
+func (m *member) Await(k int, r *contract.Receipt, _ time.Time, _ func() bool, done func(*contract.Receipt, error)) {
 	r.Regions = k - 1
 	done(r, contract.ErrUnderReplicated)
 }

@@ -18,10 +18,12 @@ type lapsed struct {
 	heard func()
 }
 
-func (l *lapsed) Admits(timeline.Epoch, timeline.Position) bool { return !l.over }
+func (l *lapsed) Admits(timeline.Epoch, timeline.Position) (int, bool) { return 1, !l.over }
 
-func (l *lapsed) Await(k int, r *contract.Receipt, _ time.Time, done func(*contract.Receipt, error)) {
-	r.Regions = k
+func (l *lapsed) Await(
+	_ int, r *contract.Receipt, _ time.Time, _ func() bool, done func(*contract.Receipt, error),
+) {
+	r.Regions = 2
 	if l.heard != nil {
 		done(r, nil) // it is there already
 		return

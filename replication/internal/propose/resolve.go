@@ -82,28 +82,37 @@ func (p *pipeline) deliver(f *flight, t *region.Outcome) {
 // applied answers a proposal that is applied, or keeps it until it may be acknowledged. What comes behind one that is
 // kept waits with it.
 func (p *pipeline) applied(u *proposal, r *contract.Receipt) {
-	if !u.read && p.holds() || !p.standing.Admits(r.Epoch, r.Position) {
+	regions, admitted := p.standing.Admits(r.Epoch, r.Position)
+	if !u.read && p.holds() || !admitted {
 		p.hold(u, r)
 		return
 	}
-	p.acknowledge(u, r)
+	p.acknowledge(u, r, regions)
 }
 
-// acknowledge answers a proposal: at once, or, where it asks for more than this region, when those have it.
-func (p *pipeline) acknowledge(u *proposal, r *contract.Receipt) {
-	regions := max(u.regions, p.standing.Spread())
-	if regions <= 1 {
+// acknowledge answers a proposal that is admitted once so many regions have it: at once, or, where it needs more than
+// this one or asks for more, when those have it.
+func (p *pipeline) acknowledge(u *proposal, r *contract.Receipt, regions int) {
+	if max(u.regions, regions) <= 1 {
 		u.finish(result{receipt: r})
 		return
 	}
-	done := func(r *contract.Receipt, err error) {
-		if err == nil && !p.standing.Admits(r.Epoch, r.Position) { // the last region was heard when the lease was over
+	if r.Regions >= max(u.regions, regions) {
+		u.finish(unlessCut(p.standing, result{receipt: r}))
+		return
+	}
+	p.durability.Await(u.regions, r, p.patience(u), u.gone, func(r *contract.Receipt, err error) {
+		if err != nil {
+			u.finish(unlessCut(p.standing, result{receipt: r, err: err}))
+			return
+		}
+		regions, admitted := p.standing.Admits(r.Epoch, r.Position)
+		if !admitted { // the last region was heard when the lease was over
 			p.hold(u, r)
 			return
 		}
-		u.finish(unlessCut(p.standing, result{receipt: r, err: err}))
-	}
-	p.durability.Await(regions, r, p.patience(u), done)
+		p.acknowledge(u, r, regions)
+	})
 }
 
 // patience returns until when u waits for further regions. That is a little before its caller gives up, so that the

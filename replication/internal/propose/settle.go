@@ -12,10 +12,11 @@ import (
 // Settled returns up to where what is read in the reign of s is as safe as what is acknowledged, by what is known at
 // the primary's leader. ok is false if nothing bounds what a failover may lose: then everything is.
 func (p *Proposer) Settled(s *timeline.State) (to contract.Position, ok bool) {
-	if to, ok = p.config.Standing.Bound(s); !ok {
+	to, k, ok := p.config.Standing.Bound(s)
+	if !ok {
 		return 0, false
 	}
-	if k := p.config.Standing.Spread(); k > 1 { // no voter of a lease votes for who has not what was before this reign
+	if k > 1 { // no voter of a lease votes for who has not what was before this reign
 		to = min(to, max(p.config.Durability.Reached(k, s), timeline.Latest(s.Reigns).First-1))
 	}
 	return to, true
@@ -33,8 +34,10 @@ func (p *Proposer) Settle(ctx context.Context, at region.Place) error {
 		return fmt.Errorf("%w: epoch %d has begun since epoch %d was read", contract.ErrNotReady, latest.Epoch,
 			at.Epoch)
 	}
-	if to, ok := p.Settled(s); (!ok || at.Position <= to) && p.config.Standing.Admits(at.Epoch, at.Position) {
-		return nil
+	if to, ok := p.Settled(s); !ok || at.Position <= to {
+		if _, admitted := p.config.Standing.Admits(at.Epoch, at.Position); admitted {
+			return nil
+		}
 	}
 	done := make(chan result, 1)
 	u := &proposal{read: true, finish: func(r result) { done <- r }}
@@ -42,6 +45,7 @@ func (p *Proposer) Settle(ctx context.Context, at region.Place) error {
 		u.deadline = d
 	}
 	p.pipeline.applied(u, &contract.Receipt{Epoch: at.Epoch, Position: at.Position, Regions: 1})
+	defer u.withdraw()
 	var why error
 	select {
 	case r := <-done:

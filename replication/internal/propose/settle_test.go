@@ -20,9 +20,9 @@ type strict struct {
 	has   timeline.Position // another region
 }
 
-func (s *strict) Spread() int                                        { return 2 }
-func (s *strict) Bound(*timeline.State) (timeline.Position, bool)    { return s.bound, true }
-func (s *strict) Reached(k int, _ *timeline.State) timeline.Position { return s.has }
+func (s *strict) Admits(timeline.Epoch, timeline.Position) (int, bool) { return 2, !s.over }
+func (s *strict) Bound(*timeline.State) (timeline.Position, int, bool) { return s.bound, 2, true }
+func (s *strict) Reached(k int, _ *timeline.State) timeline.Position   { return s.has }
 
 // TestWhatIsReadIsSettledAsWritesAre: when the further region has it, and with the lease; and what was before the reign
 // is at once.

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
@@ -141,8 +142,10 @@ func (r *reads) confirm(state raft.ReadState) {
 	}
 }
 
-// tick gives up rounds that had no answer for half an election timeout.
+// tick gives up rounds that had no answer for half an election timeout, and forgets who asks no more: without a leader
+// no round begins.
 func (r *reads) tick(electionTicks int) {
+	r.waiting = slices.DeleteFunc(r.waiting, func(caller *read) bool { return caller.ctx.Err() != nil })
 	for number, round := range r.rounds {
 		if round.ticks++; round.ticks > electionTicks/2 {
 			r.giveUp(number, round)

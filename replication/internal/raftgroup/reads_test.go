@@ -158,3 +158,15 @@ func TestReadsShareRounds(t *testing.T) {
 		}
 	})
 }
+
+// While there is no leader no round begins: who asks no more is forgotten all the same.
+func TestReadsThatNobodyWaitsForAreForgotten(t *testing.T) {
+	r := newReads(1)
+	ctx, cancel := context.WithCancel(t.Context())
+	r.waiting = append(r.waiting, &read{ctx: ctx}, &read{ctx: t.Context()})
+	cancel()
+	r.tick(10)
+	if len(r.waiting) != 1 || r.waiting[0].ctx != t.Context() {
+		t.Errorf("%d wait of whom one has left", len(r.waiting)-1)
+	}
+}

@@ -12,24 +12,29 @@
 //     writes may: no other region has heard of it yet, and the order has to be given again.
 //
 //   - A node of a region that was removed ends once its region has agreed on that, or, where it has not within
-//     patience, since it has no quorum, by what it heard. Who is primary of a later epoch than the roster is not
-//     removed by it.
+//     patience, since it has no quorum, by what it heard. Who is primary by a claim that outranks the roster is
+//     not removed by it.
 //
-//   - The regions that were removed last are asked for what they claim, and a roster is not taken that is older than
-//     the reign of a region which it lacks (timeline.Roster.Overtaken): one that was cut off when it was removed may
-//     have
-//     been made primary before. Where such a roster is in force that region is one of the fleet beside it, until the
-//     next roster of its epoch.
+//   - Rosters are ordered as the claims are by which they are written (timeline.RosterMark.Before), and a primary
+//     writes its roster anew as soon as it reigns, so that what an earlier one writes is older, whoever reigns later.
+//     Nothing is sealed before, and nobody begins by a handoff who has not got it. That is so of ranked rosters: where
+//     a node of timeline.LevelRoster is, they are what that one writes and judges, and the primary writes them anew as
+//     soon as none is.
+//
+//   - The regions that were removed last are asked for what they claim, and a roster is not taken by whose primary a
+//     region was removed that began a reign which outranks that primary's (timeline.State.Beyond): one that was cut off
+//     when it was removed may have been made primary before. Where such a roster is in force that region is one of the
+//     fleet beside it, and is in the one that is written anew.
+//
+//   - Only a region that was removed ends: one that a roster lacks and does not name among the former waits, since it
+//     may be about to be added, or was by an order that was lost.
 //
 //   - A roster is only believed from a region that is known here already: a node of another fleet that is named by
 //     mistake changes nothing.
 //
 //   - An order writes once, after everything that it needs was looked at: that all nodes understand it, that the region
-//
-//     which comes has no other history, that no region is left out which is known of, and that a voter which goes
-//     leaves
-//     a
-//     majority.
+//     which comes has no other history, that none which goes is known to hold what nobody else has, that no region is
+//     left out which is known of, and that a voter which goes leaves a majority.
 //
 // It leaves to its neighbours the rules of a roster (timeline), the vote of a region that goes (votes), and following
 // (succession, secondary).

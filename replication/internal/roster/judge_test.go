@@ -13,9 +13,9 @@ import (
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
-// home is a roster of eu and us, of that number.
+// home is a ranked roster of eu and us, of that number.
 func home(number uint64) *timeline.Roster {
-	return &timeline.Roster{Epoch: 2, Number: number, By: "us", Regions: []timeline.Home{
+	return &timeline.Roster{Epoch: 2, Number: number, By: "us", Ranked: true, Regions: []timeline.Home{
 		{Name: "eu", Addrs: []string{"eu-1"}, Place: 1}, {Name: "us", Addrs: []string{"us-1"}, Place: 2},
 	}}
 }
@@ -48,13 +48,14 @@ func TestWhoComesToAFleet(t *testing.T) {
 			"with epoch 9 of ap", contract.ErrRejected},
 		"primary":  {func(r *fleet.Report) { r.Role = timeline.Primary }, "a history of its own", contract.ErrRejected},
 		"diverged": {func(r *fleet.Report) { r.Diverged = true }, "a history of its own", contract.ErrRejected},
-		"older": {func(r *fleet.Report) { r.Level = timeline.LevelRoster - 1 },
+		"older": {func(r *fleet.Report) { r.Level = timeline.LevelRanks - 1 },
 			"upgrade it first", contract.ErrNotReady},
 		"with a roster that was lost here": {func(r *fleet.Report) {
 			r.Reigns, r.Cursor, r.Roster = reigns[:1], at(1, 3), home(5).With(2, "us", "ap", []string{"ap-1"})
 		}, "up to position 3 of 9", nil},
 		"removed": {func(r *fleet.Report) {
-			r.Reigns, r.Cursor, r.Roster = reigns[:1], at(1, 3), home(1).With(2, "us", "ap", []string{"ap-1"})
+			r.Reigns, r.Cursor, r.Roster = reigns[:1], at(1, 3), home(1).With(2, "us", "sa", []string{"sa-1"})
+			r.Region = "sa"
 		}, "was removed since roster 2 of epoch 2", contract.ErrRejected},
 		"ahead": {func(r *fleet.Report) { r.Roster = home(7).With(4, "us", "ap", []string{"ap-1"}) },
 			"newer than that of this fleet", contract.ErrRejected},
@@ -62,9 +63,12 @@ func TestWhoComesToAFleet(t *testing.T) {
 		report := fleet.Report{Region: "ap", Node: "ap-1", ID: 1, Leader: true, Level: timeline.LevelNow,
 			Role: timeline.Secondary}
 		c.change(&report)
-		r := &fleet.Region{Name: "ap", Level: report.Level, Nodes: []fleet.Heard{{Report: report}}}
+		r := &fleet.Region{Name: report.Region, Level: report.Level, Nodes: []fleet.Heard{{Report: report}}}
 		done := &Change{}
-		err := judge(done, r, s, home(5).With(3, "us", "ap", []string{"ap-1"}))
+		base := home(4).With(2, "us", "sa", []string{"sa-1"}).Without(2, "us", "sa")
+		next := base.With(3, "us", r.Name, []string{"ap-1"})
+		readmit(base, next, r)
+		err := judge(done, r, s, next)
 		said := strings.Join(done.Steps, "; ")
 		if err != nil {
 			said = err.Error()
@@ -112,5 +116,32 @@ func TestNobodyIsLeftOutOfARoster(t *testing.T) {
 	}
 	if missing := left(&timeline.State{Region: "us"}, home(1), nil, ""); missing != nil {
 		t.Errorf("missing %q", missing)
+	}
+}
+
+// TestWhoHoldsWhatNobodyElseHas, or may, is not removed without a word.
+func TestWhoHoldsWhatNobodyElseHas(t *testing.T) {
+	first := timeline.Reign{Epoch: 1, First: 1, Primary: "us"}
+	forced := timeline.Reign{Epoch: 2, First: 6, Primary: "eu", Lossy: true}
+	s := &timeline.State{Region: "eu", Cursor: at(2, 9), Reigns: []timeline.Reign{first, forced}}
+	said := func(c timeline.Cursor, diverged bool, reigns ...timeline.Reign) *fleet.Heard {
+		return &fleet.Heard{Report: fleet.Report{Cursor: c, Reigns: reigns, Diverged: diverged}}
+	}
+	for name, c := range map[string]struct {
+		region string
+		last   *fleet.Heard
+		says   string
+	}{
+		"a secondary":                   {"ap", said(at(2, 8), false, first, forced), ""},
+		"one that was never heard":      {"ap", nil, ""},
+		"one with more":                 {"ap", said(at(1, 7), false, first), "has what is up to 5"},
+		"one that saves its tail":       {"ap", said(at(1, 4), true, first), "has what is up to 4"},
+		"who was primary, not heard":    {"us", nil, "may hold what it wrote after position 5"},
+		"who was primary, heard before": {"us", said(at(1, 3), false, first), "was not heard to have rejoined"},
+		"who was primary, and rejoined": {"us", said(at(2, 7), false, first, forced), ""},
+	} {
+		if got := alone(s, c.region, c.last); !strings.Contains(got, c.says) || (got == "") != (c.says == "") {
+			t.Errorf("%s: %q, want %q", name, got, c.says)
+		}
 	}
 }

@@ -64,6 +64,8 @@ type Config struct {
 	// Seen returns regions that are, or may be, of the fleet by what other nodes say or do, with how that is known. It
 	// is asked where there is no roster yet.
 	Seen func(ctx context.Context) map[string]string
+	// Moving returns the region to which this node moves the primary, "" if it does not.
+	Moving func() string
 	// Follows reports whether a source serves this node a stream now.
 	Follows func() bool
 	// OnGone is told of a region that is not one of the fleet any more, and OnStray again and again while it is not.
@@ -88,16 +90,18 @@ type Keeper struct {
 	without *timeline.Roster
 	// alone is since when this region has a part of the history, and is served no stream; zero: it has none, or is.
 	alone time.Time
-	of    *timeline.Roster // others and names are of it
-	claim timeline.Reign   // likewise
+	of    *timeline.Roster  // others and names are of it
+	by    [2]timeline.Reign // and of these: the last one, and the one that the region yielded to
 	names []string
 	other map[string][]string
 
-	// Of Settle and learn alone, which one goroutine at a time calls.
+	// Of Settle, learn and stamp alone, which one goroutine at a time calls.
 	settled *timeline.Roster // by which the other rooms go
-	beyond  string           // a region that counts as one of the fleet beside it; "": none
+	beside  []string         // regions that count as ones of the fleet beside it
 	old     *timeline.Roster // for which a node of this region is too old
 	gone    map[string]bool  // regions that were there, in the time of this process
+	reign   timeline.Reign   // in which the roster has to be written anew
+	sought  time.Time        // since when that is known
 }
 
 // New returns a Keeper by which nothing goes before Settle.
@@ -131,24 +135,37 @@ func (k *Keeper) All() []string {
 
 func (k *Keeper) known() (names []string, other map[string][]string) {
 	s := k.config.Applied.State()
-	r, claim := s.Roster, s.HighestClaim()
+	r, by := s.Roster, [2]timeline.Reign{timeline.Latest(s.Reigns), s.Yielded}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if r != nil && (r != k.of || claim != k.claim) {
-		k.of, k.claim, k.other = r, claim, r.Others(k.config.Region)
+	if r != nil && (r != k.of || by != k.by) {
+		k.of, k.by, k.other = r, by, r.Others(k.config.Region)
 		for name := range k.other {
 			if ways := k.config.Configured[name]; ways != nil && r.Home(name).Since == 0 {
 				k.other[name] = ways // as this region was told on purpose
 			}
 		}
-		if name := claim.Primary; r.Overtaken(claim) && name != k.config.Region {
-			if ways := append(slices.Clone(r.WasAt(name)), k.config.Configured[name]...); len(ways) > 0 {
-				k.other[name] = ways
-			}
+		for _, h := range k.beyond(s) {
+			k.other[h.Name] = append(slices.Clone(h.Addrs), k.config.Configured[h.Name]...)
 		}
 		k.names = slices.Sorted(maps.Keys(k.other))
 	}
 	return k.names, k.other
+}
+
+// beyond returns the regions that count as ones of the fleet beside the roster of a region in the state s, as far as it
+// is known where they are.
+func (k *Keeper) beyond(s *timeline.State) (homes []timeline.Home) {
+	for _, reign := range s.Beyond(s.Roster) {
+		h := s.Roster.Was(reign.Primary)
+		switch ways := k.config.Configured[reign.Primary]; {
+		case h != nil:
+			homes = append(homes, *h)
+		case len(ways) > 0:
+			homes = append(homes, timeline.Home{Name: reign.Primary, Addrs: ways})
+		}
+	}
+	return homes
 }
 
 // Strays returns regions of the configuration that the roster does not have.
@@ -174,8 +191,8 @@ func (k *Keeper) Bars(name string) error {
 
 // Hear takes what a node of another region said. It does not block.
 func (k *Keeper) Hear(r fleet.Heard) {
-	claim := k.config.Applied.State().HighestClaim()
-	if r.Roster == nil || r.Roster.Fault() != "" || r.Roster.Overtaken(claim) {
+	s := k.config.Applied.State()
+	if r.Roster == nil || r.Roster.Fault() != "" || len(s.Beyond(r.Roster)) > 0 {
 		return
 	}
 	if _, known := k.Others()[r.Region]; !known {
@@ -183,11 +200,11 @@ func (k *Keeper) Hear(r fleet.Heard) {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.heard.Overtaken(claim) || k.heard.Before(r.Roster) {
+	if len(s.Beyond(k.heard)) > 0 || k.heard.Before(r.Roster) {
 		k.heard, k.told = r.Roster, time.Time{}
 		k.wake.Nudge()
 	}
-	if r.Leader && r.Region == claim.Primary && same(k.heard, r.Roster) {
+	if r.Leader && r.Region == s.HighestClaim().Primary && same(k.heard, r.Roster) {
 		k.told = r.At
 	}
 }
@@ -202,6 +219,7 @@ func (k *Keeper) Run(ctx context.Context) {
 	for {
 		k.Settle()
 		k.learn(ctx)
+		k.stamp(ctx)
 		select {
 		case <-ctx.Done():
 			return
@@ -221,15 +239,10 @@ func (k *Keeper) Settle() {
 		k.config.OnRemoved(Removed(k.config.Region, r))
 		return
 	}
-	beyond := ""
-	for _, name := range k.Names() {
-		if r.Home(name) == nil {
-			beyond = name
-		}
-	}
-	if before != r || beyond != k.beyond {
+	beside := slices.DeleteFunc(slices.Clone(k.Names()), func(name string) bool { return r.Home(name) != nil })
+	if before != r || !slices.Equal(beside, k.beside) {
 		k.turn(before, r)
-		k.settled, k.beyond = r, beyond
+		k.settled, k.beside = r, beside
 	}
 	for name := range k.gone {
 		k.config.OnStray(name)
@@ -262,7 +275,8 @@ func (k *Keeper) turn(before, r *timeline.Roster) {
 	k.config.Fleet.SetWith(again, former) // one that came back under a name is another one
 	for name := range k.gone {
 		k.config.OnGone(name)
-		if others[name] != nil {
+		if others[name] != nil { // it came again, and what still follows may be the former one
+			k.config.OnStray(name)
 			delete(k.gone, name)
 		}
 	}
@@ -299,7 +313,7 @@ func (k *Keeper) learn(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, k.config.Timeout)
 	defer cancel()
-	if level := k.config.Level(ctx); level < timeline.LevelRoster {
+	if level := k.config.Level(ctx); level < heard.Level() {
 		k.tooOld(heard, level)
 		return
 	}
@@ -322,16 +336,17 @@ func (k *Keeper) tooOld(heard *timeline.Roster, level timeline.Level) {
 }
 
 // wanted reports whether a region in the state s is to take a roster that was heard, or, if it is not in that, to end:
-// it is newer, and no reign that it knows nothing of has begun since.
+// it is newer, and lacks nobody only because who wrote it did not know of a reign. Who is primary ends by none but that
+// of a reign which outranks its own, if it cannot even give way to that.
 func wanted(s *timeline.State, heard *timeline.Roster) bool {
-	if !s.Roster.Before(heard) || heard.Overtaken(s.HighestClaim()) {
-		return false
-	}
-	return s.Role() != timeline.Primary || s.Cursor.Epoch <= heard.Epoch || !heard.Lacks(s.Region, s.Roster)
+	return s.Roster.Before(heard) && len(s.Beyond(heard)) == 0 &&
+		(s.Role() != timeline.Primary || !heard.Lacks(s.Region, s.Roster) || !heard.Outranked(s.HighestClaim()))
 }
 
-// gives looks at a roster without this region, and reports whether the region is to agree on it. Where another region
-// came under its name there is nothing to agree on, and where it cannot agree within patience the node ends by itself.
+// gives looks at a roster without this region, and reports whether the region is to agree on it. It is only if it was
+// removed: one that the roster does not name among the former may have been added by an order that was lost, or just
+// now, or is about to be; it waits, and nobody serves it. Where another region came under its name there is nothing to
+// agree on, and where it cannot agree within patience the node ends by itself.
 func (k *Keeper) gives(s *timeline.State, heard *timeline.Roster) bool {
 	now, follows := k.config.Clock.Now(), k.config.Follows()
 	k.mu.Lock()
@@ -341,9 +356,13 @@ func (k *Keeper) gives(s *timeline.State, heard *timeline.Roster) bool {
 	case k.alone.IsZero():
 		k.alone = now
 	}
+	was, known := heard.Was(k.config.Region), s.Roster.Home(k.config.Region)
+	replaced := heard.Home(k.config.Region) != nil
+	removed := was != nil && (known == nil || was.Arrived(known) == 0)
 	// One that never was in a roster that it took may just have been added, which this roster is too old to say. If it
 	// has nothing yet it waits; else it believes the primary, once that has not served it for long enough.
-	if s.Roster.Home(k.config.Region) == nil && (k.alone.IsZero() || k.told.Sub(k.alone) < patience) {
+	early := known == nil && (k.alone.IsZero() || k.told.Sub(k.alone) < patience)
+	if !replaced && !removed || early {
 		k.mu.Unlock()
 		return false
 	}
@@ -352,7 +371,7 @@ func (k *Keeper) gives(s *timeline.State, heard *timeline.Roster) bool {
 	}
 	late := now.Sub(k.since) >= patience
 	k.mu.Unlock()
-	if late || heard.Home(k.config.Region) != nil {
+	if late || replaced {
 		k.config.OnRemoved(Removed(k.config.Region, heard))
 		return false
 	}

@@ -30,35 +30,88 @@ func TestARegionThatWasJustAddedStays(t *testing.T) {
 			Follows:   func() bool { return follows },
 			OnRemoved: func(error) { ended++ },
 		})
-		gives := func(number uint64, from string, after time.Duration) bool {
+		gives := func(r *timeline.Roster, from string, after time.Duration) bool {
 			time.Sleep(after)
 			k.Hear(fleet.Heard{At: clock.Real.Now(),
-				Report: fleet.Report{Region: from, Leader: true, Roster: home(number)}})
+				Report: fleet.Report{Region: from, Leader: true, Roster: r}})
 			return k.gives(&s, k.heard)
 		}
-		if empty := (timeline.State{Region: "ap"}); k.gives(&empty, home(2)) {
+		without := func(number uint64) *timeline.Roster { // it was removed
+			r := home(number)
+			r.Former = []timeline.Home{{Name: "ap", Addrs: []string{"ap-1"}, Place: 3}}
+			return r
+		}
+		if empty := (timeline.State{Region: "ap"}); k.gives(&empty, without(2)) {
 			t.Error("who has nothing does not wait")
 		}
-		if gives(2, "us", 0) || gives(2, "us", time.Minute) {
+		if gives(without(2), "us", 0) || gives(without(2), "us", time.Minute) {
 			t.Error("who is served a stream goes")
 		}
 		follows = false
-		if gives(2, "us", 0) || gives(2, "us", patience-1) {
+		if gives(without(2), "us", 0) || gives(without(2), "us", patience-1) {
 			t.Error("who was served just now goes")
 		}
-		if gives(3, "eu", patience) {
+		if gives(without(3), "eu", patience) {
 			t.Error("who hears of it from who is not primary goes")
 		}
-		if !gives(3, "us", time.Second) || ended != 0 {
+		if !gives(without(3), "us", time.Second) || ended != 0 {
 			t.Errorf("who hears from the primary that it was removed stays, or has ended: %d", ended)
 		}
-		if !gives(4, "us", patience) || ended != 0 { // the time that another roster waited says nothing of this one
+		if !gives(without(4), "us", patience) || ended != 0 { // the time that another waited says nothing of this one
 			t.Errorf("the next roster is not agreed upon, or it has ended: %d", ended)
 		}
-		if gives(4, "us", patience) || ended != 1 {
+		if gives(without(4), "us", patience) || ended != 1 {
 			t.Errorf("a region that cannot agree has not ended: %d", ended)
 		}
+		for name, known := range map[string]*timeline.Roster{
+			"with a part of the history, before it is added": nil,
+			"added by an order that was lost":                home(4).With(2, "us", "ap", []string{"ap-1"}),
+		} {
+			s.Roster = known
+			if gives(home(6), "us", patience) || gives(home(6), "us", 2*patience) || ended != 1 {
+				t.Errorf("who was not removed goes: %s", name)
+			}
+		}
+		s.Roster = home(4).With(2, "us", "ap", []string{"ap-1"})
+		if gives(without(7), "us", patience) || ended != 1 {
+			t.Error("it goes because another one of its name was removed")
+		}
 	})
+}
+
+// TestWhichRosterIsWanted: the newest by the order of claims, and no primary ends by one that it outranks.
+func TestWhichRosterIsWanted(t *testing.T) {
+	reign := timeline.Reign{Epoch: 1, First: 1, Primary: "us"}
+	primary := func(region string, e timeline.Epoch) *timeline.State {
+		return &timeline.State{Region: region, Cursor: at(e, 5), Reigns: []timeline.Reign{reign,
+			{Epoch: e, First: 2, Primary: region}}}
+	}
+	by := func(e timeline.Epoch, by string, regions ...string) *timeline.Roster {
+		r := &timeline.Roster{Epoch: e, Number: 5, By: by, Ranked: true}
+		for _, name := range regions {
+			r.Regions = append(r.Regions, timeline.Home{Name: name})
+		}
+		return r
+	}
+	byAP, byEU := by(2, "ap", "ap"), by(2, "eu", "eu")
+	held := func(s *timeline.State, r *timeline.Roster) *timeline.State { s.Roster = r; return s }
+	for name, c := range map[string]struct {
+		s     *timeline.State
+		heard *timeline.Roster
+		want  bool
+	}{
+		"of who gives way in the epoch":              {primary("ap", 2), by(2, "eu", "eu", "us"), false},
+		"of who wins the epoch":                      {primary("eu", 2), by(2, "ap", "ap", "us"), true},
+		"of a later epoch":                           {primary("ap", 2), by(3, "eu", "eu", "us"), true},
+		"of an earlier one":                          {primary("ap", 2), by(1, "us", "us"), false},
+		"with it, older than its own":                {held(primary("ap", 2), byAP), by(2, "eu", "ap", "eu"), false},
+		"with it, newer than its own":                {held(primary("eu", 2), byEU), by(2, "ap", "ap", "eu"), true},
+		"of a region that reigned before, and is in": {primary("us", 3), by(2, "eu", "eu", "us"), true},
+	} {
+		if got := wanted(c.s, c.heard); got != c.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
 }
 
 // TestWhoHoldsWhatIsLostIsNotForgotten: it is by what was heard of it that the primary knows.

@@ -3,7 +3,6 @@ package roster
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -31,6 +30,8 @@ type Removal struct {
 	Region string `json:"region"`
 	// Gone says that no node of it runs, and none comes back: else it has to answer, so that it can be told.
 	Gone bool `json:"gone,omitempty"`
+	// LoseTail says that what the region holds alone, since a failover cut it off, may be lost.
+	LoseTail bool `json:"loseTail,omitempty"`
 	// Try has everything looked at, and nothing written.
 	Try bool `json:"try,omitempty"`
 }
@@ -133,17 +134,40 @@ func (k *Keeper) begin(ctx context.Context, without string) (
 	if err = k.ready(ctx, without); err == nil {
 		err = k.fresh(ctx)
 	}
-	if s = k.config.Applied.State(); err == nil && !(k.config.Leadership.Leads() && k.config.Standing.Entitled(s)) {
-		err = fmt.Errorf("%w: this node does not lead the primary, or takes no writes now", contract.ErrNotReady)
+	if err == nil {
+		if s = k.entitled(ctx); s == nil {
+			err = fmt.Errorf("%w: this node does not lead the primary, or takes no writes now", contract.ErrNotReady)
+		}
 	}
 	if err != nil {
 		end()
 		return nil, nil, nil, err
 	}
-	if base = s.Roster; base == nil {
+	ranked := k.ranks(ctx, s.Roster, without)
+	switch base = s.Roster; {
+	case base == nil:
 		base = timeline.FirstRoster(k.config.Region, k.config.Own(), k.config.Configured)
+		base.Ranked = ranked
+	case ranked && outlived(s):
+		base = base.Stamped(s.Cursor.Epoch, k.config.Region, k.beyond(s))
 	}
 	return s, base, end, nil
+}
+
+// entitled returns the state of the primary, nil unless this node leads it and takes writes, which for a moment it may
+// not do: while somebody who was just found is asked who leads.
+func (k *Keeper) entitled(ctx context.Context) *timeline.State {
+	for began := k.config.Clock.Now(); k.config.Leadership.Leads(); {
+		s := k.config.Applied.State()
+		switch {
+		case k.config.Standing.Entitled(s):
+			return s
+		case !s.Writable() || k.config.Clock.Now().Sub(began) > k.config.Timeout,
+			k.config.Life.Pause(ctx, again) != nil:
+			return nil
+		}
+	}
+	return nil
 }
 
 // fresh asks the other regions once more, as far as they answer, and returns an error if one of them has a newer
@@ -152,12 +176,7 @@ func (k *Keeper) fresh(ctx context.Context) error {
 	asked := k.config.Clock.Now()
 	k.config.Fleet.Refresh()
 	for k.config.Clock.Now().Sub(asked) < k.config.Timeout {
-		v, _ := k.config.Fleet.View()
-		waits := false
-		for _, r := range v.Regions {
-			waits = waits || r.Asked.Before(asked)
-		}
-		if !waits {
+		if k.heardSince(asked) {
 			break
 		}
 		if err := k.config.Life.Pause(ctx, again); err != nil {
@@ -192,6 +211,10 @@ func (k *Keeper) add(ctx context.Context, a Addition) (*Change, error) {
 			a.Region)
 	case home != nil && len(a.Peers) == 0:
 		a.Peers = home.Addrs
+	case base.Was(a.Region) != nil && base.Was(a.Region).Untold:
+		return nil, fmt.Errorf("%w: region %s was removed while none of its nodes was known to have a roster: should "+
+			"these come back, they would pass for the new ones: add the region under another name",
+			contract.ErrRejected, a.Region)
 	}
 	if home != nil && s.Roster != nil && slices.Equal(a.Peers, home.Addrs) {
 		c.say("region %s is one of the fleet already: nothing is to be written", a.Region)
@@ -207,6 +230,7 @@ func (k *Keeper) add(ctx context.Context, a Addition) (*Change, error) {
 	if err != nil {
 		return nil, err
 	}
+	readmit(base, next, newcomer)
 	if err := judge(c, newcomer, k.caughtUp(ctx, newcomer), next); err != nil {
 		return nil, err
 	}
@@ -311,9 +335,9 @@ func judge(c *Change, r *fleet.Region, s *timeline.State, next *timeline.Roster)
 	c.say("region %s answers: %s, led by %s", r.Name, strings.Join(nodes, ", "), l.Node)
 	const empty = "start its nodes with empty data directories"
 	switch {
-	case r.Level < timeline.LevelRoster:
-		return fmt.Errorf("%w: %w: a node of region %s does not know regions as state of the fleet: upgrade it first",
-			contract.ErrNotReady, contract.ErrOldNode, r.Name)
+	case r.Level < next.Level():
+		return fmt.Errorf("%w: %w: a node of region %s does not know regions as state of the fleet as others do: "+
+			"upgrade it first", contract.ErrNotReady, contract.ErrOldNode, r.Name)
 	case l.Diverged, l.Role == timeline.Primary, timeline.Supersedes(l.Claim, s.HighestClaim()):
 		return fmt.Errorf("%w: region %s has a history of its own, with epoch %d of %s: %s", contract.ErrRejected,
 			r.Name, l.Claim.Epoch, l.Claim.Primary, empty)
@@ -339,97 +363,13 @@ func judge(c *Change, r *fleet.Region, s *timeline.State, next *timeline.Roster)
 	return nil
 }
 
-func (k *Keeper) remove(ctx context.Context, r Removal) (*Change, error) {
-	s, base, end, err := k.begin(ctx, r.Region)
-	if err != nil {
-		return nil, err
+// readmit has a region be in the roster next as it is in the one that it goes by itself, where the order which wrote
+// that was lost in a failover: nobody removed it here.
+func readmit(base, next *timeline.Roster, r *fleet.Region) {
+	h, has := next.Home(r.Name), r.Leader().Roster.Home(r.Name)
+	if base.Home(r.Name) == nil && base.Was(r.Name) == nil && has != nil && has.Arrived(h) < 0 {
+		h.Since, h.Came = has.Since, has.Came
 	}
-	defer end()
-	c := &Change{Region: r.Region}
-	switch {
-	case r.Region == k.config.Region:
-		return nil, fmt.Errorf("%w: region %s is the primary: switch over first", contract.ErrArgument, r.Region)
-	case base.Home(r.Region) == nil:
-		return nil, fmt.Errorf("%w: %q; the fleet has %s", contract.ErrUnknownRegion, r.Region,
-			strings.Join(names(base), ", "))
-	}
-	if err := k.mayForget(ctx, r.Region); err != nil {
-		return nil, err
-	}
-	if l := k.leaderOf(ctx, r); l != nil {
-		c.say("region %s answers, led by %s, and is told: its nodes end by themselves", r.Region, l.Node)
-	} else if !r.Gone {
-		return nil, fmt.Errorf("%w: no leader of region %s answers, so that it cannot be told: stop its nodes for "+
-			"good, and say so (--gone)", contract.ErrRejected, r.Region)
-	} else {
-		c.say("region %s does not answer, and is said to be gone", r.Region)
-	}
-	next := base.Without(s.Cursor.Epoch, k.config.Region, r.Region)
-	if err := k.whole(ctx, s, next, r.Region); err != nil {
-		return nil, err
-	}
-	if err := k.unvote(ctx, c, s, r); err != nil {
-		return nil, err
-	}
-	if slot := slices.IndexFunc(s.Slots, func(o timeline.Slot) bool { return o.Region == r.Region }); slot >= 0 {
-		c.say("its slot, at position %d, goes, and holds no log any more", s.Slots[slot].Position)
-	}
-	return k.write(ctx, c, base, next, r.Try)
-}
-
-// mayForget returns nil unless a region is known to hold what this one wrote and has lost: who forgets what was heard
-// of that region takes writes in their place.
-func (k *Keeper) mayForget(ctx context.Context, name string) error {
-	v, _ := k.config.Fleet.View()
-	if has := v.Regions[name].Record; has != nil { // this node may have to catch up with others of its region
-		ctx, cancel := context.WithTimeout(ctx, k.config.Timeout)
-		defer cancel()
-		_, _ = k.config.Applied.Wait(ctx, func(v *region.View) bool {
-			return v.State.Cursor.Position >= has.Cursor.Position
-		})
-	}
-	if l := k.config.Standing.LossTo(k.config.Applied.State(), name); l != nil {
-		return fmt.Errorf("%w: region %s cannot be removed before that is decided: %w", contract.ErrRejected, name, l)
-	}
-	return nil
-}
-
-// leaderOf returns the leader of a region that is to go, which may be about to be elected; nil if none answers. Of one
-// that is said to be gone it is not waited for.
-func (k *Keeper) leaderOf(ctx context.Context, r Removal) *fleet.Heard {
-	for began := k.config.Clock.Now(); ; {
-		v, _ := k.config.Fleet.View()
-		l := v.Regions[r.Region].Leader()
-		if l != nil || r.Gone || k.config.Clock.Now().Sub(began) > 5*k.config.Timeout {
-			return l
-		}
-		k.config.Fleet.Refresh()
-		if k.config.Life.Pause(ctx, again) != nil {
-			return nil
-		}
-	}
-}
-
-// unvote takes the vote of a region, if it has one.
-func (k *Keeper) unvote(ctx context.Context, c *Change, s *timeline.State, r Removal) error {
-	charter := s.Charter()
-	if charter == nil || charter.Voter(r.Region) == nil {
-		c.say("it has no vote")
-		return nil
-	}
-	err := k.config.Charter.Removable(r.Region)
-	for began := k.config.Clock.Now(); errors.Is(err, contract.ErrNotReady) &&
-		k.config.Clock.Now().Sub(began) < 2*k.config.Timeout && k.config.Life.Pause(ctx, again) == nil; {
-		err = k.config.Charter.Removable(r.Region) // a charter that was just written settles by itself
-	}
-	if err == nil && !r.Try {
-		err = k.config.Charter.Unvote(ctx, r.Region)
-	}
-	if err != nil {
-		return fmt.Errorf("region %s votes, and its vote cannot be taken: %w", r.Region, err)
-	}
-	c.say("its vote goes: %d of %d voters stay", len(charter.Voters)-1, len(charter.Voters))
-	return nil
 }
 
 // write has the region agree on the next roster, unless it is only tried.

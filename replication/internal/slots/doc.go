@@ -6,8 +6,11 @@
 //   - A write counts as durable in k regions only when k-1 others acknowledged it in the very history that holds it:
 //     an acknowledgement is an epoch and a position, and says nothing of a history in which that epoch ended earlier
 //     ([Tracker]).
-//   - Whoever waits for further regions is answered once: with the receipt alone when they have the write, else with
-//     the receipt and ErrUnderReplicated. The write is applied, so that no answer reads as "not done".
+//   - Whoever waits for further regions is answered once: with the receipt alone when they have the write, as many as
+//     he asked for and the charter does by then; else with the receipt and ErrUnderReplicated, or, once the write was
+//     cut from the history, with ErrUnknownOutcome. The write was applied, so that no answer reads as "not done".
+//   - Nobody waits for what cannot come: waits end when this node does not lead any more or its region is not primary,
+//     when fewer regions are left than were asked for, and when their callers leave.
 //   - Log that a secondary needs is kept (invariant 15) up to the bound on it, RetainBytes. What falls behind that
 //     bound is marked lost in its slot, told once, and has to bootstrap. A region without a slot counts as one that
 //     stands at most where the reign began; a node of a secondary goes by what it heard last. Streams keep no more

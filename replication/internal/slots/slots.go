@@ -77,6 +77,7 @@ type Slots struct {
 	reign   timeline.Reign      // that was the latest when givenUp was looked at
 	givenUp map[string]bool     // regions for which this node keeps no log
 	copies  map[string]*copying // regions that take a copy
+	strange map[string]bool     // regions that follow and are not ones of the fleet, of which was warned
 }
 
 // New returns Slots; nothing is passed on, saved or released before Run.
@@ -84,6 +85,7 @@ func New(c Config) *Slots {
 	return &Slots{
 		config: c, tracker: c.Tracker, news: acknowledgements{}, heard: acknowledgements{}, wake: wake.New(),
 		reported: map[string]contract.Position{}, givenUp: map[string]bool{}, copies: map[string]*copying{},
+		strange: map[string]bool{},
 	}
 }
 
@@ -115,6 +117,7 @@ func (s *Slots) Session(region string, connected bool) {
 	if !connected {
 		s.mu.Lock()
 		delete(s.heard, region)
+		delete(s.strange, region)
 		s.mu.Unlock()
 	}
 	s.config.Logger.Info("secondary", "secondary", region, "connected", connected)
@@ -165,6 +168,7 @@ func (s *Slots) Run(ctx context.Context) {
 		case <-expired.C():
 			s.tracker.expire(s.config.Clock.Now())
 		case <-ticker.C():
+			s.tracker.expire(s.config.Clock.Now())
 			s.tellAgain()
 			s.persist(ctx)
 			s.Retain()
@@ -195,11 +199,22 @@ func (s *Slots) passOn(ctx context.Context) {
 	for _, a := range news {
 		if s.config.Leadership.Leads() {
 			if err := s.acknowledge(a); err != nil {
-				s.config.Logger.Warn("acknowledgement of an unknown region", "err", err)
+				s.unknown(a.Region, err)
 			}
 		} else if err := s.askLeader(ctx, a); err != nil && !errors.Is(err, contract.ErrUnknownRegion) {
 			s.keepNews(a)
 		}
+	}
+}
+
+// unknown warns of a region that acknowledges and is not one of the fleet, once as long as it follows.
+func (s *Slots) unknown(region string, err error) {
+	s.mu.Lock()
+	warned := s.strange[region]
+	s.strange[region] = true
+	s.mu.Unlock()
+	if !warned {
+		s.config.Logger.Warn("acknowledgement of an unknown region", "err", err)
 	}
 }
 

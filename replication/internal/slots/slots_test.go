@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -187,7 +188,7 @@ func TestAcknowledgementsReachTheLeader(t *testing.T) {
 		leader.lead()
 		done := make(chan int, 1)
 		receipt := &contract.Receipt{Epoch: 3, Position: 100, Regions: 1}
-		leader.tracker.Await(2, receipt, time.Time{}, func(r *contract.Receipt, err error) {
+		leader.tracker.Await(2, receipt, time.Time{}, stays, func(r *contract.Receipt, err error) {
 			if err != nil {
 				t.Error(err)
 			}
@@ -246,18 +247,40 @@ func TestTheNextLeaderIsToldToo(t *testing.T) {
 	})
 }
 
+// stays is a caller who does not leave.
+func stays() bool { return false }
+
 func TestAWaitEndsAtItsDeadline(t *testing.T) {
 	alone(t, func(t *testing.T, m *member) {
 		began, done := time.Now(), make(chan error, 2)
 		tell := func(_ *contract.Receipt, err error) { done <- err }
-		m.tracker.Await(2, &contract.Receipt{Epoch: 3, Position: 9}, began.Add(3*time.Second), tell)
+		m.tracker.Await(2, &contract.Receipt{Epoch: 3, Position: 9}, began.Add(3*time.Second), stays, tell)
 		if err := <-done; peer.Kind(err) != contract.ErrUnderReplicated || time.Since(began) != 3*time.Second {
 			t.Errorf("after %v: %v", time.Since(began), err)
 		}
-		m.tracker.Await(2, &contract.Receipt{Epoch: 3, Position: 9}, time.Time{}, tell)
+		m.tracker.Await(2, &contract.Receipt{Epoch: 3, Position: 9}, time.Time{}, stays, tell)
 		m.end()
 		if err := <-done; peer.Kind(err) != contract.ErrUnderReplicated {
 			t.Errorf("the node stopped: %v", err)
+		}
+	})
+}
+
+// A caller who leaves leaves no wait behind, also where nothing is acknowledged.
+func TestAWaitEndsWithItsCaller(t *testing.T) {
+	alone(t, func(t *testing.T, m *member) {
+		var left atomic.Bool
+		done := make(chan error, 1)
+		m.tracker.Await(2, &contract.Receipt{Epoch: 3, Position: 20}, time.Time{}, left.Load,
+			func(_ *contract.Receipt, err error) { done <- err })
+		time.Sleep(time.Hour)
+		if len(done) > 0 {
+			t.Fatalf("somebody waits, and is told %v", <-done)
+		}
+		left.Store(true)
+		time.Sleep(2 * interval)
+		if len(done) == 0 || peer.Kind(<-done) != contract.ErrUnderReplicated {
+			t.Error("the caller has left, and his wait has not ended")
 		}
 	})
 }

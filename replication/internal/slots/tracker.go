@@ -30,16 +30,24 @@ type Tracker struct {
 
 // wait is an applied write that waits for further regions.
 type wait struct {
-	k        int
+	k        int // that were asked for
+	needs    int // that have to have it, by the charter too, when it was looked at last
 	receipt  *contract.Receipt
 	reign    timeline.Reign // in which it was written; the epoch alone is not unique if operators forced two
 	deadline time.Time      // zero: none
+	left     func() bool    // reports whether nobody waits for the answer any more
 	done     func(*contract.Receipt, error)
+	err      error // of the answer, once it is over
 }
 
-// errLedElsewhere says why a wait for further regions ended. The write is applied: no error that reads as "not done"
-// may stand here.
-var errLedElsewhere = errors.New("acknowledgements go to another leader now")
+// These say why a wait for further regions ended. The write is applied: no error that reads as "not done" may stand
+// here.
+var (
+	errLedElsewhere = errors.New("acknowledgements go to another leader now")
+	errNotPrimary   = errors.New("acknowledgements go to another region now")
+	errFewer        = errors.New("the fleet has no more regions")
+	errLeft         = errors.New("nobody waits for the answer")
+)
 
 // NewTracker returns a Tracker of a node that does not lead.
 func NewTracker(h History) *Tracker {
@@ -64,30 +72,66 @@ func (t *Tracker) Abandon(why error) {
 	t.waiting = nil
 	t.mu.Unlock()
 	for _, w := range waiting {
-		w.end(why)
+		w.err = w.short(why)
+		w.end()
 	}
 }
 
-// Await calls done once: with r when k regions have the write, or with r and ErrUnderReplicated if this node hears of
-// no more acknowledgements, or at the deadline (zero: none), for which Expire is called. It sets r.Regions.
-func (t *Tracker) Await(k int, r *contract.Receipt, deadline time.Time, done func(*contract.Receipt, error)) {
-	s := t.history.State()
-	w := &wait{k: k, receipt: r, reign: reignOf(s, r.Epoch), deadline: deadline, done: done}
+// Await calls done once: with r when k regions have the write, and as many as the charter asks for by then; with r and
+// ErrUnderReplicated if this node hears of no more acknowledgements, or at the deadline (zero: none), or some time
+// after left reports that nobody waits; with ErrUnknownOutcome once the write is in the history no more. It sets
+// r.Regions. For deadlines and left somebody calls expire, and for what the region applies Look.
+func (t *Tracker) Await(
+	k int, r *contract.Receipt, deadline time.Time, left func() bool, done func(*contract.Receipt, error),
+) {
+	w := &wait{k: k, receipt: r, deadline: deadline, left: left, done: done}
 	t.mu.Lock()
-	r.Regions = t.acked.regionsAt(r, s)
-	deaf, enough := t.deaf, r.Regions >= k
-	if !enough && deaf == nil {
+	s := t.history.State() // with the lock: whoever looks after it changed finds w
+	w.reign = reignOf(s, r.Epoch)
+	over := t.settles(w, s)
+	if !over && t.deaf != nil {
+		over, w.err = true, w.short(t.deaf)
+	}
+	if !over {
 		t.waiting = append(t.waiting, w)
 	}
 	t.mu.Unlock()
-	switch {
-	case enough:
-		done(r, nil)
-	case deaf != nil:
-		w.end(deaf)
-	default:
+	if over {
+		w.end()
+	} else {
 		t.changed.Nudge()
 	}
+}
+
+// settles reports whether the wait of w is over by what is known in the history s, and sets the answer. The caller
+// holds mu.
+func (t *Tracker) settles(w *wait, s *timeline.State) bool {
+	if w.cut(s) {
+		w.err = fmt.Errorf("%w: position %d of epoch %d is in the history no more; it may be in a tail",
+			contract.ErrUnknownOutcome, w.receipt.Position, w.receipt.Epoch)
+		return true
+	}
+	w.receipt.Regions, w.needs = t.acked.regionsAt(w.receipt, s), w.k
+	if c := s.Charter(); c != nil {
+		w.needs = max(w.k, c.Spread())
+	}
+	switch {
+	case w.receipt.Regions >= w.needs:
+	case s.Role() != timeline.Primary:
+		w.err = w.short(errNotPrimary)
+	case s.Roster != nil && w.k > len(s.Roster.Regions):
+		w.err = w.short(errFewer)
+	default:
+		return false
+	}
+	return true
+}
+
+// cut reports whether the write is no part of the history s, or is about to be given up.
+func (w *wait) cut(s *timeline.State) bool {
+	p := w.receipt.Position
+	return !slices.Contains(s.Reigns, w.reign) || s.Diverged != nil && s.Diverged.Fork < p ||
+		(acknowledgement{Epoch: w.receipt.Epoch, Position: p}).within(s) < p
 }
 
 // Reached returns the last position of the history s that k regions have, the one of s included: by what this node
@@ -115,48 +159,55 @@ func (t *Tracker) Reached(k int, s *timeline.State) contract.Position {
 
 // acknowledge takes what a region has, and answers those for whom it is enough.
 func (t *Tracker) acknowledge(a acknowledgement) {
-	s := t.history.State()
-	ready := t.takeOut(func(w *wait) bool {
-		if !slices.Contains(s.Reigns, w.reign) {
-			return false // the write was cut; its deadline ends the wait
-		}
-		w.receipt.Regions = t.acked.regionsAt(w.receipt, s)
-		return w.receipt.Regions >= w.k
-	}, a)
-	for _, w := range ready {
-		w.done(w.receipt, nil)
-	}
+	t.mu.Lock()
+	t.acked.note(a)
+	t.mu.Unlock()
+	t.Look()
 }
 
-// forget forgets what a region acknowledged. Who waits for it waits on.
+// Look answers those whose wait is over by what the region has applied: another charter, a fleet of fewer regions, or
+// the reign of another one.
+func (t *Tracker) Look() { t.answer(t.settles) }
+
+// forget forgets what a region acknowledged.
 func (t *Tracker) forget(region string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.acked, region)
 }
 
-// expire ends the waits whose time is over.
+// expire ends the waits whose time is over, and those in which nobody waits.
 func (t *Tracker) expire(now time.Time) {
-	for _, w := range t.takeOut(func(w *wait) bool { return !w.deadline.IsZero() && !w.deadline.After(now) }) {
-		w.end(nil)
-	}
+	t.answer(func(w *wait, _ *timeline.State) bool {
+		switch {
+		case !w.deadline.IsZero() && !w.deadline.After(now):
+			w.err = w.short(nil)
+		case w.left():
+			w.err = w.short(errLeft)
+		default:
+			return false
+		}
+		return true
+	})
 }
 
-// takeOut notes acknowledgements, and returns those who wait no more.
-func (t *Tracker) takeOut(over func(*wait) bool, news ...acknowledgement) (out []*wait) {
+// answer answers those who wait no more, by over, which sets the answer. It is called with the lock, and with the state
+// as it is then.
+func (t *Tracker) answer(over func(*wait, *timeline.State) bool) {
 	t.mu.Lock()
-	defer t.mu.Unlock()
-	for _, a := range news {
-		t.acked.note(a)
-	}
+	var out []*wait
+	s := t.history.State()
 	t.waiting = slices.DeleteFunc(t.waiting, func(w *wait) bool {
-		if !over(w) {
+		if !over(w, s) {
 			return false
 		}
 		out = append(out, w)
 		return true
 	})
-	return out
+	t.mu.Unlock()
+	for _, w := range out {
+		w.end()
+	}
 }
 
 // next returns how long it is until a wait expires, or longest if none does before.
@@ -182,14 +233,23 @@ func (t *Tracker) within(s *timeline.State) map[string]contract.Position {
 	return list
 }
 
-// end answers that the write is not known to be in as many regions as asked. why may be nil: the time is over.
-func (w *wait) end(why error) {
+// short is the answer that the write is not known to be in as many regions as asked. why may be nil: the time is over.
+func (w *wait) short(why error) error {
 	r := w.receipt
-	err := fmt.Errorf("%w: position %d is in %d of %d", contract.ErrUnderReplicated, r.Position, r.Regions, w.k)
+	err := fmt.Errorf("%w: position %d is in %d of %d", contract.ErrUnderReplicated, r.Position, r.Regions, w.needs)
 	if why != nil {
 		err = fmt.Errorf("%w: %w", err, why)
 	}
-	w.done(r, err)
+	return err
+}
+
+// end gives the answer.
+func (w *wait) end() {
+	if errors.Is(w.err, contract.ErrUnknownOutcome) {
+		w.done(nil, w.err)
+		return
+	}
+	w.done(w.receipt, w.err)
 }
 
 // reignOf returns the reign of an epoch in the history s, the zero Reign if it has none.

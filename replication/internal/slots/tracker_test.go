@@ -73,9 +73,10 @@ func TestWhoHasNoVoteDoesNotCount(t *testing.T) {
 	}
 }
 
-// TestTracker writes steps as words: "lead", "down", "stop", "await NAME K POSITION [AT]", "ack REGION EPOCH POSITION",
-// "at SECOND", "cut POSITION" (a beginning above it takes the place of epoch 3). Answers are "NAME=REGIONS" and
-// "NAME!REGIONS" if under-replicated.
+// TestTracker writes steps as words: "lead", "down", "stop", "await NAME K POSITION [AT]", "leave NAME", "at SECOND",
+// "ack REGION EPOCH POSITION"; and what is applied: "charter MAXLOSS VOTER…", "fleet REGION…", "begins REGION", "parts
+// POSITION" (what is behind it is to be given up) and "cut POSITION" (a beginning above it takes the place of epoch 3).
+// Answers are "NAME=REGIONS", "NAME!REGIONS" if under-replicated, and "NAME?" if nobody knows.
 func TestTracker(t *testing.T) {
 	for _, c := range []struct{ name, steps, want string }{
 		{"enough at once", "lead; ack eu 3 12; await a 2 12", "a=2"},
@@ -95,8 +96,18 @@ func TestTracker(t *testing.T) {
 		{"never led", "await a 2 12", "a!1"},
 		{"leads again", "lead; down; lead; await a 2 12; ack eu 3 12", "a=2"},
 		{"the node stops", "lead; await a 2 12; stop; await b 2 13", "a!1 b!1"},
-		{"the write was cut", "lead; await a 2 12 5; cut 11; ack eu 4 12; at 5", "a!1"},
-		{"cut before it waits", "lead; cut 11; ack eu 3 20; await a 2 12 5; at 5", "a!1"},
+		{"the write was cut", "lead; await a 2 12; await b 2 11 5; cut 11; ack eu 4 12; at 5", "a? b!1"},
+		{"its reign is gone", "lead; await a 2 12; cut 9", "a?"},
+		{"cut before it waits", "lead; cut 11; ack eu 3 20; await a 2 12", "a?"},
+		{"it is to be cut", "lead; await a 2 12; await b 2 14; parts 13", "a!1 b?"},
+		{"another region begins", "lead; await a 2 12; begins eu", "a!1"},
+		{"it begins anew itself", "lead; await a 2 12; begins us; ack eu 5 20", "a=2"},
+		{"they are not needed any more", "charter 0 eu us w; lead; await a 0 12; charter 9 eu us w", "a=1"},
+		{"and asked for", "charter 0 eu us w; lead; await a 2 12; charter 9 eu us w; ack eu 3 12", "a=2"},
+		{"more are needed", "lead; await a 2 12; charter 0 a b eu us w; ack a 3 12; ack eu 3 12", "a=3"},
+		{"it is given a vote", "charter 0 eu us w; lead; ack a 3 12; await a 0 12; charter 0 a eu us w", "a=2"},
+		{"a region goes", "fleet ap eu us; lead; await a 3 12; await b 2 12; fleet ap us; ack ap 3 12", "a!1 b=2"},
+		{"nobody waits for the answer", "lead; await a 2 12; await b 2 13; leave a; at 1; ack eu 3 13", "a!1 b=2"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b := newTrackerBench(t)
@@ -105,6 +116,9 @@ func TestTracker(t *testing.T) {
 			}
 			if got := strings.Join(b.answers, " "); got != c.want {
 				t.Errorf("%s: %q, want %q", c.steps, got, c.want)
+			}
+			if answers := len(strings.Fields(c.want)); len(b.waiting) != strings.Count(c.steps, "await")-answers {
+				t.Errorf("%s: %d answers, and %d wait", c.steps, answers, len(b.waiting))
 			}
 		})
 	}
@@ -116,11 +130,14 @@ type trackerBench struct {
 	past    *past
 	start   time.Time
 	answers []string
+	left    map[string]bool
 }
 
 func newTrackerBench(t *testing.T) *trackerBench {
 	p := newPast(20)
-	return &trackerBench{Tracker: NewTracker(p), t: t, past: p, start: time.Unix(1000, 0)}
+	return &trackerBench{
+		Tracker: NewTracker(p), t: t, past: p, start: time.Unix(1000, 0), left: map[string]bool{},
+	}
 }
 
 func (b *trackerBench) after(seconds int) time.Time {
@@ -149,15 +166,45 @@ func (b *trackerBench) do(step string) {
 	case "at":
 		fmt.Sscan(rest, &second)
 		b.expire(b.after(second))
-	case "cut":
-		fmt.Sscan(rest, &position)
-		cut := newPast(contract.Position(position))
-		cut.state.Reigns[1] = timeline.Reign{Epoch: 4, First: contract.Position(position) + 1, Primary: "eu"}
-		cut.state.Cursor.Epoch = 4
-		b.past.state = cut.state
+	case "leave":
+		b.left[rest] = true
 	default:
-		b.t.Fatal(step)
+		b.apply(word, strings.Fields(rest))
+		b.Look()
 	}
+}
+
+func (b *trackerBench) apply(word string, args []string) {
+	s := b.past.state.Clone()
+	var number contract.Position
+	fmt.Sscan(args[0], &number)
+	switch word {
+	case "charter":
+		c := timeline.Charter{Epoch: 3, Number: 1, MaxLoss: uint64(number)}
+		for _, id := range args[1:] {
+			c.Voters = append(c.Voters, timeline.Voter{ID: id})
+		}
+		s.Ballot = &timeline.Ballot{Charter: c}
+	case "fleet":
+		s.Roster = &timeline.Roster{Epoch: 3, Number: 1, By: "us"}
+		for i, name := range args {
+			s.Roster.Regions = append(s.Roster.Regions, timeline.Home{Name: name, Place: uint8(i + 1)})
+		}
+	case "begins":
+		s.Reigns = append(s.Reigns, timeline.Reign{Epoch: 5, First: s.Cursor.Position + 1, Primary: args[0]})
+		s.Cursor.Epoch = 5
+	case "parts":
+		s.Diverged = &timeline.Divergence{Fork: number, At: s.Cursor.Position}
+	case "cut":
+		s.Cursor = timeline.Cursor{Epoch: 4, Position: number}
+		s.Reigns[1] = timeline.Reign{Epoch: 4, First: number + 1, Primary: "eu"}
+		if number > 10 {
+			s.Reigns = []timeline.Reign{s.Reigns[0], {Epoch: 3, First: 11, Primary: "us"}, s.Reigns[1]}
+		}
+	default:
+		b.t.Fatal(word)
+	}
+	b.past.state = *s
 }
 
 func (b *trackerBench) await(name string, k int, p contract.Position, second int) {
@@ -169,12 +216,17 @@ func (b *trackerBench) await(name string, k int, p contract.Position, second int
 	if p <= 10 {
 		epoch = 1
 	}
-	b.Await(k, &contract.Receipt{Epoch: epoch, Position: p, Regions: 1}, deadline,
+	left := func() bool { return b.left[name] }
+	b.Await(k, &contract.Receipt{Epoch: epoch, Position: p, Regions: 1}, deadline, left,
 		func(r *contract.Receipt, err error) {
 			if !b.mu.TryLock() {
 				b.t.Error("answered with the lock held")
 			} else {
 				b.mu.Unlock()
+			}
+			if r == nil && peer.Kind(err) == contract.ErrUnknownOutcome {
+				b.answers = append(b.answers, name+"?")
+				return
 			}
 			sign := "="
 			if err != nil {

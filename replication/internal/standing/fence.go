@@ -48,34 +48,43 @@ func (f *Fence) Holds(s *timeline.State) bool {
 	return f.evidence.Epoch == s.Cursor.Epoch && f.clock.Elapsed() < f.evidence.Until
 }
 
-// Admits reports whether what was written up to p in the epoch e may be acknowledged now.
-func (f *Fence) Admits(e timeline.Epoch, p timeline.Position) bool {
-	if f == nil || f.applied.State().Charter() == nil {
-		return true
+// Admits reports whether what was written up to p in the epoch e may be acknowledged now, and in how many regions it
+// has to be for that. Both are by one charter: where a ceiling takes the place of further regions, or they that of a
+// ceiling, nothing may before the voters are asked by the new one.
+func (f *Fence) Admits(e timeline.Epoch, p timeline.Position) (regions int, ok bool) {
+	if f == nil {
+		return 1, true
+	}
+	c := f.applied.State().Charter()
+	if c == nil {
+		return 1, true
 	}
 	f.mu.Lock()
 	has := f.evidence
-	held := has.Epoch == e && f.clock.Elapsed() < has.Until && p <= has.Ceiling
+	held := has.Epoch == e && f.clock.Elapsed() < has.Until && p <= has.Ceiling && has.Lossless == lossless(c)
 	f.mu.Unlock()
 	if !held {
 		f.short.Nudge()
 	}
-	return held
+	return c.Spread(), held
 }
 
-// Bound returns up to where may be acknowledged in the reign of s, whatever its primary hears from now on. ok is false
-// if there is no bound to what a failover may lose.
-func (f *Fence) Bound(s *timeline.State) (p timeline.Position, ok bool) {
+func lossless(c *timeline.Charter) bool { return c.MaxLoss == 0 }
+
+// Bound returns up to where may be acknowledged in the reign of s, whatever its primary hears from now on, of what is
+// in so many regions. ok is false if there is no bound to what a failover may lose.
+func (f *Fence) Bound(s *timeline.State) (p timeline.Position, regions int, ok bool) {
 	c := s.Charter()
 	if f == nil || c == nil || c.MaxLoss == timeline.NoBound {
-		return 0, false
+		return 0, 1, false
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.evidence.Epoch != s.Cursor.Epoch {
-		return 0, true
+	if f.evidence.Epoch != s.Cursor.Epoch || f.evidence.Lossless != lossless(c) {
+		return 0, c.Spread(), true
 	}
-	return f.evidence.Ceiling, c.MaxLoss == 0 || f.evidence.Ceiling != timeline.Position(timeline.NoBound)
+	p = f.evidence.Ceiling
+	return p, c.Spread(), lossless(c) || p != timeline.Position(timeline.NoBound)
 }
 
 // Ceiling returns up to where the region in the state s may acknowledge, without a bound where no votes are taken.

@@ -64,12 +64,17 @@ func (s *Standing) Entitled(st *timeline.State) bool {
 	return st.Writable() && v.Settled() && !timeline.Supersedes(v.Claim(own), own) && s.fence.Holds(st)
 }
 
-// Admits reports whether what was written up to p in the epoch e may be acknowledged now.
-func (s *Standing) Admits(e timeline.Epoch, p timeline.Position) bool { return s.fence.Admits(e, p) }
+// Admits reports whether what was written up to p in the epoch e may be acknowledged now, once it is in so many
+// regions: in one, but where nothing may be lost in as many as no majority of voters can be without.
+func (s *Standing) Admits(e timeline.Epoch, p timeline.Position) (regions int, ok bool) {
+	return s.fence.Admits(e, p)
+}
 
-// Bound returns up to where may be acknowledged in the reign of st; ok is false if nothing bounds what a failover may
-// lose.
-func (s *Standing) Bound(st *timeline.State) (p timeline.Position, ok bool) { return s.fence.Bound(st) }
+// Bound returns up to where may be acknowledged in the reign of st, of what is in so many regions; ok is false if
+// nothing bounds what a failover may lose.
+func (s *Standing) Bound(st *timeline.State) (p timeline.Position, regions int, ok bool) {
+	return s.fence.Bound(st)
+}
 
 // Deposed reports whether a later epoch than e is known to have begun.
 func (s *Standing) Deposed(e timeline.Epoch) bool { return s.Claim().Epoch > e }
@@ -101,15 +106,6 @@ func (s *Standing) Cut(e timeline.Epoch, p timeline.Position) (by timeline.Reign
 // the primary is.
 func (s *Standing) Confirms() bool {
 	return s.Primary() && (s.applied.State().Charter() == nil || s.leadership.Leads())
-}
-
-// Spread returns in how many regions a write has to be before it is acknowledged: in one, but where nothing may be
-// lost in as many as no majority of voters can be without.
-func (s *Standing) Spread() int {
-	if c := s.applied.State().Charter(); c != nil {
-		return c.Spread()
-	}
-	return 1
 }
 
 // MayWrite returns the applied place, and whether the region may write there. reached is the last position of this

@@ -1,6 +1,7 @@
 package succession
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"time"
@@ -121,8 +122,9 @@ func (o *move) look(m *Machine) bool {
 			l.Cursor.Epoch, l.Cursor.Position, own.Epoch, own.Position)
 		return false
 	}
-	o.why = fmt.Sprintf("region %s lacks %d commands of %d, and %d may be left", o.to, lacks, own.Position,
-		m.limits.Close)
+	unlisted := m.view.unlisted(o.to)
+	o.why = cmp.Or(unlisted, fmt.Sprintf("region %s lacks %d commands of %d, and %d may be left", o.to, lacks,
+		own.Position, m.limits.Close))
 	if lacks < o.lacks {
 		o.lacks, o.until = lacks, max(o.until, m.now+m.limits.CatchUp)
 	}
@@ -130,7 +132,7 @@ func (o *move) look(m *Machine) bool {
 		o.half, o.halved = lacks, m.now
 	}
 	// What is left when it is sealed is what writes pause for: so it may come closer first, as long as it does.
-	return lacks <= m.limits.Close && (lacks <= m.limits.Near || m.now >= o.halved+m.limits.Settle)
+	return unlisted == "" && lacks <= m.limits.Close && (lacks <= m.limits.Near || m.now >= o.halved+m.limits.Settle)
 }
 
 // sealed is told what became of the seal that this leader proposed.
@@ -193,7 +195,11 @@ func (m *Machine) handOver(seal timeline.Seal) {
 
 // ask puts the question that is due to the target.
 func (m *Machine) ask(a *attempt) {
-	h := Handover{From: m.region, To: a.seal.To, Epoch: a.seal.Epoch, Handoff: a.seal.Handoff, End: m.view.State.Cursor}
+	h := Handover{From: m.region, To: a.seal.To, Epoch: a.seal.Epoch, Handoff: a.seal.Handoff,
+		End: m.view.State.Cursor}
+	if r := m.view.State.Roster; r != nil && r.Ranked {
+		h.Roster = r.Mark()
+	}
 	if c := m.view.State.Charter(); c != nil {
 		h.Charter = c.Mark()
 	}

@@ -59,10 +59,11 @@ func (o *taking) reached(s *timeline.State) bool {
 	return s.Cursor.Position >= o.handover.End.Position && s.Cursor.Epoch >= o.handover.End.Epoch
 }
 
-// ripe returns a handoff whose end this region has reached, nil if there is none.
+// ripe returns a handoff whose end this region has reached, with the roster that was in force there, nil if there is
+// none.
 func (m *Machine) ripe() *taking {
 	for _, o := range m.takings {
-		if !o.proposed && o.reached(m.view.State) {
+		if !o.proposed && o.reached(m.view.State) && !m.view.State.Roster.Mark().Before(o.handover.Roster) {
 			return o
 		}
 	}

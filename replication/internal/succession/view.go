@@ -1,6 +1,7 @@
 package succession
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/mimir-kv/mimir/replication/timeline"
@@ -38,6 +39,8 @@ type Sight struct {
 	Ballot *timeline.Nonce
 	// Charter is the one that it keeps, zero if that is not known.
 	Charter timeline.Mark
+	// Roster is the one by which it knows the regions, zero if it has none.
+	Roster timeline.RosterMark
 	// Forming says that it is about to begin the first epoch of a new fleet, and Asked when it was asked.
 	Forming bool
 	Asked   Instant
@@ -52,6 +55,30 @@ type Handover struct {
 	End     timeline.Cursor `json:"end"` // where it ends
 	// Charter is that of the primary; zero: no votes are taken, or it is too old to say.
 	Charter timeline.Mark `json:"charter,omitzero"`
+	// Roster is that of the primary, without which the target does not begin; zero: it has none that is ranked.
+	Roster timeline.RosterMark `json:"roster,omitzero"`
+}
+
+// unlisted returns why the target of a move cannot begin by the roster: whoever begins writes it anew as it has it. ""
+// if it can, or if there is none that is ranked.
+func (v View) unlisted(to string) string {
+	r := v.State.Roster
+	if r == nil || !r.Ranked {
+		return ""
+	}
+	has := v.Fleet.Leaders[to].Roster
+	switch {
+	case r.Home(to) == nil:
+		return fmt.Sprintf("region %s is not one of the fleet, by roster %d of epoch %d", to, r.Number, r.Epoch)
+	case r.Epoch < v.State.Cursor.Epoch:
+		return fmt.Sprintf("roster %d of epoch %d is being written anew in epoch %d", r.Number, r.Epoch,
+			v.State.Cursor.Epoch)
+	case has.Before(r.Mark()):
+		return fmt.Sprintf("region %s goes by roster %d of epoch %d, and has not got %d of epoch %d yet", to,
+			has.Number, has.Epoch, r.Number, r.Epoch)
+	default:
+		return ""
+	}
 }
 
 // of reports whether h is the handoff for which a region is sealed.

@@ -43,6 +43,7 @@ type node struct {
 	client  *peer.Client
 	others  []string
 	unfit   atomic.Bool
+	barred  string // a region that is given no copy
 	term    uint64
 	index   uint64
 	noLog   error               // why no log can be kept behind a copy
@@ -87,7 +88,13 @@ func (n *node) open(net *memory.Network, name string) {
 		Logger: quiet,
 	}, n.applied)
 	n.shelf = NewShelf(ShelfConfig{
-		Unfit:  n.unfit.Load,
+		Unfit: n.unfit.Load,
+		Bars: func(region string) error {
+			if region == n.barred {
+				return fmt.Errorf("%w: %s", contract.ErrUnknownRegion, region)
+			}
+			return nil
+		},
 		Region: name, FS: pebblefs.New(n.slow()), Dir: "/copies", Source: n, Applied: n.applied,
 		Staging: n.staging, Copying: n.copying,
 		Life: n.life, Clock: clock.Real, Logger: quiet,

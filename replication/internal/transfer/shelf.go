@@ -50,6 +50,8 @@ type ShelfConfig struct {
 	// Copying has the log kept that another region needs behind a copy at p, and says why it cannot be; zero: the
 	// copy's position is not known yet. It is told again as long as somebody takes the copy.
 	Copying func(region string, p contract.Position) error
+	// Bars returns why another region is given no copy, nil if it is.
+	Bars func(region string) error
 	// Unfit reports whether the state here is one of which no copy is given.
 	Unfit  func() bool
 	Life   *life.Life
@@ -349,6 +351,11 @@ func (c *shelved) fits(r *Request) bool {
 func (s *Shelf) check(r *Request) error {
 	if s.config.Unfit() {
 		return errUnfit
+	}
+	if r.Region != s.config.Region {
+		if err := s.config.Bars(r.Region); err != nil {
+			return err
+		}
 	}
 	if awaits := s.config.Staging.Awaits(); awaits != "" {
 		return fmt.Errorf("%w: this node %s, and can give no copy of its own", contract.ErrNotReady, awaits)

@@ -206,6 +206,24 @@ func TestWhatIsFoundToBeWrongIsGivenNoFurther(t *testing.T) {
 	})
 }
 
+// TestWhoIsNotOfTheFleetGetsNoCopy, and none is made for it; nodes of the own region do.
+func TestWhoIsNotOfTheFleetGetsNoCopy(t *testing.T) {
+	inBubble(t, func(t *testing.T, net *memory.Network) {
+		n := start(t, net, "us-1")
+		n.begin("us")
+		n.put("x")
+		n.barred = "eu"
+		if _, err := n.take(&Request{Region: "eu"}); !errors.Is(err, contract.ErrUnknownRegion) || n.made != 0 {
+			t.Errorf("who is barred: %v, %d copies were made", err, n.made)
+		}
+		for _, region := range []string{"ap", "us"} {
+			if _, err := n.take(&Request{Region: region}); err != nil {
+				t.Errorf("%s is given none: %v", region, err)
+			}
+		}
+	})
+}
+
 // TestNobodyKeepsACopyOfWhatWasReplaced: one that is being taken or made ends as well.
 func TestNobodyKeepsACopyOfWhatWasReplaced(t *testing.T) {
 	inBubble(t, func(t *testing.T, net *memory.Network) {
