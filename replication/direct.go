@@ -54,6 +54,14 @@ func (n *node) mustNotLead(member uint64) bool {
 	return member == n.id && n.rebuilding.Load() || n.config.Differs != nil && n.config.Differs(member)
 }
 
+// forget has nothing that was copied of n's state be given or gone back to any more, as region.Config.Forget asks for.
+// What is given to others is not there any more after a crash.
+func forget(n *node) error {
+	n.shelf.Forget()
+	n.group.ForgetSnapshot()
+	return n.rewinds.Forget()
+}
+
 // asideFolder has the states that were kept when others took their place.
 const asideFolder = "aside"
 

@@ -264,3 +264,36 @@ func (f *testFleet) twoLossyReigns() listener {
 	write("ap-1", "c", 30, 40)
 	return l
 }
+
+// TestWhatWasRebuiltGoesBackToNothingOfBefore: what was wrong when its checkpoints were made does not come back by
+// them.
+func TestWhatWasRebuiltGoesBackToNothingOfBefore(t *testing.T) {
+	shaped(t, map[string]int{"us": 3, "eu": 1}, func(*replication.Config) {}, func(f *testFleet) {
+		f.stopAll() // they had no files
+		f.files = true
+		for _, n := range f.nodes {
+			n.disk = freshDisk()
+		}
+		f.startAll()
+		f.put("us-1", "c0")
+		f.awaitMarks("us")
+		name := f.followersOf("us")[0]
+		disk := f.nodes[name].disk
+		before, err := disk.List(marksFolder)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.put("us-1", "c1") // so that the next one has another name
+		f.eventually(values(0, 2))
+		if _, err := f.nodes[name].Rebuild(f.t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		left, err := disk.List(marksFolder)
+		if err != nil || slices.ContainsFunc(left, func(mark string) bool { return slices.Contains(before, mark) }) {
+			t.Errorf("left %q of %q, %v", left, before, err)
+		}
+		f.put("us-1", "c2")
+		f.eventually(values(0, 3))
+		f.awaitMarks("us")
+	})
+}

@@ -217,22 +217,22 @@ func newRoster(n *node) *roster.Keeper {
 func (n *node) buildState(log *slots.Log) {
 	c := &n.config
 	maker := copies.NewMaker(c.FS, n.storage)
+	unfit := func() bool { return n.mustNotLead(n.id) }
 	n.applier = region.NewApplier(region.Config{
 		Region: c.RegionID, Storage: n.storage, Maker: maker, Keeper: copies.NewKeeper(maker, c.path("snapshots")),
 		Log: n.log, Staging: stagingPort{n.staging, &n.late, n.life}, Tails: tail.NewSaver(n.tails, n.log),
-		Proposers: n.leading,
-		Level:     *c.EntryLevel, Logger: n.logger, Room: roomPort{n.room, n.life}, Event: n.event,
+		Proposers: n.leading, Forget: func() error { return forget(n) },
+		Level: *c.EntryLevel, Logger: n.logger, Room: roomPort{n.room, n.life}, Event: n.event,
 	}, n.applied)
 	n.shelf = transfer.NewShelf(transfer.ShelfConfig{
 		Region: c.RegionID, FS: c.FS, Dir: c.path("copies"), Source: n.applier, Applied: n.applied, Staging: n.staging,
-		Copying: n.slots.Copying, Bars: n.roster.Bars, Unfit: func() bool { return n.mustNotLead(n.id) },
-		Life: n.life, Clock: c.Clock, Logger: n.logger,
+		Copying: n.slots.Copying, Bars: n.roster.Bars, Unfit: unfit, Life: n.life, Clock: c.Clock, Logger: n.logger,
 	})
 	if b := brancher(c, n.storage); b != nil {
 		n.rewinds = rewind.New(rewind.Config{
 			FS: c.FS, Dir: c.path("rewind"), Brancher: b, Source: n.applier, Applied: n.applied, Log: log,
-			Least: n.slots.Least, EveryBytes: c.CheckpointBytes, SpareBytes: uint64(c.CheckpointSpareBytes),
-			Clock: c.Clock, Logger: n.logger,
+			Least: n.slots.Least, Unfit: unfit, EveryBytes: c.CheckpointBytes,
+			SpareBytes: uint64(c.CheckpointSpareBytes), Clock: c.Clock, Logger: n.logger,
 		})
 	}
 }

@@ -59,7 +59,7 @@ func newEquality(s *server, node *replication.Config) *equality {
 	e.patrol = patrol.New(patrol.Config{
 		Every: c.Compare.Every, BytesPerSecond: c.Compare.BytesPerSecond,
 		Leads:   func() bool { return e.server.replicator.Tenure() != replication.Tenure{} },
-		Members: e.members, Ask: e.ask, Raise: e.raise,
+		Members: e.members, Unheard: e.unheard, Ask: e.ask, Raise: e.raise,
 		Aside: func(m patrol.Member) bool { return kv.Raised(e.store, command.AlarmDiffers, m.ID) },
 		Clock: clock.Real, Logger: s.logger,
 	})
@@ -112,6 +112,17 @@ func (e *equality) members() (list []patrol.Member) {
 		} else if n.Name != "" && !n.Expected && n.PeerAddr != "" {
 			list = append(list, patrol.Member{Name: n.Name, Region: n.Region, Addr: n.PeerAddr, ID: n.ID,
 				Voter: !n.Learner})
+		}
+	}
+	return list
+}
+
+// unheard returns the other regions of which no node is known: none was heard since this node started.
+func (e *equality) unheard() (list []string) {
+	known := e.server.replicator.OtherMembers()
+	for _, p := range e.server.replicator.Health().Peers {
+		if !slices.ContainsFunc(known, func(n replication.NodeStatus) bool { return n.Region == p.ID }) {
+			list = append(list, p.ID)
 		}
 	}
 	return list

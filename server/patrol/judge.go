@@ -23,30 +23,27 @@ type Verdict struct {
 	Unsure []string `json:"unsure,omitempty"`
 }
 
-// Judge says who of those in groups is wrong, each group holding the same and each other than the others. aside are
-// those of whom that was found before. A node is wrong if
+// Judge says who of those in groups is wrong, each group holding the same and each other than the others. unheard are
+// the regions of which no node is known. A node is wrong if more than half of its region's nodes that vote hold one
+// other thing, and of no other region more than half of the nodes hold what this node does: so a region keeps a
+// majority to lead and to mend from. Another region only keeps a node from being wrong: it may have come to what it
+// holds by a copy of a single one.
 //
-//   - more than half of its region's nodes that vote hold one other thing, and of no other region the majority of those
-//     that were compared holds what this node does, or
-//   - as many siblings that vote as hold what this node does, or more, hold one other thing, the majority of the nodes
-//     of another region that were compared holds that as well, and nobody outside of the region holds what this node
-//     does. Another region decides no more than that: it may have come to what it holds by a copy of a single node.
+// That has to be so whatever those hold that were not compared: nobody looks at a verdict again when they come back.
 //
-// Nobody of a region is wrong if less than a majority of its voters would be left that are neither wrong nor aside, and
-// so a region that differs as a whole from others is not: nothing of it would be left to lead and to mend from.
 // Where those that are not wrong do not hold the same they are unsure, but for a majority of all that were compared of
 // whose regions nobody holds anything else.
-func Judge(groups []verify.Group, members []Member, aside func(Member) bool) Verdict {
-	j := judge{of: map[string]int{}, members: members}
+func Judge(groups []verify.Group, members []Member, unheard []string) Verdict {
+	j := judge{of: map[string]int{}, members: members, unheard: len(unheard) > 0}
 	for i, g := range groups {
 		for _, name := range g.Nodes {
 			j.of[name] = i
 		}
 	}
 	var v Verdict
-	for region, wrong := range j.wrongs() {
-		if j.leads(region, wrong, aside) {
-			v.Wrong = append(v.Wrong, wrong...)
+	for name := range j.of {
+		if j.wrong(name) {
+			v.Wrong = append(v.Wrong, name)
 		}
 	}
 	v.Unsure = j.unsure(v.Wrong)
@@ -58,33 +55,7 @@ func Judge(groups []verify.Group, members []Member, aside func(Member) bool) Ver
 type judge struct {
 	of      map[string]int // group by node
 	members []Member
-}
-
-// wrongs returns who of each region would be wrong, whatever is left of it.
-func (j *judge) wrongs() map[string][]string {
-	list := map[string][]string{}
-	for name := range j.of {
-		if j.wrong(name) {
-			region := j.regionOf(name)
-			list[region] = append(list[region], name)
-		}
-	}
-	return list
-}
-
-// leads reports whether a majority of a region's voters is neither wrong nor aside.
-func (j *judge) leads(region string, wrong []string, aside func(Member) bool) bool {
-	voters, fit := 0, 0
-	for _, m := range j.members {
-		if m.Region != region || !m.Voter {
-			continue
-		}
-		voters++
-		if !slices.Contains(wrong, m.Name) && !aside(m) {
-			fit++
-		}
-	}
-	return 2*fit > voters
+	unheard bool // there are others
 }
 
 // unsure returns those that hold different things, without those that are wrong.
@@ -119,31 +90,27 @@ func (j *judge) wrong(name string) bool {
 			continue
 		}
 		voters++
-		if g, compared := j.of[m.Name]; compared {
+		if g, compared := j.of[m.Name]; compared && g != own {
 			held[g]++
 		}
 	}
-	for g, n := range held {
-		if g == own {
-			continue
-		}
-		if 2*n > voters && !j.backed(own, region) ||
-			n >= held[own] && j.backed(g, region) && !j.heldOutside(own, region) {
-			return true
+	for _, n := range held {
+		if 2*n > voters {
+			return !j.mayBeBacked(own, region)
 		}
 	}
 	return false
 }
 
-// backed reports whether the majority of the nodes of another region that were compared are of a group.
-func (j *judge) backed(group int, region string) bool {
+// mayBeBacked reports whether more than half of the nodes of another region may be of a group.
+func (j *judge) mayBeBacked(group int, region string) bool {
 	all, those := map[string]int{}, map[string]int{}
 	for _, m := range j.members {
-		g, compared := j.of[m.Name]
-		if !compared || m.Region == region {
+		if m.Region == region {
 			continue
 		}
-		if all[m.Region]++; g == group {
+		all[m.Region]++
+		if g, compared := j.of[m.Name]; !compared || g == group {
 			those[m.Region]++
 		}
 	}
@@ -152,14 +119,7 @@ func (j *judge) backed(group int, region string) bool {
 			return true
 		}
 	}
-	return false
-}
-
-func (j *judge) heldOutside(group int, region string) bool {
-	return slices.ContainsFunc(j.members, func(m Member) bool {
-		g, compared := j.of[m.Name]
-		return compared && g == group && m.Region != region
-	})
+	return j.unheard
 }
 
 func (j *judge) regionOf(name string) string {

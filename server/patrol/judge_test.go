@@ -21,6 +21,7 @@ func fleetOf(names ...string) (list []Member) {
 // Who is right is decided by majorities, and where there is none nobody decides it.
 func TestJudge(t *testing.T) {
 	six := []string{"us-1", "us-2", "us-3", "eu-1", "eu-2", "eu-3"}
+	five := []string{"us-1", "us-2", "us-3", "us-4", "us-5"}
 	for name, c := range map[string]struct {
 		members []string
 		groups  string // of nodes that hold the same, separated by "|"
@@ -28,9 +29,22 @@ func TestJudge(t *testing.T) {
 		unsure  string
 	}{
 		"one of three": {six, "us-1 us-3 eu-1 eu-2 eu-3|us-2", "us-2", ""},
-		"one of three, in a region that is alone":     {six[:3], "us-1 us-3|us-2", "us-2", ""},
-		"one of each region":                          {six, "us-1 us-3 eu-1 eu-3|us-2|eu-2", "eu-2 us-2", ""},
-		"one of three, and one does not answer":       {six, "us-3 eu-1 eu-2 eu-3|us-2", "us-2", ""},
+		"one of three, in a region that is alone": {six[:3], "us-1 us-3|us-2", "us-2", ""},
+		"one of each region":                      {six, "us-1 us-3 eu-1 eu-3|us-2|eu-2", "eu-2 us-2", ""},
+		"one of three, and one does not answer": {six, "us-3 eu-1 eu-2 eu-3|us-2", "",
+			"eu-1 eu-2 eu-3 us-2 us-3"},
+		"one of three that another region was copied from, and one of the others does not answer": {six,
+			"us-1 eu-1 eu-2 eu-3|us-2", "", "eu-1 eu-2 eu-3 us-1 us-2"},
+		"one of three, and of another region one does not answer": {six, "us-1 us-3 eu-1 eu-2|us-2", "us-2", ""},
+		"one of three, and of another region one answers": {six, "us-1 us-3 eu-1|us-2", "",
+			"eu-1 us-1 us-2 us-3"},
+		"one of three, and another region does not answer": {six, "us-1 us-3|us-2", "", "us-1 us-2 us-3"},
+		"one of three, and another region may hold either": {six, "us-1 us-3 eu-1|us-2 eu-2", "",
+			"eu-1 eu-2 us-1 us-2 us-3"},
+		"one of three, and of two other regions one does not answer": {append(six[:6:6], "ap-1"),
+			"us-1 us-3 eu-1 eu-2 eu-3|us-2", "", "eu-1 eu-2 eu-3 us-1 us-2 us-3"},
+		"one of five, and one does not answer":        {five, "us-1 us-2 us-3|us-4", "us-4", ""},
+		"two of five, and one does not answer":        {five, "us-1 us-2|us-4 us-5", "", "us-1 us-2 us-4 us-5"},
 		"one of two that answer, and no other region": {six, "us-3|us-2", "", "us-2 us-3"},
 		"two of three, against the other region": {six, "us-1 us-3|us-2 eu-1 eu-2 eu-3", "",
 			"eu-1 eu-2 eu-3 us-1 us-2 us-3"},
@@ -52,7 +66,7 @@ func TestJudge(t *testing.T) {
 		for _, g := range strings.Split(c.groups, "|") {
 			groups = append(groups, verify.Group{Nodes: strings.Fields(g)})
 		}
-		v := Judge(groups, fleetOf(c.members...), asideOf())
+		v := Judge(groups, fleetOf(c.members...), nil)
 		if !slices.Equal(v.Wrong, strings.Fields(c.wrong)) || !slices.Equal(v.Unsure, strings.Fields(c.unsure)) {
 			t.Errorf("%s: wrong %v, unsure %v", name, v.Wrong, v.Unsure)
 		}
@@ -60,30 +74,33 @@ func TestJudge(t *testing.T) {
 	learner := fleetOf(six[:3]...)
 	learner[2].Voter = false
 	groups := []verify.Group{{Nodes: []string{"us-1"}}, {Nodes: []string{"us-2", "us-3"}}}
-	if v := Judge(groups, learner, asideOf()); len(v.Wrong) > 0 {
+	if v := Judge(groups, learner, nil); len(v.Wrong) > 0 {
 		t.Errorf("who does not vote makes no majority: %+v", v)
 	}
 }
 
-func asideOf(names ...string) func(Member) bool {
-	return func(m Member) bool { return slices.Contains(names, m.Name) }
-}
-
-// Whoever was found to be wrong before counts: a region keeps a majority of voters of whom that is not said.
+// A region keeps a majority of voters of whom nothing is said, whoever was found to be wrong before: he is not
+// compared.
 func TestJudgeLeavesAMajority(t *testing.T) {
 	six := fleetOf("us-1", "us-2", "us-3", "eu-1", "eu-2", "eu-3")
 	split := []verify.Group{{Nodes: []string{"us-3", "eu-1", "eu-2", "eu-3"}}, {Nodes: []string{"us-2"}}}
-	if v := Judge(split, six, asideOf()); !slices.Equal(v.Wrong, []string{"us-2"}) {
-		t.Errorf("one of three: %+v", v)
-	}
-	v := Judge(split, six, asideOf("us-1"))
+	v := Judge(split, six, nil)
 	if len(v.Wrong) > 0 || !slices.Contains(v.Unsure, "us-2") || !slices.Contains(v.Unsure, "us-3") {
 		t.Errorf("a second one of three: %+v", v)
 	}
 	five := fleetOf("us-1", "us-2", "us-3", "us-4", "us-5")
 	apart := []verify.Group{{Nodes: []string{"us-3", "us-4", "us-5"}}, {Nodes: []string{"us-2"}}}
-	if v := Judge(apart, five, asideOf("us-1")); !slices.Equal(v.Wrong, []string{"us-2"}) {
+	if v := Judge(apart, five, nil); !slices.Equal(v.Wrong, []string{"us-2"}) {
 		t.Errorf("a second one of five: %+v", v)
+	}
+}
+
+// A region of which no node is known may hold anything.
+func TestJudgeOfAnUnheardRegion(t *testing.T) {
+	groups := []verify.Group{{Nodes: []string{"us-1", "us-2"}}, {Nodes: []string{"us-3"}}}
+	v := Judge(groups, fleetOf("us-1", "us-2", "us-3"), []string{"eu"})
+	if len(v.Wrong) > 0 || len(v.Unsure) != 3 {
+		t.Errorf("%+v", v)
 	}
 }
 

@@ -19,9 +19,11 @@ type Config struct {
 	Every time.Duration
 	// BytesPerSecond of keys and values, of each node, are compared at most.
 	BytesPerSecond int64
-	// Leads reports whether this node is the one that asks. Members returns all nodes of the fleet, this one too.
+	// Leads reports whether this node is the one that asks. Members returns all nodes of the fleet, this one too, as
+	// far as they are known, and Unheard the regions of which none is.
 	Leads   func() bool
 	Members func() []Member
+	Unheard func() []string
 	Ask     Ask
 	// Aside reports whether an alarm says already that a node differs, so that it is not compared.
 	Aside func(m Member) bool
@@ -274,32 +276,70 @@ func (r *round) examine(ctx context.Context, result *verify.Result) (again bool)
 	return false
 }
 
-// beside compares leases, users and roles.
+// beside compares leases, users and roles, and looks again at what differs; once more where somebody did not answer
+// then who may have differed.
 func (r *round) beside(ctx context.Context) {
+	var first, second *verify.BesideResult
+	var why map[string]string // who was not compared in the last look
+	defer func() { r.notBeside(why) }()
 	for range confirmTries {
-		nodes, standings, _ := r.stand(ctx)
-		if len(nodes) < 2 {
+		first, why = r.lookBeside(ctx)
+		if !differs(first) || pause(ctx, r.Clock, confirmAfter) != nil {
 			return
 		}
-		first := verify.AskBeside(ctx, nodes, latest(standings))
-		r.notBeside(first)
-		if !differs(first) {
-			return
-		}
-		if pause(ctx, r.Clock, confirmAfter) != nil {
-			return
-		}
-		nodes, standings, _ = r.stand(ctx)
-		again := false
-		for _, d := range verify.AskBeside(ctx, nodes, latest(standings)).Differ {
+		second, why = r.lookBeside(ctx)
+		told, again := false, false
+		for _, d := range second.Differ {
 			if d.What != verify.Alarms && slices.ContainsFunc(first.Differ, func(b verify.BesideDiff) bool {
 				return b.What == d.What
 			}) {
+				told = true
 				again = r.tell(ctx, Finding{What: d.What}, d.Groups) || again
 			}
 		}
-		if !again {
+		if told && !again || !told && !missing(first.Differ, why) {
 			return
+		}
+	}
+}
+
+// missing reports whether somebody was not compared of whom a difference is.
+func missing(differ []verify.BesideDiff, why map[string]string) bool {
+	return slices.ContainsFunc(differ, func(d verify.BesideDiff) bool {
+		return slices.ContainsFunc(d.Groups, func(g verify.Group) bool {
+			return slices.ContainsFunc(g.Nodes, func(name string) bool { return why[name] != "" })
+		})
+	})
+}
+
+// lookBeside compares leases, users and roles once, and says why those were not who were not.
+func (r *round) lookBeside(ctx context.Context) (*verify.BesideResult, map[string]string) {
+	nodes, standings, why := r.stand(ctx)
+	if len(nodes) < 2 {
+		for _, n := range nodes {
+			if len(r.members) > 1 {
+				why[n.Name] = "nobody else was there to compare it with"
+			}
+		}
+		return &verify.BesideResult{}, why
+	}
+	b := verify.AskBeside(ctx, nodes, latest(standings))
+	for _, m := range b.Missing {
+		why[m.Node] = m.Why
+	}
+	for _, d := range b.Differ {
+		if d.What == verify.Alarms {
+			r.Logger.Warn("nodes have different alarms; mimir verify says which", "position", b.Position)
+		}
+	}
+	return b, why
+}
+
+// notBeside notes who was not compared in all that is beside the keys.
+func (r *round) notBeside(why map[string]string) {
+	for name, text := range why {
+		if r.why[name] == "" {
+			r.why[name] = "leases and users: " + text
 		}
 	}
 }
@@ -307,19 +347,6 @@ func (r *round) beside(ctx context.Context) {
 // differs reports whether there is a difference of which an alarm may come, and has the log tell the others.
 func differs(b *verify.BesideResult) bool {
 	return slices.ContainsFunc(b.Differ, func(d verify.BesideDiff) bool { return d.What != verify.Alarms })
-}
-
-func (r *round) notBeside(b *verify.BesideResult) {
-	for _, m := range b.Missing {
-		if r.why[m.Node] == "" {
-			r.why[m.Node] = "leases and users: " + m.Why
-		}
-	}
-	for _, d := range b.Differ {
-		if d.What == verify.Alarms {
-			r.Logger.Warn("nodes have different alarms; mimir verify says which", "position", b.Position)
-		}
-	}
 }
 
 func latest(standings []verify.Standing) (position uint64) {
@@ -331,7 +358,7 @@ func latest(standings []verify.Standing) (position uint64) {
 
 // tell says that nodes differ, and raises the alarm. again says that some were excluded by it.
 func (r *round) tell(ctx context.Context, f Finding, groups []verify.Group) (again bool) {
-	f.At, f.Verdict = r.Clock.Now(), Judge(groups, r.members, r.Aside)
+	f.At, f.Verdict = r.Clock.Now(), Judge(groups, r.members, r.Unheard())
 	for _, g := range groups {
 		f.Groups = append(f.Groups, g.Nodes)
 	}
@@ -356,9 +383,8 @@ func (p *Patrol) known(f *Finding) bool {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	what := f.What + ": " + f.text()
-	last, told := p.told[what]
-	p.told[what] = p.rounds
+	last, told := p.told[f.key()]
+	p.told[f.key()] = p.rounds
 	return told && last >= p.rounds-1
 }
 

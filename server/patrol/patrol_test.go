@@ -88,7 +88,8 @@ func sail(t *testing.T, names []string, body func(t *testing.T, s *ship)) {
 		}
 		s.patrol = New(Config{
 			Every: every, BytesPerSecond: 1 << 20, Leads: s.leading, Members: func() []Member { return s.members },
-			Ask: s.ask, Raise: s.raise, Aside: s.aside, Clock: clock.Unsuspended, Logger: slog.New(slog.DiscardHandler),
+			Unheard: func() []string { return nil }, Ask: s.ask, Raise: s.raise, Aside: s.aside,
+			Clock: clock.Unsuspended, Logger: slog.New(slog.DiscardHandler),
 		})
 		var first [][]byte
 		for i := range keys {
@@ -404,6 +405,11 @@ func TestWhoIsNotCompared(t *testing.T) {
 		s.mu.Unlock()
 		if wrong, _ := s.found(); wrong != "eu-2" {
 			t.Errorf("found %q once all nodes know the alarm", wrong)
+		}
+		for _, f := range s.patrol.Report().Findings {
+			if f.Untold != "" {
+				t.Errorf("there is an alarm, and it is told that none is: %+v", f)
+			}
 		}
 	})
 }

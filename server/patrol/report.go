@@ -2,6 +2,7 @@ package patrol
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"time"
 
@@ -46,7 +47,7 @@ type Finding struct {
 	// Groups are the names of those who hold the same, the largest group first.
 	Groups [][]string `json:"groups"`
 	Verdict
-	// Untold says why no alarm was raised.
+	// Untold says why no alarm was raised. Such a finding is kept until it is not found again, or has an alarm.
 	Untold string `json:"untold,omitempty"`
 }
 
@@ -108,10 +109,21 @@ func (p *Patrol) ended(members []Member, why map[string]string) {
 		}
 		p.report.Nodes = append(p.report.Nodes, c)
 	}
+	p.report.Findings = slices.DeleteFunc(p.report.Findings, func(f Finding) bool { return p.mended(&f, why) })
 	slices.SortFunc(p.report.Nodes, func(a, b Compared) int {
 		return cmp.Or(cmp.Compare(a.Region, b.Region), cmp.Compare(a.Node, b.Node))
 	})
 }
+
+// mended reports whether a finding of which there was no alarm was not found again in a whole round in which everybody
+// was compared of whom it is, or has an alarm. p.mu is held.
+func (p *Patrol) mended(f *Finding, why map[string]string) bool {
+	missing := func(name string) bool { return why[name] != "" && why[name] != errAside.Error() }
+	return f.Untold != "" && p.told[f.key()] != p.rounds && !slices.ContainsFunc(slices.Concat(f.Groups...), missing)
+}
+
+// key is what two findings have in common of which the second says nothing new.
+func (f *Finding) key() string { return fmt.Sprintf("%s: %s (%t)", f.What, f.text(), f.Untold == "") }
 
 // found keeps a finding.
 func (p *Patrol) found(f Finding) {

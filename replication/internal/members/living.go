@@ -1,7 +1,9 @@
 package members
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -97,9 +99,7 @@ func (r *Registrar) pause(ctx context.Context) bool {
 // leave is for the removal of this node while it leads: it hands the lead over before, so that no term begins with an
 // election, and brings the change to whoever leads then.
 func (r *Registrar) leave(ctx context.Context, c change) error {
-	to := successor(r.config.Group.Status())
-	r.config.Logger.Info("hands the lead over, to be removed", slog.String("to", r.config.Directory.Name(to)))
-	if err := asLeader(r.config.Group.TransferLeader(ctx, to)); err != nil {
+	if err := r.handOver(ctx); err != nil {
 		return err
 	}
 	for {
@@ -114,17 +114,44 @@ func (r *Registrar) leave(ctx context.Context, c change) error {
 	}
 }
 
-// successor returns the voter beside the leader that is the furthest of those that live.
-func successor(s raftgroup.Status) (id uint64) {
-	var best raftgroup.Progress
-	for _, v := range s.Conf.GetVoters() {
-		p := s.Progress[v]
-		if v == s.ID {
-			continue
+// handOver makes another voter the leader, the first that takes the lead: one that must not lead, or is away, keeps
+// nobody from being removed.
+func (r *Registrar) handOver(ctx context.Context) error {
+	others := successors(r.config.Group.Status())
+	if len(others) == 0 {
+		return fmt.Errorf("%w: region %s has no other voter", contract.ErrMember, r.config.Region)
+	}
+	var refused error
+	for _, to := range others {
+		r.config.Logger.Info("hands the lead over, to be removed", slog.String("to", r.config.Directory.Name(to)))
+		err := r.config.Group.TransferLeader(ctx, to)
+		if err == nil {
+			return nil
 		}
-		if id == 0 || p.Active && !best.Active || p.Active == best.Active && p.Match > best.Match {
-			id, best = v, p
+		refused = errors.Join(refused, err)
+		if !errors.Is(err, raftgroup.ErrTransfer) || ctx.Err() != nil || !r.config.Group.Status().IsLeader {
+			break
 		}
 	}
-	return id
+	return asLeader(refused)
+}
+
+// successors returns the voters beside the leader: those that live first, and of them the furthest.
+func successors(s raftgroup.Status) []uint64 {
+	others := slices.DeleteFunc(slices.Clone(s.Conf.GetVoters()), func(v uint64) bool { return v == s.ID })
+	slices.SortStableFunc(others, func(a, b uint64) int {
+		p, q := s.Progress[a], s.Progress[b]
+		if p.Active != q.Active {
+			return cmp.Compare(alive(q), alive(p))
+		}
+		return cmp.Compare(q.Match, p.Match)
+	})
+	return others
+}
+
+func alive(p raftgroup.Progress) int {
+	if p.Active {
+		return 1
+	}
+	return 0
 }

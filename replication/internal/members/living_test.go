@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/mimir-kv/mimir/replication/contract"
@@ -55,8 +56,31 @@ func TestTheSuccessorLives(t *testing.T) {
 		1: {Match: 9, Active: true}, 2: {Match: 9}, 3: {Match: 9, Active: true}, 4: {Match: 7, Active: true},
 		5: {Match: 8, Active: true},
 	}
-	if to := successor(s); to != 5 {
-		t.Errorf("%d takes over", to)
+	if to := successors(s); !slices.Equal(to, []uint64{5, 4, 2}) {
+		t.Errorf("%d take over, in this order", to)
+	}
+}
+
+// One that refuses the lead, as one does that holds something else than its region, keeps no leader from being removed.
+func TestTheNextOneTakesTheLeadThatAnotherRefuses(t *testing.T) {
+	g := &group{voters: []uint64{1, 2, 4, 5}}
+	r := testRegistrar(g, &controls{})
+	refusing := func(ids ...uint64) (asked []uint64, err error) {
+		g.hands = func(to uint64) error {
+			if asked = append(asked, to); slices.Contains(ids, to) {
+				return fmt.Errorf("%w: %d must not lead", raftgroup.ErrTransfer, to)
+			}
+			return nil
+		}
+		err = r.handOver(t.Context())
+		return asked, err
+	}
+	if asked, err := refusing(2); err != nil || !slices.Equal(asked, []uint64{2, 4}) {
+		t.Errorf("asked %d, %v", asked, err)
+	}
+	_, err := refusing(2, 4, 5)
+	if !errors.Is(err, contract.ErrMember) || !strings.Contains(err.Error(), "5 must not lead") {
+		t.Errorf("nobody takes it: %v", err)
 	}
 }
 

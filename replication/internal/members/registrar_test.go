@@ -25,8 +25,10 @@ type group struct {
 	joining bool // has no members yet
 	changed *raftpb.ConfChangeV2
 	all     []*raftpb.ConfChangeV2
-	place   uint64 // another learner
-	silent  bool   // the other voter
+	place   uint64   // another learner
+	silent  bool     // the other voter
+	voters  []uint64 // nil: 1 and 2
+	hands   func(to uint64) error
 	err     error
 }
 
@@ -40,13 +42,17 @@ func (g *group) Status() raftgroup.Status {
 	if g.place != 0 {
 		learners = append(learners, g.place)
 	}
+	voters := []uint64{1, 2}
+	if g.voters != nil {
+		voters = g.voters
+	}
 	heard := time.Now().Add(time.Hour)
 	if g.silent {
 		heard = time.Time{}
 	}
 	return raftgroup.Status{
 		ID: 1, Leader: 1, IsLeader: true, Term: 2, Commit: 10_000, Applied: g.applied,
-		Conf: &raftpb.ConfState{Voters: []uint64{1, 2}, Learners: learners},
+		Conf: &raftpb.ConfState{Voters: voters, Learners: learners},
 		Progress: map[uint64]raftgroup.Progress{
 			1: {Match: 10_000, Active: true},
 			2: {Match: 10_000, Heard: heard},
@@ -66,7 +72,12 @@ func (g *group) ChangeMembers(_ context.Context, c *raftpb.ConfChangeV2) error {
 	return g.err
 }
 
-func (g *group) TransferLeader(context.Context, uint64) error { return g.err }
+func (g *group) TransferLeader(_ context.Context, to uint64) error {
+	if g.hands != nil {
+		return g.hands(to)
+	}
+	return g.err
+}
 
 // controls keeps what was proposed.
 type controls struct{ proposed []*timeline.Control }

@@ -35,6 +35,10 @@ func (g *Group) Start() {
 // TakePart ends what Config.Aside began.
 func (g *Group) TakePart() { g.mail.call(func(l *loop) { l.aside = false }) }
 
+// ForgetSnapshot ends what is made, sent and kept of this node's state for members that lack too much: another state is
+// about to take its place, and it was wrong.
+func (g *Group) ForgetSnapshot() { g.outgoing.Forget() }
+
 // Stop ends the group and waits for all its goroutines; the log and the machine are then the caller's again. Leadership
 // is not handed over: TransferLeader does that before. It must not be called from a callback of the group other than
 // OnFatal.

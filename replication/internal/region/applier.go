@@ -62,9 +62,12 @@ type Config struct {
 	Staging   Staging
 	Tails     Tails
 	Proposers Proposers
-	Level     timeline.Level // of the latest entries that this node understands
-	Logger    *slog.Logger
-	Room      Room // may be nil: what finds no room is an error
+	// Forget has nothing that was copied of the state here be given or gone back to any more, nor what is being copied,
+	// and not after a crash either. Nothing is applied or held meanwhile.
+	Forget func() error
+	Level  timeline.Level // of the latest entries that this node understands
+	Logger *slog.Logger
+	Room   Room // may be nil: what finds no room is an error
 	// Event is told what was decided, in the order of the log, also what was told before the node started. It must not
 	// block. May be nil.
 	Event func(timeline.Event)

@@ -33,8 +33,9 @@ type place struct {
 	full   error           // of saving a tail
 	remake func(id string) // makes a copy here; nil: none can be made
 	told   []Outcome
-	wants  bool // results
-	passed int  // how often entries were passed over
+	wants  bool         // results
+	passed int          // how often entries were passed over
+	forgot func() error // what was copied of the state; nil: there is nothing
 
 	*Applier
 	seen *Applied
@@ -54,7 +55,7 @@ func newPlace(t *testing.T, name string, fs durable.FS, engine *enginetest.Engin
 	maker := copies.NewMaker(fs, storage)
 	p.Applier = NewApplier(Config{
 		Region: name, Storage: storage, Maker: maker, Keeper: copies.NewKeeper(maker, dataDir+"/snapshots"),
-		Log: p.log, Staging: p, Tails: p, Proposers: p, Level: timeline.LevelNow,
+		Log: p.log, Staging: p, Tails: p, Proposers: p, Forget: p.forget, Level: timeline.LevelNow,
 		Logger: slog.New(slog.DiscardHandler),
 	}, p.seen)
 	return p
@@ -160,6 +161,14 @@ func (p *place) Save(d timeline.Divergence, _ *timeline.State, _ uint64, whole f
 		return err
 	}
 	return whole(dir)
+}
+
+// forget implements Config.Forget.
+func (p *place) forget() error {
+	if p.forgot == nil {
+		return nil
+	}
+	return p.forgot()
 }
 
 func (p *place) Waiting() bool       { return p.wants }

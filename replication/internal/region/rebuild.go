@@ -62,7 +62,8 @@ func (a *Applier) Rebuild(ctx context.Context, aside string, may func() error) e
 }
 
 func replaceBySibling(ctx context.Context, a *Applier) error {
-	id, err := a.config.Staging.FetchSibling(ctx, a.index)
+	newer := a.config.Keeper.Kept() + 1 // else what is kept of this state would stay, and be what a start finds
+	id, err := a.config.Staging.FetchSibling(ctx, max(a.index, newer))
 	if err != nil {
 		return fmt.Errorf("take the state of another node: %w", err)
 	}
@@ -74,6 +75,9 @@ func replaceBySibling(ctx context.Context, a *Applier) error {
 	meta, err := a.config.Maker.Metadata(dir)
 	if err == nil {
 		err = a.saveBeforeState(meta)
+	}
+	if err == nil {
+		err = a.config.Forget()
 	}
 	if err == nil {
 		err = a.adopt(dir, meta)

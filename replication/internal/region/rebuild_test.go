@@ -197,3 +197,43 @@ func TestARebuildThatMustNotBe(t *testing.T) {
 	}
 	p.check()
 }
+
+// TestARebuildForgetsWhatWasCopied of the state that was here: before another one takes its place, and while nothing
+// can be applied or copied. What cannot be forgotten keeps it from being.
+func TestARebuildForgetsWhatWasCopied(t *testing.T) {
+	for _, want := range []error{nil, errors.New("it is there still")} {
+		s, disk := newScript(t), vfs.NewCrashableMem()
+		p := running(t, s, disk, pebblefs.New(disk), byOrder, kinds[2].open)
+		was, forgot := p.commands(), 0
+		p.forgot = func() error {
+			select {
+			case p.mu <- struct{}{}:
+				t.Error("something may be applied")
+			default:
+			}
+			if forgot++; !slices.Equal(p.commands(), was) {
+				t.Errorf("another state was here already: %q", p.commands())
+			}
+			return want
+		}
+		err := p.Rebuild(t.Context(), "/aside/1", mayBe)
+		if !errors.Is(err, want) || forgot != 1 || slices.Equal(p.commands(), was) != (want != nil) {
+			t.Errorf("%v, forgot %d times, holds %q", err, forgot, p.commands())
+		}
+		p.check()
+	}
+}
+
+// TestARebuildBehindWhatIsKept: the copy that stands for a volatile storage after a crash is replaced by none that is
+// no newer, so that the state that takes the place of what is here has to be.
+func TestARebuildBehindWhatIsKept(t *testing.T) {
+	s, disk := newScript(t), vfs.NewCrashableMem()
+	p := running(t, s, disk, pebblefs.New(disk), byOrder, kinds[0].open)
+	kept, err := p.keep()
+	if err != nil || kept != p.index {
+		t.Fatalf("kept up to %d of %d, %v", kept, p.index, err)
+	}
+	if err := byOrder.enter(p, s); err != nil || !slices.Equal(p.asked, []uint64{kept + 1}) {
+		t.Errorf("asked for %d, %v; what is kept is of %d", p.asked, err, kept)
+	}
+}

@@ -18,6 +18,9 @@
 //   - W4. There are at most three marks, and none where the disk lacks room. Log is kept from the oldest one on, as far
 //     as log is kept for other regions.
 //   - W5. A mark at which processes ended is left alone in the end.
+//   - W6. A node that holds something else than its region keeps no marks, and makes no state of one. What was made of
+//     the state that was here is gone from the disk before that of another node takes its place: what was wrong stays
+//     so however often it is replayed.
 //
 // It leaves to its neighbours: what the fork is and when a region rewinds (succession), having a majority do it
 // (secondary), that the tail is saved before (region, tail), the state itself (contract.Brancher), and installing it

@@ -62,6 +62,10 @@ func (r *Rewinds) look() {
 	v := r.config.Applied.View()
 	s := &v.State
 	r.dropStates(v)
+	if r.config.Unfit() {
+		r.keep(nil) // what they are of is no better
+		return
+	}
 	if r.crowded() || s.Diverged != nil || timeline.Supersedes(s.HighestClaim(), timeline.Latest(s.Reigns)) {
 		return
 	}
@@ -98,31 +102,29 @@ func (r *Rewinds) makeDue(v *region.View) error {
 	if due {
 		r.pin(next)
 	}
+	forgot := r.forgot
 	r.mu.Unlock()
 	if !due {
 		return nil
 	}
-	made, err := r.make()
-	if err != nil {
+	if err := r.make(forgot); err != nil {
 		return fmt.Errorf("make a checkpoint: %w", err)
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.marks = append(r.marks, made)
 	return nil
 }
 
-func (r *Rewinds) make() (m mark, err error) {
+// make makes a mark, unless what was here is forgotten meanwhile: forgot is how often that was before.
+func (r *Rewinds) make(forgot int) error {
 	c := &r.config
 	if err := durable.MakeDir(c.FS, r.marksDir()); err != nil {
-		return m, err
+		return err
 	}
 	if _, err := c.Source.Sync(); err != nil { // so that taking hold is quick
-		return m, err
+		return err
 	}
 	part := filepath.Join(r.marksDir(), "new"+partSuffix)
 	if err := c.FS.RemoveAll(part); err != nil {
-		return m, err
+		return err
 	}
 	held, err := c.Source.Hold(part)
 	if err == nil {
@@ -130,13 +132,26 @@ func (r *Rewinds) make() (m mark, err error) {
 	}
 	if err == nil {
 		meta := held.Metadata()
-		m = mark{meta.AppliedIndex, meta.Position, meta.Epoch}
-		err = c.FS.Rename(part, r.dirOf(m))
+		err = r.place(part, mark{meta.AppliedIndex, meta.Position, meta.Epoch}, forgot)
 	}
 	if err != nil {
-		return m, errors.Join(err, c.FS.RemoveAll(part))
+		return errors.Join(err, c.FS.RemoveAll(part))
 	}
-	return m, c.FS.SyncDir(r.marksDir())
+	return c.FS.SyncDir(r.marksDir())
+}
+
+// place makes what is complete in part the mark m.
+func (r *Rewinds) place(part string, m mark, forgot int) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.forgot != forgot {
+		return errForgotten
+	}
+	if err := r.config.FS.Rename(part, r.dirOf(m)); err != nil {
+		return err
+	}
+	r.marks = append(r.marks, m)
+	return nil
 }
 
 // thin keeps the newest mark that every other region is known to have got past, whichever of them takes over, and the
@@ -191,8 +206,15 @@ func (r *Rewinds) pin(next uint64) {
 	r.config.Log.Pin(pinName, next)
 }
 
-// remove removes the directory dir, which is not taken for a whole one afterwards, however far it came.
+// remove is erase of what does no harm if it stays.
 func (r *Rewinds) remove(dir string) {
+	if err := r.erase(dir); err != nil {
+		r.config.Logger.Warn("checkpoint not removed", "dir", dir, "err", err)
+	}
+}
+
+// erase removes the directory dir, which is not taken for a whole one afterwards, however far it came.
+func (r *Rewinds) erase(dir string) error {
 	fs, part := r.config.FS, dir+partSuffix
 	err := fs.RemoveAll(part)
 	if err == nil {
@@ -204,9 +226,10 @@ func (r *Rewinds) remove(dir string) {
 	if err == nil {
 		err = fs.RemoveAll(part)
 	}
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		r.config.Logger.Warn("checkpoint not removed", "dir", dir, "err", err)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
 	}
+	return err
 }
 
 // tell logs what hinders, once as long as it is that.

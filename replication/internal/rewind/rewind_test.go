@@ -35,6 +35,8 @@ type place struct {
 	from    timeline.Position
 	pinned  uint64
 	least   contract.Position
+	unfit   bool
+	held    func() // is called when the state is held, may be nil
 }
 
 type forever struct{}
@@ -62,8 +64,8 @@ func (p *place) reopen() {
 	p.t.Helper()
 	p.Rewinds = New(Config{
 		FS: p.fs, Dir: "/rewind", Brancher: p.engine, Source: p, Applied: p.view, Log: p,
-		Least: func() contract.Position { return p.least }, EveryBytes: 5, Clock: clock.Real,
-		Logger: slog.New(slog.DiscardHandler),
+		Least: func() contract.Position { return p.least }, Unfit: func() bool { return p.unfit }, EveryBytes: 5,
+		Clock: clock.Real, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err := p.Begin(); err != nil {
 		p.t.Fatal(err)
@@ -145,6 +147,9 @@ func (p *place) Sync() (uint64, error) { return uint64(len(p.entries)), p.engine
 
 func (p *place) Hold(dir string) (*region.Held, error) {
 	part, err := p.maker.Begin(dir, p.metadata())
+	if p.held != nil {
+		p.held()
+	}
 	return &region.Held{Part: part}, err
 }
 

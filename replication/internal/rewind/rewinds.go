@@ -50,7 +50,9 @@ type Config struct {
 	Applied  *region.Applied
 	Log      Log
 	// Least returns a position that every other region is known to have, zero if none is.
-	Least      func() contract.Position
+	Least func() contract.Position
+	// Unfit reports whether the state here is known to be another than the region's, or is being replaced.
+	Unfit      func() bool
 	EveryBytes int64  // of log between two marks
 	SpareBytes uint64 // are free on the disk while there are marks
 	Clock      clock.Clock
@@ -64,9 +66,11 @@ type Rewinds struct {
 	preparing chan struct{} // has room for the one that makes a state
 
 	mu     sync.Mutex
-	marks  []mark            // by index
-	states map[string]uint64 // until this entry of the log is applied, an entry may ask for it
-	told   string            // what hinders, as it was logged last
+	marks  []mark                  // by index
+	states map[string]uint64       // until this entry of the log is applied, an entry may ask for it
+	told   string                  // what hinders, as it was logged last
+	forgot int                     // how often what was here was forgotten
+	giveUp context.CancelCauseFunc // has whoever makes a state give up; nil: nobody does
 }
 
 // New returns Rewinds that know of nothing before Begin.

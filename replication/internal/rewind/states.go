@@ -47,6 +47,9 @@ func (r *Rewinds) Prepare(ctx context.Context, q Request) (Made, error) {
 	if r == nil {
 		return Made{}, fmt.Errorf("%w: this node keeps no checkpoints of its own", contract.ErrNotReady)
 	}
+	if r.config.Unfit() {
+		return Made{}, errForgotten
+	}
 	v, err := r.config.Applied.Wait(ctx, func(v *region.View) bool { return v.Index >= q.Index })
 	if err != nil {
 		return Made{}, err
@@ -66,7 +69,7 @@ func (r *Rewinds) Prepare(ctx context.Context, q Request) (Made, error) {
 // Remake makes the state that the entry at index installs, if it is one to which a region in the state s goes back, and
 // this node does not have it: it was away when the others made it.
 func (r *Rewinds) Remake(ctx context.Context, s *timeline.State, index uint64, id string, o *timeline.Origin) {
-	if r == nil || s.Diverged == nil {
+	if r == nil || s.Diverged == nil || r.config.Unfit() {
 		return
 	}
 	p, err := planOf(s, o.Reigns, index)
@@ -93,7 +96,9 @@ func (r *Rewinds) prepare(ctx context.Context, p *plan) (*contract.Metadata, err
 	if meta, err := copies.ReadMetadata(r.config.FS, dir); err == nil {
 		return meta, nil
 	}
-	m, err := r.choose(p)
+	ctx, marks, end := r.begins(ctx)
+	defer end()
+	m, err := r.choose(p, marks)
 	if err != nil {
 		return nil, err
 	}
@@ -109,10 +114,7 @@ func (r *Rewinds) prepare(ctx context.Context, p *plan) (*contract.Metadata, err
 
 // choose returns the newest mark that leads to the fork: one at the fork itself does not if a reign had begun there
 // that is given up.
-func (r *Rewinds) choose(p *plan) (mark, error) {
-	r.mu.Lock()
-	marks := slices.Clone(r.marks)
-	r.mu.Unlock()
+func (r *Rewinds) choose(p *plan, marks []mark) (mark, error) {
 	for _, m := range slices.Backward(marks) {
 		switch {
 		case m.index < p.state.Base.Index || m.position > p.fork || m.epoch > timeline.Latest(p.shared).Epoch:

@@ -19,6 +19,8 @@
 //   - T5. Nobody waits for a node that hangs: whoever makes, sums or looks through a copy says so as long as it gets
 //     on, and who says nothing is given up. However large a state is, it arrives: what was made for somebody who could
 //     not wait is kept for him, and what has come is read once.
+//   - T6. Of a state that is known to be another than its region's nothing is given, nor more of what was begun before
+//     that was known; and nothing of what was here once the state of another node took its place.
 //
 // It leaves to its neighbours: what a copy is (copies), how its files travel (checkpoint), when one is needed
 // (secondary, region), and installing it (region).

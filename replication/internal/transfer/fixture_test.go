@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -41,7 +42,7 @@ type node struct {
 	shelf   *Shelf
 	client  *peer.Client
 	others  []string
-	unfit   bool
+	unfit   atomic.Bool
 	barred  string // a region that is given no copy
 	term    uint64
 	index   uint64
@@ -87,7 +88,7 @@ func (n *node) open(net *memory.Network, name string) {
 		Logger: quiet,
 	}, n.applied)
 	n.shelf = NewShelf(ShelfConfig{
-		Unfit: func() bool { return n.unfit },
+		Unfit: n.unfit.Load,
 		Bars: func(region string) error {
 			if region == n.barred {
 				return fmt.Errorf("%w: %s", contract.ErrUnknownRegion, region)

@@ -69,6 +69,7 @@ type Shelf struct {
 
 	mu     sync.Mutex
 	copies map[string]*shelved
+	forgot int // how often what was here was forgotten
 }
 
 // shelved is a copy that somebody takes or may come back for.
@@ -83,6 +84,7 @@ type shelved struct {
 	users    int
 	idle     time.Time // since when nobody takes it
 	given    bool      // somebody began to take it, or it is of no use
+	gone     bool      // the state is another one now: nobody gets more of it
 }
 
 // NewShelf returns an empty shelf.
@@ -125,21 +127,29 @@ func (s *Shelf) serve(ctx context.Context, stream transport.Stream, works bool) 
 	}
 	defer s.release(taken)
 	s.config.Logger.Info("sends its state", "to", r.Region, "copy", taken.id, "bytes", taken.manifest.Bytes())
-	l.Stream = &watched{Stream: stream, shelf: s, region: r.Region, copy: taken}
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	l.Stream = &watched{Stream: stream, shelf: s, region: r.Region, copy: taken, end: end}
 	return checkpoint.Send(ctx, l, s.config.FS, taken.dir, taken.manifest)
 }
 
-// watched is a stream to somebody who takes a copy. Of another region it is alive as long as messages come through.
+// watched is a stream to somebody who takes a copy. It ends once no more of that is given. Of another region it is
+// alive as long as messages come through.
 type watched struct {
 	transport.Stream
 	shelf  *Shelf
 	region string
 	copy   *shelved
+	end    context.CancelCauseFunc // so that nobody waits for a word of who takes it
 	told   time.Time
 }
 
 // Send implements transport.Stream.
 func (w *watched) Send(m []byte) error {
+	if err := w.shelf.gives(w.copy); err != nil {
+		w.end(err)
+		return err
+	}
 	err := w.Stream.Send(m)
 	foreign := w.region != w.shelf.config.Region
 	if now := w.shelf.config.Clock.Now(); err == nil && foreign && now.Sub(w.told) >= tellEvery {
@@ -163,6 +173,9 @@ func (w *watched) Recv() ([]byte, error) {
 // asks hears that this node works: to sum a large state takes longer than anybody waits for a word. A copy whose asker
 // is gone by then is kept for him: he could not wait, or lost the connection, and would have it made for ever.
 func (s *Shelf) take(ctx context.Context, l *checkpoint.Line, r *Request) (*shelved, error) {
+	s.mu.Lock()
+	forgot := s.forgot
+	s.mu.Unlock()
 	if err := s.check(r); err != nil {
 		return nil, err
 	}
@@ -179,7 +192,7 @@ func (s *Shelf) take(ctx context.Context, l *checkpoint.Line, r *Request) (*shel
 	}
 	made := make(chan outcome)
 	if !s.config.Life.Try(func(life context.Context) {
-		c, err := s.provide(life, ctx, r)
+		c, err := s.provide(life, ctx, r, forgot)
 		select {
 		case made <- outcome{c, err}:
 		case <-ctx.Done():
@@ -210,8 +223,9 @@ func (s *Shelf) take(ctx context.Context, l *checkpoint.Line, r *Request) (*shel
 }
 
 // provide makes a copy for a request, unless somebody else had one made meanwhile that fits. Log is kept behind a copy
-// for another region from before it is made: a copy from which no log leads on is of no use to it.
-func (s *Shelf) provide(life, asker context.Context, r *Request) (*shelved, error) {
+// for another region from before it is made: a copy from which no log leads on is of no use to it. Nothing comes of it
+// if what is here was forgotten more often by then than forgot says.
+func (s *Shelf) provide(life, asker context.Context, r *Request, forgot int) (*shelved, error) {
 	select {
 	case s.making <- struct{}{}:
 		defer func() { <-s.making }()
@@ -236,10 +250,21 @@ func (s *Shelf) provide(life, asker context.Context, r *Request) (*shelved, erro
 		made.region = r.Region
 	}
 	s.removeIdle(func(c *shelved) bool { return foreign && c.region == made.region })
-	s.mu.Lock()
-	s.copies[made.id] = made
-	s.mu.Unlock()
+	if !s.shelve(made, forgot) {
+		s.remove(made)
+		return nil, errUnfit
+	}
 	return made, nil
+}
+
+// shelve puts a copy on the shelf, unless it is of what was forgotten since.
+func (s *Shelf) shelve(c *shelved, forgot int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.forgot == forgot {
+		s.copies[c.id] = c
+	}
+	return s.forgot == forgot
 }
 
 // tell has log kept for a region. Where it cannot be the copy is given nevertheless: another node may have the log.
@@ -275,6 +300,32 @@ func (s *Shelf) earlier(r *Request) *shelved {
 	return c
 }
 
+var errUnfit = fmt.Errorf(
+	"%w: this node holds something else than its region or is being rebuilt, and gives no copies", contract.ErrNotReady)
+
+// gives says why no more of a copy is given.
+func (s *Shelf) gives(c *shelved) error {
+	s.mu.Lock()
+	gone := c.gone
+	s.mu.Unlock()
+	if gone || s.config.Unfit() {
+		return errUnfit
+	}
+	return nil
+}
+
+// Forget ends what copies are made, taken and kept: the state of another node is about to take the place of the one
+// here, which was wrong.
+func (s *Shelf) Forget() {
+	s.mu.Lock()
+	s.forgot++
+	for _, c := range s.copies {
+		c.gone = true
+	}
+	s.mu.Unlock()
+	s.removeIdle(func(*shelved) bool { return true })
+}
+
 // waiting returns the newest copy that was made for the region that asks and that nobody has come to take, nil if there
 // is none that fits. What the region may have is given only to who names it: else no log leads on from that. s.mu is
 // held.
@@ -291,14 +342,15 @@ func (s *Shelf) waiting(r *Request) (newest *shelved) {
 	return newest
 }
 
-// fits reports whether a copy is far enough for a request.
-func (c *shelved) fits(r *Request) bool { return c.index >= r.MinIndex && c.epoch >= r.MinEpoch }
+// fits reports whether a copy may be given for a request, and is far enough.
+func (c *shelved) fits(r *Request) bool {
+	return !c.gone && c.index >= r.MinIndex && c.epoch >= r.MinEpoch
+}
 
 // check says why no copy can be given for a request.
 func (s *Shelf) check(r *Request) error {
 	if s.config.Unfit() {
-		return fmt.Errorf("%w: this node holds something else than its region or is being rebuilt, and gives no copies",
-			contract.ErrNotReady)
+		return errUnfit
 	}
 	if r.Region != s.config.Region {
 		if err := s.config.Bars(r.Region); err != nil {
@@ -386,9 +438,10 @@ func (s *Shelf) spend(c *shelved) {
 // release says that somebody takes a copy no longer.
 func (s *Shelf) release(c *shelved) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	c.users--
 	c.idle = s.config.Clock.Now()
+	s.mu.Unlock()
+	s.removeIdle(func(c *shelved) bool { return c.gone })
 }
 
 // Tidy removes copies that nobody came back for.
@@ -409,8 +462,12 @@ func (s *Shelf) removeIdle(those func(*shelved) bool) {
 	}
 	s.mu.Unlock()
 	for _, c := range old {
-		if err := checkpoint.Remove(s.config.FS, c.dir); err != nil {
-			s.config.Logger.Warn("copy not removed", "dir", c.dir, "err", err)
-		}
+		s.remove(c)
+	}
+}
+
+func (s *Shelf) remove(c *shelved) {
+	if err := checkpoint.Remove(s.config.FS, c.dir); err != nil {
+		s.config.Logger.Warn("copy not removed", "dir", c.dir, "err", err)
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
 	"github.com/mimir-kv/mimir/replication/internal/checkpoint"
 	"github.com/mimir-kv/mimir/replication/internal/peer"
+	"github.com/mimir-kv/mimir/replication/internal/region"
 	"github.com/mimir-kv/mimir/replication/timeline"
 	"github.com/mimir-kv/mimir/replication/transport/memory"
 )
@@ -159,17 +160,49 @@ func TestWhoDiffersGivesNoCopy(t *testing.T) {
 		}
 		b.put("wrong")
 		c.put("right")
-		b.unfit, c.unfit = true, true
+		b.unfit.Store(true)
+		c.unfit.Store(true)
 		if _, err := a.staging.FetchSibling(t.Context(), 1); err == nil ||
 			!strings.Contains(err.Error(), "gives no copies") {
 			t.Fatalf("took a copy of who differs: %v", err)
 		}
-		c.unfit = false
+		c.unfit.Store(false)
 		id, err := a.staging.FetchSibling(t.Context(), 1)
 		if err != nil {
 			t.Fatal(err)
 		}
 		a.holds(id, []string{"right"})
+	})
+}
+
+// TestWhatIsFoundToBeWrongIsGivenNoFurther (T6), although it was begun before; and when the state of a sibling took the
+// place of what was here, nobody goes on with a copy of before, wherever he is.
+func TestWhatIsFoundToBeWrongIsGivenNoFurther(t *testing.T) {
+	inBubble(t, func(t *testing.T, net *memory.Network) {
+		wrong, eu := start(t, net, "us-1"), start(t, net, "eu-1")
+		wrong.begin("us")
+		for range 5 {
+			wrong.put(strings.Repeat("x", 3<<20))
+		}
+		alarm := func(p checkpoint.Progress) { wrong.unfit.Store(p.Stage == checkpoint.Coming) }
+		began := time.Now()
+		if id, _, err := eu.staging.Fetch(t.Context(), "us-1", Request{Region: "eu"}, alarm); err == nil {
+			t.Fatalf("took copy %s to its end", id)
+		}
+		if waited := time.Since(began); waited >= checkpoint.Silence {
+			t.Errorf("it ended after %v", waited)
+		}
+		part := eu.staging.Partial()
+		if part == "" {
+			t.Fatal("no part is here")
+		}
+		wrong.shelf.Forget() // as a rebuild does
+		wrong.unfit.Store(false)
+		wrong.put("mended")
+		id, _, err := eu.staging.Fetch(t.Context(), "us-1", Request{Region: "eu", Have: part}, nil)
+		if err != nil || id == part {
+			t.Errorf("took copy %s, %v; of what was wrong it had %s", id, err, part)
+		}
 	})
 }
 
@@ -189,6 +222,45 @@ func TestWhoIsNotOfTheFleetGetsNoCopy(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestNobodyKeepsACopyOfWhatWasReplaced: one that is being taken or made ends as well.
+func TestNobodyKeepsACopyOfWhatWasReplaced(t *testing.T) {
+	inBubble(t, func(t *testing.T, net *memory.Network) {
+		us := start(t, net, "us-1")
+		us.begin("us")
+		taken, err := us.take(&Request{Region: "us"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		us.shelf.Forget()
+		if again, err := us.take(&Request{Region: "us", Have: taken.id}); err != nil || again == taken {
+			t.Errorf("it is given again: %t, %v", again == taken, err)
+		}
+		if err := us.shelf.gives(taken); !errors.Is(err, contract.ErrNotReady) {
+			t.Errorf("more of it is given: %v", err)
+		}
+		us.shelf.release(taken)
+		left, _ := us.disk.List("/copies")
+		if len(left) != 1 || left[0] == taken.id {
+			t.Errorf("left %q, without %q", left, taken.id)
+		}
+		us.shelf.config.Source = forgetting{us, us.shelf}
+		if made, err := us.take(&Request{Region: "eu"}); !errors.Is(err, contract.ErrNotReady) {
+			t.Errorf("gives %v, which was begun before, %v", made, err)
+		}
+	})
+}
+
+// forgetting is a state that is forgotten as soon as a copy has hold of it.
+type forgetting struct {
+	Source
+	shelf *Shelf
+}
+
+func (f forgetting) Hold(dir string) (*region.Held, error) {
+	defer f.shelf.Forget()
+	return f.Source.Hold(dir)
 }
 
 func TestLookingForAStateEndsWithTheNode(t *testing.T) {

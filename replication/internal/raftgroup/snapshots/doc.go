@@ -16,6 +16,8 @@
 //     installed or found to be of no use. What a crash, a broken stream or a refusal leaves is removed before the next,
 //     or taken up again. The place is held by no sender that hangs, nor by a leader of before.
 //   - P5: a checkpoint that cannot be made or sent never stops the group; it is tried again after a pause.
+//   - P6: of a state that is known to be wrong nothing is sent, nor more of what was begun before that was known; and
+//     nothing of what was made of it once another state took its place.
 //
 // It leaves to its neighbours: when a snapshot is due and what becomes of it (raft), making a checkpoint and installing
 // one (the applier, through [State]), moving the files (package checkpoint), and who may talk to whom (package peers).

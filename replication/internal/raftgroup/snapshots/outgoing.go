@@ -52,6 +52,7 @@ type Outgoing struct {
 	clearing bool // what was held is being removed
 	pinned   bool
 	pause    int // ticks before the next may be made or sent
+	forgot   int // how often what was here was forgotten
 	sending  map[*sending]bool
 }
 
@@ -62,6 +63,7 @@ type held struct {
 	users    int // transfers under way
 	idle     int // ticks without any
 	stale    bool
+	gone     bool // the state is another one now: nobody gets more of it
 }
 
 // sending is a transfer under way.
@@ -123,7 +125,7 @@ func (o *Outgoing) remove() error {
 func (o *Outgoing) Snapshot() (*raftpb.Snapshot, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.pause > 0 || o.clearing || o.config.Unfit != nil && o.config.Unfit() {
+	if o.pause > 0 || o.clearing || o.unfit() {
 		return nil, raft.ErrSnapshotTemporarilyUnavailable
 	}
 	if h := o.held; h != nil {
@@ -138,23 +140,50 @@ func (o *Outgoing) Snapshot() (*raftpb.Snapshot, error) {
 	if !o.making {
 		o.making = true
 		o.pin(o.state.Applied() + 1) // what is made from now on contains at least that much
-		o.life.Spawn(o.make)
+		forgot := o.forgot
+		o.life.Spawn(func() { o.make(forgot) })
 	}
 	return nil, raft.ErrSnapshotTemporarilyUnavailable
 }
 
+// errUnfit is why a checkpoint is not made or sent.
+var errUnfit = errors.New("raftgroup: this node holds something else than its region, or is being rebuilt")
+
+// unfit reports whether the state here is one of which no checkpoint is given.
+func (o *Outgoing) unfit() bool { return o.config.Unfit != nil && o.config.Unfit() }
+
+// Forget ends what is made, sent and kept for others: another state is about to take the place of the one here, which
+// was wrong. It may be called from any goroutine.
+func (o *Outgoing) Forget() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.forgot++
+	h := o.held
+	if h == nil {
+		return
+	}
+	h.gone, h.stale = true, true
+	for s := range o.sending {
+		s.end(errUnfit)
+	}
+	if h.users == 0 {
+		o.drop()
+		o.clearing = o.life.Spawn(o.clear)
+	}
+}
+
 // make has a checkpoint made and sums its files. Only the copying is between two entries; the rest delays nobody. What
 // is not complete takes no room.
-func (o *Outgoing) make() {
+func (o *Outgoing) make(forgot int) {
 	if err := o.remove(); err != nil {
-		o.made(nil, err)
+		o.made(nil, err, forgot)
 		return
 	}
 	h, err := o.checkpoint()
 	if err != nil {
 		err = errors.Join(err, o.remove())
 	}
-	o.made(h, err)
+	o.made(h, err, forgot)
 }
 
 func (o *Outgoing) checkpoint() (*held, error) {
@@ -173,9 +202,13 @@ func (o *Outgoing) checkpoint() (*held, error) {
 
 // made notes the outcome. A checkpoint that cannot be made, for lack of space perhaps, is no reason to stop the leader
 // (P5).
-func (o *Outgoing) made(h *held, err error) {
+func (o *Outgoing) made(h *held, err error, forgot int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if err == nil && o.forgot != forgot {
+		h, err = nil, errUnfit
+		o.clearing = o.life.Spawn(o.clear)
+	}
 	o.making, o.held = false, h
 	if err != nil {
 		o.unpin()

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -52,6 +53,8 @@ type node struct {
 	members  *raftpb.ConfState
 	received []*raftpb.Message
 	reports  []raft.SnapshotStatus
+	unfit    atomic.Bool
+	copied   func() // is called when the state was copied, may be nil
 }
 
 func newNode(t *testing.T, net *memory.Network, id uint64) *node {
@@ -68,7 +71,8 @@ func newNode(t *testing.T, net *memory.Network, id uint64) *node {
 		Directory: everybody{}, MaxInflightBytes: 1 << 20,
 	}, n, n)
 	config := Config{
-		FS: n.fs, Dir: "staging", Clock: clock.Real, ElectionTicks: electionTicks, Inspect: n.inspect, Logger: quiet,
+		FS: n.fs, Dir: "staging", Clock: clock.Real, ElectionTicks: electionTicks, Inspect: n.inspect,
+		Unfit: n.unfit.Load, Logger: quiet,
 	}
 	var err error
 	if n.Outgoing, err = NewOutgoing(config, n, n, network, n, n); err != nil {
@@ -152,6 +156,9 @@ func (n *node) Checkpoint(_ context.Context, dir string) (*raftpb.SnapshotMetada
 			return err
 		}))
 	}
+	if n.copied != nil {
+		n.copied()
+	}
 	return meta, err
 }
 
@@ -227,12 +234,6 @@ func (n *node) pinned() uint64 {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.pins[pinName]
-}
-
-// made reports whether something of a checkpoint to be sent is on the disk.
-func (n *node) made() bool {
-	_, err := n.fs.Stat(filepath.Join("staging", outgoingDir))
-	return err == nil
 }
 
 // state returns what the checkpoint of s, received here, holds.

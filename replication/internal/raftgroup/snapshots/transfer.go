@@ -43,7 +43,7 @@ func (o *Outgoing) claim(m *raftpb.Message) *sending {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	h := o.held
-	if h == nil || string(h.snapshot.GetData()) != string(m.GetSnapshot().GetData()) {
+	if h == nil || h.gone || string(h.snapshot.GetData()) != string(m.GetSnapshot().GetData()) {
 		return nil
 	}
 	if !peers.IsMember(h.snapshot.GetMetadata().GetConfState(), m.GetTo()) {
@@ -109,6 +109,7 @@ func (o *Outgoing) converse(s *sending, service string, offer []byte) error {
 	if err := l.Send(ctx, bytes.Clone(offer)); err != nil {
 		return err
 	}
+	l.Stream = &fit{stream, o, s}
 	if err := checkpoint.Send(ctx, l, o.config.FS, o.dir, s.held.manifest); err != nil {
 		return err
 	}
@@ -116,4 +117,20 @@ func (o *Outgoing) converse(s *sending, service string, offer []byte) error {
 		return fmt.Errorf("the peer has the checkpoint and did not take it: %w", err)
 	}
 	return nil
+}
+
+// fit is a stream by which a member takes a checkpoint. It ends once that is known to be of a wrong state.
+type fit struct {
+	transport.Stream
+	outgoing *Outgoing
+	sending  *sending
+}
+
+// Send implements transport.Stream.
+func (f *fit) Send(m []byte) error {
+	if f.outgoing.unfit() {
+		f.sending.end(errUnfit) // so that nobody waits for a word of the member
+		return errUnfit
+	}
+	return f.Stream.Send(m)
 }

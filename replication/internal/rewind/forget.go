@@ -1,0 +1,78 @@
+package rewind
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/mimir-kv/mimir/replication/contract"
+)
+
+// errForgotten is why something was not made, or is not used.
+var errForgotten = fmt.Errorf("%w: what this node held is another state than its region's, or is being replaced",
+	contract.ErrNotReady)
+
+// Forget removes everything that was made of the state here, durably, and nothing comes of what is being made: the
+// state of another node is about to take its place (W6). It may be called where nothing can be applied or held.
+func (r *Rewinds) Forget() error {
+	if r == nil {
+		return nil
+	}
+	r.mu.Lock()
+	r.forgot++
+	r.marks = nil
+	r.pin(0)
+	if r.giveUp != nil {
+		r.giveUp(errForgotten)
+	}
+	r.mu.Unlock()
+	r.preparing <- struct{}{}
+	defer func() { <-r.preparing }()
+	if err := r.empty(r.marksDir()); err != nil {
+		return fmt.Errorf("remove checkpoints: %w", err)
+	}
+	if err := r.empty(r.statesDir()); err != nil {
+		return fmt.Errorf("remove rewound states: %w", err)
+	}
+	return nil
+}
+
+// empty durably removes what is whole in dir, of which some may be there that nobody here knows of: it could not be
+// removed before, or is being removed.
+func (r *Rewinds) empty(dir string) error {
+	fs := r.config.FS
+	names, err := fs.List(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if strings.HasSuffix(name, partSuffix) {
+			continue // it is taken for none
+		}
+		if err := r.erase(filepath.Join(dir, name)); err != nil {
+			return err
+		}
+	}
+	return fs.SyncDir(dir)
+}
+
+// begins returns the marks that a state can be made from, and the context in which it is: it ends when they are
+// forgotten.
+func (r *Rewinds) begins(ctx context.Context) (_ context.Context, marks []mark, end func()) {
+	ctx, giveUp := context.WithCancelCause(ctx)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.giveUp = giveUp
+	return ctx, append(marks, r.marks...), func() {
+		r.mu.Lock()
+		r.giveUp = nil
+		r.mu.Unlock()
+		giveUp(nil)
+	}
+}

@@ -1,0 +1,82 @@
+package patrol
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mimir-kv/mimir/kv/command"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+)
+
+// Who answers no more when the leases of nodes are looked at again was not compared whole, and what differs is found
+// when he is back.
+func TestWhoGoesAwayBetweenTwoLooks(t *testing.T) {
+	sail(t, six, func(t *testing.T, s *ship) {
+		s.found()
+		s.but("eu-3", command.EncodeLeaseGrant(&pb.LeaseGrantRequest{ID: 9, TTL: 60}), remove("/nothing"))
+		away := func(off bool) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.crew["eu-3"].off = off
+		}
+		s.hook("eu-3", func(q string) {
+			if strings.Contains(q, `"beside"`) {
+				away(true)
+			}
+		})
+		before := s.patrol.Report().Nodes[2]
+		if wrong, unsure := s.found(); wrong+unsure != "" {
+			t.Fatalf("found %q, unsure %q", wrong, unsure)
+		}
+		if n := s.patrol.Report().Nodes[2]; n.Node != "eu-3" || n.Why == "" || !n.At.Equal(before.At) {
+			t.Errorf("%+v, was %+v", n, before)
+		}
+		s.hook("eu-3", nil)
+		away(false)
+		if wrong, _ := s.found(); wrong != "eu-3" {
+			t.Errorf("found %q when it was back", wrong)
+		}
+	})
+}
+
+// Who is the only one that answers when leases are looked at was compared with nobody.
+func TestNobodyElseAnswers(t *testing.T) {
+	sail(t, []string{"us-1", "eu-1"}, func(t *testing.T, s *ship) {
+		s.hook("us-1", func(q string) {
+			if strings.Contains(q, `"digest"`) {
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				s.crew["us-1"].off = true
+			}
+		})
+		s.found()
+		for _, n := range s.patrol.Report().Nodes {
+			if n.Why == "" || !n.At.IsZero() {
+				t.Errorf("%+v", n)
+			}
+		}
+	})
+}
+
+// A difference of which no alarm could be raised is told until it is not found again.
+func TestWhatWasMendedIsToldNoMore(t *testing.T) {
+	sail(t, six, func(t *testing.T, s *ship) {
+		s.mu.Lock()
+		s.crew["eu-1"].old = true
+		s.mu.Unlock()
+		s.but("eu-2", put(key(7), "x"), put(key(7), "y"))
+		s.found()
+		time.Sleep(2 * every)
+		if f := s.patrol.Report().Findings; len(f) == 0 || f[0].Untold == "" {
+			t.Fatalf("%+v", f)
+		}
+		s.all(remove(key(7)))
+		s.all(command.EncodeCompaction(&pb.CompactionRequest{Revision: s.crew["us-1"].Revision()}))
+		time.Sleep(2 * every)
+		if f := s.patrol.Report().Findings; len(f) != 0 {
+			t.Errorf("%+v", f)
+		}
+	})
+}
