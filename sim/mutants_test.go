@@ -344,11 +344,10 @@ var mutants = []planted{
 		name: "a voter answers before it keeps how far may be acknowledged",
 		edits: []edit{{
 			"replication/internal/ballot/voter.go",
-			"\t\tv.requests = append(v.requests, r)\n\t\tv.record(r.call, &timeline.Control{\n" +
-				"\t\t\tOp: timeline.OpCeiling",
-			"\t\tv.reply(s, r.call, Answer{Granted: true, Hold: r.promise})\n" +
-				"\t\tv.record(r.call, &timeline.Control{\n" +
-				"\t\t\tOp: timeline.OpCeiling",
+			"\t\tv.requests = append(v.requests, r)\n\t\tv.record(r.call, tells)",
+			"\t\tif tells.Op == timeline.OpCeiling {\n" +
+				"\t\t\tv.reply(s, r.call, Answer{Granted: true, Hold: r.promise})\n\t\t} else {\n" +
+				"\t\t\tv.requests = append(v.requests, r)\n\t\t}\n\t\tv.record(r.call, tells)",
 		}},
 		caught: []string{"FAIL: Test"}, elsewhere: "./replication/internal/ballot TestAVoterAnswersWhatItHasKept",
 	},
