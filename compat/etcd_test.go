@@ -43,8 +43,8 @@ func startEtcdIn(t testing.TB, tokens, address, dir string) string {
 	case <-e.Server.ReadyNotify():
 	case err := <-e.Err():
 		t.Fatal(err)
-	case <-time.After(30 * time.Second):
-		t.Fatal("etcd is not ready after 30 s")
+	case <-time.After(2 * time.Minute):
+		t.Fatal("etcd is not ready after 2 minutes")
 	}
 	return e.Clients[0].Addr().String()
 }

@@ -69,7 +69,7 @@ type answer struct {
 
 // do sends a request and returns the answer, without what cannot be equal.
 func (s *side) do(ctx context.Context, request proto.Message) answer {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	return answerOf(s.send(ctx, request))
 }

@@ -46,7 +46,7 @@ func callRPC(t *testing.T, addr string, c credentials.TransportCredentials) erro
 		t.Fatal(err)
 	}
 	defer connection.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	_, err = healthpb.NewHealthClient(connection).Check(ctx, &healthpb.HealthCheckRequest{})
 	return err
@@ -55,7 +55,7 @@ func callRPC(t *testing.T, addr string, c credentials.TransportCredentials) erro
 func getHTTP(url string, c *tls.Config) (string, error) {
 	// ForceAttemptHTTP2 offers h2 and http/1.1, as curl and browsers do.
 	client := &http.Client{
-		Transport: &http.Transport{TLSClientConfig: c, ForceAttemptHTTP2: true}, Timeout: 10 * time.Second,
+		Transport: &http.Transport{TLSClientConfig: c, ForceAttemptHTTP2: true}, Timeout: time.Minute,
 	}
 	defer client.CloseIdleConnections()
 	answer, err := client.Get(url)
@@ -85,7 +85,7 @@ func TestSnifferSlowBytes(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(10 * time.Second))
+	c.SetDeadline(time.Now().Add(time.Minute))
 	for _, b := range []byte("PROPFIND / HTTP/1.0\r\n\r\n") {
 		if _, err := c.Write([]byte{b}); err != nil {
 			t.Fatal(err)

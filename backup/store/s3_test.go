@@ -240,18 +240,18 @@ func TestS3ThatStalls(t *testing.T) {
 // What moves does not stall, however long it takes.
 func TestS3ThatIsSlow(t *testing.T) {
 	fake := storetest.NewS3(t, false)
-	const stall = 500 * time.Millisecond
+	const stall, parts = 3 * time.Second, 64
 	s := open(t, fake.Place("p"), store.Options{Stall: stall})
 	if err := s.Put(t.Context(), "a", strings.NewReader("text")); err != nil {
 		t.Fatal(err)
 	}
 	fake.GoWrong(func(w http.ResponseWriter, _ *http.Request) bool {
-		w.Header().Set("Content-Length", "12")
+		w.Header().Set("Content-Length", strconv.Itoa(parts))
 		w.Header().Set("Last-Modified", time.Now().UTC().Format(http.TimeFormat))
-		for range 12 {
+		for range parts { // more than a stall in all
 			_, _ = w.Write([]byte("x"))
 			_ = http.NewResponseController(w).Flush()
-			time.Sleep(stall / 10)
+			time.Sleep(50 * time.Millisecond)
 		}
 		return true
 	})
@@ -260,7 +260,7 @@ func TestS3ThatIsSlow(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	if got, err := io.ReadAll(r); err != nil || len(got) != 12 || fake.Asked() != 1 {
+	if got, err := io.ReadAll(r); err != nil || len(got) != parts || fake.Asked() != 1 {
 		t.Errorf("%q, %v, asked %d times", got, err, fake.Asked())
 	}
 }

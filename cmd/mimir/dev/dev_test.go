@@ -59,7 +59,7 @@ func (o *output) String() string {
 
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("not within 20 s: %s", what)
 		}
@@ -94,7 +94,7 @@ func fakeFleet(t *testing.T, o Options) (*Fleet, *output, func() error) {
 	case err := <-done:
 		done <- err
 		t.Fatalf("did not start: %v", err)
-	case <-time.After(20 * time.Second):
+	case <-time.After(2 * time.Minute):
 		t.Fatal("not ready in 20 s")
 	}
 	return nil, nil, nil

@@ -90,12 +90,16 @@ func TestANodeCannotHaveOthersKeepAnything(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var streams sync.WaitGroup
-	for range 40 {
+	var held []transport.Stream
+	for range 40 { // all of one connection: none is cut before somebody sends
 		s, err := hoarder.Open(ctx, addr, "hold")
 		if err != nil {
-			break // the connection has ended already
+			t.Fatal(err)
 		}
+		held = append(held, s)
+	}
+	var streams sync.WaitGroup
+	for _, s := range held {
 		streams.Go(func() {
 			_ = s.Send(make([]byte, 256<<10)) // blocks behind the window
 			if _, err := s.Recv(); !errors.Is(err, transport.ErrUnreachable) {
