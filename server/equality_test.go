@@ -62,7 +62,8 @@ func threeAndOne(t *testing.T) map[string]*Config {
 	for _, name := range []string{"us-1", "us-2", "us-3", "eu-1"} {
 		c := testConfig(t, name)
 		c.Replication.RegionID, c.Replication.InitialPrimary = name[:2], "us"
-		c.Replication.TickInterval = DefaultConfig().Replication.TickInterval // as usual: an election only if there is a reason
+		// As usual: an election only if there is a reason.
+		c.Replication.TickInterval = DefaultConfig().Replication.TickInterval
 		c.Compare.Every, c.ListenHTTP = time.Second, freeAddr(t)
 		if nodes[name] = c; name != "eu-1" {
 			us[name] = c.ListenPeer

@@ -70,7 +70,8 @@ func secureRegion(t *testing.T, peers, clients *authority) (nodes []*Config, sto
 	for i := range 3 {
 		c := testConfig(t, fmt.Sprintf("n%d", i+1))
 		c.Replication.RegionID, c.Replication.InitialPrimary = "us", "us"
-		c.Replication.TickInterval = DefaultConfig().Replication.TickInterval // as usual: an election only if there is a reason
+		// As usual: an election only if there is a reason.
+		c.Replication.TickInterval = DefaultConfig().Replication.TickInterval
 		c.ClientTLS, c.PeerTLS = placed(t), placed(t)
 		c.PeerRule.Bind = bindNode
 		addrs[c.Replication.NodeID] = c.ListenPeer
