@@ -8,12 +8,14 @@ import (
 	"net/http"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 
 	"github.com/mimir-kv/mimir/localfleet"
+	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/server/admin"
 )
 
@@ -141,7 +143,8 @@ func (r *regions) client() *admin.Client {
 	return c
 }
 
-// await waits until every node is healthy and knows the primary.
+// await waits until every node is healthy, and knows the primary and who leads the regions: the first user is refused
+// where a region's leader cannot be asked whether all of its nodes know users.
 func (r *regions) await() {
 	r.Helper()
 	ctx, cancel := context.WithTimeout(r.Context(), time.Minute)
@@ -150,7 +153,7 @@ func (r *regions) await() {
 	for _, endpoint := range r.endpoints() {
 		for {
 			node, err := c.At(endpoint).Node(ctx)
-			if err == nil && node.Healthy && node.Primary == want {
+			if err == nil && node.Healthy && node.Primary == want && leadersKnown(ctx, c.At(endpoint)) {
 				break
 			}
 			select {
@@ -160,6 +163,12 @@ func (r *regions) await() {
 			}
 		}
 	}
+}
+
+// leadersKnown reports whether a node knows a leader of every region.
+func leadersKnown(ctx context.Context, c *admin.Client) bool {
+	f, err := c.Fleet(ctx)
+	return err == nil && !slices.ContainsFunc(f.Regions, func(r replication.RegionStatus) bool { return r.Leader == "" })
 }
 
 // move makes the other region the primary, as root where that is asked for. It returns false if nobody can say that he
