@@ -254,6 +254,14 @@ func (d *authDuel) question() proto.Message {
 	return &pb.AuthStatusRequest{}
 }
 
+// doesSomething reports whether a transaction compares, reads or changes anything: who does nothing Mimir wants to know.
+func doesSomething(r *pb.TxnRequest) bool {
+	return len(r.Compare) > 0 || slices.ContainsFunc(slices.Concat(r.Success, r.Failure), func(op *pb.RequestOp) bool {
+		inner := op.GetRequestTxn()
+		return inner == nil || doesSomething(inner)
+	})
+}
+
 // request is one that is no business of users and roles, of every kind that asks for a right.
 func (d *authDuel) request() proto.Message {
 	switch n := d.IntN(40); {
@@ -266,7 +274,7 @@ func (d *authDuel) request() proto.Message {
 	case n < 22:
 		return d.deleteRange()
 	case n < 28:
-		if r := d.txn(1); len(r.Compare)+len(r.Success)+len(r.Failure) > 0 {
+		if r := d.txn(1); doesSomething(r) {
 			return r
 		}
 		return d.put()

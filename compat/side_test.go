@@ -1,6 +1,8 @@
 package compat
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -8,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/authpb"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/server/v3/etcdserver/api/v3election/v3electionpb"
@@ -78,8 +81,16 @@ func answerOf(response proto.Message, err error) answer {
 	if err != nil {
 		return answer{code: status.Code(err).String(), text: status.Convert(err).Message()}
 	}
+	if r, ok := response.(*pb.AuthRoleGetResponse); ok && len(r.Perm) > stableSort {
+		slices.SortFunc(r.Perm, func(a, b *authpb.Permission) int {
+			return cmp.Or(bytes.Compare(a.Key, b.Key), bytes.Compare(a.RangeEnd, b.RangeEnd), cmp.Compare(a.PermType, b.PermType))
+		})
+	}
 	return answer{response: withoutIdentity(response)}
 }
+
+// stableSort is up to how many permissions etcd keeps the order of those of one key, by chance.
+const stableSort = 12
 
 // stream is a RangeRequest that goes to RangeStream.
 type stream struct{ *pb.RangeRequest }
