@@ -13,6 +13,13 @@ type clients struct {
 	known, fresh kept // of those that have had an answer, and of others
 }
 
+// bound says how many bytes are kept of each kind.
+func (c *clients) bound(known, fresh int64) {
+	c.known.others, c.fresh.others = &c.fresh, &c.known
+	c.known.most.Store(known)
+	c.fresh.most.Store(fresh)
+}
+
 // clientAddr is where a client comes from, and who it is.
 type clientAddr struct {
 	net.Addr

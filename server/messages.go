@@ -11,13 +11,14 @@ import (
 	"google.golang.org/grpc/tap"
 )
 
-// How many bytes a port keeps of all clients that have had an answer, and of all others: beyond, requests of who has
-// more kept than others are refused.
+// How many bytes a port keeps of all clients that have had an answer, and of all others, beside what the ones leave of
+// theirs to the others: beyond, requests of who has more kept than others are refused.
 const mostKept, mostKeptFresh = 192 << 20, 64 << 20
 
 // kept is what this side keeps of clients of a port: of messages that have not come whole, or that nobody has taken
 // yet, and of headers that are large. It is safe for concurrent use.
 type kept struct {
+	others  *kept        // may leave some of theirs; nil: there are none
 	most    atomic.Int64 // bytes; 0: any number
 	bytes   atomic.Int64
 	clients atomic.Int64 // of whom something is kept
@@ -26,7 +27,14 @@ type kept struct {
 // beyond reports whether there is too much, and more of this client than of others.
 func (k *kept) beyond(bytes int64) bool {
 	most := k.most.Load()
-	return most > 0 && k.bytes.Load() > most && bytes > most/max(1, k.clients.Load())
+	if most == 0 || k.bytes.Load() <= most || bytes <= most/max(1, k.clients.Load()) {
+		return false
+	}
+	left := int64(0)
+	if k.others != nil {
+		left = max(0, k.others.most.Load()-k.others.bytes.Load())
+	}
+	return k.bytes.Load() > most+left
 }
 
 // add counts bytes of a client of whom there were so many before.

@@ -23,8 +23,7 @@ import (
 func TestWhatIsTooMuchIsRefusedAndTheRestIsAnswered(t *testing.T) {
 	virtual.Test(t, func(t *testing.T) {
 		i := newInnFor(t, 3)
-		i.both.clients.known.most.Store(1 << 20)
-		i.both.clients.fresh.most.Store(1 << 20)
+		i.both.clients.bound(1<<19, 1<<19)
 		began, check := time.Now(), healthpb.NewHealthClient(i.client)
 		var mu sync.Mutex
 		var asked sync.WaitGroup
@@ -63,16 +62,15 @@ func TestWhoHasMostKeptIsRefused(t *testing.T) {
 		if virtual.Wait(); honest.over() != 1 {
 			t.Error("one is not answered")
 		}
-		i.both.clients.fresh.most.Store(100 << 10)
-		i.both.clients.known.most.Store(200 << 10)
+		i.both.clients.bound(80<<10, 100<<10)
 		part := frameOf(frameData, 0, 3, make([]byte, 12<<10))
 		honest.say(headersOf(3, healthpb.Health_Check_FullMethodName), dataOf(3, 60<<10, 12<<10), part, part, part)
 		other.say(headersOf(1, healthpb.Health_Check_FullMethodName), dataOf(1, 9<<10, 8<<10))
 		for id := uint32(1); id < 41; id += 2 {
 			hoards.say(headersOf(id, healthpb.Health_Check_FullMethodName), dataOf(id, 13<<10, 12<<10))
 		}
-		if virtual.Wait(); i.both.clients.fresh.bytes.Load() > 100<<10 || i.both.clients.known.bytes.Load() < 48<<10 {
-			t.Errorf("%d bytes are kept", i.keeps())
+		if kept := i.keeps(); kept > 180<<10 || i.both.clients.known.bytes.Load() < 48<<10 {
+			t.Errorf("%d bytes are kept", kept)
 		}
 		if hoards.over() == 0 || hoards.told(codeCalm) != hoards.over() {
 			t.Errorf("%d are over, %v", hoards.over(), hoards.codes)
@@ -99,8 +97,7 @@ func TestWhoHasMostKeptIsRefused(t *testing.T) {
 func TestWhoseMessagesAreNotTakenIsHeardAgain(t *testing.T) {
 	virtual.Test(t, func(t *testing.T) {
 		i := newInnFor(t, 3)
-		i.both.clients.fresh.most.Store(20 << 10)
-		i.both.clients.known.most.Store(20 << 10)
+		i.both.clients.bound(10<<10, 10<<10)
 		s := i.speak(t)
 		s.say(headersOf(1, "/a/large")) // takes nothing, and sends more than there is a window for
 		go s.say(dataOf(1, 12<<10, 12<<10), dataOf(1, 12<<10, 12<<10), frameOf(framePing, 0, 0, make([]byte, 8)))
@@ -135,7 +132,7 @@ func TestLargeHeadersAreKeptToo(t *testing.T) {
 		if kept := i.keeps(); kept < streams*3*largeHeaders || kept > streams*5*largeHeaders {
 			t.Errorf("%d bytes are kept", kept)
 		}
-		i.both.clients.fresh.most.Store(streams * largeHeaders)
+		i.both.clients.bound(0, streams*largeHeaders)
 		s.say(headersOf(1+2*streams, "/a/stream"))
 		if kept := i.keeps(); kept > streams*largeHeaders || s.told(codeCalm) < streams/2 {
 			t.Errorf("%d bytes are kept, %v", kept, s.codes)

@@ -36,8 +36,7 @@ type side struct {
 
 func sniff(l net.Listener) *sniffer {
 	s := &sniffer{inner: l, done: make(chan struct{})}
-	s.clients.known.most.Store(mostKept)
-	s.clients.fresh.most.Store(mostKeptFresh)
+	s.clients.bound(mostKept, mostKeptFresh)
 	s.grpc = &side{s, make(chan net.Conn)}
 	s.http = &side{s, make(chan net.Conn)}
 	go s.run()
