@@ -93,6 +93,8 @@ type applyThread interface {
 	apply(m *raftpb.Message)
 	changeRole(r role)
 	awaitChange(w *memberWait)
+	// applying returns the number of the step of the machine that is under way, 0 if there is none.
+	applying() uint64
 }
 
 // sender takes messages to other members.

@@ -73,6 +73,7 @@ func (r *rig) writing() uint64               { return r.write }
 func (r *rig) apply(m *raftpb.Message)       { r.applies = append(r.applies, m) }
 func (r *rig) changeRole(is role)            { r.roles = append(r.roles, is) }
 func (r *rig) awaitChange(w *memberWait)     { r.waits = append(r.waits, w) }
+func (r *rig) applying() uint64              { return 0 }
 func (r *rig) Send(m *raftpb.Message)        { r.sent = append(r.sent, m) }
 func (r *rig) Retain(conf *raftpb.ConfState) {}
 func (r *rig) Discard(id []byte)             { r.discarded = append(r.discarded, id) }
