@@ -22,7 +22,8 @@ type Status struct {
 	DiskStalled time.Duration
 	// DiskFull is for how long the log, or the machine, has found no room on its disk, zero if both have.
 	DiskFull time.Duration
-	// MachineHung is for how long the machine has not finished one step, if that is longer than a few election timeouts.
+	// MachineHung is for how long the machine has not finished one step, if that is longer than a few election
+	// timeouts.
 	MachineHung time.Duration
 	Progress    map[uint64]Progress // of every member, on the leader; nil elsewhere
 }
@@ -42,14 +43,14 @@ type Progress struct {
 }
 
 // view is what the loop and the applier publish for everybody: the loop term, leader, leaders, leading, commit, heard,
-// stalled and hung, the applier applied and conf. Each is right for itself; two of them read one after the other may be of
-// different moments.
+// stalled and hung, the applier applied and conf. Each is right for itself; two of them read one after the other may be
+// of different moments.
 type view struct {
 	term, leader, commit, applied atomic.Uint64
 	leaders                       atomic.Uint64
 	leading                       atomic.Bool
 	heard                         atomic.Int64                     // nanoseconds of the clock; 0: nobody
-	stalled, hung                 atomic.Int64                     // nanoseconds
+	stalled, hung                 atomic.Int64                     // ns
 	conf                          atomic.Pointer[raftpb.ConfState] // nobody changes what it points to
 }
 

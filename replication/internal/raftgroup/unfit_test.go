@@ -127,7 +127,11 @@ func (h *hangs) hold() {
 	h.held.Store(&c)
 }
 
-func (h *hangs) release() { close(*h.held.Swap(nil)) }
+func (h *hangs) release() {
+	if c := h.held.Swap(nil); c != nil {
+		close(*c)
+	}
+}
 
 func (h *hangs) Apply(entries []*raftpb.Entry) error {
 	if c := h.held.Load(); c != nil {
@@ -147,6 +151,11 @@ func TestWhoseMachineHangsDoesNotLead(t *testing.T) {
 		}
 		c.startAll()
 		defer c.close()
+		defer func() {
+			for _, m := range machines {
+				m.release()
+			}
+		}()
 		c.write("before")
 		l := c.leader()
 		machines[l.id].hold()
