@@ -116,7 +116,7 @@ func scrapeWell(ctx context.Context, f *localfleet.Fleet) (scrape, error) {
 }
 
 func ask(ctx context.Context, address, method, path, body string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, method, "http://"+address+path, strings.NewReader(body))
 	if err != nil {
