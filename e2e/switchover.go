@@ -73,11 +73,7 @@ func (r *run) move(ctx context.Context, from, to *localfleet.Region, prefix stri
 		return err
 	}
 	writes := w.stop()
-	now, err := r.elections(ctx)
-	if err != nil {
-		return err
-	}
-	failed, err := unsettled(writes, now > elections)
+	outcome, err := r.outcome(ctx, writes, elections)
 	if err != nil {
 		return err
 	}
@@ -99,13 +95,22 @@ func (r *run) move(ctx context.Context, from, to *localfleet.Region, prefix stri
 	pause, at := longestPause(writes)
 	r.line("%s took over from %s in epoch %d; writes paused for %s (as measured by the primary), the command took %s",
 		to.Name, from.Name, report.Epoch, short(report.Pause), short(took))
-	errors := "no error"
-	if failed > 0 {
-		errors = fmt.Sprintf("%d ended without one in an election", failed)
-	}
 	r.line("clients of all nodes: %d writes acknowledged (%.0f a second before the move) and all there, %s",
-		acked, rate, errors)
+		acked, rate, outcome)
 	r.line("longest time without an acknowledgement %s, %s after the command began; slowest write %s", short(pause),
 		short(at.Sub(began)), short(slowest(writes)))
 	return nil
+}
+
+// outcome says what clients saw but for acknowledgements, since there had been so many elections.
+func (r *run) outcome(ctx context.Context, writes []write, elections uint64) (string, error) {
+	now, err := r.elections(ctx)
+	if err != nil {
+		return "", err
+	}
+	count, err := unsettled(writes, now > elections)
+	if err != nil || count == 0 {
+		return "no error", err
+	}
+	return fmt.Sprintf("%d ended without one in an election", count), nil
 }

@@ -141,8 +141,8 @@ func unsettled(writes []write, elected bool) (count int, err error) {
 		case elected && told:
 			count++
 		default:
-			return 0, fmt.Errorf("a client saw an error, elections beside it: %t: put %s, after %s: %w", elected, one.key,
-				short(one.ended.Sub(one.began)), one.err)
+			return 0, fmt.Errorf("a client saw an error, elections beside it: %t: put %s, after %s: %w", elected,
+				one.key, short(one.ended.Sub(one.began)), one.err)
 		}
 	}
 	return count, nil

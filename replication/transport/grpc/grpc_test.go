@@ -10,7 +10,6 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"math/big"
@@ -23,28 +22,14 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
+	"github.com/mimir-kv/mimir/check/leaks"
 	"github.com/mimir-kv/mimir/replication/clock/virtual"
 	"github.com/mimir-kv/mimir/replication/transport"
 	grpctransport "github.com/mimir-kv/mimir/replication/transport/grpc"
 )
 
 // Nothing of a connection runs on after its test.
-func TestMain(m *testing.M) {
-	status := m.Run()
-	for until := time.Now().Add(time.Minute); status == 0; {
-		err := goleak.Find() // it looks for half a second, in which a busy machine does not end a connection
-		if err == nil {
-			break
-		}
-		if time.Now().After(until) {
-			fmt.Println(err)
-			status = 1
-		}
-	}
-	os.Exit(status)
-}
+func TestMain(m *testing.M) { os.Exit(leaks.Run(m)) }
 
 // tcp returns a transport on a free loopback port, closed with the test.
 func tcp(t testing.TB, change func(*grpctransport.Options)) (transport.Transport, string) {
