@@ -73,7 +73,7 @@ func (r *run) move(ctx context.Context, from, to *localfleet.Region, prefix stri
 		return err
 	}
 	writes := w.stop()
-	outcome, err := r.outcome(ctx, writes, elections)
+	seen, err := outcome(ctx, r, writes, elections)
 	if err != nil {
 		return err
 	}
@@ -96,14 +96,14 @@ func (r *run) move(ctx context.Context, from, to *localfleet.Region, prefix stri
 	r.line("%s took over from %s in epoch %d; writes paused for %s (as measured by the primary), the command took %s",
 		to.Name, from.Name, report.Epoch, short(report.Pause), short(took))
 	r.line("clients of all nodes: %d writes acknowledged (%.0f a second before the move) and all there, %s",
-		acked, rate, outcome)
+		acked, rate, seen)
 	r.line("longest time without an acknowledgement %s, %s after the command began; slowest write %s", short(pause),
 		short(at.Sub(began)), short(slowest(writes)))
 	return nil
 }
 
 // outcome says what clients saw but for acknowledgements, since there had been so many elections.
-func (r *run) outcome(ctx context.Context, writes []write, elections uint64) (string, error) {
+func outcome(ctx context.Context, r *run, writes []write, elections uint64) (string, error) {
 	now, err := r.elections(ctx)
 	if err != nil {
 		return "", err
