@@ -108,8 +108,8 @@ type migration struct {
 	etcd *side
 	root bool            // authentication is on
 	as   context.Context // in which it is written then
-	// there returns the revision of a fleet that follows; nil if none does. No further is compacted, and users and roles
-	// stay as they are.
+	// there returns the revision of a fleet that follows; nil if none does. No further is compacted, and users and
+	// roles stay as they are.
 	there func() int64
 }
 

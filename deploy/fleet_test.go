@@ -30,8 +30,8 @@ func (t target) labels() map[string]string {
 	return map[string]string{"job": "mimir", "instance": t.instance, "region": t.region}
 }
 
-// wellFleet is three scrapes of a fleet that is well, of two regions with three nodes each, with writes and reads before
-// each scrape. One fleet serves all tests.
+// wellFleet is three scrapes of a fleet that is well, of two regions with three nodes each, with writes and reads
+// before each scrape. One fleet serves all tests.
 var wellFleet = sync.OnceValues(func() ([]scrape, error) {
 	dir, err := os.MkdirTemp("", "mimir-deploy-")
 	if err != nil {
