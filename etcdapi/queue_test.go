@@ -203,7 +203,11 @@ func TestWhoWaitsOutwaitsAnOutage(t *testing.T) {
 	q.must(<-unlocked)
 	q.API.SetLimits(etcdapi.Limits{RequestTimeout: 50 * time.Millisecond}) // the outage is longer
 	for range 3 {
-		<-tried
+		select {
+		case <-tried:
+		case err := <-locks:
+			t.Fatalf("the wait ends with the outage: %v", err)
+		}
 	}
 	q.Replicator.FailBarriers(nil)
 	q.must(<-locks)
