@@ -158,6 +158,7 @@ func (n *node) buildSuccession() {
 		Standing: n.standing, Leader: n.directory, Client: n.client, Decider: n.proposer, Follower: n.follower,
 		Late:  n.delay,
 		Level: newInquiry(n).siblingsLevel, Elections: elections{&n.late}, Rewinds: brancher(c, n.storage) != nil,
+		Changing: func() string { return n.roster.Changing() },
 	})
 	n.leading = leading.New(leading.Config{
 		Writes: n.proposer, Leadership: n.leadership, Group: n.group, Applied: n.applied, Standing: n.standing,

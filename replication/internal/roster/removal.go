@@ -14,7 +14,7 @@ import (
 )
 
 func (k *Keeper) remove(ctx context.Context, r Removal) (*Change, error) {
-	s, base, end, err := k.begin(ctx, r.Region)
+	s, base, end, err := k.begin(ctx, fmt.Sprintf("region %s is being removed", r.Region), r.Region)
 	if err != nil {
 		return nil, err
 	}
@@ -26,9 +26,6 @@ func (k *Keeper) remove(ctx context.Context, r Removal) (*Change, error) {
 	case base.Home(r.Region) == nil:
 		return nil, fmt.Errorf("%w: %q; the fleet has %s", contract.ErrUnknownRegion, r.Region,
 			strings.Join(names(base), ", "))
-	case k.config.Moving() == r.Region:
-		return nil, fmt.Errorf("%w: the primary is being moved to region %s: wait for the end of that, or take it back",
-			contract.ErrNotReady, r.Region)
 	}
 	if err := k.mayForget(ctx, r.Region); err != nil {
 		return nil, err
