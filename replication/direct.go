@@ -1,6 +1,7 @@
 package replication
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -56,11 +57,14 @@ func (n *node) mustNotLead(member uint64) bool {
 
 // forget has nothing that was copied of n's state be given or gone back to any more, as region.Config.Forget asks for.
 // What is given to others is not there any more after a crash.
-func forget(n *node) error {
+func forget(ctx context.Context, n *node) error {
 	n.shelf.Forget()
 	n.group.ForgetSnapshot()
-	return n.rewinds.Forget()
+	return n.rewinds.Forget(ctx)
 }
+
+// awaited says for what of another state this node waits before it applies anything more, "" if for nothing.
+func awaited(n *node) string { return cmp.Or(n.staging.Awaits(), n.rewinds.Awaits()) }
 
 // asideFolder has the states that were kept when others took their place.
 const asideFolder = "aside"

@@ -141,7 +141,7 @@ func (n *node) health() *HealthStatus {
 	}
 	h.Peers = peerStatuses(&n.config, n.roster.Others(), n.fleetView())
 	h.Problem = n.reporter.Problem()
-	awaits := n.staging.Awaits()
+	awaits := awaited(n)
 	switch waits := n.forming.Problem(); {
 	case waits != "":
 		h.Problem = waits

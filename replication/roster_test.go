@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/mimir-kv/mimir/replication"
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
@@ -197,6 +198,52 @@ func TestWhatARemovedRegionHoldsIsNotLostWithoutAWord(t *testing.T) {
 			}
 			f.stop("us-1")
 			f.forget("us")
+		})
+}
+
+// TestTheRegionsAndThePrimaryAreNotChangedAtOnce: a switchover would wait, while writes pause, for a roster that is
+// written meanwhile. Whoever comes second is told by what he is kept, and may try again after it.
+func TestTheRegionsAndThePrimaryAreNotChangedAtOnce(t *testing.T) {
+	growing(t, func(c *replication.Config) { c.FleetExists = c.FleetExists || c.RegionID != "us" },
+		func(f *growingFleet) {
+			f.write("us-1", 3)
+			f.found("ap", 1)
+			f.add("us-1", "ap")
+			f.everywhere()
+			f.kill("eu-1")
+			us := f.nodes["us-1"]
+			moved := make(chan error, 1)
+			go func() {
+				_, err := us.Switchover(f.t.Context(), "eu")
+				moved <- err
+			}()
+			virtual.Wait()
+			_, err := us.Topology().Remove(f.t.Context(), replication.RegionRemoval{Region: "ap"})
+			if !errors.Is(err, replication.ErrNotReady) || !strings.Contains(err.Error(), "moved to region eu") {
+				t.Errorf("removed during a switchover: %v", err)
+			}
+			if _, err := us.AbortSwitchover(f.t.Context()); err != nil {
+				t.Errorf("taken back: %v", err)
+			}
+			if err := <-moved; !errors.Is(err, replication.ErrHandoff) {
+				t.Errorf("moved: %v", err)
+			}
+			go func() { // nobody answers there
+				_, err := us.Topology().Add(f.t.Context(),
+					replication.RegionAddition{Region: "sa", Peers: []string{"sa-1"}})
+				moved <- err
+			}()
+			virtual.Wait()
+			_, err = us.Switchover(f.t.Context(), "ap")
+			if !errors.Is(err, replication.ErrHandoff) || !strings.Contains(err.Error(), "region sa is being added") {
+				t.Errorf("moved while a region is added: %v", err)
+			}
+			if err := <-moved; !errors.Is(err, replication.ErrNotReady) {
+				t.Errorf("added: %v", err)
+			}
+			if _, err := us.Switchover(f.t.Context(), "ap"); err != nil {
+				t.Errorf("moved after that: %v", err)
+			}
 		})
 }
 

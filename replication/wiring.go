@@ -158,6 +158,7 @@ func (n *node) buildSuccession() {
 		Standing: n.standing, Leader: n.directory, Client: n.client, Decider: n.proposer, Follower: n.follower,
 		Late:  n.delay,
 		Level: newInquiry(n).siblingsLevel, Elections: elections{&n.late}, Rewinds: brancher(c, n.storage) != nil,
+		Changing: func() string { return n.roster.Changing() },
 	})
 	n.leading = leading.New(leading.Config{
 		Writes: n.proposer, Leadership: n.leadership, Group: n.group, Applied: n.applied, Standing: n.standing,
@@ -221,7 +222,7 @@ func (n *node) buildState(log *slots.Log) {
 	n.applier = region.NewApplier(region.Config{
 		Region: c.RegionID, Storage: n.storage, Maker: maker, Keeper: copies.NewKeeper(maker, c.path("snapshots")),
 		Log: n.log, Staging: stagingPort{n.staging, &n.late, n.life}, Tails: tail.NewSaver(n.tails, n.log),
-		Proposers: n.leading, Forget: func() error { return forget(n) },
+		Proposers: n.leading, Forget: func(ctx context.Context) error { return forget(ctx, n) },
 		Level: *c.EntryLevel, Logger: n.logger, Room: roomPort{n.room, n.life}, Event: n.event,
 	}, n.applied)
 	n.shelf = transfer.NewShelf(transfer.ShelfConfig{
@@ -270,7 +271,7 @@ func (n *node) buildOverview() {
 		Applied: n.applied, Leadership: n.leadership, Group: n.group, Log: n.log, Slots: n.slots, Follower: n.follower,
 		Governor: n.governor, Votes: n.votes, Late: n.delay, Losses: n.leading, OnAsked: n.fleet.Learn,
 		Forming: primary.Orders{Governor: n.governor}.Forming, Witnesses: n.memory.Witnesses,
-		StateAwaited: n.staging.Awaits,
+		StateAwaited: func() string { return awaited(n) },
 		Writes:       n.proposer, Directory: n.directory, Configured: slices.Sorted(maps.Keys(c.Regions)),
 	})
 	n.survey = overview.NewSurvey(overview.SurveyConfig{

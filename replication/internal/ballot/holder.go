@@ -210,6 +210,9 @@ func (h *Holder) renew(voter *timeline.Voter) {
 		s = &h.voters[len(h.voters)-1]
 	}
 	want := h.ceiling()
+	if s.mark == c.Mark() && s.asks > s.Ceiling {
+		want = s.asks // what it may be writing down: it would write down anything higher after that, and be late again
+	}
 	short := want > s.asks && h.view.Reached+margin(c) >= s.asks || s.mark != c.Mark()
 	if !h.over && (s.call != 0 && h.now-s.sent < c.Lease/3 || h.now-s.sent < c.Lease/6 && !short) {
 		return

@@ -78,6 +78,8 @@ type Config struct {
 	Late        Late
 	// Elections asks for votes, where they are taken.
 	Elections Elections
+	// Changing returns a change of the regions that is under way on this node, for people, "" if there is none.
+	Changing func() string
 	// Rewinds says that this node keeps checkpoints of its own.
 	Rewinds bool
 	// Level asks the other nodes of the region, and returns the lowest level of those that answer.
@@ -232,7 +234,7 @@ func (g *Governor) rest() (d time.Duration, awaits bool) {
 func (g *Governor) view() succession.View {
 	v, _ := g.config.Fleet.View()
 	out := succession.View{
-		State: g.config.Applied.State(), Rewinds: g.config.Rewinds,
+		State: g.config.Applied.State(), Rewinds: g.config.Rewinds, Changing: g.config.Changing(),
 		Fleet: succession.Fleet{
 			Claim: v.Claim(timeline.Reign{}), Leaders: map[string]succession.Sight{}, Silent: map[string]string{},
 		},

@@ -106,6 +106,9 @@ func (nobody) Run(ctx context.Context, e succession.Effect) succession.Ended {
 func (nobody) Heard(string) timeline.Position { return 0 }
 func (nobody) LeaderAddr() string             { return "us-1" }
 
+// unchanged says that the regions do not change.
+func unchanged() string { return "" }
+
 // run gives body a governor of us, which is primary of epoch 1, beside eu, whose leader answers with begin and refuse.
 func run(t *testing.T, begin, refuse func(succession.Handover) (*timeline.Reign, error), body func(g *Governor,
 	u *us)) {
@@ -131,7 +134,7 @@ func run(t *testing.T, begin, refuse func(succession.Handover) (*timeline.Reign,
 			Applied: u.applied, Leadership: leadership, Fleet: watcher, Standing: standing.New("us", u.applied,
 				leadership, watcher, nobody{}, nil),
 			Leader: nobody{}, Client: peer.NewClient(own), Decider: u, Follower: nobody{},
-			Level: func(context.Context) timeline.Level { return u.own },
+			Level: func(context.Context) timeline.Level { return u.own }, Changing: unchanged,
 		})
 		eu := peer.NewRegistry(func() error { return nil })
 		peer.Handle(eu, askBegin, func(_ context.Context, h succession.Handover) (*timeline.Reign,
@@ -373,7 +376,8 @@ func TestAFailoverAsksEveryRegion(t *testing.T) {
 				return r, nil
 			}})
 		g := New(Config{Region: "eu", Regions: these("ap", "eu", "us"), CallTimeout: time.Second, Clock: clock.Real,
-			Applied: region.NewApplied(&region.View{State: state}, l), Fleet: watcher, Follower: nobody{}})
+			Changing: unchanged,
+			Applied:  region.NewApplied(&region.View{State: state}, l), Fleet: watcher, Follower: nobody{}})
 		l.Go(watcher.Run)
 		time.Sleep(1500 * time.Millisecond)
 		position.Store(15)

@@ -74,6 +74,7 @@ func (b *bench) MayWrite(timeline.Position) (timeline.Cursor, bool) {
 
 func (*bench) Admits(timeline.Epoch, timeline.Position) (int, bool) { return 1, true }
 func (*bench) Deposed(timeline.Epoch) bool                          { return false }
+func (*bench) Inherited(timeline.Epoch, timeline.Position) bool     { return false }
 
 func (*bench) Cut(timeline.Epoch, timeline.Position) (timeline.Reign, bool) {
 	return timeline.Reign{}, false

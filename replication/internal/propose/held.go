@@ -61,8 +61,8 @@ func (p *pipeline) release() {
 }
 
 // letGo acknowledges what is held if that may be by now. What cannot be any more, because this node does not lead,
-// another epoch has begun, or it took too long, has an unknown outcome: it is written, and may be in a tail. It reports
-// whether it is held no more.
+// another epoch has begun, or it took too long, has an unknown outcome: it is written, and may be in a tail; unless the
+// region that reigns is known to have it. It reports whether it is held no more.
 func (p *pipeline) letGo(h held) bool {
 	regions, admitted := p.standing.Admits(h.receipt.Epoch, h.receipt.Position)
 	deposed := p.standing.Deposed(h.receipt.Epoch)
@@ -73,6 +73,10 @@ func (p *pipeline) letGo(h held) bool {
 	switch {
 	case taken && admitted:
 		p.acknowledge(h.proposal, h.receipt, regions)
+	case taken && !h.proposal.read && p.standing.Inherited(h.receipt.Epoch, h.receipt.Position):
+		h.proposal.finish(unlessCut(p.standing, result{receipt: h.receipt, err: fmt.Errorf("%w: position %d of epoch "+
+			"%d went over to another primary before the lease of this one allowed to acknowledge it",
+			contract.ErrUnderReplicated, h.receipt.Position, h.receipt.Epoch)}))
 	case taken:
 		h.proposal.finish(result{err: fmt.Errorf("%w: position %d was written in epoch %d, whose primary has no "+
 			"lease; it may be in a tail", contract.ErrUnknownOutcome, h.receipt.Position, h.receipt.Epoch)})

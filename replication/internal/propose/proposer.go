@@ -34,6 +34,9 @@ type Standing interface {
 	Admits(e timeline.Epoch, p timeline.Position) (regions int, ok bool)
 	// Deposed reports whether a later epoch than e is known to have begun: nothing of e will be admitted any more.
 	Deposed(e timeline.Epoch) bool
+	// Inherited reports whether another region is known to reign after e, and to have what was written in it up to p.
+	// It must not block.
+	Inherited(e timeline.Epoch, p timeline.Position) bool
 	// Cut returns the reign that is known to have begun before p and after the epoch e: what was written there in e is
 	// in no history any more. It must not block.
 	Cut(e timeline.Epoch, p timeline.Position) (by timeline.Reign, ok bool)

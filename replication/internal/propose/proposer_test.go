@@ -102,6 +102,7 @@ func (m *member) Refresh() {}
 
 func (*member) Admits(timeline.Epoch, timeline.Position) (int, bool) { return 1, true }
 func (*member) Deposed(timeline.Epoch) bool                          { return false }
+func (*member) Inherited(timeline.Epoch, timeline.Position) bool     { return false }
 
 func (*member) Bound(*timeline.State) (timeline.Position, int, bool) { return 0, 1, false }
 func (*member) Reached(int, *timeline.State) timeline.Position       { return 0 }

@@ -15,10 +15,13 @@ import (
 type lapsed struct {
 	*member
 	over  bool
+	heir  bool // another region reigns by now, and has it
 	heard func()
 }
 
 func (l *lapsed) Admits(timeline.Epoch, timeline.Position) (int, bool) { return 1, !l.over }
+func (l *lapsed) Inherited(_ timeline.Epoch, _ timeline.Position) bool { return l.heir }
+func (l *lapsed) Deposed(timeline.Epoch) bool                          { return l.heir }
 
 func (l *lapsed) Await(
 	_ int, r *contract.Receipt, _ time.Time, _ func() bool, done func(*contract.Receipt, error),
@@ -32,9 +35,15 @@ func (l *lapsed) Await(
 }
 
 // A write that asks for a further region is not answered as done by the word of that region alone: when it comes the
-// lease may be over, and another region may have begun without the write (invariant 7). With a lease again it is.
+// lease may be over, and another region may have begun without the write (invariant 7). With a lease again it is; and
+// where another region has begun that is known to have it, it is said to be written, and no more.
 func TestAFurtherRegionThatIsHeardAfterTheLease(t *testing.T) {
-	for _, again := range []bool{false, true} {
+	for _, c := range []struct {
+		over, heir bool // a while later
+		want       error
+	}{
+		{true, false, contract.ErrUnknownOutcome}, {false, false, nil}, {true, true, contract.ErrUnderReplicated},
+	} {
 		fleetOf(t, plain, func(t *testing.T, a, _ *member) {
 			l := &lapsed{member: a}
 			a.pipeline.standing, a.pipeline.durability = l, l
@@ -52,13 +61,13 @@ func TestAFurtherRegionThatIsHeardAfterTheLease(t *testing.T) {
 			if len(got) > 0 {
 				t.Fatalf("answered after the lease: %v", <-got)
 			}
-			l.over = !again
+			l.over, l.heir = c.over, c.heir
 			for range 12 {
 				time.Sleep(time.Second)
 				a.pipeline.release()
 			}
-			if err := <-got; again != (err == nil) || !again && !errors.Is(err, contract.ErrUnknownOutcome) {
-				t.Errorf("with a lease again: %t, answered %v", again, err)
+			if err := <-got; (err == nil) != (c.want == nil) || !errors.Is(err, c.want) {
+				t.Errorf("answered %v, want %v", err, c.want)
 			}
 		})
 	}

@@ -64,7 +64,7 @@ type Config struct {
 	Proposers Proposers
 	// Forget has nothing that was copied of the state here be given or gone back to any more, nor what is being copied,
 	// and not after a crash either. Nothing is applied or held meanwhile.
-	Forget func() error
+	Forget func(ctx context.Context) error
 	Level  timeline.Level // of the latest entries that this node understands
 	Logger *slog.Logger
 	Room   Room // may be nil: what finds no room is an error

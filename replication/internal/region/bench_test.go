@@ -164,7 +164,7 @@ func (p *place) Save(d timeline.Divergence, _ *timeline.State, _ uint64, whole f
 }
 
 // forget implements Config.Forget.
-func (p *place) forget() error {
+func (p *place) forget(context.Context) error {
 	if p.forgot == nil {
 		return nil
 	}

@@ -77,7 +77,7 @@ func replaceBySibling(ctx context.Context, a *Applier) error {
 		err = a.saveBeforeState(meta)
 	}
 	if err == nil {
-		err = a.config.Forget()
+		err = a.config.Forget(ctx)
 	}
 	if err == nil {
 		err = a.adopt(dir, meta)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/mimir-kv/mimir/replication/contract"
 )
@@ -16,8 +17,9 @@ var errForgotten = fmt.Errorf("%w: what this node held is another state than its
 	contract.ErrNotReady)
 
 // Forget removes everything that was made of the state here, durably, and nothing comes of what is being made: the
-// state of another node is about to take its place (W6). It may be called where nothing can be applied or held.
-func (r *Rewinds) Forget() error {
+// state of another node is about to take its place (W6). It may be called where nothing can be applied or held. It
+// waits for who makes a state to give that up, until ctx ends. Errors: ErrNotReady, after silence.
+func (r *Rewinds) Forget(ctx context.Context) error {
 	if r == nil {
 		return nil
 	}
@@ -29,7 +31,9 @@ func (r *Rewinds) Forget() error {
 		r.giveUp(errForgotten)
 	}
 	r.mu.Unlock()
-	r.preparing <- struct{}{}
+	if err := r.outlast(ctx); err != nil {
+		return err
+	}
 	defer func() { <-r.preparing }()
 	if err := r.empty(r.marksDir()); err != nil {
 		return fmt.Errorf("remove checkpoints: %w", err)
@@ -38,6 +42,52 @@ func (r *Rewinds) Forget() error {
 		return fmt.Errorf("remove rewound states: %w", err)
 	}
 	return nil
+}
+
+// silence is for how long is waited for an engine that makes a state and is to give that up. It is one step of it, of
+// which nothing can be told.
+const silence = 10 * time.Minute
+
+// outlast waits until nobody makes a state, and nobody else does from then on. People are told for what it waits.
+func (r *Rewinds) outlast(ctx context.Context) error {
+	select {
+	case r.preparing <- struct{}{}:
+		return nil
+	default:
+	}
+	r.config.Logger.Info("waits until the state at a fork, which is being made here, is given up")
+	r.setWaits(r.config.Clock.Now())
+	defer r.setWaits(time.Time{})
+	ctx, cancel := context.WithTimeoutCause(ctx, silence, fmt.Errorf("%w: the engine has not come to its end for %v",
+		contract.ErrNotReady, silence))
+	defer cancel()
+	select {
+	case r.preparing <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("wait until the state at a fork, which is being made here, is given up: %w",
+			context.Cause(ctx))
+	}
+}
+
+func (r *Rewinds) setWaits(since time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.waits = since
+}
+
+// Awaits says for what Forget waits, for people, "" if for nothing.
+func (r *Rewinds) Awaits() string {
+	if r == nil {
+		return ""
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.waits.IsZero() {
+		return ""
+	}
+	return fmt.Sprintf("waits until the state at a fork, which is being made here, is given up, for %v",
+		r.config.Clock.Now().Sub(r.waits).Truncate(time.Second))
 }
 
 // empty durably removes what is whole in dir, of which some may be there that nobody here knows of: it could not be

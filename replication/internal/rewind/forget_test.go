@@ -1,9 +1,13 @@
 package rewind
 
 import (
+	"context"
 	"errors"
+	"strings"
 	"testing"
+	"time"
 
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 	"github.com/mimir-kv/mimir/replication/contract"
 )
 
@@ -35,7 +39,7 @@ func TestWhatWasReplacedDoesNotComeBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := p.Forget(); err != nil {
+	if err := p.Forget(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if _, ok := p.State(made.ID); ok {
@@ -53,7 +57,7 @@ func TestWhatCouldNotBeRemovedIsForgotten(t *testing.T) {
 	p.writes(8)
 	p.look()
 	p.marks = nil
-	if err := p.Forget(); err != nil {
+	if err := p.Forget(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	p.empty()
@@ -64,7 +68,7 @@ func TestWhatIsMadeMeanwhileIsForgotten(t *testing.T) {
 	p := newPlace(t)
 	p.writes(4)
 	p.held = func() {
-		if err := p.Forget(); err != nil {
+		if err := p.Forget(t.Context()); err != nil {
 			t.Error(err)
 		}
 	}
@@ -77,7 +81,7 @@ func TestWhatIsMadeMeanwhileIsForgotten(t *testing.T) {
 	p.writes(16)
 	q, forgot := p.diverges(16, 16), make(chan error, 1)
 	p.config.Brancher = branching{p.config.Brancher, func() {
-		go func() { forgot <- p.Forget() }()
+		go func() { forgot <- p.Forget(t.Context()) }()
 		for n := 0; n == 0; {
 			p.mu.Lock()
 			n = p.forgot
@@ -91,6 +95,56 @@ func TestWhatIsMadeMeanwhileIsForgotten(t *testing.T) {
 		t.Error(err)
 	}
 	p.empty()
+}
+
+// TestWhoForgetsSaysForWhatHeWaits: an engine that hangs while it makes a state is waited for no longer than whoever is
+// silent is, nor than whoever asked waits himself, and people are told meanwhile.
+func TestWhoForgetsSaysForWhatHeWaits(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		p := newPlace(t)
+		p.writes(8)
+		p.look()
+		p.writes(16)
+		q, hangs, goesOn := p.diverges(16, 16), make(chan struct{}), make(chan struct{})
+		p.config.Brancher = branching{p.config.Brancher, func() {
+			close(hangs)
+			<-goesOn
+		}}
+		made := make(chan error, 1)
+		go func() {
+			_, err := p.Prepare(t.Context(), q)
+			made <- err
+		}()
+		<-hangs
+		if waits := p.Awaits(); waits != "" {
+			t.Errorf("before: it %s", waits)
+		}
+		forgot := make(chan error, 1)
+		go func() { forgot <- p.Forget(t.Context()) }()
+		time.Sleep(time.Minute)
+		if waits := p.Awaits(); !strings.Contains(waits, "for 1m0s") {
+			t.Errorf("while it waits: it %q", waits)
+		}
+		if err := <-forgot; !errors.Is(err, contract.ErrNotReady) || !strings.Contains(err.Error(), "is given up") {
+			t.Errorf("forgotten: %v", err)
+		}
+		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, errors.New("he waits no longer"))
+		defer cancel()
+		if err := p.Forget(ctx); err == nil || !strings.Contains(err.Error(), "he waits no longer") {
+			t.Errorf("forgotten: %v", err)
+		}
+		if waits := p.Awaits(); waits != "" {
+			t.Errorf("afterwards: it %s", waits)
+		}
+		close(goesOn)
+		if err := <-made; !errors.Is(err, contract.ErrNotReady) {
+			t.Errorf("made: %v", err)
+		}
+		if err := p.Forget(t.Context()); err != nil {
+			t.Error(err)
+		}
+		p.empty()
+	})
 }
 
 type branching struct {

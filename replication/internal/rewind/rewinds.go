@@ -71,6 +71,7 @@ type Rewinds struct {
 	told   string                  // what hinders, as it was logged last
 	forgot int                     // how often what was here was forgotten
 	giveUp context.CancelCauseFunc // has whoever makes a state give up; nil: nobody does
+	waits  time.Time               // since when Forget waits for him; zero: it does not
 }
 
 // New returns Rewinds that know of nothing before Begin.

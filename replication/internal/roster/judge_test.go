@@ -123,23 +123,39 @@ func TestNobodyIsLeftOutOfARoster(t *testing.T) {
 func TestWhoHoldsWhatNobodyElseHas(t *testing.T) {
 	first := timeline.Reign{Epoch: 1, First: 1, Primary: "us"}
 	forced := timeline.Reign{Epoch: 2, First: 6, Primary: "eu", Lossy: true}
-	s := &timeline.State{Region: "eu", Cursor: at(2, 9), Reigns: []timeline.Reign{first, forced}}
+	handed := timeline.Reign{Epoch: 3, First: 8, Primary: "us", Handoff: 1}
+	now := []timeline.Reign{first, forced}
+	since := []timeline.Reign{first, forced, handed, {Epoch: 4, First: 9, Primary: "eu", Handoff: 1}}
+	anew := []timeline.Reign{first, forced, handed, {Epoch: 4, First: 9, Primary: "eu", Lossy: true}}
+	other := []timeline.Reign{first, {Epoch: 2, First: 6, Primary: "us", Lossy: true}}
 	said := func(c timeline.Cursor, diverged bool, reigns ...timeline.Reign) *fleet.Heard {
 		return &fleet.Heard{Report: fleet.Report{Cursor: c, Reigns: reigns, Diverged: diverged}}
 	}
 	for name, c := range map[string]struct {
 		region string
+		reigns []timeline.Reign
+		slot   timeline.Position // of the region; zero: it has none
 		last   *fleet.Heard
 		says   string
 	}{
-		"a secondary":                   {"ap", said(at(2, 8), false, first, forced), ""},
-		"one that was never heard":      {"ap", nil, ""},
-		"one with more":                 {"ap", said(at(1, 7), false, first), "has what is up to 5"},
-		"one that saves its tail":       {"ap", said(at(1, 4), true, first), "has what is up to 4"},
-		"who was primary, not heard":    {"us", nil, "may hold what it wrote after position 5"},
-		"who was primary, heard before": {"us", said(at(1, 3), false, first), "was not heard to have rejoined"},
-		"who was primary, and rejoined": {"us", said(at(2, 7), false, first, forced), ""},
+		"a secondary":                    {"ap", now, 0, said(at(2, 8), false, first, forced), ""},
+		"one that was never heard":       {"ap", now, 0, nil, ""},
+		"one with more":                  {"ap", now, 0, said(at(1, 7), false, first), "has what is up to 5"},
+		"one that saves its tail":        {"ap", now, 0, said(at(1, 4), true, first), "has what is up to 4"},
+		"who was primary, not heard":     {"us", now, 0, nil, "may hold what it wrote after position 5"},
+		"nor since this node started":    {"us", now, 0, nil, "was not heard since this node started"},
+		"who was primary, heard before":  {"us", now, 0, said(at(1, 3), false, first), "not heard to have rejoined"},
+		"who was primary, and rejoined":  {"us", now, 0, said(at(2, 7), false, first, forced), ""},
+		"and was primary since":          {"us", since, 0, nil, ""},
+		"and was cut off again":          {"us", anew, 0, nil, "what it wrote after position 8"},
+		"and acknowledged what came":     {"us", now, 6, nil, ""},
+		"who acknowledged before that":   {"us", now, 5, nil, "may hold what it wrote after position 5"},
+		"who acknowledged, and has more": {"us", now, 6, said(at(2, 9), false, other...), "has what is up to 5"},
 	} {
+		s := &timeline.State{Region: "eu", Cursor: at(timeline.Latest(c.reigns).Epoch, 9), Reigns: c.reigns}
+		if c.slot > 0 {
+			s.Slots = []timeline.Slot{{Region: "ap", Position: 9}, {Region: c.region, Position: c.slot}}
+		}
 		if got := alone(s, c.region, c.last); !strings.Contains(got, c.says) || (got == "") != (c.says == "") {
 			t.Errorf("%s: %q, want %q", name, got, c.says)
 		}

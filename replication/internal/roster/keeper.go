@@ -80,7 +80,7 @@ type Config struct {
 type Keeper struct {
 	config Config
 	wake   wake.Signal
-	order  chan struct{} // full while an order is carried out here
+	order  turn
 
 	mu    sync.Mutex
 	heard *timeline.Roster // the newest; nil: none
@@ -106,7 +106,7 @@ type Keeper struct {
 
 // New returns a Keeper by which nothing goes before Settle.
 func New(c Config) *Keeper {
-	k := &Keeper{config: c, wake: wake.New(), order: make(chan struct{}, 1), gone: map[string]bool{},
+	k := &Keeper{config: c, wake: wake.New(), gone: map[string]bool{},
 		other: c.Configured, names: slices.Sorted(maps.Keys(c.Configured))}
 	return k
 }

@@ -121,17 +121,17 @@ func (k *Keeper) ready(ctx context.Context, without string) error {
 }
 
 // begin returns the state of the primary, which this node leads, with the roster that it goes by. One order is carried
-// out at a time, until end is called.
-func (k *Keeper) begin(ctx context.Context, without string) (
+// out at a time, which is what it does for people, and no move beside it, until end is called.
+func (k *Keeper) begin(ctx context.Context, what, without string) (
 	s *timeline.State, base *timeline.Roster, end func(), err error,
 ) {
-	select {
-	case k.order <- struct{}{}:
-	default:
+	if !k.order.take(what) {
 		return nil, nil, nil, fmt.Errorf("%w: another change of the regions is under way", contract.ErrNotReady)
 	}
-	end = func() { <-k.order }
-	if err = k.ready(ctx, without); err == nil {
+	if err = k.config.still(); err == nil {
+		err = k.ready(ctx, without)
+	}
+	if err == nil {
 		err = k.fresh(ctx)
 	}
 	if err == nil {
@@ -140,7 +140,7 @@ func (k *Keeper) begin(ctx context.Context, without string) (
 		}
 	}
 	if err != nil {
-		end()
+		k.order.end()
 		return nil, nil, nil, err
 	}
 	ranked := k.ranks(ctx, s.Roster, without)
@@ -151,7 +151,7 @@ func (k *Keeper) begin(ctx context.Context, without string) (
 	case ranked && outlived(s):
 		base = base.Stamped(s.Cursor.Epoch, k.config.Region, k.beyond(s))
 	}
-	return s, base, end, nil
+	return s, base, k.order.end, nil
 }
 
 // entitled returns the state of the primary, nil unless this node leads it and takes writes, which for a moment it may
@@ -196,7 +196,7 @@ func (k *Keeper) fresh(ctx context.Context) error {
 const again = 20 * time.Millisecond
 
 func (k *Keeper) add(ctx context.Context, a Addition) (*Change, error) {
-	s, base, end, err := k.begin(ctx, "")
+	s, base, end, err := k.begin(ctx, fmt.Sprintf("region %s is being added", a.Region), "")
 	if err != nil {
 		return nil, err
 	}

@@ -14,7 +14,7 @@ import (
 )
 
 func (k *Keeper) remove(ctx context.Context, r Removal) (*Change, error) {
-	s, base, end, err := k.begin(ctx, r.Region)
+	s, base, end, err := k.begin(ctx, fmt.Sprintf("region %s is being removed", r.Region), r.Region)
 	if err != nil {
 		return nil, err
 	}
@@ -26,9 +26,6 @@ func (k *Keeper) remove(ctx context.Context, r Removal) (*Change, error) {
 	case base.Home(r.Region) == nil:
 		return nil, fmt.Errorf("%w: %q; the fleet has %s", contract.ErrUnknownRegion, r.Region,
 			strings.Join(names(base), ", "))
-	case k.config.Moving() == r.Region:
-		return nil, fmt.Errorf("%w: the primary is being moved to region %s: wait for the end of that, or take it back",
-			contract.ErrNotReady, r.Region)
 	}
 	if err := k.mayForget(ctx, r.Region); err != nil {
 		return nil, err
@@ -112,13 +109,14 @@ func (k *Keeper) losesTail(c *Change, r Removal) error {
 // alone returns what a region holds, or may hold, that is not in the history of a primary in the state s, by what the
 // region said last, which may be nil; "" if nothing is known of.
 func alone(s *timeline.State, name string, last *fleet.Heard) string {
-	for i, reign := range s.Reigns {
+	if reign := cutOff(s, name); reign != nil && (last == nil || last.Cursor.Epoch < reign.Epoch) {
 		// What was heard of it before a failover cut it off does not tell how far it came.
-		if i > 0 && reign.Lossy && s.Reigns[i-1].Primary == name && reign.Primary != name &&
-			(last == nil || last.Cursor.Epoch < reign.Epoch) {
-			return fmt.Sprintf("was primary before epoch %d of %s began by force, and was not heard to have rejoined: "+
-				"it may hold what it wrote after position %d", reign.Epoch, reign.Primary, reign.First-1)
+		heard := "was not heard to have rejoined"
+		if last == nil {
+			heard = "was not heard since this node started"
 		}
+		return fmt.Sprintf("was primary before epoch %d of %s began by force, and %s: it may hold what it wrote after "+
+			"position %d", reign.Epoch, reign.Primary, heard, reign.First-1)
 	}
 	if last == nil {
 		return ""
@@ -129,6 +127,28 @@ func alone(s *timeline.State, name string, last *fleet.Heard) string {
 	}
 	return fmt.Sprintf("holds position %d of epoch %d, of which this history has what is up to %d",
 		last.Cursor.Position, last.Cursor.Epoch, shared)
+}
+
+// cutOff returns the reign of another region by which a region was cut off while it was primary; nil if there is none,
+// or if the state s of the primary proves that it has rejoined since: it reigned again, and that goes on from this one,
+// or it acknowledged a position of it, by its slot.
+func cutOff(s *timeline.State, name string) *timeline.Reign {
+	for i := len(s.Reigns) - 1; i > 0; i-- {
+		reign := &s.Reigns[i]
+		if reign.Primary == name {
+			return nil
+		}
+		if reign.Lossy && s.Reigns[i-1].Primary == name {
+			acknowledged := slices.ContainsFunc(s.Slots, func(o timeline.Slot) bool {
+				return o.Region == name && o.Position >= reign.First
+			})
+			if acknowledged {
+				return nil
+			}
+			return reign
+		}
+	}
+	return nil
 }
 
 // mayForget returns nil unless a region is known to hold what this one wrote and has lost: who forgets what was heard

@@ -40,12 +40,10 @@ func (k *Keeper) stamp(ctx context.Context) {
 	k.mu.Lock()
 	newer := wanted(s, k.heard)
 	k.mu.Unlock()
-	select {
-	case k.order <- struct{}{}:
-		defer func() { <-k.order }()
-	default:
-		return // that has this one looked at again
+	if !k.order.take("") {
+		return // whoever has it has this one looked at again
 	}
+	defer k.order.end()
 	if newer {
 		return // it is taken first
 	}

@@ -1,6 +1,8 @@
 package slots
 
 import (
+	"slices"
+
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
@@ -39,15 +41,21 @@ func (m acknowledgements) note(a acknowledgement) {
 	}
 }
 
-// regionsAt counts the regions that have a write of the history s, this one included: this one alone, once the write
-// was cut from it.
+// regionsAt counts the regions that have a write of the history s, this one included, by their word or since they reign
+// behind it: this one alone, once the write was cut from it.
 func (m acknowledgements) regionsAt(r *contract.Receipt, s *timeline.State) int {
 	k := 1
 	if (acknowledgement{Epoch: r.Epoch, Position: r.Position}).within(s) < r.Position {
 		return k
 	}
+	heirs := s.Heirs(r.Epoch, r.Position)
 	for region, a := range m {
-		if a.within(s) >= r.Position && counts(s, region) {
+		if !slices.Contains(heirs, region) && a.within(s) >= r.Position && counts(s, region) {
+			k++
+		}
+	}
+	for _, region := range heirs {
+		if counts(s, region) {
 			k++
 		}
 	}

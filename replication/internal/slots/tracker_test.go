@@ -74,9 +74,10 @@ func TestWhoHasNoVoteDoesNotCount(t *testing.T) {
 }
 
 // TestTracker writes steps as words: "lead", "down", "stop", "await NAME K POSITION [AT]", "leave NAME", "at SECOND",
-// "ack REGION EPOCH POSITION"; and what is applied: "charter MAXLOSS VOTER…", "fleet REGION…", "begins REGION", "parts
-// POSITION" (what is behind it is to be given up) and "cut POSITION" (a beginning above it takes the place of epoch 3).
-// Answers are "NAME=REGIONS", "NAME!REGIONS" if under-replicated, and "NAME?" if nobody knows.
+// "ack REGION EPOCH POSITION"; and what is applied: "charter MAXLOSS VOTER…", "fleet REGION…", "begins REGION", "yields
+// REGION FIRST" (behind another chain, if that is negative), "parts POSITION" (what is behind it is to be given up) and
+// "cut POSITION" (a beginning above it takes the place of epoch 3). Answers are "NAME=REGIONS", "NAME!REGIONS" if
+// under-replicated, and "NAME?" if nobody knows.
 func TestTracker(t *testing.T) {
 	for _, c := range []struct{ name, steps, want string }{
 		{"enough at once", "lead; ack eu 3 12; await a 2 12", "a=2"},
@@ -96,11 +97,18 @@ func TestTracker(t *testing.T) {
 		{"never led", "await a 2 12", "a!1"},
 		{"leads again", "lead; down; lead; await a 2 12; ack eu 3 12", "a=2"},
 		{"the node stops", "lead; await a 2 12; stop; await b 2 13", "a!1 b!1"},
-		{"the write was cut", "lead; await a 2 12; await b 2 11 5; cut 11; ack eu 4 12; at 5", "a? b!1"},
+		{"the write was cut", "lead; await a 2 12; await b 2 11 5; cut 11; ack eu 4 12; at 5", "a? b=2"},
 		{"its reign is gone", "lead; await a 2 12; cut 9", "a?"},
 		{"cut before it waits", "lead; cut 11; ack eu 3 20; await a 2 12", "a?"},
 		{"it is to be cut", "lead; await a 2 12; await b 2 14; parts 13", "a!1 b?"},
-		{"another region begins", "lead; await a 2 12; begins eu", "a!1"},
+		{"another region begins", "lead; await a 2 12; begins eu", "a=2"}, // which has it
+		{"and is asked for more", "lead; await a 3 12; begins eu", "a!2"},
+		{"it waits afterwards", "lead; begins eu; await a 2 12", "a=2"},
+		{"it was heard as well", "lead; ack eu 3 12; await a 3 12; begins eu", "a!2"},
+		{"it has no vote", "charter 0 ap us w; lead; await a 2 12; begins eu", "a!1"},
+		{"it yields to who goes on here", "lead; await a 2 12; await b 3 12; yields eu 21", "a=2 b!2"},
+		{"it yields to another history", "lead; await a 2 12; yields eu 15", "a!1"},
+		{"and to one of as much", "lead; await a 2 12; yields eu -21", "a!1"},
 		{"it begins anew itself", "lead; await a 2 12; begins us; ack eu 5 20", "a=2"},
 		{"they are not needed any more", "charter 0 eu us w; lead; await a 0 12; charter 9 eu us w", "a=1"},
 		{"and asked for", "charter 0 eu us w; lead; await a 2 12; charter 9 eu us w; ack eu 3 12", "a=2"},
@@ -193,6 +201,13 @@ func (b *trackerBench) apply(word string, args []string) {
 	case "begins":
 		s.Reigns = append(s.Reigns, timeline.Reign{Epoch: 5, First: s.Cursor.Position + 1, Primary: args[0]})
 		s.Cursor.Epoch = 5
+	case "yields":
+		var first int
+		fmt.Sscan(args[1], &first)
+		s.Yielded = timeline.Reign{Epoch: 5, First: contract.Position(max(first, -first)), Primary: args[0]}
+		if first < 0 {
+			s.Yielded.Previous[0]++
+		}
 	case "parts":
 		s.Diverged = &timeline.Divergence{Fork: number, At: s.Cursor.Position}
 	case "cut":

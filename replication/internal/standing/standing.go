@@ -79,6 +79,12 @@ func (s *Standing) Bound(st *timeline.State) (p timeline.Position, regions int, 
 // Deposed reports whether a later epoch than e is known to have begun.
 func (s *Standing) Deposed(e timeline.Epoch) bool { return s.Claim().Epoch > e }
 
+// Inherited reports whether another region is known to reign after the epoch e, and to have what was written in it up
+// to p.
+func (s *Standing) Inherited(e timeline.Epoch, p timeline.Position) bool {
+	return len(s.applied.State().Heirs(e, p)) > 0
+}
+
 // Cut returns the reign that is known to have begun before p and after the epoch e: what was written there in e is no
 // part of the history any more. ok is false if none is.
 func (s *Standing) Cut(e timeline.Epoch, p timeline.Position) (by timeline.Reign, ok bool) {

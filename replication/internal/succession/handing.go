@@ -51,6 +51,9 @@ func (m *Machine) switchover(in Switchover) {
 		m.fail(in.Call, fmt.Errorf("%w: this node does not take writes", contract.ErrNotReady))
 	case heldUntil(s) != "":
 		m.fail(in.Call, fmt.Errorf("%w: %s", contract.ErrRejected, heldUntil(s)))
+	case m.view.Changing != "": // the target would have to get that roster, while writes pause
+		m.fail(in.Call, fmt.Errorf("%w: %s: switch over again once that has ended", contract.ErrHandoff,
+			m.view.Changing))
 	default:
 		m.move = &move{call: in.Call, to: in.To, until: m.now + m.limits.CatchUp, lacks: s.Cursor.Position + 1,
 			half: 2 * (s.Cursor.Position + 1), halved: m.now}

@@ -256,7 +256,7 @@ func (m *Machine) gaveUp(in GaveUp) {
 	for i, o := range m.takings {
 		if o.call == in.Call {
 			m.takings = append(m.takings[:i:i], m.takings[i+1:]...)
-			m.fail(in.Call, o.givenUp(in.Why))
+			m.fail(in.Call, o.givenUp(m.view.State, in.Why))
 			return
 		}
 	}

@@ -80,8 +80,10 @@ func Moving(m *Machine, now Instant) (to, text string) {
 		return "", ""
 	case s.Seal != nil:
 		return s.Seal.To, m.attempt.describe(now, *s.Seal, s.Cursor.Position)
-	case o == nil || o.sealing:
+	case o == nil:
 		return "", ""
+	case o.sealing:
+		return o.to, fmt.Sprintf("seals for a switchover to %s", o.to)
 	default:
 		return o.to, fmt.Sprintf("switches over to %s: %s; writes go on", o.to, o.why)
 	}

@@ -59,11 +59,14 @@ func (o *taking) reached(s *timeline.State) bool {
 	return s.Cursor.Position >= o.handover.End.Position && s.Cursor.Epoch >= o.handover.End.Epoch
 }
 
+// unlisted reports whether a region in the state s lacks the roster that was in force at the end.
+func (o *taking) unlisted(s *timeline.State) bool { return s.Roster.Mark().Before(o.handover.Roster) }
+
 // ripe returns a handoff whose end this region has reached, with the roster that was in force there, nil if there is
 // none.
 func (m *Machine) ripe() *taking {
 	for _, o := range m.takings {
-		if !o.proposed && o.reached(m.view.State) && !m.view.State.Roster.Mark().Before(o.handover.Roster) {
+		if !o.proposed && o.reached(m.view.State) && !o.unlisted(m.view.State) {
 			return o
 		}
 	}
@@ -108,11 +111,22 @@ func (m *Machine) dismiss(failed *taking, err error) {
 	}
 }
 
-func (o *taking) givenUp(why error) error {
-	if o.proposed {
-		return fmt.Errorf("%w: begin epoch %d: %w", contract.ErrUnknownOutcome, o.handover.Epoch+1, why)
+// givenUp is the answer of a region in the state s to a caller who waits no longer.
+func (o *taking) givenUp(s *timeline.State, why error) error {
+	h := o.handover
+	switch {
+	case o.proposed:
+		return fmt.Errorf("%w: begin epoch %d: %w", contract.ErrUnknownOutcome, h.Epoch+1, why)
+	case !o.reached(s):
+		return fmt.Errorf("%w: region %s is at position %d, and did not reach position %d: %w", contract.ErrHandoff,
+			h.To, s.Cursor.Position, h.End.Position, why)
+	case o.unlisted(s):
+		return fmt.Errorf("%w: region %s reached position %d, and has not got roster %d of epoch %d of %s: %w",
+			contract.ErrHandoff, h.To, h.End.Position, h.Roster.Number, h.Roster.Epoch, h.From, why)
+	default:
+		return fmt.Errorf("%w: region %s reached position %d, and did not come to begin: %w", contract.ErrHandoff,
+			h.To, h.End.Position, why)
 	}
-	return fmt.Errorf("%w: did not reach position %d: %w", contract.ErrHandoff, o.handover.End.Position, why)
 }
 
 // refusal is a promise on its way.

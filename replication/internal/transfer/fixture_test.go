@@ -43,7 +43,7 @@ type node struct {
 	client  *peer.Client
 	others  []string
 	unfit   atomic.Bool
-	barred  string // a region that is given no copy
+	barred  atomic.Value // the name of a region that is given no copy
 	term    uint64
 	index   uint64
 	noLog   error               // why no log can be kept behind a copy
@@ -90,7 +90,7 @@ func (n *node) open(net *memory.Network, name string) {
 	n.shelf = NewShelf(ShelfConfig{
 		Unfit: n.unfit.Load,
 		Bars: func(region string) error {
-			if region == n.barred {
+			if any(region) == n.barred.Load() {
 				return fmt.Errorf("%w: %s", contract.ErrUnknownRegion, region)
 			}
 			return nil

@@ -50,7 +50,7 @@ type ShelfConfig struct {
 	// Copying has the log kept that another region needs behind a copy at p, and says why it cannot be; zero: the
 	// copy's position is not known yet. It is told again as long as somebody takes the copy.
 	Copying func(region string, p contract.Position) error
-	// Bars returns why another region is given no copy, nil if it is.
+	// Bars returns why another region is given no copy, nil if it is. It is asked often, and must not block.
 	Bars func(region string) error
 	// Unfit reports whether the state here is one of which no copy is given.
 	Unfit  func() bool
@@ -146,7 +146,7 @@ type watched struct {
 
 // Send implements transport.Stream.
 func (w *watched) Send(m []byte) error {
-	if err := w.shelf.gives(w.copy); err != nil {
+	if err := w.shelf.gives(w.copy, w.region); err != nil {
 		w.end(err)
 		return err
 	}
@@ -191,6 +191,8 @@ func (s *Shelf) take(ctx context.Context, l *checkpoint.Line, r *Request) (*shel
 		err  error
 	}
 	made := make(chan outcome)
+	ctx, leave := context.WithCancel(ctx)
+	defer leave()
 	if !s.config.Life.Try(func(life context.Context) {
 		c, err := s.provide(life, ctx, r, forgot)
 		select {
@@ -212,6 +214,9 @@ func (s *Shelf) take(ctx context.Context, l *checkpoint.Line, r *Request) (*shel
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
 		case <-ticker.C():
+		}
+		if err := s.bars(r.Region); err != nil {
+			return nil, err
 		}
 		if now := s.gone(); now != last { // else it hangs, and says nothing
 			last = now
@@ -244,6 +249,10 @@ func (s *Shelf) provide(life, asker context.Context, r *Request, forgot int) (*s
 	made, err := s.make(life)
 	if err != nil {
 		return nil, fmt.Errorf("copy state: %w", err)
+	}
+	if err := s.bars(r.Region); err != nil {
+		s.remove(made)
+		return nil, err
 	}
 	if foreign {
 		s.tell(r.Region, made.position)
@@ -303,15 +312,23 @@ func (s *Shelf) earlier(r *Request) *shelved {
 var errUnfit = fmt.Errorf(
 	"%w: this node holds something else than its region or is being rebuilt, and gives no copies", contract.ErrNotReady)
 
-// gives says why no more of a copy is given.
-func (s *Shelf) gives(c *shelved) error {
+// gives says why a region is given no more of a copy.
+func (s *Shelf) gives(c *shelved, region string) error {
 	s.mu.Lock()
 	gone := c.gone
 	s.mu.Unlock()
 	if gone || s.config.Unfit() {
 		return errUnfit
 	}
-	return nil
+	return s.bars(region)
+}
+
+// bars says why a region is given no copy. It is asked as long as one is made or taken: a region may leave the fleet.
+func (s *Shelf) bars(region string) error {
+	if region == "" || region == s.config.Region {
+		return nil
+	}
+	return s.config.Bars(region)
 }
 
 // Forget ends what copies are made, taken and kept: the state of another node is about to take the place of the one
@@ -352,10 +369,8 @@ func (s *Shelf) check(r *Request) error {
 	if s.config.Unfit() {
 		return errUnfit
 	}
-	if r.Region != s.config.Region {
-		if err := s.config.Bars(r.Region); err != nil {
-			return err
-		}
+	if err := s.bars(r.Region); err != nil {
+		return err
 	}
 	if awaits := s.config.Staging.Awaits(); awaits != "" {
 		return fmt.Errorf("%w: this node %s, and can give no copy of its own", contract.ErrNotReady, awaits)
@@ -444,10 +459,10 @@ func (s *Shelf) release(c *shelved) {
 	s.removeIdle(func(c *shelved) bool { return c.gone })
 }
 
-// Tidy removes copies that nobody came back for.
+// Tidy removes copies that nobody came back for, or may.
 func (s *Shelf) Tidy() {
 	now := s.config.Clock.Now()
-	s.removeIdle(func(c *shelved) bool { return now.Sub(c.idle) > lifetime })
+	s.removeIdle(func(c *shelved) bool { return now.Sub(c.idle) > lifetime || s.bars(c.region) != nil })
 }
 
 // removeIdle removes copies that nobody takes.

@@ -206,24 +206,6 @@ func TestWhatIsFoundToBeWrongIsGivenNoFurther(t *testing.T) {
 	})
 }
 
-// TestWhoIsNotOfTheFleetGetsNoCopy, and none is made for it; nodes of the own region do.
-func TestWhoIsNotOfTheFleetGetsNoCopy(t *testing.T) {
-	inBubble(t, func(t *testing.T, net *memory.Network) {
-		n := start(t, net, "us-1")
-		n.begin("us")
-		n.put("x")
-		n.barred = "eu"
-		if _, err := n.take(&Request{Region: "eu"}); !errors.Is(err, contract.ErrUnknownRegion) || n.made != 0 {
-			t.Errorf("who is barred: %v, %d copies were made", err, n.made)
-		}
-		for _, region := range []string{"ap", "us"} {
-			if _, err := n.take(&Request{Region: region}); err != nil {
-				t.Errorf("%s is given none: %v", region, err)
-			}
-		}
-	})
-}
-
 // TestNobodyKeepsACopyOfWhatWasReplaced: one that is being taken or made ends as well.
 func TestNobodyKeepsACopyOfWhatWasReplaced(t *testing.T) {
 	inBubble(t, func(t *testing.T, net *memory.Network) {
@@ -237,7 +219,7 @@ func TestNobodyKeepsACopyOfWhatWasReplaced(t *testing.T) {
 		if again, err := us.take(&Request{Region: "us", Have: taken.id}); err != nil || again == taken {
 			t.Errorf("it is given again: %t, %v", again == taken, err)
 		}
-		if err := us.shelf.gives(taken); !errors.Is(err, contract.ErrNotReady) {
+		if err := us.shelf.gives(taken, "us"); !errors.Is(err, contract.ErrNotReady) {
 			t.Errorf("more of it is given: %v", err)
 		}
 		us.shelf.release(taken)
