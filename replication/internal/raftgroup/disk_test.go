@@ -346,7 +346,7 @@ func (r *rig) slowWrites(n int, quick, rest []uint64) {
 // A leader gives way to who was faster, answered just now, and may lead, and not to who is as slow.
 func TestASlowDiskIsNotExchangedForAnother(t *testing.T) {
 	for name, test := range map[string]struct {
-		quick, slow []uint64 // at the end
+		quick, slow []uint64      // at the end
 		pause       time.Duration // before the last one
 		to          string
 	}{

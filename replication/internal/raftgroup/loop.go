@@ -275,7 +275,7 @@ func (l *loop) receive(m *raftpb.Message) {
 		if l.doubts.keepAway() || l.stuck() { // an answer would wait for the disk, and so would every other
 			return
 		}
-		if m.GetType() == raftpb.MsgTimeoutNow && m.GetTerm() == l.term {
+		if m.GetType() == raftpb.MsgTimeoutNow && m.GetTerm() >= l.term {
 			l.disk.rest = slowRestElections * l.electionTicks
 		}
 	case raftpb.MsgHeartbeatResp:

@@ -23,6 +23,7 @@ const (
 // remembers, is forgotten.
 type pace struct {
 	samples []timing // the oldest first
+	was     uint64   // a bit for each sample, the last one lowest, and others above: 1 if it was slow
 }
 
 // timing is how one sample went.
@@ -39,31 +40,26 @@ func (p *pace) note(t timing, since time.Time) {
 	for old < len(p.samples)-1 && p.samples[old].at.Before(since) {
 		old++
 	}
-	n := copy(p.samples, p.samples[old:])
-	clear(p.samples[n:])
-	p.samples = p.samples[:n]
+	p.samples = p.samples[old:]
+	p.was <<= 1
+	if t.slow {
+		p.was |= 1
+	}
 }
 
-func (p *pace) forget() { p.samples = nil }
+func (p *pace) forget() { *p = pace{} }
 
 // slow reports whether the disk is.
 func (p *pace) slow() bool {
-	var was uint64 // the last sample is its lowest bit
-	for _, t := range p.samples {
-		was <<= 1
-		if t.slow {
-			was |= 1
-		}
-	}
 	n := len(p.samples)
-	if bits.TrailingZeros64(^was) >= paceRow {
+	if min(n, bits.TrailingZeros64(^p.was)) >= paceRow {
 		return true
 	}
 	if n < paceSamples {
 		return false
 	}
 	for i := range n - pacePart + 1 {
-		if bits.OnesCount64(was>>i&(1<<pacePart-1)) < paceHalf {
+		if bits.OnesCount64(p.was>>i&(1<<pacePart-1)) < paceHalf {
 			return false
 		}
 	}
