@@ -150,7 +150,8 @@ func (r *Reporter) Report() fleet.Report {
 	forming := c.Forming()
 	v := c.Applied.View()
 	s := &v.State
-	leads := c.Leadership.Leads()
+	leader, term := c.Group.Leader()
+	leads := c.Leadership.Leads() && leader == c.Self.ID // while nothing is applied it is not told that it does not
 	out := fleet.Report{
 		Fleet: c.Fleet, Region: c.Region, Node: c.Self.Name, ID: c.Self.ID, PeerAddr: c.Self.PeerAddr,
 		Starts:     c.Self.Starts,
@@ -167,7 +168,7 @@ func (r *Reporter) Report() fleet.Report {
 	if _, started := c.Life.Started(); !started {
 		return out
 	}
-	out.LeaderID, out.Term = c.Group.Leader()
+	out.LeaderID, out.Term = leader, term
 	at, led := c.Group.Heard()
 	out.LeaderAgeSeconds, out.Led = Age(at, c.Clock.Now()), &led
 	out.DiskStalledSeconds, out.DiskFullSeconds = c.Group.DiskStalled().Seconds(), c.Group.DiskFull().Seconds()
