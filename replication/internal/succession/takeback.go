@@ -79,7 +79,7 @@ func Moving(m *Machine, now Instant) (to, text string) {
 	case m.term == 0 || s == nil:
 		return "", ""
 	case s.Seal != nil:
-		return s.Seal.To, m.attempt.describe(now, *s.Seal, s.Cursor.Position)
+		return s.Seal.To, m.attempt.describe(now, s)
 	case o == nil || o.sealing:
 		return "", ""
 	default:
@@ -88,7 +88,8 @@ func Moving(m *Machine, now Instant) (to, text string) {
 }
 
 // describe says how the handoff that seal began comes to its end.
-func (a *attempt) describe(now Instant, seal timeline.Seal, end timeline.Position) string {
+func (a *attempt) describe(now Instant, s *timeline.State) string {
+	seal, end := *s.Seal, s.Cursor.Position
 	if a == nil || a.seal != seal {
 		return fmt.Sprintf("sealed for a switchover to %s", seal.To)
 	}
@@ -97,6 +98,10 @@ func (a *attempt) describe(now Instant, seal timeline.Seal, end timeline.Positio
 	if a.aborted != nil {
 		text = fmt.Sprintf("takes the switchover to %s back, as soon as %s says that it has not begun: %v", seal.To,
 			seal.To, a.aborted)
+		if spares(s, seal.To) {
+			text = fmt.Sprintf("takes the switchover to %s back, as soon as %s says that it has not begun, or a "+
+				"majority of the voters lets %s go on without it: %v", seal.To, seal.To, s.Region, a.aborted)
+		}
 	}
 	if a.silence != nil {
 		text += fmt.Sprintf("; %s: %v", seal.To, a.silence)
