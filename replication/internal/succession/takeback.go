@@ -42,8 +42,12 @@ func (t *takeback) finish(m *Machine) {
 	case s.Seal != nil && m.now < a.answerBy:
 		m.wake(a.answerBy)
 	case s.Seal != nil:
-		t.drop(m, fmt.Errorf("%w: region %s does not say whether it has begun, so nobody takes writes: %v; it is "+
-			"asked until it answers", contract.ErrUnknownOutcome, s.Seal.To, orNoAnswer(a.silence)))
+		asked := "it is asked until it answers"
+		if spares(s, s.Seal.To) {
+			asked += fmt.Sprintf(", and the voters until they let %s go on without it", m.region)
+		}
+		t.drop(m, fmt.Errorf("%w: region %s does not say whether it has begun, so nobody takes writes: %v; %s",
+			contract.ErrUnknownOutcome, s.Seal.To, orNoAnswer(a.silence), asked))
 	case s.Writable():
 		for _, call := range t.calls {
 			m.answer(call, Reply{End: s.Cursor.Position})

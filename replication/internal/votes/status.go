@@ -215,6 +215,9 @@ func (v *Votes) GoesOn(to string) string {
 	if c == nil || c.Voter(s.Region) == nil || !c.Spares(to) {
 		return ""
 	}
+	if v.config.Governor.Unheard() == 0 {
+		return fmt.Sprintf("if %s neither begins nor refuses, %s asks the voters to let it go on", to, s.Region)
+	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	at, waits := v.candidate.Due()
