@@ -192,9 +192,8 @@ func TestAReignThatCameWithACheckpoint(t *testing.T) {
 				p.stop()
 				p.us.begin(3)
 				v, asia := p.us.View(), newRegion(t, "asia")
-				asia.control(&timeline.Control{
-					Op: timeline.OpInstall, Checkpoint: "x", Origin: &timeline.Origin{Cursor: v.Cursor, Reigns: v.Reigns},
-				})
+				origin := &timeline.Origin{Cursor: v.Cursor, Reigns: v.Reigns}
+				asia.control(&timeline.Control{Op: timeline.OpInstall, Checkpoint: "x", Origin: origin})
 				if strings.Contains(after, "reign") {
 					asia.begin(4)
 				}
