@@ -67,8 +67,8 @@ func forget(ctx context.Context, n *node) error {
 func awaited(n *node) string {
 	hung := ""
 	if d := n.group.MachineHung(); d > 0 && n.group.DiskFull() == 0 {
-		hung = fmt.Sprintf("has not finished applying what it is at for %.0f s: its storage hangs, or that is very much, "+
-			"and then every node is at it", d.Seconds())
+		hung = fmt.Sprintf("has not finished applying what it is at for %.0f s: its storage hangs, or that is very "+
+			"much, and then every node is at it", d.Seconds())
 	}
 	return cmp.Or(n.staging.Awaits(), n.rewinds.Awaits(), hung)
 }

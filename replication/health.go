@@ -162,8 +162,8 @@ func (n *node) health() *HealthStatus {
 	return h
 }
 
-// leads reports whether n, which serves, leads its region and has applied all before that. While nothing is applied here
-// the node is told later that it leads no more.
+// leads reports whether n, which serves, leads its region and has applied all before that. While nothing is applied
+// here the node is told later that it leads no more.
 func leads(n *node) bool { return n.leadership.Leads() && n.group.Leads() }
 
 // healthOfLeader fills in who leads, if that was heard within the election time, and returns what to say if it was not.

@@ -10,7 +10,8 @@ import (
 )
 
 // TestWhoseStorageHangsLeadsNobody: where the log of the leader goes on and its storage does not, another node leads,
-// writes go on at all others, and status and the node itself say what it is at. It is one of them again once it goes on.
+// writes go on at all others, and status and the node itself say what it is at. It is one of them again once it goes
+// on.
 func TestWhoseStorageHangsLeadsNobody(t *testing.T) {
 	inBubble(t, map[string]int{"us": 3, "eu": 1}, func(f *testFleet) {
 		f.put("eu-1", "c0")
@@ -29,7 +30,8 @@ func TestWhoseStorageHangsLeadsNobody(t *testing.T) {
 		}()
 		first := make(chan error, 1) // this one its leader takes, and does not answer
 		go func() {
-			_, err := f.nodes[leader].Propose(context.WithoutCancel(t.Context()), []*replication.Command{{Data: []byte("c1")}})
+			_, err := f.nodes[leader].Propose(context.WithoutCancel(t.Context()),
+				[]*replication.Command{{Data: []byte("c1")}})
 			first <- err
 		}()
 		for deadline := time.Now().Add(time.Minute); f.nodes[others[1]].Health().LeaderID == leader; {

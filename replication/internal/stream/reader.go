@@ -3,6 +3,7 @@ package stream
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
@@ -115,6 +116,8 @@ func (r *reader) look(view View, e *raftpb.Entry, c *chunk) error {
 			return r.search(view, h, len(e.GetData()))
 		}
 		return nil
+	case errors.Is(err, ErrChain) && lacksReign(view, before.Epoch, h.Epoch):
+		return r.missing(view)
 	case err != nil:
 		return fmt.Errorf("log entry %d: %w", e.GetIndex(), err)
 	}
@@ -158,13 +161,19 @@ func (r *reader) confirm(view View) error {
 	switch at := r.tracker.at; {
 	case at == view.Cursor:
 		return nil
-	case at.Position < view.Cursor.Position:
+	case at.Position < view.Cursor.Position, at.Position == view.Cursor.Position && at.Epoch < view.Cursor.Epoch:
 		return r.missing(view)
 	default:
 		return fmt.Errorf("%w: after position %d of epoch %d the chain is %v, this node has applied position %d of "+
 			"epoch %d with chain %v",
 			ErrChain, at.Position, at.Epoch, at.Chain, view.Cursor.Position, view.Cursor.Epoch, view.Cursor.Chain)
 	}
+}
+
+// lacksReign reports whether the history goes from one epoch to the other by way of a further one, of which the log has
+// no entry then: it came with a checkpoint.
+func lacksReign(view View, from, to timeline.Epoch) bool {
+	return slices.ContainsFunc(view.Reigns, func(r timeline.Reign) bool { return from < r.Epoch && r.Epoch < to })
 }
 
 func (r *reader) missing(view View) error {
