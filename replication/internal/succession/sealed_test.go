@@ -34,7 +34,8 @@ func newHanding(t *testing.T) *handing {
 
 func (h *handing) step(in Input) {
 	s := h.log.State()
-	eu := Sight{Role: timeline.Secondary, Cursor: s.Cursor, Reigns: s.Reigns, Ballot: &timeline.Nonce{2}}
+	eu := Sight{Role: timeline.Secondary, Cursor: s.Cursor, Reigns: s.Reigns, Ballot: &timeline.Nonce{2},
+		Charter: s.Charter().Mark()}
 	h.effects = h.Step(h.now, View{Term: 1, State: &s, Fleet: Fleet{
 		Claim: s.Reigns[0], Leaders: map[string]Sight{"eu": eu},
 	}}, in)
