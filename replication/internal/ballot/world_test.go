@@ -343,8 +343,8 @@ func (n *world) check() {
 						continue
 					}
 					p, s := n.process(i, former)
-					if s.Seal != nil { // it has no use for a lease, unless it goes on
-						continue
+					if s.Seal != nil || s.Role() != timeline.Primary {
+						continue // it has no use for its lease, unless it goes on, and another one then
 					}
 					if v := p.holder.Evidence(); v.Epoch == timeline.Epoch(e) && n.now < v.Until {
 						n.broken = fmt.Sprintf("B2: %s holds a lease for epoch %d, and %s was voted into epoch %d",
