@@ -379,7 +379,7 @@ var mutants = []planted{
 		name: "a source sends a reign behind one that its log has not",
 		edits: []edit{{
 			"replication/internal/stream/reader.go",
-			"errors.Is(err, ErrChain) && lacksReign(view, before.Epoch, h.Epoch)", "false",
+			"errors.Is(err, ErrChain) && r.lacksReign(view, h.Epoch)", "false",
 		}},
 		caught: []string{"FAIL: Test"}, elsewhere: "./replication/internal/stream TestAReignThatCameWithACheckpoint",
 	},
