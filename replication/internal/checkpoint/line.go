@@ -1,6 +1,7 @@
 package checkpoint
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -35,6 +36,9 @@ type Line struct {
 	// Works says that both sides know the word by which one says that it works: the owner of the stream knows it by the
 	// service that the stream is of.
 	Works bool
+	// Elder is for how long the other side may be silent where it does not know that word; zero: ElderSilence. Who is
+	// known to have what he sends needs no more than Silence.
+	Elder time.Duration
 }
 
 // patience is how long the other side may be silent while it may have to go through a whole state.
@@ -42,7 +46,7 @@ func (l *Line) patience() time.Duration {
 	if l.Works {
 		return Silence
 	}
-	return ElderSilence
+	return cmp.Or(l.Elder, ElderSilence)
 }
 
 // Work says that this side works, and how many bytes it has gone through so far; nothing if the other side does not

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"time"
 
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/durable"
@@ -21,13 +22,24 @@ import (
 func (s *Staging) Fetch(
 	ctx context.Context, addr string, r Request, progress func(checkpoint.Progress),
 ) (id string, d *Description, err error) {
+	elder := checkpoint.ElderSilence // it may make a whole state, and sum it
+	if r.ID != "" {                  // it has it
+		elder = checkpoint.Silence
+	}
+	return s.fetch(ctx, addr, r, elder, progress)
+}
+
+// fetch is Fetch, where a node that does not say that it works may be silent for so long.
+func (s *Staging) fetch(
+	ctx context.Context, addr string, r Request, elder time.Duration, progress func(checkpoint.Progress),
+) (id string, d *Description, err error) {
 	select {
 	case s.fetching <- struct{}{}:
 		defer func() { <-s.fetching }()
 	case <-ctx.Done():
 		return "", nil, context.Cause(ctx)
 	}
-	m, err := s.receive(ctx, addr, r, progress)
+	m, err := s.receive(ctx, addr, r, elder, progress)
 	if err != nil {
 		return "", nil, err
 	}
@@ -48,7 +60,7 @@ func (s *Staging) Fetch(
 
 // receive fills the place for what comes in.
 func (s *Staging) receive(
-	ctx context.Context, addr string, r Request, progress func(checkpoint.Progress),
+	ctx context.Context, addr string, r Request, elder time.Duration, progress func(checkpoint.Progress),
 ) (*checkpoint.Manifest, error) {
 	encoded, err := json.Marshal(r)
 	if err != nil {
@@ -57,24 +69,28 @@ func (s *Staging) receive(
 	if err := durable.MakeDir(s.config.FS, s.config.Dir); err != nil {
 		return nil, err
 	}
-	m, err := s.converse(ctx, addr, Service, encoded, progress)
+	l := checkpoint.Line{Clock: s.config.Clock, Works: true, Elder: elder}
+	m, err := s.converse(ctx, l, addr, encoded, progress)
 	if errors.Is(err, transport.ErrNoService) {
-		m, err = s.converse(ctx, addr, ServiceElder, encoded, progress)
+		l.Works = false
+		m, err = s.converse(ctx, l, addr, encoded, progress)
 	}
 	return m, err
 }
 
-// converse is the course of one stream.
+// converse is the course of one stream, of which l is made.
 func (s *Staging) converse(
-	ctx context.Context, addr, service string, request []byte, progress func(checkpoint.Progress),
-) (*checkpoint.Manifest, error) {
+	ctx context.Context, l checkpoint.Line, addr string, request []byte, progress func(checkpoint.Progress),
+) (_ *checkpoint.Manifest, err error) {
 	ctx, cancel := context.WithCancel(ctx) // ends the stream
 	defer cancel()
-	stream, err := s.config.Transport.Open(ctx, addr, service)
-	if err != nil {
+	service := ServiceElder
+	if l.Works {
+		service = Service
+	}
+	if l.Stream, err = s.config.Transport.Open(ctx, addr, service); err != nil {
 		return nil, err
 	}
-	l := checkpoint.Line{Stream: stream, Clock: s.config.Clock, Works: service == Service}
 	if err := l.Send(ctx, bytes.Clone(request)); err != nil {
 		return nil, err
 	}

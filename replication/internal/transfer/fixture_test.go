@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -46,12 +47,23 @@ type node struct {
 	barred  atomic.Value // the name of a region that is given no copy
 	term    uint64
 	index   uint64
-	noLog   error               // why no log can be kept behind a copy
-	told    []contract.Position // of copies for other regions
+	noLog   error // why no log can be kept behind a copy
 	author  *timeline.Machine
 	reading time.Duration // of each part of a copy
-	made    int           // copies that were begun
+	made    atomic.Int32  // copies that were begun
 	hangs   chan struct{} // nil: the disk does not, until this is closed
+
+	mu   sync.Mutex
+	told []contract.Position // of copies for other regions
+}
+
+// tells returns what was told of copies for other regions, and forgets it.
+func (n *node) tells() []contract.Position {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	told := n.told
+	n.told = nil
+	return told
 }
 
 var quiet = slog.New(slog.DiscardHandler)
@@ -128,7 +140,7 @@ func (n *node) slow() vfs.FS {
 
 // Sync implements Source. It is the first step of a copy.
 func (n *node) Sync() (uint64, error) {
-	n.made++
+	n.made.Add(1)
 	if n.hangs != nil {
 		<-n.hangs
 	}
@@ -149,6 +161,8 @@ func (n *node) Everywhere() []string { return n.others }
 
 // copying notes what is said of copies for other regions.
 func (n *node) copying(_ string, p contract.Position) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	n.told = append(n.told, p)
 	if p == 0 {
 		return nil

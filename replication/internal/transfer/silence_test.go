@@ -11,14 +11,15 @@ import (
 	"github.com/mimir-kv/mimir/replication/clock/virtual"
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/internal/checkpoint"
+	"github.com/mimir-kv/mimir/replication/transport"
 	"github.com/mimir-kv/mimir/replication/transport/memory"
 )
 
-// TestWhoIsSilentIsGivenUp (T5): nothing is applied while a sibling is asked that hangs, and another may answer.
+// TestWhoIsSilentIsGivenUp (T5): nothing is applied while a sibling is asked that hangs, and another may answer. So it
+// is where it does not say that it works.
 func TestWhoIsSilentIsGivenUp(t *testing.T) {
-	for addr, want := range map[string]time.Duration{
-		"us-2": checkpoint.Silence, "us-2" + elder: checkpoint.ElderSilence,
-	} {
+	const want = checkpoint.Silence
+	for _, addr := range []string{"us-2", "us-2" + elder} {
 		inBubble(t, func(t *testing.T, net *memory.Network) {
 			a, b, c := start(t, net, "us-1"), start(t, net, addr), start(t, net, "us-3")
 			a.others = []string{addr, "us-3"}
@@ -40,6 +41,44 @@ func TestWhoIsSilentIsGivenUp(t *testing.T) {
 	}
 }
 
+// TestASiblingOfBeforeThatIsSlowIsWaitedFor once the others were asked as well.
+func TestASiblingOfBeforeThatIsSlowIsWaitedFor(t *testing.T) {
+	inBubble(t, func(t *testing.T, net *memory.Network) {
+		a, b := start(t, net, "us-1"), start(t, net, "us-2"+elder)
+		a.others = []string{"us-2" + elder}
+		b.begin("us")
+		b.put("right")
+		b.hangs = make(chan struct{})
+		time.AfterFunc(checkpoint.ElderSilence-time.Minute, func() { close(b.hangs) })
+		id, err := a.staging.FetchSibling(t.Context(), 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.holds(id, []string{"right"})
+	})
+}
+
+// TestWhoHasWhatIsAskedForIsNotWaitedForLong: a copy that is named is there, and nothing has to be made.
+func TestWhoHasWhatIsAskedForIsNotWaitedForLong(t *testing.T) {
+	inBubble(t, func(t *testing.T, net *memory.Network) {
+		a, addr := start(t, net, "us-1"), "us-2"+elder
+		tr := net.Node(addr)
+		err := tr.Serve(map[string]transport.Handler{ServiceElder: func(ctx context.Context, _ transport.Stream) error {
+			<-ctx.Done()
+			return context.Cause(ctx)
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer tr.Close()
+		began, named := time.Now(), strings.Repeat("0", 2*idBytes)
+		_, _, err = a.staging.Fetch(t.Context(), addr, Request{Region: "us", ID: named}, nil)
+		if took := time.Since(began); !errors.Is(err, checkpoint.ErrSilent) || took > checkpoint.Silence+time.Minute {
+			t.Errorf("after %v: %v", took, err)
+		}
+	})
+}
+
 // TestAStateThatTakesLongToSumArrives (T5): whoever makes a copy says so, and is waited for. The node says what it
 // waits for meanwhile.
 func TestAStateThatTakesLongToSumArrives(t *testing.T) {
@@ -52,7 +91,7 @@ func TestAStateThatTakesLongToSumArrives(t *testing.T) {
 		took := make(chan time.Duration, 1)
 		began := time.Now()
 		go func() {
-			id, err := a.staging.fetchFrom(t.Context(), a.others, 1) // once: a second time it would find what was made
+			id, err := a.staging.fetchFrom(t.Context(), a.others, 1, 0) // a second time it would find what was made
 			if err != nil {
 				t.Error(err)
 			}
@@ -67,8 +106,8 @@ func TestAStateThatTakesLongToSumArrives(t *testing.T) {
 		if _, err := a.take(&Request{Region: "us"}); !errors.Is(err, contract.ErrNotReady) {
 			t.Errorf("gives a copy of what it waits for: %v", err)
 		}
-		if d := <-took; d < 2*checkpoint.Silence || b.made != 1 {
-			t.Errorf("after %v, of %d copies", d, b.made)
+		if d := <-took; d < 2*checkpoint.Silence || b.made.Load() != 1 {
+			t.Errorf("after %v, of %d copies", d, b.made.Load())
 		}
 		b.reading = 0
 		if _, err := a.staging.FetchOwn(1); err != nil {
@@ -101,14 +140,14 @@ func TestACopyWaitsForWhoCouldNotWaitForIt(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if us.made != 1 {
-			t.Errorf("%d copies were begun", us.made)
+		if us.made.Load() != 1 {
+			t.Errorf("%d copies were begun", us.made.Load())
 		}
 		eu.holds(id, []string{strings.Repeat("x", 3<<20)})
 		us.reading = 0
 		us.put("more")
 		other, _, err := eu.staging.Fetch(t.Context(), "us-1", Request{Region: "eu"}, nil)
-		if err != nil || other == id || us.made != 2 {
+		if err != nil || other == id || us.made.Load() != 2 {
 			t.Errorf("got %s again, %v", other, err)
 		}
 	})
@@ -169,8 +208,8 @@ func TestCopiesAreMadeOneAtATime(t *testing.T) {
 			t.Error("got a copy after the end of the stream")
 		}
 		close(us.hangs)
-		if c := <-got; c == nil || us.made != 1 {
-			t.Errorf("%d copies were begun", us.made)
+		if c := <-got; c == nil || us.made.Load() != 1 {
+			t.Errorf("%d copies were begun", us.made.Load())
 		}
 	})
 }
@@ -189,7 +228,7 @@ func TestTheVersionBefore(t *testing.T) {
 		us.begin("us")
 		us.put("b")
 		request := []byte(`{"region":"eu"}`)
-		m, err := eu.staging.converse(t.Context(), "us-1", ServiceElder, request, nil)
+		m, err := eu.staging.converse(t.Context(), checkpoint.Line{Clock: clock.Real}, "us-1", request, nil)
 		if err != nil || m.Bytes() == 0 {
 			t.Errorf("took %v, %v", m, err)
 		}

@@ -149,14 +149,14 @@ func (*Staging) Remake(*timeline.State, uint64, string, *timeline.Origin) {}
 func (s *Staging) FetchOwn(minIndex uint64) (string, error) {
 	defer s.own.End()
 	ctx := s.config.Life.Context()
-	for {
+	for round := 0; ; round++ {
 		others := s.config.Peers.Others()
 		if len(others) == 0 {
 			return "", fmt.Errorf("%w: the state that this region agreed to install is not in %s any more, and no "+
 				"other node of the region has it; empty the data directory, and the region takes a copy again",
 				contract.ErrDamaged, s.config.Dir)
 		}
-		id, err := s.fetchFrom(ctx, others, minIndex)
+		id, err := s.fetchFrom(ctx, others, minIndex, round)
 		if err == nil {
 			return id, nil
 		}
@@ -169,8 +169,8 @@ func (s *Staging) FetchOwn(minIndex uint64) (string, error) {
 // FetchSibling implements region.Staging. The copy stays until it is discarded.
 func (s *Staging) FetchSibling(ctx context.Context, minIndex uint64) (id string, err error) {
 	defer s.own.End()
-	for range siblingTries { // a sibling may have to apply a little more first
-		if id, err = s.fetchFrom(ctx, s.config.Peers.Others(), minIndex); err == nil {
+	for round := range siblingTries { // a sibling may have to apply a little more first
+		if id, err = s.fetchFrom(ctx, s.config.Peers.Others(), minIndex, round); err == nil {
 			return id, nil
 		}
 		if s.config.Life.Pause(ctx, ownRetry) != nil {
@@ -186,14 +186,20 @@ const siblingTries = 3
 // Awaits says what this node waits for before it applies anything more, "" if for no state of another node.
 func (s *Staging) Awaits() string { return s.own.Text(s.config.Clock.Now()) }
 
-// fetchFrom gets a copy of the state of one of the nodes of this region, which are asked in turn.
-func (s *Staging) fetchFrom(ctx context.Context, others []string, minIndex uint64) (id string, err error) {
+// fetchFrom gets a copy of the state of one of the nodes of this region, which are asked in turn. In the first round
+// nobody who is silent is waited for for long: another one may answer. Whoever is silent after that may be a node of a
+// version before, which says nothing while it makes a large state.
+func (s *Staging) fetchFrom(ctx context.Context, others []string, minIndex uint64, round int) (id string, err error) {
+	elder := checkpoint.Silence
+	if round > 0 {
+		elder = checkpoint.ElderSilence
+	}
 	err = fmt.Errorf("%w: no other node of the region is known", contract.ErrNotReady)
 	for _, addr := range others {
 		var d *Description
 		r := Request{Region: s.config.Region, MinIndex: minIndex, Have: s.Partial()}
 		s.own.Begin(addr, s.config.Clock.Now())
-		id, d, err = s.Fetch(ctx, addr, r, func(p checkpoint.Progress) { s.own.Came(p, s.config.Clock.Now()) })
+		id, d, err = s.fetch(ctx, addr, r, elder, func(p checkpoint.Progress) { s.own.Came(p, s.config.Clock.Now()) })
 		if err == nil && d.Region != s.config.Region {
 			s.Discard(id)
 			err = fmt.Errorf("%w: copy of region %s", contract.ErrIdentity, d.Region)

@@ -445,8 +445,8 @@ func TestLogIsKeptBehindACopyForAnotherRegion(t *testing.T) {
 			t.Fatal(err)
 		}
 		virtual.Wait()
-		if len(us.told) < 3 || us.told[0] != 0 || us.told[1] != 2 || us.told[2] != 2 {
-			t.Errorf("told %v", us.told)
+		if told := us.tells(); len(told) < 3 || told[0] != 0 || told[1] != 2 || told[2] != 2 {
+			t.Errorf("told %v", told)
 		}
 		us.noLog = contract.ErrNotReady
 		us.put("c")
@@ -458,9 +458,10 @@ func TestLogIsKeptBehindACopyForAnotherRegion(t *testing.T) {
 		if names, _ := us.disk.List("/copies"); len(names) != 1 {
 			t.Errorf("%d copies for one region", len(names))
 		}
-		us.told = nil
-		if _, err := us.take(&Request{Region: "us"}); err != nil || len(us.told) != 0 {
-			t.Errorf("a copy for the own region: told %v, %v", us.told, err)
+		us.tells()
+		_, err = us.take(&Request{Region: "us"})
+		if told := us.tells(); err != nil || len(told) != 0 {
+			t.Errorf("a copy for the own region: told %v, %v", told, err)
 		}
 	})
 }

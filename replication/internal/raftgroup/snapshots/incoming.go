@@ -89,7 +89,7 @@ func (in *Incoming) serve(ctx context.Context, s transport.Stream, works bool) e
 			err = in.claim(o.term, end)
 		}
 		if err == nil {
-			o.line = checkpoint.Line{Stream: s, Clock: in.config.Clock, Works: works}
+			o.line = checkpoint.Line{Stream: s, Clock: in.config.Clock, Works: works, Elder: checkpoint.Silence}
 			if err = in.receive(ctx, o); err != nil {
 				in.release()
 			}

@@ -60,6 +60,28 @@ func TestTheNextLeaderFindsThePlaceFree(t *testing.T) {
 	}
 }
 
+// The only place is held by nobody who hangs for longer than any does that works: what a leader of before sends is
+// made before it is offered.
+func TestThePlaceIsNotHeldByWhoHangs(t *testing.T) {
+	for _, service := range []string{Service, ServiceElder} {
+		inBubble(t, func(t *testing.T, net *memory.Network, a, b *node) {
+			offer, err := encodeOffer(6, sampleSnapshot())
+			s, opened := net.Node("hangs").Open(t.Context(), "2", service)
+			if err = errors.Join(err, opened); err != nil {
+				t.Fatal(err)
+			}
+			err = errors.Join(s.Send(peers.Hello{Group: "test", From: 3, To: 2}.Encode()), s.Send(offer))
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(checkpoint.Silence + time.Second)
+			if status := a.send(2, a.snapshot()); status != raft.SnapshotFinish || len(b.received) != 1 {
+				t.Errorf("%s: the place is held by a sender that hangs", service)
+			}
+		})
+	}
+}
+
 // A leader of a term that is over takes the place from nobody.
 func TestALeaderOfBeforeTakesThePlaceFromNobody(t *testing.T) {
 	inBubble(t, func(t *testing.T, net *memory.Network, a, b *node) {
