@@ -66,6 +66,12 @@ func (u *unfit) watch(l *loop) {
 	}
 }
 
+// mayBeAll reports whether the machines of the others may hang as this one does, and that is not known there yet: what
+// they apply comes to them a little later. They refuse to lead once it is.
+func (u *unfit) mayBeAll(l *loop) bool {
+	return u.hung != 0 && u.ticks < (hungElections+1)*l.electionTicks && (u.is == nil || !u.is(l.self))
+}
+
 // hides reports whether nobody is to hear that this node stands for an election.
 func (u *unfit) hides(l *loop) bool {
 	return u.alone < unfitPatienceElections*l.electionTicks && u.known(l.self)
@@ -78,7 +84,7 @@ func (u *unfit) tick(l *loop) {
 	if u.alone++; l.leader != raft.None {
 		u.alone = 0
 	}
-	if !l.leading || u.rest > 0 || !u.known(l.self) {
+	if !l.leading || u.rest > 0 || !u.known(l.self) || u.mayBeAll(l) {
 		return
 	}
 	to := l.successor(max(l.commit, 1)-1, u.tried)
