@@ -210,6 +210,20 @@ func (f *Fleet) Heal(a, b string) { f.between(a, b, (*link).heal) }
 // gone. It leaves a cut link cut.
 func (f *Fleet) Lose(a, b string) { f.between(a, b, (*link).lose) }
 
+// answerBytes is more than the beginning of a connection, and less than what a node says of itself.
+const answerBytes = 512
+
+// Unanswered says over which link nobody was answered yet, "" if there is none. A node that was not heard over its link
+// may be asked where it says itself that it is, which is around the link: until it is heard over it.
+func (f *Fleet) Unanswered() string {
+	for _, k := range f.links {
+		if k.answered.Load() < answerBytes {
+			return fmt.Sprintf("region %s has not heard all nodes of region %s yet", k.from, k.to)
+		}
+	}
+	return ""
+}
+
 func (f *Fleet) between(a, b string, do func(*link)) {
 	for _, k := range f.links {
 		if k.from == a && k.to == b || k.from == b && k.to == a {

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -32,6 +33,7 @@ type link struct {
 	delay     time.Duration
 	suspected chan struct{} // holds one suspicion at most
 	ended     chan struct{} // closed by close
+	answered  atomic.Int64  // bytes that came back
 
 	mu       sync.Mutex
 	target   string
@@ -236,8 +238,8 @@ func (k *link) relay(near net.Conn) {
 		return
 	}
 	var both sync.WaitGroup
-	both.Go(func() { k.pump(far, near) })
-	both.Go(func() { k.pump(near, far) })
+	both.Go(func() { k.pump(far, near, nil) })
+	both.Go(func() { k.pump(near, far, &k.answered) })
 	both.Wait()
 }
 
@@ -247,8 +249,8 @@ type chunk struct {
 	err  error // the reason why nothing follows
 }
 
-// pump copies from one side to the other.
-func (k *link) pump(to, from net.Conn) {
+// pump copies from one side to the other, and counts what has arrived.
+func (k *link) pump(to, from net.Conn, arrived *atomic.Int64) {
 	chunks := make(chan chunk, chunkLimit)
 	go func() {
 		defer close(chunks)
@@ -275,6 +277,9 @@ func (k *link) pump(to, from net.Conn) {
 			half.CloseWrite()
 		} else if c.err != nil {
 			to.Close()
+		}
+		if arrived != nil {
+			arrived.Add(int64(len(c.data)))
 		}
 	}
 }

@@ -81,9 +81,9 @@ func checkDev(c *cobra.Command, o *dev.Options) error {
 	return nil
 }
 
-// fleetReady says what is missing until every region has a leader, one region is primary, the others follow it, and
-// every node answers a linearizable read.
-func fleetReady(ctx context.Context, f *dev.Fleet) string {
+// fleetReady says what is missing until every region has a leader, one region is primary, the others follow it, every
+// node answers a linearizable read, and all are heard over the links.
+func fleetReady(ctx context.Context, f *dev.Fleet, unheard string) string {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
 	primary := ""
@@ -108,7 +108,7 @@ func fleetReady(ctx context.Context, f *dev.Fleet) string {
 			}
 		}
 	}
-	return ""
+	return unheard
 }
 
 // regionLeader asks every node of a region.

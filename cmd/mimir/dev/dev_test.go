@@ -73,7 +73,7 @@ func fakeFleet(t *testing.T, o Options) (*Fleet, *output, func() error) {
 	ready := make(chan *Fleet, 1)
 	o.Serve, o.Out = []string{os.Args[0]}, out
 	o.OnReady = func(f *Fleet, _ time.Duration) { ready <- f }
-	o.Ready = func(_ context.Context, f *Fleet) string {
+	o.Ready = func(_ context.Context, f *Fleet, _ string) string {
 		for _, r := range f.Regions {
 			for i := range r.Nodes {
 				if _, err := os.Stat(filepath.Join(o.Dir, r.Nodes[i].Name, "config.yaml.runs")); err != nil {
@@ -173,7 +173,7 @@ func TestNodeThatCannotStart(t *testing.T) {
 	t.Setenv("FAKE_NODE", "broken")
 	err := Run(t.Context(), Options{
 		Dir: t.TempDir(), Nodes: 1, Serve: []string{os.Args[0]}, Out: io.Discard,
-		Ready: func(context.Context, *Fleet) string { return "everything" },
+		Ready: func(context.Context, *Fleet, string) string { return "everything" },
 	}, nil)
 	if err == nil || !strings.Contains(err.Error(), "exit status 1; its last words: cannot start with") {
 		t.Errorf("got %v", err)

@@ -33,8 +33,9 @@ type Options struct {
 	Witness []string
 	// Serve is the command that runs a node, to which "--config FILE" is added.
 	Serve []string
-	// Ready reports whether the fleet serves; its text says what is still missing.
-	Ready func(ctx context.Context, f *Fleet) (waitingFor string)
+	// Ready reports whether the fleet serves; its text says what is still missing. unheard says who was not heard yet
+	// over the links, "" if all were: until then they may be asked around these.
+	Ready func(ctx context.Context, f *Fleet, unheard string) (waitingFor string)
 	// OnReady is told once, with the time it took.
 	OnReady func(f *Fleet, took time.Duration)
 	// Out receives what happens, one event a line.
@@ -87,7 +88,8 @@ func (o *Options) run(ctx context.Context, local *localfleet.Fleet, hurry <-chan
 	if err := f.save(o.Dir); err != nil {
 		return err
 	}
-	if err := o.awaitReady(ctx, f, c.ended); err != nil {
+	ready := func() string { return o.Ready(ctx, f, local.Unanswered()) }
+	if err := o.awaitReady(ctx, ready, c.ended); err != nil {
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -116,14 +118,15 @@ func (o *Options) run(ctx context.Context, local *localfleet.Fleet, hurry <-chan
 	}
 }
 
-// awaitReady polls until the fleet serves. A node that ends meanwhile is an error: something is wrong with its start.
-func (o *Options) awaitReady(ctx context.Context, f *Fleet, ended <-chan *localfleet.Node) error {
+// awaitReady polls until nothing is missing that ready tells. A node that ends meanwhile is an error: something is
+// wrong with its start.
+func (o *Options) awaitReady(ctx context.Context, ready func() string, ended <-chan *localfleet.Node) error {
 	poll := time.NewTicker(100 * time.Millisecond)
 	defer poll.Stop()
 	late := time.NewTimer(readyTimeout)
 	defer late.Stop()
 	for {
-		missing := o.Ready(ctx, f)
+		missing := ready()
 		if missing == "" {
 			return nil
 		}
