@@ -21,18 +21,20 @@ import (
 
 var (
 	tokensFlag  = flag.String("compat-auth-token", "", "auth-token of the nodes of -mimir-endpoints; default: simple")
-	halfwayFlag = flag.String("compat-halfway", "", "command for sh that is run half way through TestAuth, such as one that moves the primary")
+	halfwayFlag = flag.String("compat-halfway", "",
+		"command for sh that is run half way through TestAuth, such as one that moves the primary")
 )
 
-// TestAuth sends equal random histories of users, roles and tokens, and requests of several users, to a real etcd and to
-// Mimir: those with an even number with simple tokens, the others with JWTs.
+// TestAuth sends equal random histories of users, roles and tokens, and requests of several users, to a real etcd and
+// to Mimir: those with an even number with simple tokens, the others with JWTs.
 func TestAuth(t *testing.T) {
 	for _, seed := range seeds() {
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
 			d := newAuthDuel(t, seed)
 			for i := range *stepsFlag {
 				if i == *stepsFlag/2 && *halfwayFlag != "" {
-					if out, err := exec.CommandContext(t.Context(), "sh", "-c", *halfwayFlag).CombinedOutput(); err != nil {
+					command := exec.CommandContext(t.Context(), "sh", "-c", *halfwayFlag)
+					if out, err := command.CombinedOutput(); err != nil {
 						t.Fatalf("%v: %s", err, out)
 					}
 				}
@@ -254,7 +256,8 @@ func (d *authDuel) question() proto.Message {
 	return &pb.AuthStatusRequest{}
 }
 
-// doesSomething reports whether a transaction compares, reads or changes anything: who does nothing Mimir wants to know.
+// doesSomething reports whether a transaction compares, reads or changes anything: of who does nothing Mimir wants to
+// know.
 func doesSomething(r *pb.TxnRequest) bool {
 	return len(r.Compare) > 0 || slices.ContainsFunc(slices.Concat(r.Success, r.Failure), func(op *pb.RequestOp) bool {
 		inner := op.GetRequestTxn()

@@ -98,7 +98,8 @@ func (s *side) watchOnce(ctx context.Context, r *pb.WatchCreateRequest) (proto.M
 	if err != nil {
 		return nil, err
 	}
-	if err := stream.Send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: r}}); err != nil {
+	create := &pb.WatchRequest_CreateRequest{CreateRequest: r}
+	if err := stream.Send(&pb.WatchRequest{RequestUnion: create}); err != nil {
 		return nil, err
 	}
 	return stream.Recv()

@@ -15,10 +15,11 @@ import (
 )
 
 var (
-	endpointsFlag = flag.String("mimir-endpoints", "", "client endpoints of an empty Mimir fleet, separated by commas; default: a node in this process")
-	seedFlag      = flag.Uint64("compat-seed", 0, "run this one seed")
-	seedsFlag     = flag.Int("compat-seeds", 6, "how many seeds to run")
-	stepsFlag     = flag.Int("compat-steps", 600, "requests of each seed")
+	endpointsFlag = flag.String("mimir-endpoints", "",
+		"client endpoints of an empty Mimir fleet, separated by commas; default: a node in this process")
+	seedFlag  = flag.Uint64("compat-seed", 0, "run this one seed")
+	seedsFlag = flag.Int("compat-seeds", 6, "how many seeds to run")
+	stepsFlag = flag.Int("compat-steps", 600, "requests of each seed")
 )
 
 // TestDifferential sends equal random sequences of requests to a real etcd and to Mimir.
@@ -145,7 +146,8 @@ func (d *duel) both(request proto.Message) {
 	d.history = append(d.history, fmt.Sprintf("%4d  %v: %T %v", len(d.history), d.asker, request, request))
 	want, got := d.etcd.do(d.asker.at(d.etcd, d.Context()), request), node.do(d.asker.at(node, d.Context()), request)
 	if want.code != got.code || want.text != got.text {
-		d.fatalf("different outcome of\n%T %v\netcd:  %s %q %v\n%s: %s %q %v", request, request, want.code, want.text, want.response, node.name, got.code, got.text, got.response)
+		d.fatalf("different outcome of\n%T %v\netcd:  %s %q %v\n%s: %s %q %v", request, request,
+			want.code, want.text, want.response, node.name, got.code, got.text, got.response)
 	}
 	d.given = given(want, got)
 	d.outcomes[want.text]++
@@ -153,7 +155,8 @@ func (d *duel) both(request proto.Message) {
 		return
 	}
 	if !proto.Equal(want.response, got.response) {
-		d.fatalf("different response to\n%T %v\netcd:  %v\n%s: %v", request, request, want.response, node.name, got.response)
+		d.fatalf("different response to\n%T %v\netcd:  %v\n%s: %v", request, request,
+			want.response, node.name, got.response)
 	}
 	if h, ok := want.response.(interface{ GetHeader() *pb.ResponseHeader }); ok {
 		d.revision = max(d.revision, h.GetHeader().GetRevision())
@@ -202,8 +205,8 @@ func (d *duel) createWatch(request *pb.WatchCreateRequest) {
 	}
 }
 
-// cancelWatch cancels any watch, also one that is not there. Its events are compared first: what was under way when it is
-// cancelled may arrive or not.
+// cancelWatch cancels any watch, also one that is not there. Its events are compared first: what was under way when it
+// is cancelled may arrive or not.
 func (d *duel) cancelWatch() {
 	d.Helper()
 	d.settle()
@@ -239,8 +242,8 @@ func (d *duel) finishCancel(id int64) {
 	delete(d.live, id)
 }
 
-// settle waits until both sides say that all watches have been sent everything. That they say so is itself under test: no
-// event may come afterwards.
+// settle waits until both sides say that all watches have been sent everything. That they say so is itself under test:
+// no event may come afterwards.
 func (d *duel) settle() {
 	d.Helper()
 	for _, w := range d.live {
@@ -289,7 +292,9 @@ func (d *duel) finishCompacted() {
 			if r := w.compacted[id]; r != nil {
 				return r, nil
 			}
-			return w.until(watchWait, func(r *pb.WatchResponse) bool { return r.WatchId == id && r.CompactRevision != 0 })
+			return w.until(watchWait, func(r *pb.WatchResponse) bool {
+				return r.WatchId == id && r.CompactRevision != 0
+			})
 		})
 		if etcd == nil || !proto.Equal(etcd, mimir) {
 			d.fatalf("watch %d is compacted differently\netcd:  %v\nmimir: %v", id, etcd, mimir)

@@ -9,8 +9,8 @@ import (
 	"golang.org/x/crypto/bcrypt"
 )
 
-// startEtcd starts an empty etcd of one member with the default configuration but for the tokens, and returns the address
-// of its clients.
+// startEtcd starts an empty etcd of one member with the default configuration but for the tokens, and returns the
+// address of its clients.
 func startEtcd(t testing.TB, tokens string) string {
 	t.Helper()
 	return startEtcdIn(t, tokens, "127.0.0.1:0", t.TempDir())

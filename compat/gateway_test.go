@@ -3,7 +3,6 @@ package compat
 import (
 	"context"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
@@ -17,6 +16,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/mimir-kv/mimir/etcdapi/etcdapitest"
+	"github.com/mimir-kv/mimir/localfleet"
 )
 
 var identity = regexp.MustCompile(`"(cluster_id|member_id|raft_term)":\s*"\d+",?\s*`)
@@ -30,12 +30,13 @@ func TestGateway(t *testing.T) {
 	}
 	mimir := httptest.NewServer(handler)
 	defer mimir.Close()
-	free, err := net.Listen("tcp", "127.0.0.1:0")
+	ports := localfleet.AnyPorts()
+	defer ports.Close()
+	free, err := ports.Next(1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	free.Close()
-	etcd := "http://" + startEtcdAt(t, "simple", free.Addr().String())
+	etcd := "http://" + startEtcdAt(t, "simple", free[0])
 	ask := func(base, method, path, body string) (int, string) {
 		r, err := http.NewRequestWithContext(t.Context(), method, base+path, strings.NewReader(body))
 		if err != nil {

@@ -233,7 +233,8 @@ func (g *generator) compare() *pb.Compare {
 }
 
 func (g *generator) compaction() *pb.CompactionRequest {
-	r := &pb.CompactionRequest{Revision: g.compacted + g.Int64N(max(g.revision-g.compacted, 1)+3) - 1, Physical: g.oneIn(4)}
+	at := g.compacted + g.Int64N(max(g.revision-g.compacted, 1)+3) - 1
+	r := &pb.CompactionRequest{Revision: at, Physical: g.oneIn(4)}
 	if r.Revision == 0 {
 		r.Revision = 1 // etcd answers HashKV of the current revision wrongly once it has compacted revision 0
 	}
@@ -241,7 +242,8 @@ func (g *generator) compaction() *pb.CompactionRequest {
 }
 
 func (g *generator) grant() *pb.LeaseGrantRequest {
-	return &pb.LeaseGrantRequest{ID: g.leaseID() + 1, TTL: pick[int64](g, 1000, 2000, 3000, 9_000_000_000, 9_000_000_001)}
+	id := g.leaseID() + 1
+	return &pb.LeaseGrantRequest{ID: id, TTL: pick[int64](g, 1000, 2000, 3000, 9_000_000_000, 9_000_000_001)}
 }
 
 func (g *generator) watch() *pb.WatchCreateRequest {

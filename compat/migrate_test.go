@@ -108,8 +108,8 @@ type migration struct {
 	etcd *side
 	root bool            // authentication is on
 	as   context.Context // in which it is written then
-	// there returns the revision of a fleet that follows; nil if none does. No further is compacted, and users and roles
-	// stay as they are.
+	// there returns the revision of a fleet that follows; nil if none does. No further is compacted, and users and
+	// roles stay as they are.
 	there func() int64
 }
 
@@ -272,7 +272,7 @@ func (m *migration) same(a, b *side) {
 // events are all that can be watched behind the compaction.
 func (m *migration) events(s *side) (all []*mvccpb.Event) {
 	m.Helper()
-	ctx, cancel := context.WithTimeout(m.at(s), 30*time.Second)
+	ctx, cancel := context.WithTimeout(m.at(s), 2*time.Minute)
 	defer cancel()
 	stream, err := s.watch.Watch(ctx)
 	if err == nil {

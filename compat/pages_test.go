@@ -72,7 +72,8 @@ func TestPages(t *testing.T) {
 	compare := func(when string) {
 		t.Helper()
 		for _, path := range []string{
-			"/version", "/version/", "/health", "/health?exclude=NOSPACE", "/health?exclude=nospace", "/health?exclude=",
+			"/version", "/version/",
+			"/health", "/health?exclude=NOSPACE", "/health?exclude=nospace", "/health?exclude=",
 			"/health?exclude=CORRUPT&exclude=NOSPACE", "/health?serializable=true", "/health?serializable=TRUE",
 			"/health?serializable=true&exclude=NOSPACE", "/health/",
 			"/livez", "/livez?verbose", "/livez?verbose=false", "/livez?exclude=serializable_read&verbose", "/livez/",

@@ -180,7 +180,8 @@ func TestElections(t *testing.T) {
 	p.both("the first", campaignOf("e", 1, "a"))
 	seen("a")
 	p.both("the same again", campaignOf("e", 1, "a"))
-	first, ok := p.both("the same with another value", campaignOf("e", 1, "b")).response.(*v3electionpb.CampaignResponse)
+	got := p.both("the same with another value", campaignOf("e", 1, "b"))
+	first, ok := got.response.(*v3electionpb.CampaignResponse)
 	if !ok {
 		t.Fatal("not elected")
 	}

@@ -168,7 +168,8 @@ func (r *regions) await() {
 // leadersKnown reports whether a node knows a leader of every region.
 func leadersKnown(ctx context.Context, c *admin.Client) bool {
 	f, err := c.Fleet(ctx)
-	return err == nil && !slices.ContainsFunc(f.Regions, func(r replication.RegionStatus) bool { return r.Leader == "" })
+	leaderless := func(r replication.RegionStatus) bool { return r.Leader == "" }
+	return err == nil && !slices.ContainsFunc(f.Regions, leaderless)
 }
 
 // move makes the other region the primary, as root where that is asked for. It returns false if nobody can say that he

@@ -23,8 +23,8 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// side is one of the two that are compared, seen through the bare protocol: no client library in between that could make
-// answers equal.
+// side is one of the two that are compared, seen through the bare protocol: no client library in between that could
+// make answers equal.
 type side struct {
 	name     string
 	endpoint string
@@ -83,7 +83,8 @@ func answerOf(response proto.Message, err error) answer {
 	}
 	if r, ok := response.(*pb.AuthRoleGetResponse); ok && len(r.Perm) > stableSort {
 		slices.SortFunc(r.Perm, func(a, b *authpb.Permission) int {
-			return cmp.Or(bytes.Compare(a.Key, b.Key), bytes.Compare(a.RangeEnd, b.RangeEnd), cmp.Compare(a.PermType, b.PermType))
+			return cmp.Or(bytes.Compare(a.Key, b.Key), bytes.Compare(a.RangeEnd, b.RangeEnd),
+				cmp.Compare(a.PermType, b.PermType))
 		})
 	}
 	return answer{response: withoutIdentity(response)}
@@ -185,8 +186,8 @@ func withoutIdentity(response proto.Message) proto.Message {
 	return response
 }
 
-// leaseTime is how many seconds may have passed of a lease on one side and not on the other: nodes that were started before
-// take their time, and a move gives every lease its whole time again.
+// leaseTime is how many seconds may have passed of a lease on one side and not on the other: nodes that were started
+// before take their time, and a move gives every lease its whole time again.
 func leaseTime() int64 {
 	if *endpointsFlag != "" || *regionsFlag > 0 {
 		return 900

@@ -52,11 +52,13 @@ func (w *watches) create(r *pb.WatchCreateRequest) error {
 }
 
 func (w *watches) cancel(id int64) error {
-	return w.stream.Send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CancelRequest{CancelRequest: &pb.WatchCancelRequest{WatchId: id}}})
+	cancel := &pb.WatchRequest_CancelRequest{CancelRequest: &pb.WatchCancelRequest{WatchId: id}}
+	return w.stream.Send(&pb.WatchRequest{RequestUnion: cancel})
 }
 
 func (w *watches) askProgress() error {
-	return w.stream.Send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_ProgressRequest{ProgressRequest: &pb.WatchProgressRequest{}}})
+	ask := &pb.WatchRequest_ProgressRequest{ProgressRequest: &pb.WatchProgressRequest{}}
+	return w.stream.Send(&pb.WatchRequest{RequestUnion: ask})
 }
 
 // until takes responses until one matches. It returns nil if none does in time.
@@ -91,13 +93,17 @@ func (w *watches) take(r *pb.WatchResponse) error {
 	before := w.events[r.WatchId]
 	for _, e := range r.Events {
 		if n := len(before); n > 0 && e.Kv.ModRevision < before[n-1].Kv.ModRevision {
-			return fmt.Errorf("%s: watch %d: event of revision %d after one of %d", w.name, r.WatchId, e.Kv.ModRevision, before[n-1].Kv.ModRevision)
+			return fmt.Errorf("%s: watch %d: event of revision %d after one of %d", w.name, r.WatchId, e.Kv.ModRevision,
+				before[n-1].Kv.ModRevision)
 		}
 		if e.Kv.ModRevision > r.Header.Revision {
-			return fmt.Errorf("%s: watch %d: event of revision %d under header %d", w.name, r.WatchId, e.Kv.ModRevision, r.Header.Revision)
+			return fmt.Errorf("%s: watch %d: event of revision %d under header %d", w.name, r.WatchId, e.Kv.ModRevision,
+				r.Header.Revision)
 		}
-		if n := len(before); n > 0 && !w.cut[r.WatchId] && e == r.Events[0] && e.Kv.ModRevision == before[n-1].Kv.ModRevision {
-			return fmt.Errorf("%s: watch %d: revision %d is in two responses that are not fragments", w.name, r.WatchId, e.Kv.ModRevision)
+		if n := len(before); n > 0 && !w.cut[r.WatchId] && e == r.Events[0] &&
+			e.Kv.ModRevision == before[n-1].Kv.ModRevision {
+			return fmt.Errorf("%s: watch %d: revision %d is in two responses that are not fragments", w.name, r.WatchId,
+				e.Kv.ModRevision)
 		}
 		before = append(before, e)
 	}

@@ -30,8 +30,8 @@ func (t target) labels() map[string]string {
 	return map[string]string{"job": "mimir", "instance": t.instance, "region": t.region}
 }
 
-// wellFleet is three scrapes of a fleet that is well, of two regions with three nodes each, with writes and reads before
-// each scrape. One fleet serves all tests.
+// wellFleet is three scrapes of a fleet that is well, of two regions with three nodes each, with writes and reads
+// before each scrape. One fleet serves all tests.
 var wellFleet = sync.OnceValues(func() ([]scrape, error) {
 	dir, err := os.MkdirTemp("", "mimir-deploy-")
 	if err != nil {
@@ -116,7 +116,7 @@ func scrapeWell(ctx context.Context, f *localfleet.Fleet) (scrape, error) {
 }
 
 func ask(ctx context.Context, address, method, path, body string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, method, "http://"+address+path, strings.NewReader(body))
 	if err != nil {

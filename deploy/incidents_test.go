@@ -15,7 +15,7 @@ type incident []change
 // change is what becomes of the series that a selector finds, while the incident goes on.
 type change struct {
 	selector string
-	usual    *float64                                         // what is said at other times, if nobody says it of a fleet that is well
+	usual    *float64                                         // at other times, if a fleet that is well does not say it
 	value    func(usual float64, begun time.Duration) float64 // nil: nobody says it
 	stays    bool                                             // a counter: what was counted remains
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
@@ -81,6 +82,33 @@ func TestLongestPause(t *testing.T) {
 	}
 	if pause, began := longestPause(writes); pause != 40*time.Millisecond || !began.Equal(at(12)) {
 		t.Errorf("%s from %s", pause, began)
+	}
+}
+
+// Beside an election a client may be told that it is not known what became of its write, and nothing worse.
+func TestUnsettled(t *testing.T) {
+	lost, leaderless := rpctypes.Error(rpctypes.ErrGRPCTimeoutDueToLeaderFail), rpctypes.Error(rpctypes.ErrGRPCNoLeader)
+	for _, test := range []struct {
+		errs    []error
+		elected bool
+		count   int
+		says    string
+	}{
+		{errs: []error{nil, context.Canceled}},
+		{errs: []error{nil, lost, leaderless}, elected: true, count: 2},
+		{errs: []error{nil, lost}, says: "elections beside it: false"},
+		{errs: []error{lost, rpctypes.Error(rpctypes.ErrGRPCCorrupt)}, elected: true, says: "corrupt"},
+		{errs: []error{context.DeadlineExceeded}, elected: true, says: "deadline"},
+	} {
+		var writes []write
+		for _, err := range test.errs {
+			writes = append(writes, write{err: err})
+		}
+		count, err := unsettled(writes, test.elected)
+		got := errorText(err)
+		if count != test.count || test.says == "" && err != nil || !strings.Contains(got, test.says) {
+			t.Errorf("%v, elected %t: %d, %s", test.errs, test.elected, count, got)
+		}
 	}
 }
 

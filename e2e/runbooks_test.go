@@ -122,7 +122,7 @@ func TestRunbooks(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, chapter := range []func(){
-		r.byHand, r.begins, r.orders, r.takenBack, r.isLost, r.replays, r.voters, r.noQuorum,
+		r.byHand, r.begins, r.orders, r.takenBack, r.goesOn, r.isLost, r.replays, r.voters, r.noQuorum,
 	} {
 		chapter()
 	}
@@ -268,6 +268,21 @@ func (r *reader) targetDies() {
 	r.until("us takes a write", puts(r.client(r.us), "after the seal"))
 	r.start(r.eu)
 	r.follows(r.eu)
+}
+
+// goesOn is the same where votes are taken: the primary goes on without force, and takes the switchover back.
+func (r *reader) goesOn() {
+	at := " --endpoints " + r.us.Config.ListenClient
+	ended := r.sealed(at)
+	r.eu.Kill()
+	r.checks("mimir switchover --abort"+at, 0, "the switchover is taken back: the primary is what it was")
+	if said := <-ended; !strings.HasPrefix(said, "exit status 1: ") || !strings.Contains(said, "voted for region us") {
+		r.t.Errorf("the switchover that was taken back ended with %s", said)
+	}
+	r.until("us takes a write", puts(r.client(r.us), "by votes"))
+	r.start(r.eu)
+	r.follows(r.eu)
+	r.holds(r.us)
 }
 
 // sealed has us switch over to eu, and eu stand still as soon as us is sealed for that. That is a matter of

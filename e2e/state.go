@@ -88,6 +88,20 @@ func (r *run) primary(ctx context.Context) (primary, secondary *localfleet.Regio
 	return primary, secondary, err
 }
 
+// elections returns how often the nodes came to know a leader that they had not known before, all together: as often as
+// before, and nobody was without one meanwhile.
+func (r *run) elections(ctx context.Context) (count uint64, err error) {
+	err = r.await(ctx, "all nodes answer", func(ctx context.Context) string {
+		nodes, missing := r.askAll(ctx)
+		count = 0
+		for _, n := range nodes {
+			count += n.LeaderChanges
+		}
+		return missing
+	})
+	return count, err
+}
+
 // leader waits until the running nodes of a region have a leader.
 func (r *run) leader(ctx context.Context, region *localfleet.Region) (leader *localfleet.Node, err error) {
 	err = r.await(ctx, "region "+region.Name+" has a leader", func(ctx context.Context) string {

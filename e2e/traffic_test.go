@@ -233,17 +233,33 @@ func (t *traffic) take(ctx context.Context) ([]operation, error) {
 	for _, at := range []int{0, len(t.clients) - 1} {
 		for register := range registers {
 			op := operation{
-				client: len(t.clients) * workersPerNode, kind: get, began: time.Since(t.began),
+				client: len(t.clients) * workersPerNode, kind: get,
 				key: fmt.Sprintf("%sregister/%d/%d", t.prefix, t.turn, register),
 			}
-			if err := op.do(ctx, t.clients[at].Load()); err != nil {
-				return nil, fmt.Errorf("read %s at the end: %w", op.key, err)
+			if err := t.read(ctx, &op, at); err != nil {
+				return nil, err
 			}
-			op.ended = time.Since(t.began)
 			history = append(history, op)
 		}
 	}
 	t.history = nil
 	t.turn++
 	return history, nil
+}
+
+// read does a get at a node, which an election there may fail: it changes nothing, and is made again.
+func (t *traffic) read(ctx context.Context, op *operation, at int) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for {
+		op.began = time.Since(t.began)
+		err := op.do(ctx, t.clients[at].Load())
+		op.ended = time.Since(t.began)
+		if err == nil {
+			return nil
+		}
+		if wait(ctx, errorPause) != nil {
+			return fmt.Errorf("read %s at the end: %w", op.key, err)
+		}
+	}
 }

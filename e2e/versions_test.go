@@ -237,7 +237,7 @@ func (m *mixed) roster(ctx context.Context) error {
 		return fmt.Errorf("nothing was written: %q", change.Steps)
 	}
 	return m.await(ctx, "all nodes go by the roster", m.without(func(r *replication.RosterMark) bool {
-		return r.Number == change.Number // ranked or not, as that version writes it
+		return r.Number == change.Number
 	}))
 }
 

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
@@ -127,6 +128,24 @@ func (w *writers) firstError() error {
 		}
 	}
 	return nil
+}
+
+// unsettled counts the writes that ended without an acknowledgement while nothing was wrong with a fleet, but that a
+// region may have elected a leader. Then a client may be told that the outcome of its write is unknown, and after
+// request-timeout that there was no leader; else nothing.
+func unsettled(writes []write, elected bool) (count int, err error) {
+	for _, one := range writes {
+		told := errors.Is(one.err, rpctypes.ErrTimeoutDueToLeaderFail) || errors.Is(one.err, rpctypes.ErrNoLeader)
+		switch {
+		case one.err == nil || errors.Is(one.err, context.Canceled):
+		case elected && told:
+			count++
+		default:
+			return 0, fmt.Errorf("a client saw an error, elections beside it: %t: put %s, after %s: %w", elected,
+				one.key, short(one.ended.Sub(one.began)), one.err)
+		}
+	}
+	return count, nil
 }
 
 // failures counts the writes that ended with an error, but for those that stop interrupted.

@@ -118,6 +118,7 @@ type API struct {
 	messages *answers // of streams
 	effects  atomic.Pointer[effects]
 	renewals *renewals
+	watching watching
 	health   atomic.Pointer[healthPicture]
 
 	defragmenting chan struct{} // has room for one

@@ -26,7 +26,8 @@ func await(t *testing.T, what string, holds func() bool) {
 
 // What the writes under way do together is bounded too: one for which there is no room waits, and small ones pass.
 func TestGiantRequestsTogether(t *testing.T) {
-	n := etcdapitest.Start(t, etcdapi.Limits{EffectBytes: 1 << 20, RequestTimeout: time.Second})
+	limits := etcdapi.Limits{EffectBytes: 1 << 20, RequestTimeout: patience}
+	n := etcdapitest.Start(t, limits)
 	c, ctx := client(t, n), bounded(t)
 	for i := range 40 { // 16 times about 1,300 bytes
 		put(t, n, fmt.Sprintf("a/%02d", i), strings.Repeat("v", 1<<10))
@@ -38,11 +39,13 @@ func TestGiantRequestsTogether(t *testing.T) {
 		return err
 	}
 	results := make(chan error, 2)
-	go func() { deleteAll("a/"); results <- nil }() // its time may be over before it is released
+	go func() { results <- deleteAll("a/") }()
 	await(t, "the first write is under way", func() bool { return held() == 1 })
+	n.API.SetLimits(etcdapi.Limits{EffectBytes: limits.EffectBytes, RequestTimeout: time.Second})
 	if err := deleteAll("b/"); status.Code(err) != codes.ResourceExhausted || held() != 1 {
 		t.Errorf("without room: %v, %d under way", err, held())
 	}
+	n.API.SetLimits(limits)
 	go func() { _, err := c.Delete(ctx, "c"); results <- err }()
 	await(t, "a small one is under way too", func() bool { return held() == 2 })
 	release()

@@ -42,8 +42,8 @@ func (s *leaseServer) LeaseRevoke(ctx context.Context, r *pb.LeaseRevokeRequest)
 	if err := checkCorrupt(s.store); err != nil {
 		return nil, err
 	}
-	done, err := s.admit(ctx, true, func(_ context.Context, limit int64) (int64, error) {
-		return s.store.Estimator().Revoke(r.ID, limit)
+	done, err := s.admit(ctx, true, func(ctx context.Context, limit int64) (int64, error) {
+		return s.store.Estimator().Revoke(ctx, r.ID, limit)
 	})
 	if err != nil {
 		return nil, err

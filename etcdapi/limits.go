@@ -27,6 +27,9 @@ type Limits struct {
 	// Watches bounds the watches of one stream, with those that ended by themselves and were not cancelled since.
 	// Default DefaultWatches: each costs about 4 KiB.
 	Watches int
+	// AllWatches bounds the watches of all streams: beyond, a stream that has its share of that has no further one, and
+	// beyond twice as many none has. Default DefaultAllWatches.
+	AllWatches int
 	// RequestTimeout bounds a request whose client set no deadline, or a later one. Default
 	// DefaultRequestTimeout. When the primary has been silent for that long, what needs it waits for a third of
 	// LeaderTimeout, so that clients come to another node sooner.
@@ -48,6 +51,7 @@ const (
 	DefaultAnswerBytes      = 1 << 30
 	DefaultStreams          = 4096
 	DefaultWatches          = 64 << 10
+	DefaultAllWatches       = 256 << 10
 	DefaultEffectBytes      = 1 << 30
 	DefaultRequestTimeout   = 7 * time.Second
 	DefaultProgressInterval = 10 * time.Minute
@@ -69,6 +73,7 @@ func (l Limits) orDefaults() Limits {
 		EffectBytes:      cmp.Or(l.EffectBytes, DefaultEffectBytes),
 		Streams:          cmp.Or(l.Streams, DefaultStreams),
 		Watches:          cmp.Or(l.Watches, DefaultWatches),
+		AllWatches:       cmp.Or(l.AllWatches, DefaultAllWatches),
 		Staleness:        max(0, l.Staleness),
 		RequestTimeout:   cmp.Or(l.RequestTimeout, DefaultRequestTimeout),
 		ProgressInterval: cmp.Or(l.ProgressInterval, DefaultProgressInterval),

@@ -38,7 +38,7 @@ type queues struct {
 func newQueues(t *testing.T) *queues { return newQueuesBy(t, clock.Real) }
 
 func newQueuesBy(t *testing.T, by clock.Clock) *queues {
-	n := etcdapitest.StartWith(t, etcdapi.Options{Limits: etcdapi.Limits{RequestTimeout: time.Second}, Clock: by})
+	n := etcdapitest.StartWith(t, etcdapi.Options{Limits: etcdapi.Limits{RequestTimeout: patience}, Clock: by})
 	c := n.Dial(t)
 	q := &queues{T: t, Node: n, ctx: bounded(t), kv: pb.NewKVClient(c), lease: pb.NewLeaseClient(c),
 		lock: v3lockpb.NewLockClient(c), election: v3electionpb.NewElectionClient(c)}
@@ -201,8 +201,13 @@ func TestWhoWaitsOutwaitsAnOutage(t *testing.T) {
 	q.Replicator.FailBarriers(fmt.Errorf("%w: on purpose", replication.ErrNotReady))
 	release()
 	q.must(<-unlocked)
+	q.API.SetLimits(etcdapi.Limits{RequestTimeout: 50 * time.Millisecond}) // the outage is longer
 	for range 3 {
-		<-tried
+		select {
+		case <-tried:
+		case err := <-locks:
+			t.Fatalf("the wait ends with the outage: %v", err)
+		}
 	}
 	q.Replicator.FailBarriers(nil)
 	q.must(<-locks)

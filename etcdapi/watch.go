@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -23,9 +22,6 @@ const (
 	reasonEmptyRange  = "mvcc: watcher range is empty"
 	reasonDuplicateID = "mvcc: duplicate watch ID provided on the WatchStream"
 )
-
-// reasonTooMany is what no etcd says: it knows no bound.
-const reasonTooMany = "mimir: too many watches on this stream, which has %d: cancel some, or open another stream"
 
 // noWatch is the watch ID of responses that are about no one watch.
 const noWatch = -1
@@ -95,7 +91,7 @@ func (w *watchStream) create(r *pb.WatchCreateRequest) error {
 		}
 	}
 	w.mu.Lock()
-	defer w.mu.Unlock()
+	defer w.unlock()
 	if err := w.ctx.Err(); err != nil {
 		return err
 	}
@@ -161,9 +157,11 @@ func (w *watchStream) admit(r *pb.WatchCreateRequest) (id int64, reason string) 
 		return noWatch, reasonEmptyRange
 	case r.WatchId != 0 && w.inUse(r.WatchId):
 		return noWatch, reasonDuplicateID
-	case w.count() >= w.limits.now().Watches:
-		return noWatch, fmt.Sprintf(reasonTooMany, w.count())
-	case r.WatchId != 0:
+	}
+	if reason := w.watching.refuses(w.count(), w.limits.now()); reason != "" {
+		return noWatch, reason
+	}
+	if r.WatchId != 0 {
 		return r.WatchId, ""
 	}
 	for w.inUse(w.nextID) {
@@ -191,7 +189,7 @@ func (w *watchStream) refuse(reason string) error {
 // cancel ends a watch at the client's wish. Nothing is sent for an ID that is not in use.
 func (w *watchStream) cancel(id int64) error {
 	w.mu.Lock()
-	defer w.mu.Unlock()
+	defer w.unlock()
 	if !w.inUse(id) {
 		return nil
 	}

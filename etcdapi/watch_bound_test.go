@@ -1,8 +1,10 @@
 package etcdapi_test
 
 import (
+	"context"
 	"strings"
 	"testing"
+	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -46,6 +48,44 @@ func TestWatchesOfOneStream(t *testing.T) {
 		if r := s.receive(); len(r.Events) != 1 {
 			t.Error(r)
 		}
+	}
+}
+
+// A node has so many watches of all streams, and then whoever has no more than his share gets some all the same. What
+// ends makes room, also with its whole stream.
+func TestWatchesOfOneNode(t *testing.T) {
+	n := etcdapitest.Start(t, etcdapi.Limits{AllWatches: 6})
+	ctx, end := context.WithCancel(bounded(t))
+	defer end()
+	stream, err := pb.NewWatchClient(n.Dial(t)).Watch(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hoards, other := watchStream{t, stream}, openWatch(t, n)
+	gets := func(s watchStream) bool {
+		r := s.create(&pb.WatchCreateRequest{Key: []byte("k")})
+		if r.Canceled && !strings.Contains(r.CancelReason, "too many watches at this node") {
+			t.Error(r)
+		}
+		return !r.Canceled
+	}
+	for i := range 8 {
+		if got := gets(hoards); got != (i < 6) {
+			t.Errorf("watch %d: %t", i, got)
+		}
+	}
+	for i := range 5 {
+		if got := gets(other); got != (i < 3) {
+			t.Errorf("watch %d of another: %t", i, got)
+		}
+	}
+	hoards.cancel(0)
+	if r := hoards.receive(); !r.Canceled || gets(hoards) {
+		t.Error("who has most takes what has become free, beyond the bound")
+	}
+	end()
+	for !gets(other) { // until the node has heard of it, or the stream's time is over
+		time.Sleep(time.Millisecond)
 	}
 }
 

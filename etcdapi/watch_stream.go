@@ -32,6 +32,7 @@ type watchStream struct {
 	nextID  int64
 	asked   bool // the client waits for a notification about all watches
 	ticking bool // notifyProgress runs
+	counted int  // watches that all know of
 }
 
 // oneWatch is one watch of a stream.
@@ -72,7 +73,7 @@ func (w *watchStream) run(one *oneWatch) {
 // deliver sends what waits for a watch; false if the watch has ended.
 func (w *watchStream) deliver(one *oneWatch) bool {
 	w.mu.Lock()
-	defer w.mu.Unlock()
+	defer w.unlock()
 	if one.gone {
 		return false
 	}
@@ -135,6 +136,15 @@ func (w *watchStream) close() {
 	w.fail(context.Canceled)
 	w.mu.Unlock()
 	w.running.Wait()
+	w.watching.changed(w.counted, 0)
+}
+
+// unlock has the watches counted that the stream has now. The caller holds mu, and has it no longer.
+func (w *watchStream) unlock() {
+	has := w.count()
+	w.watching.changed(w.counted, has)
+	w.counted = has
+	w.mu.Unlock()
 }
 
 // jitter is the fraction of the interval that is added at random to it.

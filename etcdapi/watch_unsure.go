@@ -93,7 +93,7 @@ func (u *unsure) waits(err error) bool {
 // decide has the watch begin, or says that it cannot.
 func (u *unsure) decide() {
 	u.mu.Lock()
-	defer u.mu.Unlock()
+	defer u.unlock()
 	if u.ctx.Err() != nil {
 		return
 	}

@@ -1,9 +1,11 @@
 package kv
 
 import (
+	"cmp"
 	"context"
 	"errors"
 
+	"github.com/cockroachdb/pebble/v2"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 
 	"github.com/mimir-kv/mimir/kv/command"
@@ -23,7 +25,8 @@ const (
 // effect counts what a request does.
 type effect struct {
 	view
-	values bool // deleted and replaced ones are held in memory, because a watcher wants them
+	db     pebble.Reader // that of view
+	values bool          // deleted and replaced ones are held in memory, because a watcher wants them
 	limit  int64
 	bytes  int64
 	times  int64 // that what is counted now is held
@@ -48,8 +51,13 @@ func (e Estimator) Txn(ctx context.Context, r *pb.TxnRequest, limit int64) (byte
 
 func (e Estimator) count(limit int64, count func(e *effect) error) (bytes int64, err error) {
 	s := e.store
-	err = s.read(func(v view) error {
-		e := &effect{view: v, values: s.watchers.Wanted() == watch.EventsWithPrevious, limit: limit}
+	g, err := s.acquire()
+	if err != nil {
+		return 0, err
+	}
+	defer g.release()
+	err = g.read(func(v view) error {
+		e := &effect{view: v, db: g.db, values: s.watchers.Wanted() == watch.EventsWithPrevious, limit: limit}
 		err := count(e)
 		bytes = e.bytes
 		return err
@@ -58,24 +66,26 @@ func (e Estimator) count(limit int64, count func(e *effect) error) (bytes int64,
 }
 
 // Revoke is Delete for the end of a lease with its keys.
-func (e Estimator) Revoke(id, limit int64) (bytes int64, err error) {
-	return e.count(limit, func(effect *effect) error {
-		effect.times = 1
-		err := LeaseKeys{e.store}.Each(id, func(key []byte) (err error) {
-			effect.bytes += changeBytes + 2*int64(len(key))
-			if effect.values {
-				err = effect.single(key, effect.now)
-			}
-			if err == nil && effect.bytes > limit {
-				err = errEnough
-			}
-			return err
-		})
-		if errors.Is(err, errEnough) {
-			err = nil
+func (e Estimator) Revoke(ctx context.Context, id, limit int64) (bytes int64, err error) {
+	return e.count(limit, func(e *effect) error { return e.revoke(ctx, id) })
+}
+
+func (e *effect) revoke(ctx context.Context, id int64) error {
+	e.times = 1
+	err := eachAttached(e.db, id, func(key []byte) (err error) {
+		e.bytes += changeBytes + 2*int64(len(key))
+		if e.values {
+			err = e.single(key, e.now)
 		}
-		return err
+		if err == nil && e.bytes > e.limit {
+			err = errEnough
+		}
+		return cmp.Or(err, context.Cause(ctx))
 	})
+	if errors.Is(err, errEnough) {
+		return nil
+	}
+	return err
 }
 
 func (e *effect) txn(ctx context.Context, r *pb.TxnRequest) error {

@@ -1,9 +1,11 @@
 package kv
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -76,7 +78,7 @@ func TestEffectOfLeasesAndComparisons(t *testing.T) {
 		}))
 	}
 	revoke := func(id, limit int64) int64 {
-		bytes, err := n.Estimator().Revoke(id, limit)
+		bytes, err := n.Estimator().Revoke(t.Context(), id, limit)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -146,4 +148,36 @@ func TestEffectOfReads(t *testing.T) {
 	expect(t, "what a put replaces", effect(&pb.RequestOp{Request: &pb.RequestOp_RequestPut{
 		RequestPut: &pb.PutRequest{Key: []byte("k"), PrevKv: true},
 	}}), answerCopies*10*int64(len("small")))
+}
+
+// What a lease costs is counted within the view that is held already: who waited for another one behind somebody who
+// closes the store, and who waits for the first, would wait for ever.
+func TestEffectIsCountedWithinOneView(t *testing.T) {
+	n := newNode(t)
+	n.apply(command.EncodeLeaseGrant(&pb.LeaseGrantRequest{ID: 7, TTL: 60}))
+	n.apply(command.EncodePut(&pb.PutRequest{Key: []byte("k"), Lease: 7}))
+	g, closed := n.current.Load(), make(chan error, 1)
+	done := make(chan error, 1)
+	go func() {
+		_, err := n.Estimator().count(1<<20, func(e *effect) error {
+			go func() { closed <- n.Store.Close() }()
+			for end := time.Now().Add(time.Minute); g.mu.TryRLock(); time.Sleep(time.Millisecond) {
+				if g.mu.RUnlock(); time.Now().After(end) {
+					return errors.New("nobody closes the store")
+				}
+			}
+			return e.revoke(t.Context(), 7)
+		})
+		done <- err
+	}()
+	for _, c := range []chan error{done, closed} {
+		select {
+		case err := <-c:
+			if err != nil {
+				t.Fatal(err)
+			}
+		case <-time.After(time.Minute):
+			t.Fatal("what a lease costs and the end of the store wait for each other")
+		}
+	}
 }

@@ -31,7 +31,7 @@ func (n *node) watch(r watch.Request) *watch.Watcher {
 // next returns the next batch, or the error that ended the watcher.
 func next(t testing.TB, w *watch.Watcher) (watch.Batch, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	b, err := w.Next(ctx)
 	if errors.Is(err, context.DeadlineExceeded) {

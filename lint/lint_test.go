@@ -181,6 +181,8 @@ var below = map[string][]string{
 	"e2e":     {"e2e", "localfleet", "server", "replication"},
 	"lint":    {},
 	"check":   {},
+	// For tests alone.
+	"check/leaks": {},
 	// On this machine: processes, links and ports, which know nothing of what a node is.
 	"localfleet": {},
 }
@@ -194,7 +196,7 @@ var forTests = []string{
 	"replication/storagetest", "replication/internal/enginetest", "replication/internal/copies",
 	"replication/internal/wal",
 	"replication/timeline", "replication/transport", "replication/transport/grpc", "replication/witness", "localfleet",
-	"etcdapi/etcdapitest",
+	"etcdapi/etcdapitest", "check/leaks",
 }
 
 // loose are rooms whose rule holds for everything inside them, and that may use what lies in the rooms they name.

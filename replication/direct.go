@@ -64,7 +64,14 @@ func forget(ctx context.Context, n *node) error {
 }
 
 // awaited says for what of another state this node waits before it applies anything more, "" if for nothing.
-func awaited(n *node) string { return cmp.Or(n.staging.Awaits(), n.rewinds.Awaits()) }
+func awaited(n *node) string {
+	hung := ""
+	if d := n.group.MachineHung(); d > 0 && n.group.DiskFull() == 0 {
+		hung = fmt.Sprintf("has not finished applying what it is at for %.0f s: its storage hangs, or that is very "+
+			"much, and then every node is at it", d.Seconds())
+	}
+	return cmp.Or(n.staging.Awaits(), n.rewinds.Awaits(), hung)
+}
 
 // asideFolder has the states that were kept when others took their place.
 const asideFolder = "aside"

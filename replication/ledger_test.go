@@ -7,14 +7,16 @@ import (
 	"io"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/mimir-kv/mimir/replication"
 )
 
 // ledger is a volatile storage that remembers every command and every beginning of an epoch.
 type ledger struct {
-	mu   sync.Mutex
-	held ledgerState
+	mu    sync.Mutex
+	held  ledgerState
+	hangs atomic.Pointer[chan struct{}] // what is applied waits for it; nil: for nothing
 }
 
 type ledgerState struct {
@@ -30,6 +32,9 @@ func (l *ledger) Load() (*replication.Metadata, error) {
 }
 
 func (l *ledger) Apply(b *replication.Batch) ([][]byte, error) {
+	if hangs := l.hangs.Load(); hangs != nil {
+		<-*hangs
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var results [][]byte

@@ -61,6 +61,9 @@ func (g *groupPort) Leader() (id, term uint64) {
 // DiskStalled returns for how long the log's disk has not finished a write, zero unless that is long.
 func (g *groupPort) DiskStalled() time.Duration { return g.Status().DiskStalled }
 
+// MachineHung returns for how long the storage has not finished one step, zero unless that is long.
+func (g *groupPort) MachineHung() time.Duration { return g.Status().MachineHung }
+
 // account returns what this node answers a member that asks about itself.
 func (g *groupPort) account(member, at uint64) (match uint64, log recall.Log) {
 	a := g.Account(member, at)

@@ -61,14 +61,16 @@ type leavable struct {
 	proved bool     // one has begun
 	within bool     // headers: more of them are to follow, and nothing else
 	wished bool
-	said   bool // the last word
+	said   bool   // the last word
+	resets resets // to be said
 }
 
 func newLeavable(c net.Conn, at *clients) *leavable {
 	l := &leavable{Conn: c, at: at, closed: make(chan struct{}), news: make(chan struct{}, 1)}
 	l.requests.begin = func() (end func()) { return door.Request(c.RemoteAddr()) }
 	l.requests.late = func() { door.Late(c.RemoteAddr()) }
-	l.requests.kept = &at.kept
+	l.requests.much = func() { door.Much(c.RemoteAddr()) }
+	l.requests.kept, l.requests.reset, l.requests.room = &at.fresh, l.resets.add, l.tell
 	l.pace = newPace(time.Now(), &at.debtors, l.heard)
 	l.pace.body, l.pace.replies = l.requests.body, l.replies
 	l.pace.measured = func() bool { return l.measured.Swap(false) }
@@ -102,22 +104,27 @@ func (c *leavable) farewell() {
 	c.say() //nolint:errcheck // the connection is about to end
 }
 
-// say writes the wish if this is a place for it. mu is held.
+// pending reports whether there is something to be said. mu is held.
+func (c *leavable) pending() bool { return c.wished || !c.resets.none() }
+
+// say writes what is to be said if this is a place for it. mu is held.
 func (c *leavable) say() error {
-	if !c.wished || c.have > 0 || c.left > 0 || c.within {
+	if !c.pending() || c.have > 0 || c.left > 0 || c.within {
 		return nil
 	}
-	c.wished = false
-	last, over := c.requests.over()
-	if c.said {
+	words, ended := c.resets.take()
+	c.ended = append(c.ended, ended...)
+	if c.wished && !c.said {
+		last, over := c.requests.over()
+		words = append(words, goAway...)
+		if c.said = over; over {
+			binary.BigEndian.PutUint32(words[len(words)-len(goAway)+goAwayLast:], last)
+		}
+	}
+	if c.wished = false; len(words) == 0 {
 		return nil
 	}
-	word := goAway
-	if c.said = over; over {
-		word = append([]byte(nil), goAway...)
-		binary.BigEndian.PutUint32(word[goAwayLast:], last)
-	}
-	_, err := c.Conn.Write(word)
+	_, err := c.Conn.Write(words)
 	return err
 }
 
@@ -130,7 +137,7 @@ func (c *leavable) Write(p []byte) (n int, err error) {
 			return n, err
 		}
 		end := len(p)
-		if c.wished {
+		if c.pending() {
 			end = n + c.restOfFrame(p[n:])
 		} else {
 			c.follow(p[n:])
@@ -201,6 +208,7 @@ func (c *leavable) judge() {
 		if !c.proved {
 			c.proved = true
 			door.Prove(c.Conn.RemoteAddr())
+			c.requests.proves(&c.at.known)
 		}
 	case c.requests.answers(streamOf(c.header), true):
 		c.refusals.Add(1)

@@ -9,8 +9,15 @@ import (
 
 // clients are what those of a port that speak HTTP/2 have in common.
 type clients struct {
-	debtors debtors
-	kept    kept
+	debtors      debtors
+	known, fresh kept // of those that have had an answer, and of others
+}
+
+// bound says how many bytes are kept of each kind.
+func (c *clients) bound(known, fresh int64) {
+	c.known.others, c.fresh.others = &c.fresh, &c.known
+	c.known.most.Store(known)
+	c.fresh.most.Store(fresh)
 }
 
 // clientAddr is where a client comes from, and who it is.
@@ -89,9 +96,10 @@ func (c *leavable) wait() (stays bool) {
 	debtors, began, counted := &c.at.debtors, time.Now(), false
 	for now := began; ; now = time.Now() {
 		c.pace.answered(int(c.answers.Swap(0)), int(c.refusals.Swap(0)), now)
-		debt, beyond := c.pace.debt(now), c.requests.beyond()
+		waited := now.Sub(began)
+		debt, beyond := c.pace.debt(now), c.requests.relieve(waited >= longestWait)
 		switch {
-		case debt == 0 && !beyond:
+		case debt == 0 && (!beyond || waited >= longestWait):
 			if !counted {
 				c.owes = time.Time{}
 			}
@@ -105,11 +113,10 @@ func (c *leavable) wait() (stays bool) {
 				c.owes = now
 			}
 		}
-		longest := debtors.longest()
-		left := longest - now.Sub(began)
+		left := debtors.longest() - waited
 		switch {
-		case beyond:
-			left = longest
+		case debt == 0: // what has come whole is about to be taken
+			left = longestWait - waited
 		case left <= 0:
 			return true
 		case c.pace.fresh() && now.Sub(c.owes) >= longestDebt && c.requests.none():
@@ -123,10 +130,12 @@ func (c *leavable) wait() (stays bool) {
 	}
 }
 
-// rest returns after d, or as soon as the client was sent something, and false if the connection was closed meanwhile.
+// rest returns after d, or as soon as the client was sent something or a message of his was taken, and false if the
+// connection was closed meanwhile.
 func (c *leavable) rest(d time.Duration) bool {
-	timer := time.NewTimer(d)
+	timer, began := time.NewTimer(d), time.Now()
 	defer timer.Stop()
+	defer func() { c.requests.deaf(time.Since(began)) }()
 	select {
 	case <-timer.C:
 	case <-c.news:

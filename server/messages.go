@@ -11,12 +11,14 @@ import (
 	"google.golang.org/grpc/tap"
 )
 
-// mostKept is how many bytes of messages a port keeps of all its clients before who has more kept than others waits.
-const mostKept = 256 << 20
+// How many bytes a port keeps of all clients that have had an answer, and of all others, beside what the ones leave of
+// theirs to the others: beyond, requests of who has more kept than others are refused.
+const mostKept, mostKeptFresh = 192 << 20, 64 << 20
 
-// kept is what this side keeps of all clients of a port: of messages that have not come whole, or that nobody has taken
-// yet. It is safe for concurrent use.
+// kept is what this side keeps of clients of a port: of messages that have not come whole, or that nobody has taken
+// yet, and of headers that are large. It is safe for concurrent use.
 type kept struct {
+	others  *kept        // may leave some of theirs; nil: there are none
 	most    atomic.Int64 // bytes; 0: any number
 	bytes   atomic.Int64
 	clients atomic.Int64 // of whom something is kept
@@ -25,7 +27,14 @@ type kept struct {
 // beyond reports whether there is too much, and more of this client than of others.
 func (k *kept) beyond(bytes int64) bool {
 	most := k.most.Load()
-	return most > 0 && k.bytes.Load() > most && bytes > most/max(1, k.clients.Load())
+	if most == 0 || k.bytes.Load() <= most || bytes <= most/max(1, k.clients.Load()) {
+		return false
+	}
+	left := int64(0)
+	if k.others != nil {
+		left = max(0, k.others.most.Load()-k.others.bytes.Load())
+	}
+	return k.bytes.Load() > most+left
 }
 
 // add counts bytes of a client of whom there were so many before.
@@ -47,16 +56,29 @@ const messagePrefix = 5
 
 // messages are those of one request of gRPC, as they come.
 type messages struct {
-	cancel func() // ends the request; nil of one that gRPC has not opened
-	one    bool   // its client says one message, and then no more
+	cancel  func() // ends the request; nil of one that gRPC has not opened, or that is refused
+	one     bool   // its client says one message, and then no more
+	refused bool   // by this side: nothing is kept of it any more
+	taken   bool   // one of its messages was
 
-	head  [messagePrefix]byte
-	have  int       // bytes of the head
-	left  int64     // bytes that are to come of the message
-	since time.Time // it comes; where there is one: the request was begun
-	come  int64     // bytes since then
-	bytes int64     // that are kept of the one that comes
-	whole []int64   // and of those that nobody has taken
+	head    [messagePrefix]byte
+	have    int           // bytes of the head
+	left    int64         // bytes that are to come of the message
+	since   time.Time     // it comes; where there is one: the request was begun
+	unheard time.Duration // of underway, then
+	come    int64         // bytes since then
+	bytes   int64         // that are kept of the one that comes
+	whole   []int64       // and of those that nobody has taken
+	headers int64         // bytes that are kept of those, if they are large
+}
+
+// kept is how many bytes are kept of the request.
+func (m *messages) kept() int64 {
+	n := m.headers + m.bytes
+	for _, one := range m.whole {
+		n += one
+	}
+	return n
 }
 
 // incoming is a frame of data that is being read.
@@ -102,7 +124,7 @@ func (u *underway) body(p []byte) {
 	f.left -= len(p)
 	now := time.Now()
 	u.feed(len(p), now)
-	if f.request.hear(p, now); f.request.comes() {
+	if f.request.hear(p, now, u.unheard); f.request.comes() {
 		u.look()
 	}
 }
@@ -121,11 +143,11 @@ func (u *underway) feed(n int, now time.Time) {
 }
 
 // hear follows what comes behind what was heard before.
-func (m *messages) hear(p []byte, now time.Time) {
+func (m *messages) hear(p []byte, now time.Time, unheard time.Duration) {
 	for len(p) > 0 {
 		if m.have < messagePrefix {
 			if m.have == 0 && !m.one {
-				m.since, m.come = now, 0
+				m.since, m.unheard, m.come = now, unheard, 0
 			}
 			n := copy(m.head[m.have:], p)
 			m.have, m.come, p = m.have+n, m.come+int64(n), p[n:]
@@ -146,9 +168,11 @@ func (m *messages) hear(p []byte, now time.Time) {
 // nobody takes before.
 func (r *request) comes() bool { return r.have > 0 || r.one && r.open }
 
-// due is when that must be there. mu is held.
+// due is when that must be there. For how long its client was not heard meanwhile is not counted, up to as long as a
+// message has of which nothing comes. mu is held.
 func (u *underway) due(m *messages) time.Time {
-	due := m.since.Add(bodyTime + time.Duration(m.come/bodyPace)*time.Second)
+	unheard := min(u.unheard-m.unheard, bodyTime)
+	due := m.since.Add(bodyTime + unheard + time.Duration(m.come/bodyPace)*time.Second)
 	if due.Before(u.fed) {
 		return u.fed
 	}
@@ -157,17 +181,16 @@ func (u *underway) due(m *messages) time.Time {
 
 // drop takes a request out of the books. mu is held.
 func (u *underway) drop(id uint32) {
-	r := u.streams[id]
-	if r == nil {
-		return
+	if r := u.streams[id]; r != nil {
+		u.release(r)
+		delete(u.streams, id)
 	}
-	delete(u.streams, id)
-	n := r.bytes
-	for _, one := range r.whole {
-		n += one
-	}
-	r.bytes, r.whole = 0, nil
-	u.keep(-n)
+}
+
+// release says that nothing is kept of a request any more. mu is held.
+func (u *underway) release(r *request) {
+	u.keep(-r.kept())
+	r.bytes, r.whole, r.headers = 0, nil, 0
 }
 
 // keep counts bytes, less than none if they are kept no longer. mu is held.
@@ -179,13 +202,6 @@ func (u *underway) keep(n int64) {
 		u.kept.add(u.bytes, n)
 	}
 	u.bytes += n
-}
-
-// beyond reports whether more is kept of this client than may be.
-func (u *underway) beyond() bool {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	return u.kept != nil && u.kept.beyond(u.bytes)
 }
 
 // leave takes everything out of the books: the connection is closed.
@@ -217,13 +233,13 @@ func (u *underway) endLate() {
 	u.mu.Lock()
 	var late []func()
 	now, next := time.Now(), time.Duration(0)
-	for _, r := range u.streams {
+	for id, r := range u.streams {
 		if r.cancel == nil || !r.comes() {
 			continue
 		}
 		left := u.due(&r.messages).Sub(now)
 		if left <= 0 {
-			late, r.cancel = append(late, r.cancel), nil
+			late = append(late, u.refuse(id, r, r.unserved()))
 		} else if next == 0 || left < next {
 			next = left
 		}
@@ -244,16 +260,20 @@ type coming struct {
 	*request
 }
 
-// opens says that gRPC has opened the request whose headers were heard last.
-func (u *underway) opens(cancel func(), one bool) *coming {
+// opens says that gRPC has opened the request whose headers were heard last, and holds so many bytes of those.
+func (u *underway) opens(cancel func(), one bool, headers int64) *coming {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	r := u.streams[u.last]
 	if r == nil {
 		return nil
 	}
+	if headers > largeHeaders {
+		r.headers = headers
+		u.keep(headers)
+	}
 	if r.cancel, r.one = cancel, one; one {
-		r.since = time.Now()
+		r.since, r.unheard = time.Now(), u.unheard
 		u.look()
 	}
 	return &coming{u, r}
@@ -263,10 +283,11 @@ func (u *underway) opens(cancel func(), one bool) *coming {
 func (c *coming) took() {
 	c.of.mu.Lock()
 	defer c.of.mu.Unlock()
-	if len(c.whole) > 0 {
+	if c.taken = true; len(c.whole) > 0 {
 		n := c.whole[0]
 		c.whole = c.whole[1:]
 		c.of.keep(-n)
+		c.of.room()
 	}
 }
 
@@ -300,7 +321,7 @@ func (m *methods) options() []grpc.ServerOption {
 				return ctx, nil
 			}
 			ctx, cancel := context.WithCancel(ctx)
-			opened := at.client.requests.opens(cancel, m.one[info.FullMethodName])
+			opened := at.client.requests.opens(cancel, m.one[info.FullMethodName], headersHeld(info))
 			return context.WithValue(ctx, comingKey{}, opened), nil
 		}),
 		grpc.ChainUnaryInterceptor(func(
@@ -315,6 +336,18 @@ func (m *methods) options() []grpc.ServerOption {
 			return handle(srv, taking{s})
 		}),
 	}
+}
+
+// headersHeld is about how many bytes the headers of a request take.
+func headersHeld(info *tap.Info) int64 {
+	const each = 32
+	n := len(info.FullMethodName)
+	for name, values := range info.Header {
+		for _, value := range values {
+			n += len(name) + len(value) + each
+		}
+	}
+	return int64(n)
 }
 
 // taking is a stream that tells which messages are taken.

@@ -23,6 +23,7 @@ type spoken struct {
 
 	mu    sync.Mutex
 	ended map[uint32]time.Time // requests of which the last frame was heard
+	codes map[uint32]uint32    // of those that were reset, unless they were over before
 }
 
 func (i *inn) speak(t *testing.T) *spoken {
@@ -30,7 +31,7 @@ func (i *inn) speak(t *testing.T) *spoken {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &spoken{Conn: c, t: t, ended: map[uint32]time.Time{}}
+	s := &spoken{Conn: c, t: t, ended: map[uint32]time.Time{}, codes: map[uint32]uint32{}}
 	t.Cleanup(func() { c.Close() })
 	s.say(bytes.Clone(preface), frameOf(frameSettings, 0, 0, nil))
 	go s.listen()
@@ -42,14 +43,19 @@ func (s *spoken) listen() {
 		if _, err := io.ReadFull(s, header[:]); err != nil {
 			return
 		}
-		if _, err := io.CopyN(io.Discard, s, int64(lengthOf(header))); err != nil {
+		body := make([]byte, lengthOf(header))
+		if _, err := io.ReadFull(s, body); err != nil {
 			return
 		}
-		if ends(header) {
-			s.mu.Lock()
-			s.ended[streamOf(header)] = time.Now()
-			s.mu.Unlock()
+		id := streamOf(header)
+		s.mu.Lock()
+		if header[3] == frameReset && s.ended[id].IsZero() {
+			s.codes[id] = binary.BigEndian.Uint32(body)
 		}
+		if ends(header) && s.ended[id].IsZero() {
+			s.ended[id] = time.Now()
+		}
+		s.mu.Unlock()
 	}
 }
 
@@ -58,6 +64,18 @@ func (s *spoken) over() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.ended)
+}
+
+// told returns how many of the requests that are over were reset with code.
+func (s *spoken) told(code uint32) (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, one := range s.codes {
+		if one == code {
+			n++
+		}
+	}
+	return n
 }
 
 func (s *spoken) say(frames ...[]byte) {
@@ -74,12 +92,12 @@ func frameOf(kind, flags byte, stream uint32, body []byte) []byte {
 }
 
 // headersOf are those of a request of gRPC.
-func headersOf(stream uint32, method string) []byte {
+func headersOf(stream uint32, method string, more ...[2]string) []byte {
 	var block []byte
-	for _, h := range [][2]string{
+	for _, h := range append([][2]string{
 		{":method", "POST"}, {":scheme", "http"}, {":path", method}, {":authority", "x"},
 		{"content-type", "application/grpc"}, {"te", "trailers"},
-	} {
+	}, more...) {
 		block = append(append(append(append(block, 0, byte(len(h[0]))), h[0]...), byte(len(h[1]))), h[1]...)
 	}
 	return frameOf(frameHeaders, flagEndHeaders, stream, block)
@@ -94,7 +112,7 @@ func dataOf(stream uint32, message, come int) []byte {
 // keeps waits for nothing, and returns how much is kept of all clients.
 func (i *inn) keeps() int64 {
 	virtual.Wait()
-	return i.both.clients.kept.bytes.Load()
+	return i.both.clients.known.bytes.Load() + i.both.clients.fresh.bytes.Load()
 }
 
 // A request of which the message does not come whole is ended in time, however many there are on a connection, whether
@@ -133,6 +151,9 @@ func TestMessagesThatDoNotEndAreEnded(t *testing.T) {
 		if late := i.door.Figures().Refused[door.ReasonLate]; late != streams+3 {
 			t.Errorf("%d are counted", late)
 		}
+		if n := s.told(codeRefused); n != streams+3 { // he may ask again: nothing was done of it
+			t.Errorf("%d are told that nothing was done", n)
+		}
 	})
 }
 
@@ -152,13 +173,13 @@ func TestNothingIsKeptOfWhatIsTaken(t *testing.T) {
 		}
 		padded := frameOf(frameData, flagPadded, 1, append([]byte{3, 0, 0, 0, 0, 4, 9, 9, 9, 9}, 1, 2, 3))
 		hear(append(bytes.Clone(preface), headersOf(1, "/a")...))
-		one := c.requests.opens(func() {}, false)
+		one := c.requests.opens(func() {}, false, 0)
 		hear(padded)
 		hear(dataOf(1, 300, 200))
 		hear(frameOf(frameData, 0, 1, append(make([]byte, 100), 0, 0, 0)))
 		mine := c.requests.bytes
-		if n := len(one.whole); n != 2 || !one.comes() || at.kept.bytes.Load() != mine || mine == 0 {
-			t.Fatalf("steps of %d: %d messages, %d bytes of %d", step, n, mine, at.kept.bytes.Load())
+		if n := len(one.whole); n != 2 || !one.comes() || at.fresh.bytes.Load() != mine || mine == 0 {
+			t.Fatalf("steps of %d: %d messages, %d bytes of %d", step, n, mine, at.fresh.bytes.Load())
 		}
 		one.took()
 		one.took()
@@ -167,57 +188,28 @@ func TestNothingIsKeptOfWhatIsTaken(t *testing.T) {
 			t.Fatalf("steps of %d: %d messages", step, n)
 		}
 		one.took()
-		if at.kept.bytes.Load() != 0 || at.kept.clients.Load() != 0 {
-			t.Fatalf("steps of %d: %d bytes of %d", step, at.kept.bytes.Load(), at.kept.clients.Load())
+		if at.fresh.bytes.Load() != 0 || at.fresh.clients.Load() != 0 {
+			t.Fatalf("steps of %d: %d bytes of %d", step, at.fresh.bytes.Load(), at.fresh.clients.Load())
 		}
 		hear(headersOf(3, "/a"))
 		hear(dataOf(3, 300, 200))
 		hear(headersOf(5, "/a"))
 		hear(dataOf(5, 300, 200))
 		hear(frameOf(frameReset, 0, 3, make([]byte, 4)))
-		if kept := at.kept.bytes.Load(); kept != held(205) {
+		if kept := at.fresh.bytes.Load(); kept != held(205) {
 			t.Fatalf("steps of %d: %d bytes are left", step, kept)
 		}
 		c.Write(framesOf([3]byte{frameHeaders, flagEndStream, 5}))
-		if kept := at.kept.bytes.Load(); kept != 0 {
+		if kept := at.fresh.bytes.Load(); kept != 0 {
 			t.Fatalf("steps of %d: %d bytes are left", step, kept)
 		}
 		hear(dataOf(1, 300, 200))
 		c.requests.leave()
 		one.took()
-		if at.kept.bytes.Load() != 0 || at.kept.clients.Load() != 0 {
-			t.Fatalf("steps of %d: %d bytes of %d", step, at.kept.bytes.Load(), at.kept.clients.Load())
+		if at.fresh.bytes.Load() != 0 || at.fresh.clients.Load() != 0 {
+			t.Fatalf("steps of %d: %d bytes of %d", step, at.fresh.bytes.Load(), at.fresh.clients.Load())
 		}
 	}
-}
-
-// Where too much is kept, a client of whom more is kept than of others is heard no further, and no other: he is when
-// what was kept of him is no more.
-func TestWhoHasMostKeptIsNotHeard(t *testing.T) {
-	virtual.Test(t, func(t *testing.T) {
-		i := newInnFor(t, 3)
-		i.both.clients.kept.most.Store(100 << 10)
-		hoards, honest := i.speak(t), i.speak(t)
-		go func() {
-			for id := uint32(1); id < 41; id += 2 {
-				hoards.say(headersOf(id, healthpb.Health_Check_FullMethodName), dataOf(id, 13<<10, 12<<10))
-			}
-		}()
-		time.Sleep(time.Second)
-		if kept := i.keeps(); kept < 100<<10 || kept > 140<<10 {
-			t.Errorf("%d bytes are kept", kept)
-		}
-		honest.say(headersOf(1, healthpb.Health_Check_FullMethodName),
-			frameOf(frameData, flagEndStream, 1, make([]byte, 5)))
-		if virtual.Wait(); honest.over() != 1 {
-			t.Error("another is not heard")
-		}
-		time.Sleep(3 * (bodyTime + 4*time.Second)) // as many as are kept at a time
-		virtual.Wait()
-		if kept := i.keeps(); kept != 0 || hoards.over() != 20 {
-			t.Errorf("%d bytes are kept, %d requests are over", kept, hoards.over())
-		}
-	})
 }
 
 // Messages that share a slow connection are in time as long as that one is, though each of them is not.

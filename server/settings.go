@@ -311,6 +311,10 @@ var sections = []section{
 		count("max-concurrent-streams", etcdapi.DefaultStreams, 16, math.MaxInt32,
 			"most requests, streams of watches included, under way on one client connection; others wait at the client",
 			func(c *Config) *int { return &c.Limits.Streams }).alsoTaking(streamsOfEtcd),
+		count("max-watches", etcdapi.DefaultAllWatches, 1<<10, math.MaxInt32,
+			"most watches of all clients of this node; beyond it a stream that has its share of them gets no further "+
+				"one, and beyond twice as many none does. Each takes about 4 KiB",
+			func(c *Config) *int { return &c.Limits.AllWatches }),
 		size("cache-bytes", kv.DefaultCacheBytes, 1<<20, unbounded,
 			"memory for hot blocks of the store; the values written or read last take up to half as much "+
 				"beside it",

@@ -51,7 +51,7 @@ var changes = []change{
 		func(s *server, c *Config) { s.slow.bound.Store(int64(c.SlowRequest)) }},
 	{[]string{"shutdown-timeout"}, func(s *server, c *Config) { s.settled.shutdown.Store(int64(c.ShutdownTimeout)) }},
 	{[]string{"max-request-bytes", "max-txn-ops", "max-effect-bytes", "max-answer-bytes", "max-concurrent-streams",
-		"request-timeout", "max-staleness", "watch-progress-interval", "leader-timeout"},
+		"max-watches", "request-timeout", "max-staleness", "watch-progress-interval", "leader-timeout"},
 		func(s *server, c *Config) { s.api.SetLimits(c.Limits) }},
 	{[]string{"max-request-bytes", "max-concurrent-streams"}, func(s *server, _ *Config) { s.rpc.renew() }},
 	{[]string{"max-connections"}, boundConnections},

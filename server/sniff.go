@@ -36,7 +36,7 @@ type side struct {
 
 func sniff(l net.Listener) *sniffer {
 	s := &sniffer{inner: l, done: make(chan struct{})}
-	s.clients.kept.most.Store(mostKept)
+	s.clients.bound(mostKept, mostKeptFresh)
 	s.grpc = &side{s, make(chan net.Conn)}
 	s.http = &side{s, make(chan net.Conn)}
 	go s.run()

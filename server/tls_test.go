@@ -23,7 +23,7 @@ func handshake(t *testing.T, listener, dialer *tls.Config) (client, server strin
 	dialer.ServerName = cmp.Or(dialer.ServerName, "localhost")
 	near, far := tls.Client(a, dialer), tls.Server(b, listener)
 	accepted := make(chan error, 1)
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(patience)
 	a.SetDeadline(deadline)
 	b.SetDeadline(deadline)
 	go func() { accepted <- far.Handshake() }()

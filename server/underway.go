@@ -9,9 +9,11 @@ import (
 // underway are the requests of a connection that speaks HTTP/2, as they are on the wire: each from its headers to the
 // last frame of its answer, or to a reset of either side. It is safe for concurrent use, and waits for nobody.
 type underway struct {
-	begin func() (end func()) // is told when there are some, and again when there are none
-	kept  *kept               // of all clients of the port
-	late  func()              // is told of each request that was ended because it did not come in time
+	begin func() (end func())   // is told when there are some, and again when there are none
+	late  func()                // is told of each request that was ended because it did not come in time
+	much  func()                // and of each that was refused because too much is kept
+	reset func(id, code uint32) // has the client be told so
+	room  func()                // is told when a message was taken
 
 	mu      sync.Mutex
 	streams map[uint32]*request
@@ -19,11 +21,13 @@ type underway struct {
 	last    uint32 // the last that was begun
 	retired bool   // none is begun any more
 	bytes   int64  // that are kept of all of them
+	kept    *kept  // of all clients as he is; nil: that is not counted
 	gone    bool   // the connection is closed
 	hearing incoming
-	fed     time.Time   // until when what comes of messages has none of them be late
-	timer   *time.Timer // looks for those that are late; nil before the first
-	looks   bool        // the timer runs
+	fed     time.Time     // until when what comes of messages has none of them be late
+	timer   *time.Timer   // looks for those that are late; nil before the first
+	looks   bool          // the timer runs
+	unheard time.Duration // for how long the client was not heard
 }
 
 // request is one of them.
@@ -65,7 +69,9 @@ func (u *underway) heard(header [frameHeaderBytes]byte) (asked bool) {
 	case frameData:
 		r := u.streams[id]
 		if asked = r != nil && r.open; asked {
-			r.open = !ended
+			if r.open = !ended; r.refused { // he does not know it yet
+				break
+			}
 			u.comes(r, lengthOf(header), header[4]&flagPadded != 0)
 		}
 	}

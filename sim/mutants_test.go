@@ -361,6 +361,29 @@ var mutants = []planted{
 		flags: []string{"-sim.crash=after begin"}, caught: anyInvariant,
 	},
 	{
+		name: "who was sealed and goes on does not say that another one wrote",
+		edits: []edit{{
+			"replication/internal/succession/takeover.go",
+			"r.Lossy, o.mandate = r.Lossy || k.Used, &k", "o.mandate = &k",
+		}},
+		caught: []string{"FAIL: Test"}, elsewhere: "./replication TestASealedPrimaryGoesOnBehindItsTarget",
+	},
+	{
+		name: "who is sealed waits for good",
+		edits: []edit{{
+			"replication/internal/ballot/candidate.go", "return v != nil && c.view.Unheard > 0", "return false",
+		}},
+		caught: []string{"FAIL: Test"}, elsewhere: "./replication/internal/ballot TestASealedRegionGoesOn",
+	},
+	{
+		name: "a source sends a reign behind one that its log has not",
+		edits: []edit{{
+			"replication/internal/stream/reader.go",
+			"errors.Is(err, ErrChain) && r.lacksReign(view, h.Epoch)", "false",
+		}},
+		caught: []string{"FAIL: Test"}, elsewhere: "./replication/internal/stream TestAReignThatCameWithACheckpoint",
+	},
+	{
 		name: "a handoff is refused before that is in the log",
 		edits: []edit{{
 			"replication/internal/succession/taking.go",

@@ -56,7 +56,18 @@ func rowsOfSteps() (all []*row) {
 				},
 			})
 	}
-	return all
+	// It asks b for so long, first to begin and then to refuse, before it asks the witness.
+	const asks = 10*time.Second + leaseTime
+	return append(all, &row{
+		fault: "b dies before beginning by a switchover", primary: "a", once: true, says: "nothing; writes wait",
+		within: span{asks, asks + 6*trip + turn + local + attempt + pause}, play: func(s *stage) {
+			s.hit()
+			s.crashAt(momentBefore, stepBegin, "b")
+			s.switchTo("b")
+			s.fell()
+			s.moves()
+		},
+	})
 }
 
 // crashAt has the power fail of the first node of a region that comes to a crash point, and fell waits until it has.

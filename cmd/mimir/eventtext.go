@@ -136,6 +136,9 @@ func epochText(e *replication.Event) string {
 
 func tookOverText(e *replication.Event) string {
 	text := fmt.Sprintf("%s took over by votes, in epoch %d", e.Region, e.Epoch)
+	if e.Other == e.Region {
+		text = fmt.Sprintf("%s goes on by votes, in epoch %d", e.Region, e.Epoch)
+	}
 	if e.Silent > 0 {
 		text += fmt.Sprintf(", since %s was silent for %s", e.Other, e.Silent.Round(100*time.Millisecond))
 	}

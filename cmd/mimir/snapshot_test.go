@@ -17,6 +17,8 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
+
+	"github.com/mimir-kv/mimir/localfleet"
 )
 
 // alone is a node that is a fleet by itself, in this process.
@@ -28,15 +30,13 @@ type alone struct {
 
 func aNodeAlone(t *testing.T, fleet string) *alone {
 	t.Helper()
-	free := func() string {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		return l.Addr().String()
+	ports := localfleet.AnyPorts()
+	t.Cleanup(ports.Close)
+	addrs, err := ports.Next(2)
+	if err != nil {
+		t.Fatal(err)
 	}
-	clients, peers := free(), free()
+	clients, peers := addrs[0], addrs[1]
 	return &alone{endpoint: clients, flags: []string{
 		"--name", "us-1", "--region", "us", "--fleet", fleet, "--data-dir", filepath.Join(t.TempDir(), fleet),
 		"--listen-client", clients, "--listen-peer", peers, "--nodes", "us-1=" + peers, "--log-level", "error",
@@ -151,11 +151,6 @@ func (a *alone) without(flag string) (rest []string) {
 // A node that accepts and says nothing is not waited for for ever by who gives up: what was begun is gone. What is no
 // file is none, for every command that reads one.
 func TestSnapshotCommandsEnd(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
 	dir := t.TempDir()
 	pipe, out := filepath.Join(dir, "pipe"), filepath.Join(dir, "out")
 	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
@@ -177,17 +172,31 @@ func TestSnapshotCommandsEnd(t *testing.T) {
 		}
 	}
 	for _, arguments := range [][]string{
-		{"snapshot", "save", filepath.Join(out, "s"), "--endpoints", l.Addr().String()},
-		{"export", filepath.Join(out, "e"), "--endpoints", l.Addr().String()},
+		{"snapshot", "save", filepath.Join(out, "s")}, {"export", filepath.Join(out, "e")},
 	} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
 		ctx, hangUp := context.WithCancel(t.Context())
-		time.AfterFunc(50*time.Millisecond, hangUp)
+		over := make(chan struct{})
+		go func() {
+			defer close(over)
+			if c, err := l.Accept(); err == nil {
+				defer c.Close()
+				hangUp()
+				<-t.Context().Done()
+			}
+		}()
+		at := l.Addr().String()
 		var told strings.Builder
-		if code := run(ctx, nil, arguments, &told, &told); code != exitFailed ||
-			!strings.Contains(told.String(), l.Addr().String()) {
+		code := run(ctx, nil, append(arguments, "--endpoints", at), &told, &told)
+		if code != exitFailed || !strings.Contains(told.String(), at) {
 			t.Errorf("%v: %d %s", arguments[:2], code, told.String())
 		}
 		hangUp()
+		l.Close()
+		t.Cleanup(func() { <-over })
 	}
 	if left, err := os.ReadDir(out); len(left) > 0 || err != nil {
 		t.Errorf("left: %v, %v", left, err)

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -40,8 +41,11 @@ func Start(tb testing.TB, limits etcdapi.Limits) *Node {
 	return StartWith(tb, etcdapi.Options{Limits: limits})
 }
 
-// StartWith is Start with more options. Hashing a password costs as little as can be, and a wrong one has no
-// consequences, if nothing else is said.
+// requestTimeout is of nodes of which nothing else is said. Only a hang reaches it, however busy the machine is.
+const requestTimeout = 2 * time.Minute
+
+// StartWith is Start with more options. Hashing a password costs as little as can be, a wrong one has no consequences,
+// and a request may take minutes, if nothing else is said.
 func StartWith(tb testing.TB, o etcdapi.Options) *Node {
 	tb.Helper()
 	return StartOn(tb, vfs.NewMem(), o)
@@ -67,6 +71,7 @@ func StartOn(tb testing.TB, fs vfs.FS, o etcdapi.Options) *Node {
 	o.Store, o.Lessor, o.Replicator, o.ClusterID = store, n.Lessor, n.Replicator, ClusterID
 	o.BcryptCost = cmp.Or(o.BcryptCost, bcrypt.MinCost)
 	o.FailureRest = cmp.Or(o.FailureRest, -1)
+	o.Limits.RequestTimeout = cmp.Or(o.Limits.RequestTimeout, requestTimeout)
 	if o.Logger == nil {
 		o.Logger = logger
 	}
@@ -86,7 +91,7 @@ func StartOn(tb testing.TB, fs vfs.FS, o etcdapi.Options) *Node {
 	return n
 }
 
-// StartPlain is Start with the default limits.
+// StartPlain is Start with nothing else said.
 func StartPlain(tb testing.TB) *Node {
 	tb.Helper()
 	return Start(tb, etcdapi.Limits{})

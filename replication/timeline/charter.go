@@ -107,6 +107,11 @@ func (c *Charter) Spread() int {
 // Majority returns how many votes decide.
 func (c *Charter) Majority() int { return len(c.Voters)/2 + 1 }
 
+// Spares reports whether the others are a majority without this voter.
+func (c *Charter) Spares(voter string) bool {
+	return c.Voter(voter) == nil || len(c.Voters)-1 >= c.Majority()
+}
+
 // Regions returns how many voters hold data.
 func (c *Charter) Regions() (n int) {
 	for i := range c.Voters {

@@ -207,6 +207,14 @@ func Late(from net.Addr) {
 	}
 }
 
+// Much says that a request of the connection from there, which stays, was refused because too much is kept of its
+// client. One that came through no door is left alone.
+func Much(from net.Addr) {
+	if a, ok := from.(addr); ok {
+		a.count(ReasonMuch, "a request was refused: of its client more is kept than of others, and too much of all")
+	}
+}
+
 // complaintInterval is how often a door tells the log that it keeps connections out, for one reason.
 const complaintInterval = 10 * time.Second
 

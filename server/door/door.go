@@ -66,11 +66,15 @@ const (
 	ReasonTrifles = "trifles"
 	// ReasonLate: a request did not come in time. That one ended, and the connection did not.
 	ReasonLate = "late"
+	// ReasonMuch: a request was refused because more was kept of its client than of others, and too much of all. The
+	// connection stayed.
+	ReasonMuch = "much"
 )
 
 // Reasons are all of them.
 var Reasons = []string{
 	ReasonFull, ReasonStranger, ReasonIdle, ReasonSystem, ReasonHandshake, ReasonToll, ReasonTrifles, ReasonLate,
+	ReasonMuch,
 }
 
 // New puts a door before l, which it owns.

@@ -7,11 +7,12 @@ import (
 )
 
 // What newcomers who come to nothing may cost: so many at once, and then so many a second. Those from one address that
-// are more are turned away, and of all so many are looked at. Whoever has proved his worth costs nothing, so that a
-// crowd of clients that comes back is let in as fast as it asks.
+// are more are turned away, of IPv6 those from one network that are, and of all so many are looked at. Whoever has
+// proved his worth costs nothing, so that a crowd of clients that comes back is let in as fast as it asks.
 var (
-	tollOfOne = rate{burst: 1000, each: 100}
-	tollOfAll = rate{burst: 4000, each: 2000}
+	tollOfOne  = rate{burst: 1000, each: 100}
+	tollOfSite = rate{burst: 2000, each: 200}
+	tollOfAll  = rate{burst: 4000, each: 2000}
 )
 
 // What one costs of all that are looked at, and one that is turned away, of whom little more than his end is seen: who
@@ -23,8 +24,9 @@ const costOfOne, costOfTurnedAway = 1, 0.2
 // may be nothing, and the handshake cost more than that.
 const costOfNameless = 0.5
 
-// mostSources is of how many addresses a door knows what they owe; what comes from more is one account.
-const mostSources = 1024
+// mostSources is of how many addresses a door knows what they owe; what comes from more is one account. mostOfSite is
+// of how many of one site it does: what comes from more of them is on the account of the site.
+const mostSources, mostOfSite = 1024, 64
 
 // rate is how many may come at once, and how many a second.
 type rate struct{ burst, each float64 }
@@ -34,6 +36,9 @@ type toll struct {
 	rate
 	owed float64
 	at   time.Time
+
+	site *toll // whose part it is, which owes as much; nil: of none
+	has  int   // parts
 }
 
 // charge counts a newcomer, and returns how long it takes until as many may have come; zero: he may.
@@ -44,6 +49,29 @@ func (t *toll) charge(cost float64, now time.Time) time.Duration {
 		return 0
 	}
 	return time.Duration((t.owed - t.burst) / t.each * float64(time.Second))
+}
+
+// owes reports whether something is left of it.
+func (t *toll) owes(now time.Time) bool { return t.owed > now.Sub(t.at).Seconds()*t.each }
+
+// enter is charge for it and its site. If one of them does not let the newcomer in, he costs neither of them anything.
+func (t *toll) enter(cost float64, now time.Time) (in bool) {
+	in = t.charge(cost, now) == 0
+	if t.site != nil && t.site.charge(cost, now) > 0 {
+		in = false
+	}
+	if !in {
+		t.leave(cost)
+	}
+	return in
+}
+
+// leave takes back so much of what enter charged.
+func (t *toll) leave(cost float64) {
+	t.refund(cost)
+	if t.site != nil {
+		t.site.refund(cost)
+	}
 }
 
 // refund takes back so much of what one was charged.
@@ -60,6 +88,10 @@ func newTolls() tolls {
 	return tolls{all: toll{rate: tollOfAll}, of: map[netip.Prefix]*toll{}, others: &toll{rate: tollOfOne}}
 }
 
+// How much of an address of IPv6 is that of the network that one party has, and of its site, which may have many: an
+// attacker who has such a site has 65,536 of those.
+const networkBits, siteBits = 64, 48
+
 // sourceOf returns where a connection comes from: an address, or of IPv6 the network that one party has. It is not
 // valid for one that comes over no network.
 func sourceOf(a net.Addr) netip.Prefix {
@@ -68,11 +100,20 @@ func sourceOf(a net.Addr) netip.Prefix {
 		return netip.Prefix{}
 	}
 	ip := tcp.AddrPort().Addr().Unmap()
-	bits := 64
+	bits := networkBits
 	if ip.Is4() {
 		bits = 32
 	}
 	p, _ := ip.Prefix(bits)
+	return p
+}
+
+// siteOf returns the site of a source of IPv6; it is not valid for any other.
+func siteOf(source netip.Prefix) netip.Prefix {
+	if !source.IsValid() || source.Addr().Is4() {
+		return netip.Prefix{}
+	}
+	p, _ := source.Addr().Prefix(siteBits)
 	return p
 }
 
@@ -81,31 +122,58 @@ func (t *tolls) account(source netip.Prefix, now time.Time) *toll {
 	if !source.IsValid() {
 		return nil
 	}
-	one := t.of[source]
-	if one != nil {
+	if one := t.of[source]; one != nil {
 		return one
 	}
+	site := siteOf(source)
+	if !site.IsValid() {
+		return t.open(source, tollOfOne, nil, now)
+	}
+	all := t.of[site]
+	if all == nil {
+		all = t.open(site, tollOfSite, nil, now)
+	}
+	if all == t.others || all.has >= mostOfSite {
+		return all
+	}
+	return t.open(source, tollOfOne, all, now)
+}
+
+// open makes an account, where there is room for it or some owe nothing any more, and else it is that of all others.
+func (t *tolls) open(source netip.Prefix, r rate, site *toll, now time.Time) *toll {
 	if len(t.of) >= mostSources {
-		for p, o := range t.of {
-			if o.owed <= now.Sub(o.at).Seconds()*o.each {
-				delete(t.of, p)
-			}
-		}
+		t.settle(now)
 	}
 	if len(t.of) >= mostSources {
 		return t.others
 	}
-	one = &toll{rate: tollOfOne}
-	t.of[source] = one
+	one := &toll{rate: r, site: site}
+	if t.of[source] = one; site != nil {
+		site.has++
+	}
 	return one
+}
+
+// settle forgets accounts that owe nothing any more, those of sites after their parts.
+func (t *tolls) settle(now time.Time) {
+	for p, one := range t.of {
+		if one.site != nil && !one.owes(now) {
+			one.site.has--
+			delete(t.of, p)
+		}
+	}
+	for p, one := range t.of {
+		if one.has == 0 && !one.owes(now) {
+			delete(t.of, p)
+		}
+	}
 }
 
 // enter counts a newcomer from an address. It returns his account, whether it lets him in, and how long the door is
 // to wait before it looks at the next one.
 func (t *tolls) enter(from net.Addr, now time.Time) (account *toll, in bool, wait time.Duration) {
 	account = t.account(sourceOf(from), now)
-	if account != nil && account.charge(costOfOne, now) > 0 {
-		account.refund(costOfOne) // he is not let in, and costs no more than that
+	if account != nil && !account.enter(costOfOne, now) {
 		return nil, false, t.all.charge(costOfTurnedAway, now)
 	}
 	return account, true, t.all.charge(costOfOne, now)
@@ -143,6 +211,6 @@ func (a addr) prove() {
 	defer d.mu.Unlock()
 	d.tolls.all.refund(back)
 	if a.conn.account != nil {
-		a.conn.account.refund(back)
+		a.conn.account.leave(back)
 	}
 }

@@ -92,6 +92,43 @@ func TestTollsAreBounded(t *testing.T) {
 	}
 }
 
+// Who has a whole site of IPv6 is let in twice as fast as who has one network, however many of those he has, and nobody
+// of another site waits for it: neither is his account taken by the many.
+func TestManyNetworksOfOneSite(t *testing.T) {
+	now := time.Now()
+	d := newTolls()
+	come := func(site, network, host byte) bool {
+		ip := netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb8, 0, site, 0, network, 15: host})
+		_, in, _ := d.enter(from{addr: ip}.RemoteAddr(), now)
+		return in
+	}
+	in := 0
+	for range 40 {
+		for network := range 250 {
+			if come(1, byte(network), 1) {
+				in++
+			}
+		}
+	}
+	if in != int(tollOfSite.burst) || len(d.of) != mostOfSite+1 {
+		t.Errorf("%d are in, %d accounts", in, len(d.of))
+	}
+	if !come(2, 1, 1) {
+		t.Error("another site is turned away")
+	}
+	for range 2 * int(tollOfOne.burst) {
+		come(3, 1, 1)
+	}
+	if come(3, 1, 2) || !come(3, 2, 1) {
+		t.Error("one network of a site is let in, or another one is not")
+	}
+	now = now.Add(time.Minute)
+	d.settle(now)
+	if len(d.of) != 0 {
+		t.Errorf("%d accounts of who owes nothing", len(d.of))
+	}
+}
+
 // Of all newcomers whom their addresses let in so many a second are looked at.
 func TestNewcomersAreLookedAtSoFast(t *testing.T) {
 	now := time.Now()

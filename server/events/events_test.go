@@ -216,7 +216,7 @@ func TestItIsBounded(t *testing.T) {
 // settle waits until nothing waits for the disk.
 func (l *Log) settle(t *testing.T) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); ; {
+	for deadline := time.Now().Add(2 * time.Minute); ; {
 		l.mu.Lock()
 		n, changed := len(l.waiting), l.changed
 		l.mu.Unlock()

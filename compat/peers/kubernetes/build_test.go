@@ -67,7 +67,8 @@ func build(dir string) (binary string, err error) {
 	lines := []string{"module kubernetes", "go " + file.Go, "require k8s.io/kubernetes " + release}
 	for _, r := range file.Replace {
 		if strings.HasPrefix(r.New.Path, "./staging/") {
-			lines = append(lines, fmt.Sprintf("replace %s => %[1]s v0%s", r.Old.Path, strings.TrimPrefix(release, "v1")))
+			minor := strings.TrimPrefix(release, "v1")
+			lines = append(lines, fmt.Sprintf("replace %s => %[1]s v0%s", r.Old.Path, minor))
 		}
 	}
 	if err := os.WriteFile(filepath.Join(dir, "go.mod"), []byte(strings.Join(lines, "\n")+"\n"), 0o644); err != nil {

@@ -3,10 +3,11 @@
 // by one that loses what had not crossed; and one that begins on an etcd, whose data are taken into a fleet.
 //
 // It promises that the API server has settings alone, among them the addresses of all nodes; that it is one process
-// from the beginning of a story to its end, or from its start on the fleet; and that what its clients see is judged as it comes: no read is older than
-// what was acknowledged before it began, nor shows what a failover lost, nothing that was acknowledged is missing but
-// from a lossy failover, which left it in a rescue file, and in the end all caches, those of clients and the API
-// server's own, are what the store holds. The judge of one object is in line_test.go, and is tested without any server.
+// from the beginning of a story to its end, or from its start on the fleet; and that what its clients see is judged as
+// it comes: no read is older than what was acknowledged before it began, nor shows what a failover lost, nothing that
+// was acknowledged is missing but from a lossy failover, which left it in a rescue file, and in the end all caches,
+// those of clients and the API server's own, are what the store holds. The judge of one object is in line_test.go, and
+// is tested without any server.
 //
 // The API server is named by a flag, or built from the module proxy. Nothing of its code is here.
 package kubernetes

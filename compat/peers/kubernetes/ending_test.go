@@ -122,7 +122,8 @@ func (s *story) account(rescued map[string]bool) {
 			if !s.lossy {
 				s.t.Errorf("%s: %s was acknowledged, and is lost", l.name, version)
 			} else if !rescued[version] {
-				s.t.Errorf("%s: %s was acknowledged, and is neither in the history nor in a rescue file", l.name, version)
+				s.t.Errorf("%s: %s was acknowledged, and is neither in the history nor in a rescue file", l.name,
+					version)
 			}
 		}
 	}
@@ -190,7 +191,8 @@ func (s *story) tellMetrics(ctx context.Context) {
 	var lines []string
 	for l := range strings.Lines(string(text)) {
 		for _, name := range toldMetrics {
-			if strings.HasPrefix(l, name) && (strings.Contains(l, `"configmaps"`) || !strings.Contains(l, "resource=")) {
+			ours := strings.Contains(l, `"configmaps"`) || !strings.Contains(l, "resource=")
+			if ours && strings.HasPrefix(l, name) {
 				lines = append(lines, strings.TrimSpace(l))
 			}
 		}

@@ -100,7 +100,8 @@ func (i *informer) caughtUp(starts map[string]began) error {
 			return fmt.Errorf("in a cache: %w", err)
 		}
 		if version, number := versionOf(o); number < at.floor {
-			return fmt.Errorf("a cache has %s, number %d, of %s, and %d was acknowledged", version, number, name, at.floor)
+			return fmt.Errorf("a cache has %s, number %d, of %s, and %d was acknowledged", version, number, name,
+				at.floor)
 		}
 	}
 	return nil

@@ -46,6 +46,9 @@ type CandidateView struct {
 	Quiet Instant
 	// Supports is whom the region's own voter supported last, and in which epoch.
 	Supports Ruler
+	// Unheard is for how long a primary that is sealed has asked the other region to refuse the handoff, in vain; zero:
+	// it does not, so the handoff may come to its end.
+	Unheard time.Duration
 	// Beaten is what Holder.Beaten says.
 	Beaten timeline.Epoch
 	// Late says that the region shows its history late: it becomes primary by order alone.
@@ -115,16 +118,20 @@ func (c *Candidate) Step(now Instant, v CandidateView, in Input) []Effect {
 }
 
 // may reports whether this region would take over: it may be primary and follows another one, or is primary and cannot
-// be supported by all any more.
+// be supported by all any more, or is sealed for one that does not say what became of that.
 func (c *Candidate) may() bool {
 	s := c.view.State
 	charter := s.Charter()
-	if c.view.Term == 0 || charter == nil || s.Seal != nil || s.Cursor.Epoch == 0 {
+	if c.view.Term == 0 || charter == nil || s.Cursor.Epoch == 0 {
 		return false
 	}
 	v := charter.Voter(c.id)
 	switch s.Role() {
-	case timeline.Primary: // its own vote may be for another one as well, which never began
+	case timeline.Primary:
+		if s.Seal != nil {
+			return v != nil && c.view.Unheard > 0
+		}
+		// Its own vote may be for another one as well, which never began.
 		return v != nil && max(c.view.Beaten, s.Ballot.Promised) > s.Cursor.Epoch
 	case timeline.Secondary:
 		return v != nil && c.moves() == nil
@@ -139,6 +146,18 @@ func (c *Candidate) moves() *timeline.Objection {
 		return &timeline.Objection{Text: "the region is kept delayed: it becomes primary by order alone"}
 	}
 	return timeline.Moves(c.view.State.Charter(), c.id)
+}
+
+// stays says why a primary does not take over from a later epoch that took writes, "" if it does. That is a move.
+func (c *Candidate) stays() string {
+	charter := c.view.State.Charter()
+	if o := c.moves(); o != nil {
+		return o.Text
+	}
+	if c.view.State.Seal != nil && c.now < c.due()+charter.Patience {
+		return "its primary may come back yet"
+	}
+	return ""
 }
 
 // barred says why a region that hears of no primary does not take over for it, "" if it does hear of one.
@@ -165,14 +184,21 @@ func (c *Candidate) learn() {
 	}
 }
 
+// due returns when it is this region's turn. One that is sealed waits a lease for the other's word, and no longer: to
+// go on moves the primary nowhere, unless the other has begun.
 func (c *Candidate) due() Instant {
-	if c.view.State.Role() == timeline.Primary {
+	s := c.view.State
+	if s.Role() == timeline.Primary && s.Seal == nil {
 		return 0
 	}
 	if c.view.Quiet != c.quiet {
 		c.quiet, c.turn = c.view.Quiet, c.random(jitter)
 	}
-	return c.quiet + c.view.State.Charter().Patience + time.Duration(c.view.Rank)*rankStep + c.turn
+	from := c.quiet + s.Charter().Patience
+	if s.Seal != nil {
+		from = max(c.quiet, c.now-c.view.Unheard+s.Charter().Lease)
+	}
+	return from + time.Duration(c.view.Rank)*rankStep + c.turn
 }
 
 func (c *Candidate) random(below time.Duration) time.Duration {
@@ -226,8 +252,8 @@ func (c *Candidate) evaluate() {
 			c.why = Unruled(s)
 			c.rest(soundAgain)
 		}
-	case yes >= charter.Majority() && c.moves() != nil && Used(s, c.answers):
-		c.why = fmt.Sprintf("a later epoch took writes that %s has not, and %s", c.id, c.moves().Text)
+	case yes >= charter.Majority() && Used(s, c.answers) && c.stays() != "":
+		c.why = fmt.Sprintf("a later epoch took writes that %s has not, and %s", c.id, c.stays())
 		c.rest(soundAgain)
 	case yes >= charter.Majority() && c.flapping() != "":
 		c.why = c.flapping()

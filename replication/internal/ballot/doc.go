@@ -22,7 +22,7 @@
 //     disturbs nobody; and a primary that is heard, but hears nothing, is not supported for ever: in a hold not
 //     beyond its end.
 //   - B6: nobody asks for votes beyond a reign that is not known to be decided by the voters of the charter, or goes on
-//     from its own beyond one that took writes without saying so.
+//     from its own beyond one that took writes without saying so; nor does who is sealed for that one.
 //   - B7: nobody takes over by itself if the primary moved by itself as often as the charter allows, as far as it and a
 //     majority of the voters remember. That is a matter of wall clocks, and nothing else rests on it.
 //   - B8: in a hold, others promise for as long as it lasts, and there is no ceiling for who keeps its charter. That

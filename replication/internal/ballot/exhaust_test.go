@@ -85,6 +85,8 @@ var exhaustive = []struct {
 	{"a voter is replaced", limits{Epochs: 2, Stands: 1, Charters: 2, MaxLoss: anyLoss, Renewals: 2}},
 	{"a lease is lowered", limits{Epochs: 2, Stands: 1, Lowers: 1, MaxLoss: anyLoss, Renewals: 2}},
 	{"in a hold", limits{Epochs: 2, Stands: 1, Holds: 1, Held: true, MaxLoss: anyLoss}},
+	{"a region goes on that is sealed",
+		limits{Epochs: 3, Stands: 1, Writes: 1, MaxLoss: 1, Sealed: true, Renewals: 1}},
 	{"there and back", limits{Epochs: 3, Seals: 1, MaxLoss: anyLoss, Handed: true, Renewals: 3}},
 	{"there and not back", limits{Epochs: 3, Seals: 1, Refuses: 1, MaxLoss: anyLoss, Handed: true, Renewals: 2}},
 	{"there and back, and a voter is replaced",

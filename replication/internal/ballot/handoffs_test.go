@@ -48,7 +48,7 @@ func (n *world) hands(i int, bug string, add func(string, func(*world))) {
 		})
 	}
 	claim := timeline.Latest(o.Reigns)
-	if n.left.Handed && s.Role() == timeline.Primary && claim.Epoch > s.HighestClaim().Epoch {
+	if n.left.returns() && s.Role() == timeline.Primary && claim.Epoch > s.HighestClaim().Epoch {
 		add(names[i]+" gives way", func(n *world) {
 			n.apply(i, &timeline.Control{Op: timeline.OpYield, Claim: &claim})
 		})
@@ -138,6 +138,8 @@ func (n *world) plantVote(to int, p *process, c *timeline.Candidacy, bug string)
 	switch {
 	case bug == "a vote is given before the promise is over":
 		p.voter.until = n.now
+	case bug == sealedEarly && c.For == names[to] && n.voters[to].state.Seal != nil:
+		p.voter.until, p.voter.others = n.now, n.now
 	case bug == sealedAnyhow && b.Voted(c):
 		c.Charter = b.Charter
 	case bug == guardByHandoff && b.Handoff != 0 && b.For == c.For:

@@ -138,6 +138,9 @@ func begin(l limits, bug string) *world {
 	if l.Handed {
 		n.playHanded(bug)
 	}
+	if l.Sealed {
+		n.playSealed(bug)
+	}
 	if l.Ended {
 		n.play(bug, "a acknowledges 1", "a acknowledges 2", "a ends the hold",
 			"witness/w keeps the charter of a and restarts", "b keeps the charter of a")

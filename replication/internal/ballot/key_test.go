@@ -142,6 +142,9 @@ func (n *world) keyOfProcess(buf []byte, i int, p *process) []byte {
 		buf = append(buf, ',')
 	}
 	if p.stands != nil {
+		if p.used {
+			buf = append(buf, 'u')
+		}
 		buf = append(buf, byte(p.stands.Epoch), byte(p.stands.Handoff), byte(p.stands.Cursor.Position),
 			n.keyOf(p.stands.Charter.Mark()))
 		for _, yes := range p.votes {

@@ -75,6 +75,9 @@ var planted = []struct {
 	{countedEarly, "B", 749, limits{Epochs: 2, Changes: 1, Stands: 1, Charters: 3, MaxLoss: anyLoss, Waits: true}},
 	{proposedUnder, "B2", 49, limits{Epochs: 2, Stands: 1, Writes: 1, MaxLoss: anyLoss}},
 	{formerTells, "B2", 21, limits{Epochs: 2, Changes: 1, Stands: 1, Writes: 1, MaxLoss: anyLoss}},
+	{sealStays, "B2", 0, limits{Epochs: 3, Stands: 1, MaxLoss: anyLoss, Sealed: true}},
+	{sealedEarly, "B2", 1506, limits{Epochs: 3, Stands: 1, MaxLoss: anyLoss, Sealed: true}},
+	{saysNothing, "B6", 34, limits{Epochs: 3, Stands: 1, Writes: 1, MaxLoss: anyLoss, Sealed: true}},
 	{clockStands, "B2", 4, limits{Epochs: 2, Stands: 1, MaxLoss: anyLoss}},
 }
 

@@ -141,6 +141,7 @@ func (n *world) ask(to int, stale bool, bug string, q question, in Input) {
 		if bug == "a promise is given while a vote is on its way" {
 			p.voter.voting = 0
 		}
+		n.plantSupport(to, in.Renewal, bug)
 		if r := *in.Renewal; bug == "a voter promises as much of a hold as it is asked for" && r.Charter.Hold != nil &&
 			r.Charter.Hold.Same(n.voters[to].state.Charter().Hold) {
 			h := *r.Charter.Hold
@@ -165,7 +166,8 @@ func (n *world) stands(i int, bug string, add func(string, func(*world))) {
 	v := &n.voters[i]
 	s := v.state
 	epoch := s.Ballot.Promised + 1
-	if v.leader.stands == nil && n.left.Stands > 0 && epoch <= n.left.Epochs && s.Seal == nil {
+	own := v.log != nil && v.log.Vote != nil && v.log.Vote.For == names[i] // it waits for that one first
+	if v.leader.stands == nil && n.left.Stands > 0 && epoch <= n.left.Epochs && !own {
 		add(fmt.Sprint(names[i], " stands for epoch ", epoch), func(n *world) {
 			n.left.Stands--
 			n.stand(i, Of(n.voters[i].state, epoch))
@@ -203,7 +205,7 @@ func (n *world) stands(i int, bug string, add func(string, func(*world))) {
 		})
 	}
 	if v.leader.votes[i] && s.Ballot.Voted(c) && n.votes(i)+n.unasked(i, c, bug) >= c.Charter.Majority() {
-		add(fmt.Sprint(names[i], " begins epoch ", c.Epoch), func(n *world) { n.begin(i, c) })
+		add(fmt.Sprint(names[i], " begins epoch ", c.Epoch), func(n *world) { n.begin(i, c, bug) })
 	}
 	if n.left.Stands > 0 {
 		add(fmt.Sprint(names[i], " gives up"), func(n *world) {
@@ -217,7 +219,7 @@ func (n *world) stand(i int, c *timeline.Candidacy) {
 	if !c.Charter.Automatic { // nothing moves by itself where two vote
 		c.Operator = true
 	}
-	n.voters[i].leader.stands = c
+	n.voters[i].leader.stands, n.voters[i].leader.used = c, false
 	n.stood[c.Epoch][i] |= 1 << n.charter(c.Charter.Mark())
 }
 
@@ -230,13 +232,14 @@ func (n *world) votes(i int) (count int) {
 	return count
 }
 
-func (n *world) begin(i int, c *timeline.Candidacy) {
+func (n *world) begin(i int, c *timeline.Candidacy, bug string) {
 	v := &n.voters[i]
 	m := timeline.NewMachine(v.state)
 	r := timeline.Reign{
 		Epoch: c.Epoch, First: v.state.Cursor.Position + 1, Primary: names[i], Handoff: c.Handoff,
 		Previous: v.state.Cursor.Chain,
 	}
+	lossless := c.Handoff != 0 || v.state.Role() == timeline.Primary && (!v.leader.used || bug == saysNothing)
 	n.voters[i].leader.stands, n.voters[i].leader.votes = nil, [most]bool{}
 	if outcome, _, err := m.Reign(r); err != nil || outcome != timeline.Applied {
 		return
@@ -260,6 +263,7 @@ func (n *world) begin(i int, c *timeline.Candidacy) {
 				names[i], r.First, n.acked[e], e)
 		}
 	}
+	n.goesOn(c, r, lossless)
 	if n.spread >= r.First {
 		n.broken = fmt.Sprintf("B3: epoch %d of %s begins at %d, and %d was acknowledged by both regions", c.Epoch,
 			names[i], r.First, n.spread)

@@ -55,6 +55,7 @@ type limits struct {
 	Waits                                             bool // charters wait in the log
 	Lowered                                           bool // it was already, and all keep that
 	Handed                                            bool // a has handed over to b, and both may hand over again
+	Sealed                                            bool // a is for b, which has the votes of both by that
 	MaxLoss                                           uint64
 	StopWrites                                        bool
 	Renewals                                          int // sent; 0: as many as there is time for, -1: none any more
@@ -80,6 +81,7 @@ type process struct {
 	shared   timeline.Position
 	stands   *timeline.Candidacy
 	votes    [most]bool
+	used     bool // who voted knows of a later reign than all that it has, which may have taken writes
 	confirms []uint64
 	calls    []question
 	kept     kept
@@ -300,6 +302,7 @@ func (n *world) answer(i int, former bool, e Effect) {
 		asker.holder.Step(n.now, view, Renewed{Call: q.renewal, Voter: names[i], Answer: e.Answer})
 	case asker.stands != nil && asker.stands.Epoch == q.epoch && e.Answer.Granted:
 		asker.votes[i] = true
+		asker.used = asker.used || timeline.Mandate{}.Counted(asker.stands, &e.Answer.Known).Used
 	}
 }
 
@@ -339,7 +342,10 @@ func (n *world) check() {
 					if former && n.voters[i].former == nil || x == i {
 						continue
 					}
-					p, _ := n.process(i, former)
+					p, s := n.process(i, former)
+					if s.Seal != nil || s.Role() != timeline.Primary {
+						continue // it has no use for its lease, unless it goes on, and another one then
+					}
 					if v := p.holder.Evidence(); v.Epoch == timeline.Epoch(e) && n.now < v.Until {
 						n.broken = fmt.Sprintf("B2: %s holds a lease for epoch %d, and %s was voted into epoch %d",
 							names[i], e, names[x], f)

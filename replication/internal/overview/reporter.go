@@ -1,6 +1,7 @@
 package overview
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -67,6 +68,9 @@ type (
 	// Votes know what keeps a primary from acknowledging, or a secondary from taking over.
 	Votes interface {
 		Problem() string
+		// GoesOn says what a primary that is sealed for the region to does to go on without it, "" where it cannot by
+		// itself.
+		GoesOn(to string) string
 		// Outlook returns, at the leader of the primary, what is wrong with those who vote, and what is to happen by
 		// itself.
 		Outlook() (warnings, notes []string)
@@ -150,7 +154,8 @@ func (r *Reporter) Report() fleet.Report {
 	forming := c.Forming()
 	v := c.Applied.View()
 	s := &v.State
-	leads := c.Leadership.Leads()
+	leader, term := c.Group.Leader()
+	leads := c.Leadership.Leads() && leader == c.Self.ID // while nothing is applied it is not told that it does not
 	out := fleet.Report{
 		Fleet: c.Fleet, Region: c.Region, Node: c.Self.Name, ID: c.Self.ID, PeerAddr: c.Self.PeerAddr,
 		Starts:     c.Self.Starts,
@@ -167,7 +172,7 @@ func (r *Reporter) Report() fleet.Report {
 	if _, started := c.Life.Started(); !started {
 		return out
 	}
-	out.LeaderID, out.Term = c.Group.Leader()
+	out.LeaderID, out.Term = leader, term
 	at, led := c.Group.Heard()
 	out.LeaderAgeSeconds, out.Led = Age(at, c.Clock.Now()), &led
 	out.DiskStalledSeconds, out.DiskFullSeconds = c.Group.DiskStalled().Seconds(), c.Group.DiskFull().Seconds()
@@ -227,6 +232,10 @@ func (r *Reporter) Problem() string {
 		return ""
 	}
 	since := r.config.Clock.Now().Add(-h.For).UTC().Format(time.RFC3339)
-	return fmt.Sprintf("sealed for a handoff to %s since %s, %s does not answer: %s; if %s is lost for good: mimir "+
-		"failover --to %s --force", h.Seal.To, since, h.Seal.To, h.Silence, h.Seal.To, r.config.Region)
+	next := fmt.Sprintf("if %s is lost for good: mimir failover --to %s --force", h.Seal.To, r.config.Region)
+	if r.config.Votes != nil {
+		next = cmp.Or(r.config.Votes.GoesOn(h.Seal.To), next)
+	}
+	return fmt.Sprintf("sealed for a handoff to %s since %s, %s does not answer: %s; %s", h.Seal.To, since, h.Seal.To,
+		h.Silence, next)
 }

@@ -3,6 +3,7 @@ package primary
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/internal/region"
@@ -21,6 +22,15 @@ func (b Ballot) GiveBack(ctx context.Context, to string) error {
 	}
 	_, err := b.Governor.switchOver(ctx, to)
 	return err
+}
+
+// Unheard returns for how long this node, which leads a sealed primary, has asked the target to refuse the handoff, in
+// vain; zero: it does not.
+func (b Ballot) Unheard() time.Duration {
+	if h := b.Governor.Handing(); h != nil {
+		return h.Unheard
+	}
+	return 0
 }
 
 // Vote casts the region's vote c, on its leader, behind everything that was streamed before. Errors: ErrNotLeader,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 
 	"go.etcd.io/raft/v3/raftpb"
 
@@ -63,6 +64,8 @@ type applier struct {
 	log       *slog.Logger
 	directory peers.Directory // for the log
 
+	begun   uint64            // steps of the machine
+	under   atomic.Uint64     // the one under way, 0 if there is none
 	entries []*raftpb.Entry   // collects the normal entries of several messages
 	replies []*raftpb.Message // to raft
 	waits   memberWaits
@@ -107,6 +110,17 @@ func (a *applier) changeRole(r role) { a.tasks.push(applierTask{role: &r}) }
 
 // awaitChange takes somebody who waits for a membership change that is in the log.
 func (a *applier) awaitChange(w *memberWait) { a.tasks.push(applierTask{change: w}) }
+
+// applying returns the number of the step of the machine that is under way, 0 if there is none.
+func (a *applier) applying() uint64 { return a.under.Load() }
+
+// step has the machine take one step.
+func (a *applier) step(take func() error) error {
+	a.begun++
+	a.under.Store(a.begun)
+	defer a.under.Store(0)
+	return take()
+}
 
 // Applied returns the last entry that the machine has.
 func (a *applier) Applied() uint64 { return a.view.applied.Load() }
@@ -227,7 +241,7 @@ func (a *applier) applyCollected() error {
 	if err := a.note(a.entries[len(a.entries)-1]); err != nil {
 		return err
 	}
-	if err := a.machine.Apply(a.entries); err != nil {
+	if err := a.step(func() error { return a.machine.Apply(a.entries) }); err != nil {
 		return fmt.Errorf("%w: apply at %d: %w", ErrMachine, a.entries[0].GetIndex(), err)
 	}
 	a.applied(a.entries...)
@@ -267,7 +281,7 @@ func (a *applier) applyChange(ctx context.Context, e *raftpb.Entry) error {
 	if err := a.note(e); err != nil {
 		return err
 	}
-	if err := a.machine.ApplyConf(e, cc, conf); err != nil {
+	if err := a.step(func() error { return a.machine.ApplyConf(e, cc, conf) }); err != nil {
 		return fmt.Errorf("%w: membership change at %d: %w", ErrMachine, e.GetIndex(), err)
 	}
 	a.view.conf.Store(conf)

@@ -1,6 +1,7 @@
 package raftgroup
 
 import (
+	"cmp"
 	"time"
 
 	"go.etcd.io/raft/v3"
@@ -9,19 +10,17 @@ import (
 	"github.com/mimir-kv/mimir/replication/internal/raftgroup/peers"
 )
 
-// A disk is slow if it takes so much longer than the quorum, for so many samples more than it does not: one of which
-// every second sync is slow is missed no less. Between equal disks the one may take up to twice as long: what comes
-// just after a sync began waits for two.
+// A sample is slow if it takes so much longer than the quorum; pace says when the disk is. Between equal disks the one
+// may take up to twice as long: what comes just after a sync began waits for two.
 const (
 	slowFactor = 3
-	// A slow sample weighs slowWeight, every other one takes one back, and at slowEnough the disk is slow. So a third
-	// of all samples may be slow for ever, and eight in a row are enough.
-	slowWeight = 2
-	slowEnough = 8 * slowWeight
 	// slowParts says below which part of an election timeout nothing is slow.
 	slowParts = 25
-	// slowRestElections is how many election timeouts lie between two times that a slow disk gives leadership away.
+	// slowRestElections is how many election timeouts lie between two times that a slow disk gives leadership away,
+	// whose ever it is: who was given leadership keeps it for as long.
 	slowRestElections = 30
+	// slowAgeElections is how many election timeouts a sample is remembered.
+	slowAgeElections = 100
 )
 
 // disk is what the loop knows of the disk below its log. Only the writer waits for that disk, so a loop would lead on
@@ -43,8 +42,8 @@ type disk struct {
 	next  int             // ticks at which the next is tried
 
 	sample sample
-	slow   int // what the samples so far weigh
-	rest   int // ticks until a slow disk matters again
+	pace   pace // while this node leads
+	rest   int  // ticks until a slow disk matters again
 }
 
 // sample follows one entry of this leader to its own disk and to a quorum.
@@ -99,20 +98,42 @@ func (l *loop) watchDisk() {
 
 func (l *loop) ofTicks(n int) time.Duration { return time.Duration(n) * l.tickInterval }
 
-// successor returns who can lead in place of this node: the voter that is known to have most of the log, and more than
-// least, among those that were not tried and may lead; 0 if there is none, or if somebody is to take over already.
-func (l *loop) successor(least uint64, tried map[uint64]bool) (to uint64) {
+// successor returns who is to lead in place of this node: of the voters that were not tried, may lead, and are known to
+// have more of the log than least, one that answered just now, then one whose disk is not known to be slow as well,
+// then the one that has most. It returns 0 if there is none, or if somebody is to take over already.
+func (l *loop) successor(least uint64, tried map[uint64]bool) uint64 {
 	if l.node.BasicStatus().LeadTransferee != 0 {
 		return 0
 	}
-	most := least
+	var best candidate
+	lately := l.clock.Now().Add(-l.ofTicks(l.electionTicks) / 2)
 	l.node.WithProgress(func(id uint64, kind raft.ProgressType, pr tracker.Progress) {
 		may := kind == raft.ProgressTypePeer && pr.RecentActive && id != l.self && !tried[id] && !l.unfit.known(id)
-		if may && pr.Match > most {
-			to, most = id, pr.Match
+		if !may || pr.Match <= least {
+			return
+		}
+		c := candidate{id: id, ahead: l.disk.pace.ahead(id), match: pr.Match}
+		if !l.heard[id].Before(lately) {
+			c.lately = 1
+		}
+		if best.id == 0 || c.compare(best) > 0 {
+			best = c
 		}
 	})
-	return to
+	return best.id
+}
+
+// candidate is a voter that could lead in place of this node.
+type candidate struct {
+	id     uint64
+	lately int // 1 if it answered within half an election timeout
+	ahead  int // how often it was faster than this disk
+	match  uint64
+}
+
+// compare returns more than 0 if c is to be preferred to d.
+func (c candidate) compare(d candidate) int {
+	return cmp.Or(cmp.Compare(c.lately, d.lately), cmp.Compare(c.ahead, d.ahead), cmp.Compare(c.match, d.match))
 }
 
 // beginSample follows the entry index, which goes to the log now, if no other is followed.
@@ -126,7 +147,8 @@ func (l *loop) beginSample(index uint64) {
 func (l *loop) measureDisk() {
 	s := &l.disk.sample
 	if !l.leading {
-		l.disk.sample, l.disk.slow = sample{}, 0
+		*s = sample{}
+		l.disk.pace.forget()
 	}
 	if s.index == 0 {
 		return
@@ -135,22 +157,33 @@ func (l *loop) measureDisk() {
 	if !committed && !own || s.committed > 0 && !own {
 		return
 	}
-	took := max(l.clock.Now().Sub(s.begun), 1)
+	now := l.clock.Now()
+	took := max(now.Sub(s.begun), 1)
 	if !own {
 		s.committed = took
 		return
 	}
-	waited := s.committed
-	l.disk.sample = sample{}
-	if waited == 0 || took < slowFactor*waited || took < l.ofTicks(l.electionTicks)/slowParts {
-		l.disk.slow = max(l.disk.slow-1, 0)
-		return
+	index, waited := s.index, s.committed
+	*s = sample{}
+	t := timing{at: now}
+	t.slow = waited > 0 && took >= slowFactor*waited && took >= l.ofTicks(l.electionTicks)/slowParts
+	if t.slow {
+		t.before = holders(l, index)
 	}
-	l.disk.slow = min(l.disk.slow+slowWeight, slowEnough)
-	if l.disk.slow < slowEnough || l.disk.rest > 0 {
-		return
+	l.disk.pace.note(t, now.Add(-l.ofTicks(slowAgeElections*l.electionTicks)))
+	if t.slow && l.disk.rest == 0 && l.disk.pace.slow() {
+		l.giveUpSlowly(took, waited)
 	}
-	l.giveUpSlowly(took, waited)
+}
+
+// holders returns which others are known to have an entry on disk.
+func holders(l *loop, index uint64) (ids []uint64) {
+	l.node.WithProgress(func(id uint64, _ raft.ProgressType, pr tracker.Progress) {
+		if id != l.self && pr.Match >= index {
+			ids = append(ids, id)
+		}
+	})
+	return ids
 }
 
 // giveUpSlowly hands leadership over because this disk took so long for an entry that others had committed long before.
@@ -159,7 +192,8 @@ func (l *loop) giveUpSlowly(took, waited time.Duration) {
 	if to == 0 {
 		return
 	}
-	l.disk.slow, l.disk.rest = 0, slowRestElections*l.electionTicks
+	l.disk.pace.forget()
+	l.disk.rest = slowRestElections * l.electionTicks
 	l.log.Warn("the disk of this node is slower than those of the others: handing leadership over",
 		"write", took, "others", waited, "to", peers.NameIn(l.directory, to))
 	l.node.TransferLeader(to)

@@ -2,6 +2,7 @@ package raftgroup
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -80,6 +81,39 @@ func TestLoopWithAStuckDisk(t *testing.T) {
 	if r.loop.stuck() || r.loop.view.status().DiskStalled != 0 {
 		t.Error("still stuck")
 	}
+}
+
+// Who has most may be gone: one that answers on is better.
+func TestAStuckDiskIsLeftToWhoAnswers(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		r := newRig(t, 1, 2, 3)
+		term := r.elect()
+		own := r.log.LastIndex()
+		p := r.propose(term, "x", "y")
+		r.turn(false)
+		<-p.reply
+		has := func(id, more uint64) {
+			r.hears(id, &raftpb.Message{Type: raftpb.MsgAppResp.Enum(), Term: new(term), Index: new(own + more)})
+		}
+		const before, silent = 7, 7 // ticks: raft asked who is there just before 3 fell silent
+		for i := range before + r.loop.electionTicks + 1 {
+			if i == before {
+				r.write = 7
+			}
+			if i <= before+r.loop.electionTicks-silent {
+				has(3, 2)
+			}
+			has(2, 1)
+			r.turn(true)
+			time.Sleep(r.loop.tickInterval)
+		}
+		if to := r.told(raftpb.MsgTimeoutNow); len(to) > 0 {
+			t.Errorf("handed to %v at once", to) // it is sent the rest first
+		}
+		if to := r.loop.node.BasicStatus().LeadTransferee; to != 2 {
+			t.Errorf("is handing to %d", to)
+		}
+	})
 }
 
 // Who has a stuck disk does not campaign, by itself or when told to.
@@ -206,11 +240,27 @@ func TestHungDiskOfTheLeader(t *testing.T) {
 	})
 }
 
+// slowLeader runs f with a leader whose nth sync takes as long as sync says.
+func slowLeader(t *testing.T, sync func(n int64) time.Duration, f func(t *testing.T, c *cluster, l *member)) {
+	t.Helper()
+	virtual.Test(t, func(t *testing.T) {
+		c, d := slowCluster(t)
+		defer c.close()
+		c.write("before")
+		l := c.leader()
+		var syncs atomic.Int64
+		d.set(l.id, func() { time.Sleep(sync(syncs.Add(1))) })
+		f(t, c, l)
+		d.set(l.id, nil)
+		c.converge()
+	})
+}
+
 // A leader whose disk is far slower than the others hands over, and does not get it back: also where it is not slow
 // each time, or not slow at all beside an election timeout.
 func TestSlowDiskOfTheLeader(t *testing.T) {
-	for name, c := range map[string]struct {
-		each   int // how many syncs there are to a slow one
+	for name, test := range map[string]struct {
+		each   int64 // how many syncs there are to a slow one
 		sync   time.Duration
 		within time.Duration // 100 writes
 	}{
@@ -219,58 +269,130 @@ func TestSlowDiskOfTheLeader(t *testing.T) {
 		"a little":          {1, 90 * time.Millisecond, 3 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
-			virtual.Test(t, func(t *testing.T) { slowLeader(t, c.each, c.sync, c.within) })
+			slowLeader(t, func(n int64) time.Duration {
+				if n%test.each == 0 {
+					return test.sync
+				}
+				return 0
+			}, func(t *testing.T, c *cluster, l *member) {
+				began := time.Now()
+				for i := range 100 {
+					c.write(fmt.Sprint(i))
+				}
+				if took := time.Since(began); took > test.within {
+					t.Errorf("100 writes took %v", took)
+				}
+				if c.leader() == l {
+					t.Error("still leads")
+				}
+			})
 		})
 	}
 }
 
-func slowLeader(t *testing.T, each int, sync, within time.Duration) {
-	c, d := slowCluster(t)
-	defer c.close()
-	c.write("before")
-	l := c.leader()
-	var syncs atomic.Int64
-	d.set(l.id, func() {
-		if syncs.Add(1)%int64(each) == 0 {
-			time.Sleep(sync)
-		}
-	})
-	began := time.Now()
-	for i := range 100 {
-		c.write(fmt.Sprint(i))
-	}
-	if took := time.Since(began); took > within {
-		t.Errorf("100 writes took %v", took)
-	}
-	if c.leader() == l {
-		t.Error("still leads")
-	}
-	d.set(l.id, nil)
-	c.converge()
-}
-
-// A hiccup of the disk now and then is none of that.
+// A hiccup of the disk now and then is none of that, and a third of all syncs at random is not enough.
 func TestADiskThatIsSlowNowAndThen(t *testing.T) {
-	virtual.Test(t, func(t *testing.T) {
-		c, d := slowCluster(t)
-		defer c.close()
-		c.write("before")
-		l := c.leader()
-		var syncs atomic.Int64
-		d.set(l.id, func() {
-			if syncs.Add(1)%5 == 0 {
-				time.Sleep(200 * time.Millisecond)
-			}
+	random := rand.New(rand.NewPCG(1, 3))
+	for name, slow := range map[string]func(n int64) bool{
+		"every fifth sync":   func(n int64) bool { return n%5 == 0 },
+		"a third, at random": func(int64) bool { return random.IntN(3) == 0 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			slowLeader(t, func(n int64) time.Duration {
+				if slow(n) {
+					return 200 * time.Millisecond
+				}
+				return 0
+			}, func(t *testing.T, c *cluster, l *member) {
+				term := l.group.Status().Term
+				for i := range 200 {
+					c.write(fmt.Sprint(i))
+				}
+				if c.leader() != l || l.group.Status().Term != term {
+					t.Error("handed over")
+				}
+			})
 		})
-		term := l.group.Status().Term
-		for i := range 200 {
-			c.write(fmt.Sprint(i))
+	}
+}
+
+// slowWrites has the leader of five write n entries, for each of which its disk takes 100 ms. Others have it after a
+// millisecond, as far as they are quick, and the rest after it.
+func (r *rig) slowWrites(n int, quick, rest []uint64) {
+	r.t.Helper()
+	answer := func(ids []uint64, index uint64) {
+		for _, id := range ids {
+			r.hears(id, &raftpb.Message{
+				Type: raftpb.MsgAppResp.Enum(), Term: new(r.loop.term), Index: new(index),
+			})
 		}
-		if c.leader() != l || l.group.Status().Term != term {
-			t.Error("handed over")
+	}
+	for range n {
+		p := r.propose(r.loop.term, "x")
+		r.turn(false)
+		if p := <-p.reply; p.err != nil {
+			r.t.Fatal(p.err)
 		}
-		d.set(l.id, nil)
-		c.converge()
+		index := r.loop.handed
+		time.Sleep(time.Millisecond)
+		answer(quick, index)
+		time.Sleep(100 * time.Millisecond)
+		r.settle()
+		answer(rest, index)
+		r.turn(true)
+	}
+}
+
+// A leader gives way to who was faster, answered just now, and may lead, and not to who is as slow.
+func TestASlowDiskIsNotExchangedForAnother(t *testing.T) {
+	for name, test := range map[string]struct {
+		quick, slow []uint64      // at the end
+		pause       time.Duration // before the last one
+		to          string
+	}{
+		"all are there":         {[]uint64{3, 4, 5}, []uint64{2}, 0, "[3]"},
+		"the slow one is quick": {[]uint64{2, 3, 4}, []uint64{5}, 0, "[3]"},
+		"one fell silent":       {[]uint64{2, 4, 5}, nil, 0, "[4]"},
+		"it was long ago":       {[]uint64{3, 4, 5}, []uint64{2}, 2 * time.Minute, "[]"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			virtual.Test(t, func(t *testing.T) {
+				r := newRig(t, 1, 2, 3, 4, 5)
+				r.elect(2, 3)
+				r.slowWrites(paceRow-6, []uint64{3, 4, 5}, []uint64{2})
+				r.slowWrites(5, test.quick, test.slow)
+				if to := r.told(raftpb.MsgTimeoutNow); len(to) > 0 {
+					t.Fatalf("handed to %v", to)
+				}
+				time.Sleep(test.pause)
+				r.slowWrites(1, test.quick, test.slow)
+				if to := r.told(raftpb.MsgTimeoutNow); fmt.Sprint(to) != test.to {
+					t.Errorf("handed to %v, want %s", to, test.to)
+				}
+			})
+		})
+	}
+}
+
+// Who was given leadership keeps it for a while, slow as it may be: else two slow ones give it to each other for ever.
+func TestWhoWasGivenLeadershipKeepsIt(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		r := newRig(t, 1, 2, 3, 4, 5)
+		term := uint64(4)
+		r.from(2, &raftpb.Message{Type: raftpb.MsgHeartbeat.Enum(), Term: new(term)})
+		r.from(2, &raftpb.Message{Type: raftpb.MsgTimeoutNow.Enum(), Term: new(term)})
+		r.elect(2, 3)
+		if r.loop.term != term+1 || r.loop.disk.rest < slowRestElections*r.loop.electionTicks/2 {
+			t.Fatalf("leads term %d, and keeps it for %d ticks", r.loop.term, r.loop.disk.rest)
+		}
+		r.slowWrites(r.loop.disk.rest, []uint64{3, 4, 5}, []uint64{2}) // a tick each
+		if to := r.told(raftpb.MsgTimeoutNow); len(to) > 0 {
+			t.Fatalf("handed to %v", to)
+		}
+		r.slowWrites(1, []uint64{3, 4, 5}, []uint64{2})
+		if to := r.told(raftpb.MsgTimeoutNow); fmt.Sprint(to) != "[3]" {
+			t.Errorf("handed to %v", to)
+		}
 	})
 }
 

@@ -93,6 +93,8 @@ type applyThread interface {
 	apply(m *raftpb.Message)
 	changeRole(r role)
 	awaitChange(w *memberWait)
+	// applying returns the number of the step of the machine that is under way, 0 if there is none.
+	applying() uint64
 }
 
 // sender takes messages to other members.
@@ -272,6 +274,9 @@ func (l *loop) receive(m *raftpb.Message) {
 		}
 		if l.doubts.keepAway() || l.stuck() { // an answer would wait for the disk, and so would every other
 			return
+		}
+		if m.GetType() == raftpb.MsgTimeoutNow && m.GetTerm() >= l.term {
+			l.disk.rest = slowRestElections * l.electionTicks
 		}
 	case raftpb.MsgHeartbeatResp:
 		l.hear(m)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -73,6 +74,7 @@ func (r *rig) writing() uint64               { return r.write }
 func (r *rig) apply(m *raftpb.Message)       { r.applies = append(r.applies, m) }
 func (r *rig) changeRole(is role)            { r.roles = append(r.roles, is) }
 func (r *rig) awaitChange(w *memberWait)     { r.waits = append(r.waits, w) }
+func (r *rig) applying() uint64              { return 0 }
 func (r *rig) Send(m *raftpb.Message)        { r.sent = append(r.sent, m) }
 func (r *rig) Retain(conf *raftpb.ConfState) {}
 func (r *rig) Discard(id []byte)             { r.discarded = append(r.discarded, id) }
@@ -178,9 +180,12 @@ func TestLoopOfOne(t *testing.T) {
 	}
 }
 
-// elect makes r the leader of three, with the vote of 2, and returns its term.
-func (r *rig) elect() uint64 {
+// elect makes r the leader, with the votes of others, of 2 if none are named, and returns its term.
+func (r *rig) elect(others ...uint64) uint64 {
 	r.t.Helper()
+	if len(others) == 0 {
+		others = []uint64{2}
+	}
 	for range 100 {
 		if r.loop.leading {
 			return r.loop.term
@@ -189,12 +194,13 @@ func (r *rig) elect() uint64 {
 		r.settle()
 		for i := 0; i < len(r.sent); i++ { // an answer has the loop send more
 			m := r.sent[i]
-			if m.GetTo() == 2 && (m.GetType() == raftpb.MsgPreVote || m.GetType() == raftpb.MsgVote) {
+			asks := m.GetType() == raftpb.MsgPreVote || m.GetType() == raftpb.MsgVote
+			if asks && slices.Contains(others, m.GetTo()) {
 				kind := raftpb.MsgPreVoteResp
 				if m.GetType() == raftpb.MsgVote {
 					kind = raftpb.MsgVoteResp
 				}
-				r.from(2, &raftpb.Message{Type: kind.Enum(), Term: new(m.GetTerm())})
+				r.from(m.GetTo(), &raftpb.Message{Type: kind.Enum(), Term: new(m.GetTerm())})
 			}
 		}
 		r.sent = nil

@@ -22,7 +22,10 @@ type Status struct {
 	DiskStalled time.Duration
 	// DiskFull is for how long the log, or the machine, has found no room on its disk, zero if both have.
 	DiskFull time.Duration
-	Progress map[uint64]Progress // of every member, on the leader; nil elsewhere
+	// MachineHung is for how long the machine has not finished one step, if that is longer than a few election
+	// timeouts.
+	MachineHung time.Duration
+	Progress    map[uint64]Progress // of every member, on the leader; nil elsewhere
 }
 
 // Progress is what the leader knows of a member.
@@ -39,15 +42,15 @@ type Progress struct {
 	Ahead uint64
 }
 
-// view is what the loop and the applier publish for everybody: the loop term, leader, leaders, leading, commit, heard
-// and stalled, the applier applied and conf. Each is right for itself; two of them read one after the other may be of
-// different moments.
+// view is what the loop and the applier publish for everybody: the loop term, leader, leaders, leading, commit, heard,
+// stalled and hung, the applier applied and conf. Each is right for itself; two of them read one after the other may be
+// of different moments.
 type view struct {
 	term, leader, commit, applied atomic.Uint64
 	leaders                       atomic.Uint64
 	leading                       atomic.Bool
 	heard                         atomic.Int64                     // nanoseconds of the clock; 0: nobody
-	stalled                       atomic.Int64                     // nanoseconds
+	stalled, hung                 atomic.Int64                     // ns
 	conf                          atomic.Pointer[raftpb.ConfState] // nobody changes what it points to
 }
 
@@ -65,6 +68,6 @@ func (v *view) status() Status {
 	return Status{
 		Term: v.term.Load(), Leader: v.leader.Load(), IsLeader: v.leading.Load(),
 		Commit: v.commit.Load(), Applied: v.applied.Load(), Conf: v.conf.Load(), Leaders: v.leaders.Load(),
-		DiskStalled: time.Duration(v.stalled.Load()),
+		DiskStalled: time.Duration(v.stalled.Load()), MachineHung: time.Duration(v.hung.Load()),
 	}
 }

@@ -137,6 +137,9 @@ func (g *Group) TransferLeader(ctx context.Context, to uint64) error {
 	}
 }
 
+// Leads reports whether this member leads the group, whatever the machine has applied.
+func (g *Group) Leads() bool { return g.view.leading.Load() }
+
 // Status returns the present state; Progress costs a turn of the loop, everything else nothing. Nobody may change Conf.
 func (g *Group) Status() Status {
 	s := g.view.status()

@@ -13,10 +13,16 @@ const (
 	// unfitPatienceElections is for how many election timeouts nobody leads before a node that must not lead stands for
 	// an election: those that may have stood by then.
 	unfitPatienceElections = 5
+	// hungElections is after how many election timeouts of one step a machine hangs. A step is made of what waits, of
+	// some ten megabytes at most, but for a single command that does more: then it hangs on all nodes alike, and
+	// leadership stays where it is.
+	hungElections = 3
 )
 
-// unfit is what the loop does about a node that must not lead. Such a node follows and votes as any other: what it must
-// not be trusted with is its state, and not its log. So raft goes on as ever, but for this:
+// unfit is what the loop does about a node that must not lead: by the word of the owner of the group, or because its
+// machine has not finished one step for so long that nobody whom it leads is answered; counted in ticks, so that a
+// process that stood still as a whole has no machine that hangs. Such a node follows and votes as any other: what it
+// must not be trusted with is its state, and not its log. So raft goes on as ever, but for this:
 //
 //   - Nobody hears that it stands for an election, unless nobody has led for so long that it is known that none of the
 //     others can: they are gone, or the log of each of them that is not lacks what this one's has.
@@ -28,10 +34,37 @@ type unfit struct {
 	alone int                  // ticks without a leader
 	rest  int                  // ticks until leadership is given away again
 	tried map[uint64]bool
+
+	step  uint64 // of the machine, at the last tick
+	ticks int    // since it was first seen
+	hung  uint64 // this node, while its machine hangs; 0: it does not
 }
 
 // known reports whether a member must not lead, as far as it is known here.
-func (u *unfit) known(id uint64) bool { return u.is != nil && u.is(id) }
+func (u *unfit) known(id uint64) bool { return u.hung == id || u.is != nil && u.is(id) }
+
+// watch looks at the machine, once in a tick.
+func (u *unfit) watch(l *loop) {
+	step := l.applier.applying()
+	if step != 0 && step == u.step {
+		u.ticks++
+	} else {
+		if u.hung != 0 {
+			l.log.Warn("the machine of this node goes on", "after", l.ofTicks(u.ticks))
+		}
+		u.step, u.ticks, u.hung = step, 0, 0
+	}
+	if u.ticks < hungElections*l.electionTicks {
+		l.view.hung.Store(0)
+		return
+	}
+	l.view.hung.Store(int64(l.ofTicks(u.ticks)))
+	if u.hung == 0 {
+		u.hung = l.self
+		l.log.Warn("the machine of this node has not finished a step; until it has, the node leads nobody who can do "+
+			"without it", "for", l.ofTicks(u.ticks), "leads", l.leading)
+	}
+}
 
 // hides reports whether nobody is to hear that this node stands for an election.
 func (u *unfit) hides(l *loop) bool {
@@ -40,6 +73,7 @@ func (u *unfit) hides(l *loop) bool {
 
 // tick hands leadership over, to each of the others in turn.
 func (u *unfit) tick(l *loop) {
+	u.watch(l)
 	u.rest = max(u.rest-1, 0)
 	if u.alone++; l.leader != raft.None {
 		u.alone = 0

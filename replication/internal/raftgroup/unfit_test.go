@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"go.etcd.io/raft/v3/raftpb"
+
 	"github.com/mimir-kv/mimir/replication/clock/virtual"
 )
 
@@ -111,5 +113,86 @@ func TestTheOnlyVoterLeads(t *testing.T) {
 		unfit[1].Store(true)
 		time.Sleep(5 * time.Second)
 		c.write("alone")
+	})
+}
+
+// hangs is a machine whose steps wait while it is held.
+type hangs struct {
+	Machine
+	held atomic.Pointer[chan struct{}]
+}
+
+func (h *hangs) hold() {
+	c := make(chan struct{})
+	h.held.Store(&c)
+}
+
+func (h *hangs) release() {
+	if c := h.held.Swap(nil); c != nil {
+		close(*c)
+	}
+}
+
+func (h *hangs) Apply(entries []*raftpb.Entry) error {
+	if c := h.held.Load(); c != nil {
+		<-*c
+	}
+	return h.Machine.Apply(entries)
+}
+
+// A leader whose machine hangs, while its log does not, hands leadership over, and says so; it leads nobody until it
+// goes on, and then it may again. Where all machines hang alike it stays with who has it.
+func TestWhoseMachineHangsDoesNotLead(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		c, machines := newCluster(t, 3), map[uint64]*hangs{}
+		c.tune = func(config *Config) {
+			machines[config.ID] = &hangs{Machine: config.Machine}
+			config.Machine = machines[config.ID]
+		}
+		c.startAll()
+		defer c.close()
+		defer func() {
+			for _, m := range machines {
+				m.release()
+			}
+		}()
+		c.write("before")
+		l := c.leader()
+		machines[l.id].hold()
+		data := [][]byte{[]byte("it hangs")}
+		if _, err := l.group.Propose(t.Context(), l.group.Status().Term, data); err != nil {
+			t.Fatal(err)
+		}
+		c.await("another one leads", func() bool { return c.leader() != l })
+		c.write("while it hangs")
+		gone := c.leader()
+		c.stop(gone.id) // two are left, and the one that hangs does not lead
+		time.Sleep(10 * time.Second)
+		if c.leader() == l || l.group.Status().MachineHung < 10*time.Second {
+			t.Errorf("it leads: %t; it says that it hangs for %v", c.leader() == l, l.group.Status().MachineHung)
+		}
+		c.write("still")
+		c.start(gone.id)
+		machines[l.id].release()
+		c.write("after")
+		c.converge()
+		if hung := l.group.Status().MachineHung; hung != 0 {
+			t.Errorf("it hangs for %v", hung)
+		}
+		for _, m := range machines {
+			m.hold()
+		}
+		before := c.leader().group.Status()
+		if _, err := c.leader().group.Propose(t.Context(), before.Term, [][]byte{[]byte("large")}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(20 * time.Second)
+		if now := c.leader().group.Status(); now.Term != before.Term {
+			t.Errorf("leadership moved %d times while all machines hang", now.Term-before.Term)
+		}
+		for _, m := range machines {
+			m.release()
+		}
+		c.converge()
 	})
 }

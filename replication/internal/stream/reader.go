@@ -3,6 +3,7 @@ package stream
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
@@ -115,6 +116,8 @@ func (r *reader) look(view View, e *raftpb.Entry, c *chunk) error {
 			return r.search(view, h, len(e.GetData()))
 		}
 		return nil
+	case errors.Is(err, ErrChain) && r.lacksReign(view, h.Epoch):
+		return r.missing(view)
 	case err != nil:
 		return fmt.Errorf("log entry %d: %w", e.GetIndex(), err)
 	}
@@ -160,11 +163,38 @@ func (r *reader) confirm(view View) error {
 		return nil
 	case at.Position < view.Cursor.Position:
 		return r.missing(view)
+	case at.Position == view.Cursor.Position && at.Epoch < view.Cursor.Epoch &&
+		r.lacksReign(view, view.Cursor.Epoch+1):
+		return r.missing(view)
 	default:
 		return fmt.Errorf("%w: after position %d of epoch %d the chain is %v, this node has applied position %d of "+
 			"epoch %d with chain %v",
 			ErrChain, at.Position, at.Epoch, at.Chain, view.Cursor.Position, view.Cursor.Epoch, view.Cursor.Chain)
 	}
+}
+
+// lacksReign reports whether the history goes on by way of reigns before the epoch to, and the log has no entry of any
+// of them: they came with a checkpoint. What the log has and was passed over is no reason to give a checkpoint.
+func (r *reader) lacksReign(view View, to timeline.Epoch) bool {
+	at := r.tracker.at
+	between := func(e timeline.Epoch) bool { return at.Epoch < e && e < to }
+	if !slices.ContainsFunc(view.Reigns, func(r timeline.Reign) bool { return between(r.Epoch) }) {
+		return false
+	}
+	index, err := r.log.Seek(at.Position)
+	for err == nil && index < r.next {
+		var entries []*raftpb.Entry
+		entries, err = r.log.Entries(index, r.next, 1<<20)
+		for _, e := range entries {
+			h, ok := timeline.ReadHeader(e.GetData())
+			if ok && e.GetType() == raftpb.EntryNormal && h.Kind == timeline.KindReign && between(h.Epoch) &&
+				timeline.Within(view.Reigns, view.Cursor.Position, h) {
+				return false
+			}
+		}
+		index += uint64(len(entries))
+	}
+	return true
 }
 
 func (r *reader) missing(view View) error {

@@ -179,6 +179,40 @@ func TestAfterInstall(t *testing.T) {
 	})
 }
 
+// A reign that came with a checkpoint is not in the log. Who is at its beginning, without it, needs the checkpoint too,
+// whatever came after it.
+func TestAReignThatCameWithACheckpoint(t *testing.T) {
+	for _, after := range []string{"nothing", "a reign", "a command", "a reign and a command"} {
+		t.Run(after, func(t *testing.T) {
+			bubble(t, func(t *testing.T, p *pair) {
+				p.us.write("a", "b", "c")
+				p.serve()
+				p.follow()
+				p.converge()
+				p.stop()
+				p.us.begin(3)
+				v, asia := p.us.View(), newRegion(t, "asia")
+				origin := &timeline.Origin{Cursor: v.Cursor, Reigns: v.Reigns}
+				asia.control(&timeline.Control{Op: timeline.OpInstall, Checkpoint: "x", Origin: origin})
+				if strings.Contains(after, "reign") {
+					asia.begin(4)
+				}
+				if strings.Contains(after, "command") {
+					asia.write("d")
+				}
+				defer p.us.log.Close()
+				p.us = asia
+				p.network.Crash(usAddress)
+				p.serve()
+				var boot *BootstrapError
+				if err := p.outcome(); !errors.As(err, &boot) || boot.Held.Position != 3 {
+					t.Fatalf("Run returned %v, want a BootstrapError", err)
+				}
+			})
+		})
+	}
+}
+
 func TestRefusesWhileNotServing(t *testing.T) {
 	bubble(t, func(t *testing.T, p *pair) {
 		p.serve()

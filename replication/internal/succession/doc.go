@@ -18,7 +18,8 @@
 //     comes up continues where the machine of the one before it was: an open seal without a memory of it counts as a
 //     handoff whose time is over, and is ended by asking for the refusal.
 //   - P5 (invariant 15): while a seal is open, its target is asked until it answers. A question that is lost is asked
-//     again.
+//     again. Where votes are taken, the region asks for votes as well, once the target did not answer that it refuses,
+//     and goes on in a later epoch if a majority votes for it: then nobody can acknowledge by the handoff any more.
 //   - P6: one decision of a leader is in its log at a time, but for refusals, which only bind the region itself and
 //     may be given at any time.
 //   - P7: a region begins the first epoch of a fleet only while the leader of every other region says that it has no

@@ -32,6 +32,7 @@ type attempt struct {
 	since    Instant // when this leader saw it first
 	until    Instant // the target is asked to begin before, and to refuse afterwards
 	aborted  error   // why it is asked to refuse
+	asks     Instant // since when
 	answerBy Instant // when the caller of an aborted switchover is told that nothing is known
 	refused  bool    // the target has promised
 	question uint64  // that is open; zero: none
@@ -213,11 +214,16 @@ func (m *Machine) ask(a *attempt) {
 	a.question = m.do(e)
 }
 
-// abort ends the handoff by the target's refusal, unless it turns out to have begun.
+// abort ends the handoff by the target's refusal, unless it turns out to have begun; or, where others are a majority
+// without the target, by a later epoch for which they vote.
 func (m *Machine) abort(why error) {
 	a := m.attempt
 	if a.aborted == nil {
-		a.aborted, a.answerBy, a.askAt = why, m.now+m.limits.Abort, m.now
+		a.aborted, a.asks, a.askAt = why, m.now, m.now
+		a.answerBy = m.now + m.limits.Abort
+		if c := m.view.State.Charter(); spares(m.view.State, a.seal.To) { // so long it waits before it goes on
+			a.answerBy += c.Lease
+		}
 	}
 }
 
@@ -283,6 +289,9 @@ func (m *Machine) finishMove() {
 		m.answer(o.call, o.done(m.now, claim))
 	case a != nil && a.seal == *o.sealed && a.refused && s.Writable():
 		m.fail(o.call, fmt.Errorf("%w: %v", contract.ErrHandoff, a.aborted))
+	case a != nil && a.seal == *o.sealed && a.aborted != nil && claim.Primary == m.region && !claim.Lossy:
+		m.fail(o.call, fmt.Errorf("%w: %v; a majority voted for region %s to go on, in epoch %d", contract.ErrHandoff,
+			a.aborted, m.region, claim.Epoch))
 	default:
 		m.fail(o.call, fmt.Errorf("%w: epoch %d of %s has begun meanwhile", contract.ErrUnknownOutcome, claim.Epoch,
 			claim.Primary))
@@ -330,6 +339,8 @@ type Handing struct {
 	Seal    timeline.Seal
 	For     time.Duration // how long this leader has seen it open
 	Silence string        // what the last question to the target came to, "" while there is none
+	// Unheard is for how long the target was asked to refuse, in vain; zero: it is not, or it has refused.
+	Unheard time.Duration
 }
 
 // Handing returns the handoff that this leader tries to end, nil if there is none.
@@ -342,5 +353,14 @@ func (m *Machine) Handing(now Instant) *Handing {
 	if a.silence != nil {
 		h.Silence = a.silence.Error()
 	}
+	if a.aborted != nil && !a.refused {
+		h.Unheard = now - a.asks
+	}
 	return h
+}
+
+// spares reports whether a region in the state s may be voted for without the region to, for which it is sealed.
+func spares(s *timeline.State, to string) bool {
+	c := s.Charter()
+	return c != nil && c.Voter(s.Region) != nil && c.Spares(to)
 }

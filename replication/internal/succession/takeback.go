@@ -42,8 +42,12 @@ func (t *takeback) finish(m *Machine) {
 	case s.Seal != nil && m.now < a.answerBy:
 		m.wake(a.answerBy)
 	case s.Seal != nil:
-		t.drop(m, fmt.Errorf("%w: region %s does not say whether it has begun, so nobody takes writes: %v; it is "+
-			"asked until it answers", contract.ErrUnknownOutcome, s.Seal.To, orNoAnswer(a.silence)))
+		asked := "it is asked until it answers"
+		if spares(s, s.Seal.To) {
+			asked += fmt.Sprintf(", and the voters until they let %s go on without it", m.region)
+		}
+		t.drop(m, fmt.Errorf("%w: region %s does not say whether it has begun, so nobody takes writes: %v; %s",
+			contract.ErrUnknownOutcome, s.Seal.To, orNoAnswer(a.silence), asked))
 	case s.Writable():
 		for _, call := range t.calls {
 			m.answer(call, Reply{End: s.Cursor.Position})
@@ -79,7 +83,7 @@ func Moving(m *Machine, now Instant) (to, text string) {
 	case m.term == 0 || s == nil:
 		return "", ""
 	case s.Seal != nil:
-		return s.Seal.To, m.attempt.describe(now, *s.Seal, s.Cursor.Position)
+		return s.Seal.To, m.attempt.describe(now, s)
 	case o == nil:
 		return "", ""
 	case o.sealing:
@@ -90,7 +94,8 @@ func Moving(m *Machine, now Instant) (to, text string) {
 }
 
 // describe says how the handoff that seal began comes to its end.
-func (a *attempt) describe(now Instant, seal timeline.Seal, end timeline.Position) string {
+func (a *attempt) describe(now Instant, s *timeline.State) string {
+	seal, end := *s.Seal, s.Cursor.Position
 	if a == nil || a.seal != seal {
 		return fmt.Sprintf("sealed for a switchover to %s", seal.To)
 	}
@@ -99,6 +104,10 @@ func (a *attempt) describe(now Instant, seal timeline.Seal, end timeline.Positio
 	if a.aborted != nil {
 		text = fmt.Sprintf("takes the switchover to %s back, as soon as %s says that it has not begun: %v", seal.To,
 			seal.To, a.aborted)
+		if spares(s, seal.To) {
+			text = fmt.Sprintf("takes the switchover to %s back, as soon as %s says that it has not begun, or a "+
+				"majority of the voters lets %s go on without it: %v", seal.To, seal.To, s.Region, a.aborted)
+		}
 	}
 	if a.silence != nil {
 		text += fmt.Sprintf("; %s: %v", seal.To, a.silence)

@@ -60,7 +60,12 @@ func (m *Machine) takeOver(in Takeover) {
 		m.fail(in.Call, fmt.Errorf("%w: region %s is taking over just now", contract.ErrNotReady, m.region))
 	default:
 		s := m.view.State
-		again := in.Anew && s.Charter() != nil && s.Role() == timeline.Primary && s.Seal == nil
+		sealed := s.Seal != nil && in.Anew && !in.Operator
+		again := in.Anew && s.Charter() != nil && s.Role() == timeline.Primary && (s.Seal == nil || sealed)
+		if h := m.Handing(m.now); sealed && (h == nil || h.Unheard == 0) {
+			m.fail(in.Call, fmt.Errorf("%w: region %s hands over to %s", contract.ErrNotReady, m.region, s.Seal.To))
+			return
+		}
 		if err := May(s, in.Fenced); err != nil && !again {
 			m.fail(in.Call, err)
 			return

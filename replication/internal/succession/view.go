@@ -39,7 +39,7 @@ type Sight struct {
 	Sealed *timeline.Seal
 	// Ballot is the identity of its ballot, zero if it has none; nil if it is not known.
 	Ballot *timeline.Nonce
-	// Charter is the one that it keeps, zero if that is not known.
+	// Charter is the one that it keeps; zero: it has none, or, where its ballot is not known, nor is that.
 	Charter timeline.Mark
 	// Roster is the one by which it knows the regions, zero if it has none.
 	Roster timeline.RosterMark

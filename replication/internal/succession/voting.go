@@ -114,6 +114,8 @@ func (v View) voteless(to string) string {
 		return fmt.Sprintf("region %s has no vote, by charter %d of epoch %d: see mimir fleet", to, c.Number, c.Epoch)
 	case l.Ballot != nil && *l.Ballot != voter.Identity:
 		return fmt.Sprintf("region %s lost its ballot, and has no vote", to)
+	case l.Ballot != nil && l.Charter.Number == 0:
+		return fmt.Sprintf("region %s has not got charter %d of epoch %d yet", to, c.Number, c.Epoch)
 	case l.Charter.Number != 0 && l.Charter.Before(c.Mark()):
 		return outdated(to, l.Charter, c.Mark())
 	default:

@@ -38,15 +38,18 @@ func answered(effects []Effect) *Reply {
 // without it.
 func TestNobodyWithoutAVoteIsHandedThePrimary(t *testing.T) {
 	for why, c := range map[string]struct {
-		to     string
-		ballot *timeline.Nonce
+		to      string
+		ballot  *timeline.Nonce
+		charter timeline.Mark
 	}{
-		"eu lost its ballot": {"eu", &timeline.Nonce{}},
-		"ap has no vote":     {"ap", nil},
-		"":                   {"eu", &timeline.Nonce{2}}, // it has one
+		"eu lost its ballot":     {"eu", &timeline.Nonce{}, timeline.Mark{}},
+		"eu has not got charter": {"eu", &timeline.Nonce{2}, timeline.Mark{}}, // it was added a moment ago
+		"ap has no vote":         {"ap", nil, timeline.Mark{}},
+		"":                       {"eu", &timeline.Nonce{2}, chartered("us").Charter().Mark()}, // it has one
 	} {
 		s := chartered("us")
-		sight := Sight{Role: timeline.Secondary, Cursor: s.Cursor, Reigns: s.Reigns, Ballot: c.ballot}
+		sight := Sight{Role: timeline.Secondary, Cursor: s.Cursor, Reigns: s.Reigns, Ballot: c.ballot,
+			Charter: c.charter}
 		v := View{Term: 1, State: s, Fleet: Fleet{Claim: s.Reigns[0], Leaders: map[string]Sight{c.to: sight}}}
 		m := New("us", true, testLimits)
 		now := time.Minute

@@ -3,134 +3,14 @@ package votes
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/mimir-kv/mimir/replication/clock"
-	"github.com/mimir-kv/mimir/replication/clock/virtual"
 	"github.com/mimir-kv/mimir/replication/contract"
-	"github.com/mimir-kv/mimir/replication/internal/ballot"
-	"github.com/mimir-kv/mimir/replication/internal/fleet"
-	"github.com/mimir-kv/mimir/replication/internal/life"
 	"github.com/mimir-kv/mimir/replication/internal/peer"
-	"github.com/mimir-kv/mimir/replication/internal/region"
-	"github.com/mimir-kv/mimir/replication/internal/standing"
 	"github.com/mimir-kv/mimir/replication/timeline"
-	"github.com/mimir-kv/mimir/replication/transport"
-	"github.com/mimir-kv/mimir/replication/transport/memory"
 )
-
-// ruled is the leader of the primary us, beside eu and witness/w1, which answer at once, or after a round trip. What is
-// written is applied.
-type ruled struct {
-	t       *testing.T
-	v       *Votes
-	machine *timeline.Machine
-	trip    time.Duration
-	writes  int
-	before  func()                    // what the region writes just before a charter of an order; nil: nothing
-	fails   error                     // of that one
-	at      int                       // the number of that one; zero: none
-	answers map[string]ballot.Renewed // of voters, in the place of yes
-}
-
-func (r *ruled) Reached() timeline.Position  { return 0 }
-func (r *ruled) Stalled(time.Duration) bool  { return false }
-func (r *ruled) Now() (none []timeline.Slot) { return none }
-func (r *ruled) LeaderAddr() string          { return "" }
-func (r *ruled) charter() *timeline.Charter  { return r.v.config.Applied.State().Charter() }
-
-func (r *ruled) Control(_ context.Context, c *timeline.Control) (region.Outcome, error) {
-	if r.writes++; r.writes == r.at {
-		if r.fails != nil {
-			return region.Outcome{}, r.fails
-		}
-		r.before()
-	}
-	outcome, why, err := r.apply(c.Charter)
-	return region.Outcome{Outcome: outcome, Why: why}, err
-}
-
-// apply has the region take a charter, and the voters hear of it.
-func (r *ruled) apply(c *timeline.Charter) (timeline.Outcome, string, error) {
-	outcome, why, err := r.machine.Control(&timeline.Control{Op: timeline.OpCharter, Charter: c, To: "us"})
-	r.v.config.Applied.Publish(&region.View{State: r.machine.State()})
-	r.ask()
-	return outcome, why, err
-}
-
-// ask asks the voters, if it is time to.
-func (r *ruled) ask() {
-	r.v.mu.Lock()
-	defer r.v.mu.Unlock()
-	r.step(nil)
-}
-
-func (r *ruled) step(in ballot.Input) {
-	view := ballot.HolderView{Term: 3, State: r.v.config.Applied.State(), Wall: r.v.config.Clock.Now()}
-	for _, e := range r.v.holder.Step(r.v.config.Clock.Elapsed(), view, in) {
-		yes := ballot.Renewed{Call: e.Call, Voter: e.Voter, Answer: ballot.Answer{Granted: true}}
-		if no, other := r.answers[e.Voter]; other {
-			yes = no
-			yes.Call, yes.Voter = e.Call, e.Voter
-		}
-		if r.trip == 0 {
-			r.step(yes)
-			continue
-		}
-		time.AfterFunc(r.trip, func() {
-			r.v.mu.Lock()
-			defer r.v.mu.Unlock()
-			r.step(yes)
-		})
-	}
-}
-
-func rule(t *testing.T, hold *timeline.Hold, f func(t *testing.T, r *ruled)) {
-	t.Helper()
-	virtual.Test(t, func(t *testing.T) {
-		network := memory.NewNetwork(clock.Unsuspended, 1)
-		own, second := network.Node("us"), network.Node("w2")
-		questions := peer.NewRegistry(func() error { return nil })
-		peer.Handle(questions, askEnrol, func(context.Context, peer.Nothing) (Enrolment, error) {
-			return Enrolment{Voter: "witness/w2", Identity: timeline.Nonce{7}, Level: timeline.LevelNow}, nil
-		})
-		err := second.Serve(map[string]transport.Handler{peer.Service: questions.Serve})
-		if err != nil {
-			t.Fatal(err)
-		}
-		s := timeline.State{
-			Region: "us", Cursor: timeline.Cursor{Epoch: 1},
-			Reigns: []timeline.Reign{{Epoch: 1, First: 1, Primary: "us"}},
-			Ballot: &timeline.Ballot{Promised: 1, For: "us", Charter: timeline.Charter{
-				Epoch: 1, Number: 4, Lease: time.Second, MaxLoss: 100, Automatic: true, Hold: hold,
-				Voters: []timeline.Voter{
-					{ID: "eu", Priority: 1}, {ID: "us", Priority: 1}, {ID: "witness/w1", Addrs: []string{"w1"}},
-				},
-			}},
-		}
-		r := &ruled{t: t, machine: timeline.NewMachine(&s)}
-		applied, leads := region.NewApplied(&region.View{State: s}, endless{}), &region.Leadership{}
-		leads.Set(3)
-		log := slog.New(slog.DiscardHandler)
-		at := clock.Unsuspended
-		w, fence := fleet.NewWatcher(fleet.Config{Clock: at}), standing.NewFence(at, applied)
-		r.v = New(Config{
-			Region: "us", Clock: at, Logger: log, Life: life.New(at, log), Timeout: time.Second,
-			Applied: applied, Leadership: leads, Fleet: w, Fence: fence, Controls: r, Slots: r, Writes: r,
-			Standing: standing.New("us", applied, leads, w, r, fence), Changed: func() {}, Client: peer.NewClient(own),
-			Ready: func(context.Context, timeline.Level) error { return nil },
-		})
-		fence.Grant(ballot.Evidence{Epoch: 1, Until: at.Elapsed() + time.Hour})
-		r.ask()
-		f(t, r)
-		if err := errors.Join(own.Close(), second.Close()); err != nil {
-			t.Error(err)
-		}
-	})
-}
 
 // An order of two charters goes on from where it was when the region writes one by itself in between, and keeps that.
 func TestAnOrderOfTwoChartersIsOutrun(t *testing.T) {

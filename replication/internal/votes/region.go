@@ -37,6 +37,9 @@ type Governor interface {
 	// Find returns the place of a point in what the region has and does not show; nothing behind it is shown until ctx
 	// ends.
 	Find(ctx context.Context, p contract.Point) (timeline.Cursor, error)
+	// Unheard returns for how long this node, which leads a sealed primary, has asked the target to refuse the handoff,
+	// in vain; zero: it does not.
+	Unheard() time.Duration
 	// GiveBack switches over to the region to, if this node leads the primary.
 	GiveBack(ctx context.Context, to string) error
 }

@@ -207,6 +207,32 @@ func (v *Votes) needsLate() string {
 		"others, it takes an order, mimir failover --to %s --force", strings.Join(late, ", "), late[0])
 }
 
+// GoesOn says for people what the sealed primary that this node leads does to go on without the region to, for which it
+// is sealed, and from when on; "" where it cannot by itself: no votes are taken, or there is no majority without that.
+func (v *Votes) GoesOn(to string) string {
+	s := v.config.Applied.State()
+	c := s.Charter()
+	if c == nil || c.Voter(s.Region) == nil || !c.Spares(to) {
+		return ""
+	}
+	if v.config.Governor.Unheard() == 0 {
+		return fmt.Sprintf("if %s neither begins nor refuses, %s asks the voters to let it go on", to, s.Region)
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	at, waits := v.candidate.Due()
+	left, why := at-v.config.Clock.Elapsed(), v.candidate.Why()
+	switch {
+	case why != "":
+		return fmt.Sprintf("%s goes on without %s as soon as a majority of the voters lets it: %s", s.Region, to, why)
+	case waits && left > 0:
+		return fmt.Sprintf("%s asks the voters to let it go on without %s, from %s on", s.Region, to,
+			v.config.Clock.Now().Add(left).UTC().Format(time.RFC3339))
+	default:
+		return fmt.Sprintf("%s asks the voters to let it go on without %s", s.Region, to)
+	}
+}
+
 // heldSilent says that nobody takes over from a primary which does not answer, since it is held, or was, as far as this
 // region knows, which counts how much may be left; "" if it answers.
 func heldSilent(c *Config, left time.Duration) string {

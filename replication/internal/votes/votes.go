@@ -249,11 +249,12 @@ func (v *Votes) stand(in ballot.Input) {
 	quiet, _ := v.seat.quiet()
 	supports := v.seat.supports()
 	term, _ := v.config.Leadership.Term()
-	rank := v.rank(s)
+	rank, unheard := v.rank(s), v.config.Governor.Unheard()
 	v.mu.Lock()
 	view := ballot.CandidateView{
 		Term: term, State: s, Quiet: quiet, Supports: supports, Beaten: v.holder.Beaten(), Rank: rank,
-		Wall: v.config.Clock.Now(), Dice: v.dice.Uint64(), Late: s.Delay != nil || v.config.Delayed,
+		Unheard: unheard,
+		Wall:    v.config.Clock.Now(), Dice: v.dice.Uint64(), Late: s.Delay != nil || v.config.Delayed,
 	}
 	now := v.config.Clock.Elapsed()
 	effects := v.candidate.Step(now, view, in)

@@ -26,9 +26,10 @@ const (
 
 // committed is the note. Its entry is named by index and term, so that it is never taken for another one.
 type committed struct {
-	fs   durable.FS
-	path string
-	log  logID
+	fs    durable.FS
+	path  string
+	log   logID
+	found termRun // by check; none: 0
 
 	mu   sync.Mutex
 	file durable.File // nil before the first note, and at the end
@@ -73,38 +74,38 @@ func (c *committed) of(l *Log) {
 	c.fs, c.path, c.log = l.options.FS, filepath.Join(l.options.Dir, committedName), l.folder.log
 }
 
-// take raises the commit of the hard state of l to what is noted, if that is an entry of this log. A note that is torn,
-// or of a version that is not known here, is none: less is known then. What is noted was durable here before it was
-// applied: a log that ends before it lost it, and is ErrCorrupt.
-func (c *committed) take(l *Log) error {
+// check reads the note. What is noted was durable here before it was applied: a log whose newest segment s ends before
+// that has lost it, and is ErrCorrupt. A note that is torn, of another log, or of a version that is not known here, is
+// none: less is known then.
+func (c *committed) check(l *Log, s *segment) error {
 	c.of(l)
 	b, err := durable.ReadFile(c.fs, c.path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("wal: read what is noted as committed: %w", err)
 	}
-	if len(b) == committedBytes {
-		index, term := binary.LittleEndian.Uint64(b[32:]), binary.LittleEndian.Uint64(b[40:])
-		if string(b) == string(encodeCommitted(c.log, index, term)) {
-			if err := c.believe(l, index, term); err != nil {
-				return err
-			}
-		}
+	if len(b) != committedBytes {
+		return nil
 	}
-	c.last = l.writer.state.GetCommit()
-	return nil
-}
-
-func (c *committed) believe(l *Log, index, term uint64) error {
-	if s := l.tail(); index > s.last {
+	index, term := binary.LittleEndian.Uint64(b[32:]), binary.LittleEndian.Uint64(b[40:])
+	if string(b) != string(encodeCommitted(c.log, index, term)) {
+		return nil
+	}
+	if index > s.last {
 		return s.corrupt(s.end, "the log ends here, with entry %d, and entry %d of term %d was committed: what came "+
 			"between is lost with what this node acknowledged of it; remove the node and add it anew, or, if nobody "+
 			"else has it either and it is to be given up, take away %s", s.last, index, term, c.path)
 	}
-	state := l.writer.state
-	if known, err := l.Term(index); state != nil && err == nil && known == term && index > state.GetCommit() {
+	c.found = termRun{index, term}
+	return nil
+}
+
+// take raises the commit of the hard state of l to what check found, if that is an entry of this log.
+func (c *committed) take(l *Log) {
+	state, index := l.writer.state, c.found.index
+	if term, err := l.Term(index); state != nil && err == nil && term == c.found.term && index > state.GetCommit() {
 		l.writer.state = newHardState(state.GetTerm(), state.GetVote(), index)
 	}
-	return nil
+	c.last = l.writer.state.GetCommit()
 }
 
 func (c *committed) close() error {

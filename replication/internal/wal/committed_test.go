@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"strings"
@@ -92,6 +93,32 @@ func TestALogThatLostWhatWasCommittedIsNotOpened(t *testing.T) {
 				!strings.Contains(text, note) {
 				t.Errorf("%d noted, %d left: %v", noted, left, err)
 			}
+		}
+	}
+}
+
+// TestNothingIsWrittenToALogThatIsNotOpened: behind the record that is rotten there are whole ones, of entries that
+// were committed, which somebody may read who has to.
+func TestNothingIsWrittenToALogThatIsNotOpened(t *testing.T) {
+	disk := vfs.NewMem()
+	l := openLog(t, disk)
+	begins := l.tail().end
+	mustAppend(t, l, Write{HardState: newHardState(2, 1, 1), Entries: []*raftpb.Entry{
+		entry(1, 2, frame(1, 1, 1, 10)), entry(2, 2, frame(1, 2, 1, 10)), entry(3, 2, frame(1, 3, 1, 10)),
+	}})
+	if err := l.NoteCommitted(3, 2); err != nil {
+		t.Fatal(err)
+	}
+	name := l.tail().name // of a process that is killed: nothing says that all of this is durable
+	rotten := readFile(t, disk, name)
+	rotten[begins+recordHeaderBytes] ^= 1
+	writeFile(t, disk, name, rotten)
+	for range 2 {
+		if _, err := tryOpen(disk); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), committedName) {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(readFile(t, disk, name), rotten) {
+			t.Fatal("it was written to")
 		}
 	}
 }

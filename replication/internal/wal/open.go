@@ -75,9 +75,7 @@ func (l *Log) load() error {
 		return err
 	}
 	l.writer.last = l.tail().last
-	if err := l.committed.take(l); err != nil {
-		return err
-	}
+	l.committed.take(l)
 	l.hardState = l.writer.state
 	l.cache.reset(l.writer.last + 1)
 	for _, n := range numbers {
@@ -125,6 +123,9 @@ func (l *Log) loadNewest(number uint64, noted newest) (floor uint64, err error) 
 		return 0, err
 	}
 	w.offset = s.end
+	if err := l.committed.check(l, s); err != nil { // before anything is written: it may be what is left
+		return 0, err
+	}
 	if err := l.cutTorn(s, size); err != nil {
 		return 0, err
 	}

@@ -10,7 +10,6 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"math/big"
@@ -23,28 +22,14 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
+	"github.com/mimir-kv/mimir/check/leaks"
 	"github.com/mimir-kv/mimir/replication/clock/virtual"
 	"github.com/mimir-kv/mimir/replication/transport"
 	grpctransport "github.com/mimir-kv/mimir/replication/transport/grpc"
 )
 
 // Nothing of a connection runs on after its test.
-func TestMain(m *testing.M) {
-	status := m.Run()
-	for until := time.Now().Add(time.Minute); status == 0; {
-		err := goleak.Find() // it looks for half a second, in which a busy machine does not end a connection
-		if err == nil {
-			break
-		}
-		if time.Now().After(until) {
-			fmt.Println(err)
-			status = 1
-		}
-	}
-	os.Exit(status)
-}
+func TestMain(m *testing.M) { os.Exit(leaks.Run(m)) }
 
 // tcp returns a transport on a free loopback port, closed with the test.
 func tcp(t testing.TB, change func(*grpctransport.Options)) (transport.Transport, string) {
@@ -68,7 +53,7 @@ func tcp(t testing.TB, change func(*grpctransport.Options)) (transport.Transport
 // call sends one message to an echo service and returns how it went.
 func call(t testing.TB, from transport.Transport, addr string, p []byte) ([]byte, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	s, err := from.Open(ctx, addr, service)
 	if err != nil {
@@ -186,36 +171,33 @@ func TestPeersAreNamed(t *testing.T) {
 }
 
 func TestReconnectsToAPeerThatCameBack(t *testing.T) {
-	server, addr := tcp(t, nil)
-	serve(t, server, echo)
-	client, _ := tcp(t, nil)
-	if _, err := call(t, client, addr, []byte("x")); err != nil {
-		t.Fatal(err)
-	}
-	server.Close()
-	if _, err := call(t, client, addr, []byte("x")); !errors.Is(err, transport.ErrUnreachable) {
-		t.Fatal(err)
-	}
-	l, err := net.Listen("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	again, err := grpctransport.New(grpctransport.Options{Listener: l, FleetID: "fleet"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer again.Close()
-	serve(t, again, echo)
-	deadline := time.Now().Add(20 * time.Second)
-	for {
-		if _, err = call(t, client, addr, []byte("x")); err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
+	virtual.Test(t, func(t *testing.T) {
+		p := newPipes()
+		client, server := p.node(t, "a", nil), p.node(t, "b", nil)
+		serve(t, server, echo)
+		if _, err := call(t, client, "b", []byte("x")); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(10 * time.Millisecond) // the peer is up; only the backoff is still running
-	}
+		server.Close()
+		if _, err := call(t, client, "b", []byte("x")); !errors.Is(err, transport.ErrUnreachable) {
+			t.Fatal(err)
+		}
+		again := p.node(t, "b", nil)
+		serve(t, again, echo)
+		for deadline := time.Now().Add(20 * time.Second); ; {
+			_, err := call(t, client, "b", []byte("x"))
+			if err == nil {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatal(err)
+			}
+			time.Sleep(10 * time.Millisecond) // the peer is up; only the backoff is still running
+		}
+		if err := errors.Join(again.Close(), client.Close()); err != nil {
+			t.Fatal(err)
+		}
+	})
 }
 
 func TestLargestMessage(t *testing.T) {

@@ -1,0 +1,207 @@
+package server
+
+import (
+	"context"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/status"
+
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
+	"github.com/mimir-kv/mimir/server/door"
+)
+
+// Where too much is kept of a client, he is told so of what he began last, at once, and what he began before is
+// answered: nothing of it is cancelled, and nobody waits for what cannot come.
+func TestWhatIsTooMuchIsRefusedAndTheRestIsAnswered(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		i := newInnFor(t, 3)
+		i.both.clients.bound(1<<19, 1<<19)
+		began, check := time.Now(), healthpb.NewHealthClient(i.client)
+		var mu sync.Mutex
+		var asked sync.WaitGroup
+		by := map[codes.Code]int{}
+		for range 16 {
+			asked.Go(func() {
+				r := &healthpb.HealthCheckRequest{Service: strings.Repeat("x", 256<<10)}
+				_, err := check.Check(context.Background(), r)
+				mu.Lock()
+				defer mu.Unlock()
+				by[status.Code(err)]++
+			})
+		}
+		asked.Wait()
+		if by[codes.NotFound] < 3 || by[codes.NotFound]+by[codes.ResourceExhausted] != 16 {
+			t.Error(by)
+		}
+		if passed := time.Since(began); passed >= bodyTime {
+			t.Errorf("it took %s", passed)
+		}
+		if kept := i.keeps(); kept != 0 {
+			t.Errorf("%d bytes are kept", kept)
+		}
+	})
+}
+
+// Where too much is kept, a client of whom more is kept than of others is refused what he began last, and is heard:
+// what he began first comes to its end. Nobody else is refused anything, and of who was answered before, nothing
+// because of those who were not.
+func TestWhoHasMostKeptIsRefused(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		i := newInnFor(t, 4)
+		hoards, honest, other := i.speak(t), i.speak(t), i.speak(t)
+		whole := frameOf(frameData, flagEndStream, 1, make([]byte, messagePrefix))
+		honest.say(headersOf(1, healthpb.Health_Check_FullMethodName), whole)
+		if virtual.Wait(); honest.over() != 1 {
+			t.Error("one is not answered")
+		}
+		i.both.clients.bound(80<<10, 100<<10)
+		part := frameOf(frameData, 0, 3, make([]byte, 12<<10))
+		honest.say(headersOf(3, healthpb.Health_Check_FullMethodName), dataOf(3, 60<<10, 12<<10), part, part, part)
+		other.say(headersOf(1, healthpb.Health_Check_FullMethodName), dataOf(1, 9<<10, 8<<10))
+		for id := uint32(1); id < 41; id += 2 {
+			hoards.say(headersOf(id, healthpb.Health_Check_FullMethodName), dataOf(id, 13<<10, 12<<10))
+		}
+		if kept := i.keeps(); kept > 180<<10 || i.both.clients.known.bytes.Load() < 48<<10 {
+			t.Errorf("%d bytes are kept", kept)
+		}
+		if hoards.over() == 0 || hoards.told(codeCalm) != hoards.over() {
+			t.Errorf("%d are over, %v", hoards.over(), hoards.codes)
+		}
+		if other.over() != 0 || honest.over() != 1 {
+			t.Error("others are refused something")
+		}
+		for _, s := range []*spoken{hoards, other} {
+			s.say(frameOf(frameData, flagEndStream, 1, make([]byte, 1<<10)))
+		}
+		honest.say(frameOf(frameData, flagEndStream, 3, make([]byte, 12<<10)))
+		virtual.Wait()
+		if _, refused := hoards.codes[1]; refused || hoards.ended[1].IsZero() {
+			t.Error("what began first is not answered", hoards.codes)
+		}
+		if other.over() != 1 || honest.over() != 2 {
+			t.Error("what others ask is not answered")
+		}
+	})
+}
+
+// Messages that came whole and are not taken are waited for, for a while, and then those requests are refused: a stream
+// whose handler waits for its client, who is not heard, would never take any.
+func TestWhoseMessagesAreNotTakenIsHeardAgain(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		i := newInnFor(t, 3)
+		i.both.clients.bound(10<<10, 10<<10)
+		s := i.speak(t)
+		s.say(headersOf(1, "/a/large")) // takes nothing, and sends more than there is a window for
+		go s.say(dataOf(1, 12<<10, 12<<10), dataOf(1, 12<<10, 12<<10), frameOf(framePing, 0, 0, make([]byte, 8)))
+		time.Sleep(longestWait / 2)
+		if kept := i.keeps(); kept == 0 || s.over() != 0 {
+			t.Errorf("%d bytes are kept, %d requests are over", kept, s.over())
+		}
+		time.Sleep(longestWait)
+		if kept := i.keeps(); kept != 0 || s.told(codeCalm) != 1 {
+			t.Errorf("%d bytes are kept, %v", kept, s.codes)
+		}
+		if refused := i.door.Figures().Refused; refused[door.ReasonMuch] != 1 || refused[door.ReasonLate] != 0 {
+			t.Errorf("%v are counted", refused)
+		}
+	})
+}
+
+// Headers of requests that say nothing are kept as long as those are: where they are large, they count.
+func TestLargeHeadersAreKeptToo(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		i := newInnFor(t, 3)
+		s := i.speak(t)
+		const streams = 20
+		large := [2]string{"x", strings.Repeat("x", 120)}
+		var more [][2]string
+		for range 3 * largeHeaders / 120 {
+			more = append(more, large)
+		}
+		for n := range uint32(streams) {
+			s.say(headersOf(1+2*n, "/a/stream", more...))
+		}
+		if kept := i.keeps(); kept < streams*3*largeHeaders || kept > streams*5*largeHeaders {
+			t.Errorf("%d bytes are kept", kept)
+		}
+		i.both.clients.bound(0, streams*largeHeaders)
+		s.say(headersOf(1+2*streams, "/a/stream"))
+		if kept := i.keeps(); kept > streams*largeHeaders || s.told(codeCalm) < streams/2 {
+			t.Errorf("%d bytes are kept, %v", kept, s.codes)
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if _, refused := s.codes[1]; refused {
+			t.Error("what began first is refused")
+		}
+	})
+}
+
+// stalls is a connection on which nothing more can be said after so many bytes.
+type stalls struct {
+	net.Conn
+	left int
+	over chan struct{}
+}
+
+func (s *stalls) Write(p []byte) (int, error) {
+	if s.left < len(p) {
+		n, err := s.Conn.Write(p[:s.left])
+		s.left = 0
+		<-s.over
+		return n, err
+	}
+	s.left -= len(p)
+	return s.Conn.Write(p)
+}
+
+// A client whose message does not come in time is told that this is unavailable, and not that somebody has cancelled
+// it: that he tries anew.
+func TestWhoIsLateIsToldThatItMayBeTriedAnew(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		i, over := newInnFor(t, 3), make(chan struct{})
+		c, err := grpc.NewClient("passthrough:inn", grpc.WithTransportCredentials(insecure.NewCredentials()),
+			grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
+				c, err := i.street.DialContext(ctx)
+				return &stalls{c, 8 << 10, over}, err
+			}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		defer close(over)
+		r := &healthpb.HealthCheckRequest{Service: strings.Repeat("x", 20<<10)}
+		_, err = healthpb.NewHealthClient(c).Check(context.Background(), r)
+		if status.Code(err) != codes.Unavailable {
+			t.Error(err)
+		}
+		if late := i.door.Figures().Refused[door.ReasonLate]; late == 0 {
+			t.Error("nobody was late")
+		}
+	})
+}
+
+// For how long a client was not heard is not counted against what he says, up to a bound.
+func TestWhoIsNotHeardIsNotLate(t *testing.T) {
+	began := time.Now()
+	for deaf, due := range map[time.Duration]time.Duration{
+		0: bodyTime, time.Second: bodyTime + time.Second, time.Hour: 2 * bodyTime,
+	} {
+		var u underway
+		u.deaf(time.Hour) // before
+		var m messages
+		m.hear([]byte{0}, began, u.unheard)
+		u.deaf(deaf)
+		if got := u.due(&m).Sub(began); got != due {
+			t.Errorf("not heard for %s: due after %s, not %s", deaf, got, due)
+		}
+	}
+}
