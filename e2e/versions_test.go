@@ -283,7 +283,12 @@ func (m *mixed) vote(ctx context.Context) error {
 	defer w.Kill()
 	var charter replication.Charter
 	witness := localfleet.WitnessName + "=" + place.Peer
-	if err := m.operate(ctx, &charter, "fleet", "enable", "--witness", witness); err != nil {
+	if err := m.await(ctx, "an order about votes", func(ctx context.Context) string {
+		if err := m.operate(ctx, &charter, "fleet", "enable", "--witness", witness); err != nil {
+			return err.Error() // it began just now, and not everybody has heard of everybody
+		}
+		return ""
+	}); err != nil {
 		return err
 	}
 	if err := m.await(ctx, "the primary has a lease", m.noLease); err != nil {
