@@ -379,7 +379,7 @@ var mutants = []planted{
 		name: "a source sends a reign behind one that its log has not",
 		edits: []edit{{
 			"replication/internal/stream/reader.go",
-			"errors.Is(err, ErrChain) && r.lacksReign(view, h.Epoch)", "false",
+			"case errors.Is(err, ErrChain):", "case false:",
 		}},
 		caught: []string{"FAIL: Test"}, elsewhere: "./replication/internal/stream TestAReignThatCameWithACheckpoint",
 	},

@@ -117,4 +117,8 @@ func TestALossWithoutABoundIsSaidInWords(t *testing.T) {
 	if m := (Mandate{}).Counted(c, &s.Ballot.Known); AtMost(m.Lost) != "any number of" {
 		t.Errorf("%+v", m)
 	}
+	c.For = Latest(s.Reigns).Primary // all that was acknowledged in its own epoch it has
+	if m := (Mandate{}).Counted(c, &s.Ballot.Known); m != (Mandate{}) {
+		t.Errorf("by its own primary: %+v", m)
+	}
 }

@@ -178,6 +178,9 @@ func (m Mandate) Counted(c *Candidacy, k *Known) Mandate {
 		return m // the primary before is sealed, and all of it is here
 	}
 	m.Used = m.Used || k.Epoch() > c.Cursor.Epoch
+	if last := Latest(c.Reigns); last.Primary == c.For && last.Epoch == k.Epoch() {
+		return m // it acknowledged them itself
+	}
 	m.Lost = max(m.Lost, k.bound(k.Lost(c.Reigns, c.Cursor.Position)))
 	return m
 }

@@ -24,7 +24,8 @@
 //   - B6: nobody asks for votes beyond a reign that is not known to be decided by the voters of the charter, or goes on
 //     from its own beyond one that took writes without saying so; nor does who is sealed for that one.
 //   - B7: nobody takes over by itself if the primary moved by itself as often as the charter allows, as far as it and a
-//     majority of the voters remember. That is a matter of wall clocks, and nothing else rests on it.
+//     majority of the voters remember. That is a matter of wall clocks, and nothing else rests on it. A primary that
+//     goes on is no move, and not counted, even if it goes on from another one that took writes.
 //   - B8: in a hold, others promise for as long as it lasts, and there is no ceiling for who keeps its charter. That
 //     counts while the region's own voter supports it as ever, so for no former leader longer than a lease. It ends by
 //     a later charter, which is written once it counts for its leader no more, and says up to where was acknowledged;

@@ -119,6 +119,7 @@ func (p *Proposer) Propose(ctx context.Context, cs []*contract.Command, o Option
 	p.router.submit(u)
 	select {
 	case r := <-done:
+		r = p.confirm(ctx, u, r)
 		return r.receipt, r.err
 	case <-ctx.Done():
 	case <-p.config.Life.Stopped():
@@ -133,6 +134,28 @@ func (p *Proposer) Propose(ctx context.Context, cs []*contract.Command, o Option
 	default:
 		return nil, fmt.Errorf("%w: %w", contract.ErrUnknownOutcome, p.cause(ctx))
 	}
+}
+
+// confirm returns what the caller of u may be told now of what was acknowledged on this node. Since then the process
+// may have stood still, with the lease over and another primary: then it is kept until it may be acknowledged again.
+func (p *Proposer) confirm(ctx context.Context, u *proposal, r result) result {
+	if r.err != nil || u.way.Load() != nil {
+		return r
+	}
+	if _, admitted := p.config.Standing.Admits(r.receipt.Epoch, r.receipt.Position); admitted {
+		return r
+	}
+	done := make(chan result, 1)
+	again := &proposal{read: true, regions: u.regions, deadline: u.deadline, finish: func(r result) { done <- r }}
+	p.pipeline.applied(again, r.receipt)
+	defer again.withdraw()
+	select {
+	case r := <-done:
+		return r
+	case <-ctx.Done():
+	case <-p.config.Life.Stopped():
+	}
+	return result{err: fmt.Errorf("%w: %w", contract.ErrUnknownOutcome, p.cause(ctx))}
 }
 
 // gaveUp says why a proposal that went nowhere was withdrawn.

@@ -72,3 +72,39 @@ func TestAFurtherRegionThatIsHeardAfterTheLease(t *testing.T) {
 		})
 	}
 }
+
+// standsStill is a leader whose process stands still just after it has acknowledged something: the lease is over when
+// it goes on.
+type standsStill struct{ *lapsed }
+
+func (s standsStill) Admits(timeline.Epoch, timeline.Position) (int, bool) {
+	defer func() { s.over = true }()
+	return 1, !s.over
+}
+
+// A write is not told to be done by who stood still since it was acknowledged, with the lease over: it waits as one
+// that was not acknowledged, for the lease, or until another one is primary. That is then not known.
+func TestWhoStoodStillTellsNothingOfBefore(t *testing.T) {
+	for _, again := range []bool{false, true} {
+		fleetOf(t, plain, func(t *testing.T, a, _ *member) {
+			l := standsStill{&lapsed{member: a}}
+			a.pipeline.standing, a.config.Standing = l, l
+			got := make(chan error, 1)
+			go func() {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				defer cancel()
+				_, err := a.put(ctx, "x", Options{})
+				got <- err
+			}()
+			virtual.Wait()
+			if len(got) > 0 {
+				t.Fatalf("answered after the lease: %v", <-got)
+			}
+			l.over, l.heir = !again, !again
+			a.pipeline.release()
+			if err := <-got; again != (err == nil) || !again && !errors.Is(err, contract.ErrUnknownOutcome) {
+				t.Errorf("with a lease again %t: answered %v", again, err)
+			}
+		})
+	}
+}

@@ -116,8 +116,8 @@ func (r *reader) look(view View, e *raftpb.Entry, c *chunk) error {
 			return r.search(view, h, len(e.GetData()))
 		}
 		return nil
-	case errors.Is(err, ErrChain) && r.lacksReign(view, h.Epoch):
-		return r.missing(view)
+	case errors.Is(err, ErrChain):
+		return r.broken(view, h.Epoch, fmt.Errorf("log entry %d: %w", e.GetIndex(), err))
 	case err != nil:
 		return fmt.Errorf("log entry %d: %w", e.GetIndex(), err)
 	}
@@ -158,43 +158,47 @@ func (r *reader) give(c *chunk) {
 
 // confirm compares where the log leads with what the node has applied.
 func (r *reader) confirm(view View) error {
-	switch at := r.tracker.at; {
-	case at == view.Cursor:
+	at := r.tracker.at
+	if at == view.Cursor {
 		return nil
-	case at.Position < view.Cursor.Position:
-		return r.missing(view)
-	case at.Position == view.Cursor.Position && at.Epoch < view.Cursor.Epoch &&
-		r.lacksReign(view, view.Cursor.Epoch+1):
-		return r.missing(view)
-	default:
-		return fmt.Errorf("%w: after position %d of epoch %d the chain is %v, this node has applied position %d of "+
-			"epoch %d with chain %v",
-			ErrChain, at.Position, at.Epoch, at.Chain, view.Cursor.Position, view.Cursor.Epoch, view.Cursor.Chain)
 	}
+	if at.Position < view.Cursor.Position {
+		return r.missing(view)
+	}
+	err := fmt.Errorf("%w: after position %d of epoch %d the chain is %v, this node has applied position %d of "+
+		"epoch %d with chain %v",
+		ErrChain, at.Position, at.Epoch, at.Chain, view.Cursor.Position, view.Cursor.Epoch, view.Cursor.Chain)
+	if at.Position > view.Cursor.Position {
+		return err
+	}
+	return r.broken(view, view.Cursor.Epoch+1, err)
 }
 
-// lacksReign reports whether the history goes on by way of reigns before the epoch to, and the log has no entry of any
-// of them: they came with a checkpoint. What the log has and was passed over is no reason to give a checkpoint.
-func (r *reader) lacksReign(view View, to timeline.Epoch) bool {
+// broken returns why the chain does not go on to the epoch to: by way of reigns that the log does not have, since they
+// came with a checkpoint, or else err. What the log has and was passed over is no reason to give a checkpoint.
+func (r *reader) broken(view View, to timeline.Epoch, err error) error {
 	at := r.tracker.at
 	between := func(e timeline.Epoch) bool { return at.Epoch < e && e < to }
 	if !slices.ContainsFunc(view.Reigns, func(r timeline.Reign) bool { return between(r.Epoch) }) {
-		return false
+		return err
 	}
-	index, err := r.log.Seek(at.Position)
-	for err == nil && index < r.next {
+	index, failed := r.log.Seek(at.Position)
+	for failed == nil && index < r.next {
 		var entries []*raftpb.Entry
-		entries, err = r.log.Entries(index, r.next, 1<<20)
+		entries, failed = r.log.Entries(index, r.next, 1<<20)
 		for _, e := range entries {
 			h, ok := timeline.ReadHeader(e.GetData())
 			if ok && e.GetType() == raftpb.EntryNormal && h.Kind == timeline.KindReign && between(h.Epoch) &&
 				timeline.Within(view.Reigns, view.Cursor.Position, h) {
-				return false
+				return err
 			}
 		}
 		index += uint64(len(entries))
 	}
-	return true
+	if failed != nil {
+		return unreadable(failed)
+	}
+	return r.missing(view)
 }
 
 func (r *reader) missing(view View) error {

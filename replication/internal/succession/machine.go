@@ -142,6 +142,9 @@ func (m *Machine) consider() {
 	m.takeback.finish(m)
 	m.founding.finish(m)
 	m.finishTakings()
+	if m.deciding == nil {
+		m.voting.finish()
+	}
 	if m.deciding != nil {
 		return
 	}

@@ -2,6 +2,7 @@ package succession
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -84,6 +85,7 @@ func TestASealedRegionIsVotedFor(t *testing.T) {
 			t.Fatalf("while eu is asked to begin: %+v", h.effects)
 		}
 		h.aborted()
+		h.step(Abort{Call: 3})
 		elect := h.stands()
 		if elect.Reign.Epoch != 3 || elect.Operator {
 			t.Errorf("stands as %+v", elect)
@@ -101,22 +103,27 @@ func TestASealedRegionIsVotedFor(t *testing.T) {
 		if outcome, why, err := h.log.Reign(r); outcome != timeline.Applied || err != nil {
 			t.Fatalf("%v, %s, %v", outcome, why, err)
 		}
-		want := contract.ErrHandoff
+		want, back := contract.ErrHandoff, error(nil)
 		if used {
-			want = contract.ErrUnknownOutcome
+			want, back = contract.ErrUnknownOutcome, contract.ErrUnknownOutcome
 		}
+		told := false
 		h.step(Decided{ID: begin.ID, Outcome: timeline.Applied})
 		for _, e := range h.effects {
 			switch {
 			case e.Do != Answer:
 			case e.Call == 1 && !errors.Is(e.Reply.Err, want):
 				t.Errorf("eu wrote %t: the switchover is told %v", used, e.Reply.Err)
+			case e.Call == 3:
+				if told = true; !errors.Is(e.Reply.Err, back) {
+					t.Errorf("eu wrote %t: who had it taken back is told %v", used, e.Reply.Err)
+				}
 			case e.Call == 2 && (e.Reply.Err != nil || e.Reply.Reign == nil || e.Reply.Reign.Epoch != 3):
 				t.Errorf("eu wrote %t: the candidate is told %+v", used, e.Reply)
 			}
 		}
-		if s := h.log.State(); !s.Writable() {
-			t.Errorf("does not write: %+v", s)
+		if s := h.log.State(); !s.Writable() || !told {
+			t.Errorf("told: %t; does not write: %+v", told, s)
 		}
 	}
 }
@@ -144,6 +151,42 @@ func TestTheTargetSpeaksWhileVotesAreAsked(t *testing.T) {
 		}
 		if c := h.effect(Propose).Control; c.Op != want {
 			t.Errorf("eu began %t: proposes %+v", begun, c)
+		}
+	}
+}
+
+// TestAVoteOnItsWayIsDecidedBeforeTheRegionBegins: the region is asked to vote for another one while its own votes are
+// counted. Its majority comes first, the vote is decided then, and it begins nothing that this forbids; nothing stands.
+func TestAVoteOnItsWayIsDecidedBeforeTheRegionBegins(t *testing.T) {
+	for _, votes := range []bool{false, true} {
+		h := newHanding(t)
+		h.aborted()
+		elect := h.stands()
+		own := timeline.Candidacy{
+			Epoch: 3, For: "us", Cursor: h.log.Cursor(), Reigns: h.log.State().Reigns, Charter: *charterOf(h.log),
+		}
+		h.apply(&timeline.Control{Op: timeline.OpVote, Vote: &own})
+		other := own
+		other.Epoch, other.For, other.Operator = 4, "eu", true
+		h.step(VoteAsked{Call: 5, Control: &timeline.Control{Op: timeline.OpVote, Vote: &other}})
+		vote := h.effect(Propose)
+		h.step(Elected{ID: elect.ID})
+		for _, e := range h.effects {
+			if e.Do == Begin {
+				t.Fatal("begins beside a vote that is on its way")
+			}
+		}
+		decided := Decided{ID: vote.ID, Outcome: timeline.Refused}
+		if votes {
+			h.apply(vote.Control)
+			decided.Outcome = timeline.Applied
+		}
+		h.step(decided)
+		if r := answered(h.effects); r == nil || r.Err != nil || r.Outcome != decided.Outcome {
+			t.Errorf("who asked for the vote is told %+v", h.effects)
+		}
+		if begins := slices.ContainsFunc(h.effects, func(e Effect) bool { return e.Do == Begin }); begins == votes {
+			t.Errorf("it voted for another one %t: begins %t", votes, begins)
 		}
 	}
 }

@@ -13,7 +13,10 @@ var errOrdered = errors.New("it was ordered to be taken back")
 
 // takeback is an order to end the switchover under way without moving the primary, whoever asked for that, if it can
 // still be: the calls that wait for its end.
-type takeback struct{ calls []uint64 }
+type takeback struct {
+	calls []uint64
+	epoch timeline.Epoch // that is sealed
+}
 
 func (t *takeback) asked(m *Machine, in Abort) {
 	o, s := m.move, m.view.State
@@ -36,7 +39,10 @@ func (t *takeback) asked(m *Machine, in Abort) {
 // finish answers those who wait, once it is known how the handoff ended, or as long as its target does not say.
 func (t *takeback) finish(m *Machine) {
 	s, a := m.view.State, m.attempt
-	switch {
+	if s.Seal != nil {
+		t.epoch = s.Cursor.Epoch
+	}
+	switch last := timeline.Latest(s.Reigns); {
 	case len(t.calls) == 0, s.Seal == nil && m.move != nil:
 	case s.Seal != nil && (a == nil || a.seal != *s.Seal || a.aborted == nil):
 	case s.Seal != nil && m.now < a.answerBy:
@@ -48,6 +54,9 @@ func (t *takeback) finish(m *Machine) {
 		}
 		t.drop(m, fmt.Errorf("%w: region %s does not say whether it has begun, so nobody takes writes: %v; %s",
 			contract.ErrUnknownOutcome, s.Seal.To, orNoAnswer(a.silence), asked))
+	case s.Writable() && last.Lossy && t.epoch != 0 && last.Epoch > t.epoch:
+		t.drop(m, fmt.Errorf("%w: region %s goes on in epoch %d, behind one of the target that may have taken writes; "+
+			"what it took is a tail", contract.ErrUnknownOutcome, m.region, last.Epoch))
 	case s.Writable():
 		for _, call := range t.calls {
 			m.answer(call, Reply{End: s.Cursor.Position})

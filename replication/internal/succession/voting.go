@@ -18,6 +18,7 @@ type vote struct {
 type election struct {
 	id   uint64
 	done func(timeline.Mandate, error)
+	came *Elected // its end; not nil while what the region decides on is on its way, be it a vote for another one
 }
 
 // voting is what a machine has to do with votes.
@@ -68,8 +69,15 @@ func (v *voting) drop(m *Machine, unknown error) {
 
 func (v *voting) elected(in Elected) {
 	if o := v.election; o != nil && o.id == in.ID {
+		o.came = &in
+	}
+}
+
+// finish takes the end of an election, once nothing is on its way that may forbid what was voted for.
+func (v *voting) finish() {
+	if o := v.election; o != nil && o.came != nil {
 		v.election = nil
-		o.done(in.Mandate, in.Err)
+		o.done(o.came.Mandate, o.came.Err)
 	}
 }
 
@@ -89,7 +97,7 @@ func (v *voting) begin(
 		return
 	}
 	ask.Do, ask.Reign = Elect, *r
-	v.election = &election{m.do(ask), func(k timeline.Mandate, err error) {
+	v.election = &election{id: m.do(ask), done: func(k timeline.Mandate, err error) {
 		if err != nil {
 			failed(fmt.Errorf("epoch %d: %w", r.Epoch, err))
 			return

@@ -224,7 +224,8 @@ func (v *Votes) GoesOn(to string) string {
 	left, why := at-v.config.Clock.Elapsed(), v.candidate.Why()
 	switch {
 	case why != "":
-		return fmt.Sprintf("%s goes on without %s as soon as a majority of the voters lets it: %s", s.Region, to, why)
+		return fmt.Sprintf("%s goes on without %s as soon as a majority of the voters lets it: %s; if %s is lost for "+
+			"good and that stays so: mimir failover --to %s --force", s.Region, to, why, to, s.Region)
 	case waits && left > 0:
 		return fmt.Sprintf("%s asks the voters to let it go on without %s, from %s on", s.Region, to,
 			v.config.Clock.Now().Add(left).UTC().Format(time.RFC3339))
