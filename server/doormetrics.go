@@ -25,7 +25,7 @@ var (
 			"toll, of an address from which too many came to nothing; trifles, on which nothing was asked, but frames "+
 			"were sent that ask for nothing; late, of which a request ended that did not come in time, and which "+
 			"stayed; much, which stayed too, and of which a request was refused because more was kept of its "+
-			"client's messages than of others'.", "listener", "reason")
+			"client than of others.", "listener", "reason")
 )
 
 // Collect implements prometheus.Collector.

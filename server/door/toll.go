@@ -25,7 +25,7 @@ const costOfOne, costOfTurnedAway = 1, 0.2
 const costOfNameless = 0.5
 
 // mostSources is of how many addresses a door knows what they owe; what comes from more is one account. mostOfSite is
-// of how many of one site it does: what comes from more of them is on the account of the site.
+// of how many of one site it does, with one that all further ones of that site have together.
 const mostSources, mostOfSite = 1024, 64
 
 // rate is how many may come at once, and how many a second.
@@ -39,6 +39,7 @@ type toll struct {
 
 	site *toll // whose part it is, which owes as much; nil: of none
 	has  int   // parts
+	rest *toll // the part that is of all sources beyond; nil: there are none
 }
 
 // charge counts a newcomer, and returns how long it takes until as many may have come; zero: he may.
@@ -82,6 +83,8 @@ type tolls struct {
 	all    toll
 	of     map[netip.Prefix]*toll
 	others *toll
+
+	settled time.Time // when it was looked last for accounts that owe nothing
 }
 
 func newTolls() tolls {
@@ -108,9 +111,10 @@ func sourceOf(a net.Addr) netip.Prefix {
 	return p
 }
 
-// siteOf returns the site of a source of IPv6; it is not valid for any other.
+// siteOf returns the site of a source of IPv6; it is not valid for any other, nor for a private one: all of a company
+// may have the same.
 func siteOf(source netip.Prefix) netip.Prefix {
-	if !source.IsValid() || source.Addr().Is4() {
+	if !source.IsValid() || source.Addr().Is4() || source.Addr().IsPrivate() {
 		return netip.Prefix{}
 	}
 	p, _ := source.Addr().Prefix(siteBits)
@@ -131,31 +135,48 @@ func (t *tolls) account(source netip.Prefix, now time.Time) *toll {
 	}
 	all := t.of[site]
 	if all == nil {
-		all = t.open(site, tollOfSite, nil, now)
+		if all = t.open(site, tollOfSite, nil, now); all == t.others {
+			return all
+		}
 	}
-	if all == t.others || all.has >= mostOfSite {
-		return all
+	if all.has >= mostOfSite {
+		t.settle(now)
 	}
-	return t.open(source, tollOfOne, all, now)
+	if all.has < mostOfSite {
+		return t.open(source, tollOfOne, all, now)
+	}
+	if all.rest == nil {
+		all.rest = &toll{rate: tollOfOne, site: all}
+	}
+	return all.rest
 }
 
 // open makes an account, where there is room for it or some owe nothing any more, and else it is that of all others.
 func (t *tolls) open(source netip.Prefix, r rate, site *toll, now time.Time) *toll {
+	if site != nil {
+		site.has++ // it stays while there is room made
+	}
 	if len(t.of) >= mostSources {
 		t.settle(now)
 	}
 	if len(t.of) >= mostSources {
+		if site != nil {
+			site.has--
+		}
 		return t.others
 	}
 	one := &toll{rate: r, site: site}
-	if t.of[source] = one; site != nil {
-		site.has++
-	}
+	t.of[source] = one
 	return one
 }
 
-// settle forgets accounts that owe nothing any more, those of sites after their parts.
+// settle forgets accounts that owe nothing any more, those of sites after their parts. It looks once in a second: who
+// floods the door has it look for each newcomer else.
 func (t *tolls) settle(now time.Time) {
+	if now.Sub(t.settled) < time.Second {
+		return
+	}
+	t.settled = now
 	for p, one := range t.of {
 		if one.site != nil && !one.owes(now) {
 			one.site.has--
@@ -163,7 +184,7 @@ func (t *tolls) settle(now time.Time) {
 		}
 	}
 	for p, one := range t.of {
-		if one.has == 0 && !one.owes(now) {
+		if one.has == 0 && !one.owes(now) { // then its rest owes nothing either
 			delete(t.of, p)
 		}
 	}

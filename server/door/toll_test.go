@@ -129,6 +129,72 @@ func TestManyNetworksOfOneSite(t *testing.T) {
 	}
 }
 
+// One network of a site does not keep the others of it out, however many the site has had: neither one that has an
+// account of its own, nor one of those beyond. And the places of who owes nothing any more are given back.
+func TestOneNetworkOfALargeSite(t *testing.T) {
+	now := time.Now()
+	d := newTolls()
+	come := func(network int) bool {
+		ip := netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb8, 0, 1, byte(network >> 8), byte(network), 15: 1})
+		_, in, _ := d.enter(from{addr: ip}.RemoteAddr(), now)
+		return in
+	}
+	for network := range 3 * mostOfSite { // all owe something yet
+		come(network)
+	}
+	for range 3 * int(tollOfOne.burst) {
+		come(5 * mostOfSite)
+	}
+	if come(5*mostOfSite) || !come(1) {
+		t.Error("a network beyond is let in for ever, or keeps out one that has an account")
+	}
+	now = now.Add(time.Minute)
+	for range 3 * int(tollOfOne.burst) {
+		come(6 * mostOfSite)
+	}
+	if come(6*mostOfSite) || !come(7*mostOfSite) {
+		t.Error("places of who owes nothing are not given back")
+	}
+}
+
+// A part of a site is on the account that the site has, also where room had to be made for it.
+func TestASiteIsKeptWithItsParts(t *testing.T) {
+	now := time.Now()
+	for owing := range 3 {
+		d := newTolls()
+		for i := range mostSources - owing {
+			d.enter(from{addr: netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)})}.RemoteAddr(), now)
+		}
+		d.enter(from{addr: netip.MustParseAddr("2001:db8::1")}.RemoteAddr(), now)
+		sites := 0
+		for _, one := range d.of {
+			if sites += one.has; one.site != nil && d.of[netip.MustParsePrefix("2001:db8::/48")] != one.site {
+				t.Errorf("%d places: a part of a site that is forgotten", owing)
+			}
+		}
+		if parts := len(d.of) - (mostSources - owing) - 1; sites != max(parts, 0) || len(d.of) > mostSources {
+			t.Errorf("%d places: %d parts are counted, %d accounts", owing, sites, len(d.of))
+		}
+	}
+}
+
+// Networks of private addresses are no site: all of a company may have the same prefix.
+func TestPrivateNetworksAreNoSite(t *testing.T) {
+	now := time.Now()
+	d, in := newTolls(), 0
+	for network := range 30 {
+		for range 100 {
+			ip := netip.AddrFrom16([16]byte{0xfd, 7: byte(network), 15: 1})
+			if _, ok, _ := d.enter(from{addr: ip}.RemoteAddr(), now); ok {
+				in++
+			}
+		}
+	}
+	if in != 3000 {
+		t.Errorf("%d of 3,000 are in", in)
+	}
+}
+
 // Of all newcomers whom their addresses let in so many a second are looked at.
 func TestNewcomersAreLookedAtSoFast(t *testing.T) {
 	now := time.Now()
