@@ -38,6 +38,44 @@ func TestASealedPrimaryWhoseTargetDiedGoesOnByVotes(t *testing.T) {
 	})
 }
 
+// TestASealedPrimaryGoesOnUnderALowerBudget: that the voters agreed to more in the epoch that is sealed keeps it from
+// nothing, since it has all that was written there.
+func TestASealedPrimaryGoesOnUnderALowerBudget(t *testing.T) {
+	inSmallest(t, func(f *smallest) {
+		lower := uint64(10)
+		f.change("us-1", replication.VoteChange{MaxLoss: &lower})
+		told := make(chan error, 1)
+		go func() { told <- f.sealForDying() }()
+		f.fleetSays("us-1", "us", "us asks the voters to let it go on without eu, from ")
+		if p := f.put("us-1", "c1"); p.Epoch != 3 || f.lastReign("us-1").Lossy {
+			t.Errorf("receipt %+v, reign %+v", p, f.lastReign("us-1"))
+		}
+		if err := <-told; !errors.Is(err, replication.ErrHandoff) {
+			t.Errorf("switchover told %v", err)
+		}
+		f.start("eu-1")
+		f.eventually(values(0, 2))
+	})
+}
+
+// TestASealedPrimaryLosesNoMoreThanTheLowerBudget of what its target took, either.
+func TestASealedPrimaryLosesNoMoreThanTheLowerBudget(t *testing.T) {
+	inSmallest(t, func(f *smallest) {
+		lower := uint64(1)
+		f.change("us-1", replication.VoteChange{MaxLoss: &lower})
+		f.begunUnheard()
+		for range 5 { // the witness knows a ceiling beyond these
+			f.put("eu-1", "c")
+		}
+		f.kill("eu-1")
+		f.fleetSays("us-1", "us", "would be lost, 1 may be")
+		time.Sleep(time.Minute)
+		if h := f.nodes["us-1"].Health(); !h.Sealed {
+			t.Errorf("goes on: %+v", h)
+		}
+	})
+}
+
 // begunUnheard has us sealed for eu, which begins by that and takes a write, while us is cut off from it and does not
 // know; the witness does.
 func (f *smallest) begunUnheard() {

@@ -16,7 +16,7 @@ type Candidacy struct {
 	Reigns  []Reign `json:"reigns"`
 	Charter Charter `json:"charter"`
 	// Operator says that somebody ordered it, who accepts that up to Accept acknowledged commands are lost; NoBound:
-	// any.
+	// any. Who goes on from his own reign says so too, and looks at what is lost by himself.
 	Operator bool   `json:"operator,omitempty"`
 	Accept   uint64 `json:"accept,omitempty"`
 	// At is when the region asked, by its wall clock, if that moves the primary by itself; else zero.

@@ -205,9 +205,23 @@ func (c *Candidate) random(below time.Duration) time.Duration {
 	return time.Duration(c.view.Dice % uint64(below))
 }
 
-// Of returns what the region says of itself when it asks for votes in epoch.
+// Of returns what the region says of itself when it asks for votes in epoch. One that goes on from its own reign has
+// all that was acknowledged there, however far the ceilings went: voters are not to look at what would be lost, and it
+// looks by itself at what they know of later epochs, before it begins (Within).
 func Of(s *timeline.State, epoch timeline.Epoch) *timeline.Candidacy {
-	return &timeline.Candidacy{Epoch: epoch, For: s.Region, Cursor: s.Cursor, Reigns: s.Reigns, Charter: *s.Charter()}
+	c := &timeline.Candidacy{Epoch: epoch, For: s.Region, Cursor: s.Cursor, Reigns: s.Reigns, Charter: *s.Charter()}
+	if s.Role() == timeline.Primary {
+		c.Operator, c.Accept = true, timeline.NoBound
+	}
+	return c
+}
+
+// Within returns why a region must not begin by a mandate: more would be lost than may be; "" if it may.
+func Within(m timeline.Mandate, may uint64) string {
+	if m.Lost <= may {
+		return ""
+	}
+	return fmt.Sprintf("%s acknowledged commands would be lost, %d may be", timeline.AtMost(m.Lost), may)
 }
 
 // sound asks everybody what the answer would be, so that nobody burns an epoch in vain.
@@ -252,6 +266,9 @@ func (c *Candidate) evaluate() {
 			c.why = Unruled(s)
 			c.rest(soundAgain)
 		}
+	case yes >= charter.Majority() && Within(c.mandate(), charter.MaxLoss) != "":
+		c.why = Within(c.mandate(), charter.MaxLoss)
+		c.rest(soundAgain)
 	case yes >= charter.Majority() && Used(s, c.answers) && c.stays() != "":
 		c.why = fmt.Sprintf("a later epoch took writes that %s has not, and %s", c.id, c.stays())
 		c.rest(soundAgain)
@@ -272,6 +289,17 @@ func (c *Candidate) evaluate() {
 			c.next = max(at, c.now) + c.random(jitter)
 		}
 	}
+}
+
+// mandate is what those know who would vote for the region.
+func (c *Candidate) mandate() (m timeline.Mandate) {
+	candidacy := Of(c.view.State, c.asked)
+	for _, a := range c.answers {
+		if a.Granted {
+			m = m.Counted(candidacy, &a.Known)
+		}
+	}
+	return m
 }
 
 // free returns from when on a majority may vote, as far as that was said. A voter counted from when it was asked, and

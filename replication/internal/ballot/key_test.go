@@ -145,6 +145,9 @@ func (n *world) keyOfProcess(buf []byte, i int, p *process) []byte {
 		if p.used {
 			buf = append(buf, 'u')
 		}
+		if Within(timeline.Mandate{Lost: p.lost}, p.stands.Charter.MaxLoss) != "" {
+			buf = append(buf, 'l')
+		}
 		buf = append(buf, byte(p.stands.Epoch), byte(p.stands.Handoff), byte(p.stands.Cursor.Position),
 			n.keyOf(p.stands.Charter.Mark()))
 		for _, yes := range p.votes {

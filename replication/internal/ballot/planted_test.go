@@ -53,7 +53,7 @@ var planted = []struct {
 		MaxLoss: anyLoss}},
 	{"a ceiling is answered and not kept", "B3", 9, limits{Epochs: 2, Stands: 1, Writes: 3, MaxLoss: 1}},
 	{"a vote is forgotten", "B", 502, limits{Epochs: 2, Stands: 2, MaxLoss: anyLoss}},
-	{"the budget is not looked at", "B3", 47, limits{Epochs: 2, Stands: 1, Writes: 3, MaxLoss: 1}},
+	{lossUnseen, "B3", 47, limits{Epochs: 2, Stands: 1, Writes: 3, MaxLoss: 1}},
 	{"a charter is changed before the one before is kept", "B2", 136, limits{Epochs: 2, Stands: 1, Charters: 3,
 		MaxLoss: anyLoss}},
 	{"an older charter is as good", "B2", 67, limits{Epochs: 2, Stands: 1, Charters: 2, MaxLoss: anyLoss}},
@@ -78,6 +78,7 @@ var planted = []struct {
 	{sealStays, "B2", 0, limits{Epochs: 3, Stands: 1, MaxLoss: anyLoss, Sealed: true}},
 	{sealedEarly, "B2", 1506, limits{Epochs: 3, Stands: 1, MaxLoss: anyLoss, Sealed: true}},
 	{saysNothing, "B6", 34, limits{Epochs: 3, Stands: 1, Writes: 1, MaxLoss: anyLoss, Sealed: true}},
+	{goesBlind, "B3", 32, limits{Epochs: 3, Stands: 1, Writes: 3, MaxLoss: 1, Sealed: true}},
 	{clockStands, "B2", 4, limits{Epochs: 2, Stands: 1, MaxLoss: anyLoss}},
 }
 

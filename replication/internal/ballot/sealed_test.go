@@ -14,6 +14,8 @@ const (
 	sealStays   = "a region that went on supports whom it was sealed for"
 	sealedEarly = "a sealed region votes for itself while it supports the other"
 	saysNothing = "a region that goes on does not say that another one wrote"
+	goesBlind   = "a region that goes on does not look at what would be lost"
+	lossUnseen  = "the budget is not looked at"
 )
 
 // plantSupport makes the first of them, before voter i is asked to support r.

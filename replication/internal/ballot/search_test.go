@@ -194,7 +194,7 @@ func (n *world) stands(i int, bug string, add func(string, func(*world))) {
 		}
 		add(fmt.Sprint(names[i], " asks ", names[to], " to vote in epoch ", c.Epoch), func(n *world) {
 			c := *n.voters[i].leader.stands
-			if bug == "the budget is not looked at" {
+			if bug == lossUnseen {
 				c.Operator, c.Accept = true, timeline.NoBound
 			}
 			if own := n.voters[to].state.Ballot.Charter; bug == "an older charter is as good" &&
@@ -204,7 +204,9 @@ func (n *world) stands(i int, bug string, add func(string, func(*world))) {
 			n.ask(to, false, bug, question{from: i, epoch: c.Epoch}, VoteAsked{Candidacy: &c})
 		})
 	}
-	if v.leader.votes[i] && s.Ballot.Voted(c) && n.votes(i)+n.unasked(i, c, bug) >= c.Charter.Majority() {
+	within := Within(timeline.Mandate{Lost: v.leader.lost}, c.Charter.MaxLoss) == "" || bug == lossUnseen ||
+		bug == goesBlind
+	if within && v.leader.votes[i] && s.Ballot.Voted(c) && n.votes(i)+n.unasked(i, c, bug) >= c.Charter.Majority() {
 		add(fmt.Sprint(names[i], " begins epoch ", c.Epoch), func(n *world) { n.begin(i, c, bug) })
 	}
 	if n.left.Stands > 0 {
@@ -219,7 +221,7 @@ func (n *world) stand(i int, c *timeline.Candidacy) {
 	if !c.Charter.Automatic { // nothing moves by itself where two vote
 		c.Operator = true
 	}
-	n.voters[i].leader.stands, n.voters[i].leader.used = c, false
+	n.voters[i].leader.stands, n.voters[i].leader.used, n.voters[i].leader.lost = c, false, 0
 	n.stood[c.Epoch][i] |= 1 << n.charter(c.Charter.Mark())
 }
 

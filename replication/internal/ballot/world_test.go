@@ -81,7 +81,8 @@ type process struct {
 	shared   timeline.Position
 	stands   *timeline.Candidacy
 	votes    [most]bool
-	used     bool // who voted knows of a later reign than all that it has, which may have taken writes
+	used     bool   // who voted knows of a later reign than all that it has, which may have taken writes
+	lost     uint64 // of which so much would be
 	confirms []uint64
 	calls    []question
 	kept     kept
@@ -302,7 +303,8 @@ func (n *world) answer(i int, former bool, e Effect) {
 		asker.holder.Step(n.now, view, Renewed{Call: q.renewal, Voter: names[i], Answer: e.Answer})
 	case asker.stands != nil && asker.stands.Epoch == q.epoch && e.Answer.Granted:
 		asker.votes[i] = true
-		asker.used = asker.used || timeline.Mandate{}.Counted(asker.stands, &e.Answer.Known).Used
+		m := timeline.Mandate{Used: asker.used, Lost: asker.lost}.Counted(asker.stands, &e.Answer.Known)
+		asker.used, asker.lost = m.Used, m.Lost
 	}
 }
 

@@ -107,7 +107,7 @@ func (v *Votes) candidacy(epoch timeline.Epoch, operator bool, accept uint64) (*
 	}
 	c := ballot.Of(s, epoch)
 	if operator {
-		c.Operator, c.Accept = true, accept
+		c.Operator, c.Accept = true, max(c.Accept, accept)
 	}
 	return c, nil
 }
@@ -140,8 +140,11 @@ func (v *Votes) Elect(
 		return askVoter(ctx, v, &c.Charter, voter, askVote, of(c, voter))
 	})
 	mandate = mandateOf(c, votes)
+	if err == nil && !operator {
+		accept = c.Charter.MaxLoss
+	}
 	if err == nil {
-		err = within(c, mandate)
+		err = within(mandate, accept)
 	}
 	return mandate, err
 }
@@ -153,14 +156,13 @@ func mandateOf(c *timeline.Candidacy, votes map[string]*ballot.Answer) (m timeli
 	return m
 }
 
-// within returns why more would be lost than somebody accepts who ordered a candidacy: voters look at the budget, which
-// may be more.
-func within(c *timeline.Candidacy, m timeline.Mandate) error {
-	if !c.Operator || m.Lost <= c.Accept {
-		return nil
+// within returns why more would be lost than may be: of who ordered a candidacy than he accepts, and of who goes on
+// from his own reign than the budget, which voters do not look at then.
+func within(m timeline.Mandate, may uint64) error {
+	if why := ballot.Within(m, may); why != "" {
+		return fmt.Errorf("%w: %s", contract.ErrNotReady, why)
 	}
-	return fmt.Errorf("%w: %s acknowledged commands would be lost, %d may be", contract.ErrNotReady,
-		timeline.AtMost(m.Lost), c.Accept)
+	return nil
 }
 
 // poll asks every voter, and returns what those said who say yes once they are a majority, or why none is.
@@ -235,7 +237,7 @@ func (v *Votes) Sound(ctx context.Context, accept uint64) (timeline.Epoch, error
 			err = fmt.Errorf("%w: %s", contract.ErrNotReady, ballot.Unruled(s))
 		}
 		if err == nil { // a loss does not become less
-			return epoch, within(c, mandateOf(c, answers))
+			return epoch, within(mandateOf(c, answers), accept)
 		}
 		if before != nil && ctx.Err() != nil { // nobody had the time to answer
 			return 0, before
