@@ -28,8 +28,8 @@ type clientAddr struct {
 
 const (
 	// longestWait bounds how long a client waits that sends nothing but trifles, at a time, unless there are many of
-	// those: its connection may be closed. So long, too, it is waited that what came whole of a client is taken, of whom
-	// too much is kept.
+	// those: its connection may be closed. So long, too, it is waited that what came whole of a client is taken, of
+	// whom too much is kept.
 	longestWait = time.Second
 	// longestDebt is after what time a client goes that has never asked anything and sends trifles all the time.
 	longestDebt = door.DefaultPatience

@@ -13,8 +13,8 @@ const (
 	// unfitPatienceElections is for how many election timeouts nobody leads before a node that must not lead stands for
 	// an election: those that may have stood by then.
 	unfitPatienceElections = 5
-	// hungElections is after how many election timeouts of one step a machine hangs. What takes as long on all nodes, as
-	// a single command that does very much, has it hang on all of them alike, and leadership stays where it is.
+	// hungElections is after how many election timeouts of one step a machine hangs. What takes as long on all nodes,
+	// as a single command that does very much, has it hang on all of them alike, and leadership stays where it is.
 	hungElections = 3
 )
 
