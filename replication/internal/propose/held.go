@@ -29,7 +29,7 @@ func (p *pipeline) holds() bool {
 func (p *pipeline) hold(u *proposal, r *contract.Receipt) {
 	p.mu.Lock()
 	h := held{u, r, p.clock.Now().Add(maxHold)}
-	if u.read {
+	if u.apart {
 		p.seen = append(p.seen, h)
 	} else {
 		p.held = append(p.held, h)
@@ -86,7 +86,7 @@ func (p *pipeline) letGo(h held) bool {
 
 // takeHeld takes out what is held of u, a write only if it is the first. The caller holds mu.
 func (p *pipeline) takeHeld(u *proposal) bool {
-	if !u.read {
+	if !u.apart {
 		first := len(p.held) > 0 && p.held[0].proposal == u
 		if first {
 			p.held = p.held[1:]

@@ -23,7 +23,8 @@ type proposal struct {
 	way       atomic.Pointer[way] // by which it was forwarded last
 	bound     bool                // to this node and the tenure
 	tenure    contract.Tenure
-	read      bool         // nothing is written: it asks whether what was read may be acknowledged
+	apart     bool         // it is applied, and told by where it lies, and not behind writes that are told later
+	read      bool         // apart, and nothing is written: it asks whether what was read may be acknowledged
 	finish    func(result) // called exactly once for a proposal that was not withdrawn
 }
 
@@ -44,6 +45,7 @@ func (u *proposal) claim() bool {
 // release makes a proposal that was certainly not applied ready for another route; false means that its caller has
 // left.
 func (u *proposal) release() bool {
+	u.way.Store(nil)
 	return u.phase.CompareAndSwap(phaseClaimed, phaseWaiting) || u.phase.Load() == phaseWaiting
 }
 
@@ -129,26 +131,21 @@ func (p *Proposer) Propose(ctx context.Context, cs []*contract.Command, o Option
 	}
 	u.tellLeft()
 	select {
-	case r := <-done:
+	case r := <-done: // both were there
+		r = p.confirm(ctx, u, r)
 		return r.receipt, r.err
 	default:
 		return nil, fmt.Errorf("%w: %w", contract.ErrUnknownOutcome, p.cause(ctx))
 	}
 }
 
-// confirm returns what the caller of u may be told now of what was acknowledged on this node. Since then the process
-// may have stood still, with the lease over and another primary: then it is kept until it may be acknowledged again.
+// confirm returns what the caller of u may be told now of what was acknowledged on this node. What another node told is
+// as old as it is.
 func (p *Proposer) confirm(ctx context.Context, u *proposal, r result) result {
-	if r.err != nil || u.way.Load() != nil {
-		return r
-	}
-	if _, admitted := p.config.Standing.Admits(r.receipt.Epoch, r.receipt.Position); admitted {
-		return r
-	}
 	done := make(chan result, 1)
-	again := &proposal{read: true, regions: u.regions, deadline: u.deadline, finish: func(r result) { done <- r }}
-	p.pipeline.applied(again, r.receipt)
-	defer again.withdraw()
+	if u.way.Load() != nil || !p.keeps(r, func(r result) { done <- r }) {
+		return r
+	}
 	select {
 	case r := <-done:
 		return r
@@ -156,6 +153,20 @@ func (p *Proposer) confirm(ctx context.Context, u *proposal, r result) result {
 	case <-p.config.Life.Stopped():
 	}
 	return result{err: fmt.Errorf("%w: %w", contract.ErrUnknownOutcome, p.cause(ctx))}
+}
+
+// keeps reports whether r, a write that was acknowledged on this node, must not be told to be done any more: since then
+// the process may have stood still, with the lease over and another primary. It is kept then, as one that was not
+// acknowledged, and told at last.
+func (p *Proposer) keeps(r result, tell func(result)) bool {
+	if r.err != nil {
+		return false
+	}
+	if _, admitted := p.config.Standing.Admits(r.receipt.Epoch, r.receipt.Position); admitted {
+		return false
+	}
+	p.pipeline.applied(&proposal{apart: true, finish: tell}, r.receipt)
+	return true
 }
 
 // gaveUp says why a proposal that went nowhere was withdrawn.

@@ -83,7 +83,7 @@ func (p *pipeline) deliver(f *flight, t *region.Outcome) {
 // kept waits with it.
 func (p *pipeline) applied(u *proposal, r *contract.Receipt) {
 	regions, admitted := p.standing.Admits(r.Epoch, r.Position)
-	if !u.read && p.holds() || !admitted {
+	if !u.apart && p.holds() || !admitted {
 		p.hold(u, r)
 		return
 	}

@@ -37,7 +37,7 @@ func (p *Proposer) ServeWhole(ctx context.Context, s transport.Stream) error {
 func (p *Proposer) serve(ctx context.Context, s transport.Stream, parts bool) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	out := &answers{wake: wake.New(), parts: parts}
+	out := &answers{wake: wake.New(), parts: parts, keeps: p.keeps}
 	defer out.gone.Store(true)
 	go func() { cancel(p.take(ctx, s, out)) }() // ends with the stream, which ends when this function returns
 	err := peer.IgnoreEnd(out.send(ctx, s))
@@ -81,13 +81,21 @@ func (p *Proposer) takeOne(u *proposal) {
 
 // answers gathers results for one stream.
 type answers struct {
-	parts bool        // an answer may be sent in parts
+	parts bool // an answer may be sent in parts
+	// keeps reports whether an answer must not be sent any more, and has another one be told then.
+	keeps func(r result, tell func(result)) bool
 	gone  atomic.Bool // the stream has ended
 
 	mu         sync.Mutex
 	unanswered map[uint64]*proposal
-	next       [][]byte // messages
+	next       []reply
 	wake       wake.Signal
+}
+
+// reply is what became of a proposal of the stream.
+type reply struct {
+	id uint64
+	result
 }
 
 // errAnswerTooLarge says that a proposal's results are more than can be sent. It was applied; the node that asks
@@ -106,15 +114,27 @@ func (a *answers) add(id uint64, r result) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	delete(a.unanswered, id)
-	last := len(a.next) - 1
-	if last < 0 || len(a.next[last])+answerBytes(r) > maxForwardBytes {
-		a.next, last = append(a.next, nil), last+1
-	}
-	if n := answerBytes(r); n > a.limit() {
-		r = result{err: fmt.Errorf("%w: %w: about %d bytes", contract.ErrUnknownOutcome, errAnswerTooLarge, n)}
-	}
-	a.next[last] = appendAnswer(a.next[last], id, r)
+	a.next = append(a.next, reply{id, r})
 	a.wake.Nudge()
+}
+
+// messages returns answers as they are sent, but for those that are kept.
+func (a *answers) messages(list []reply) (messages [][]byte) {
+	for _, one := range list {
+		id, r := one.id, one.result
+		if a.keeps(r, func(r result) { a.add(id, r) }) {
+			continue
+		}
+		n, last := answerBytes(r), len(messages)-1
+		if last < 0 || len(messages[last])+n > maxForwardBytes {
+			messages, last = append(messages, nil), last+1
+		}
+		if n > a.limit() {
+			r = result{err: fmt.Errorf("%w: %w: about %d bytes", contract.ErrUnknownOutcome, errAnswerTooLarge, n)}
+		}
+		messages[last] = appendAnswer(messages[last], id, r)
+	}
+	return messages
 }
 
 // send returns why it ends, never nil.
@@ -126,10 +146,10 @@ func (a *answers) send(ctx context.Context, s transport.Stream) error {
 		case <-a.wake:
 		}
 		a.mu.Lock()
-		messages := a.next
+		list := a.next
 		a.next = nil
 		a.mu.Unlock()
-		for _, m := range messages {
+		for _, m := range a.messages(list) {
 			if err := sendMessage(s, m); err != nil {
 				return fmt.Errorf("send answers: %w", err)
 			}

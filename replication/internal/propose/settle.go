@@ -40,7 +40,7 @@ func (p *Proposer) Settle(ctx context.Context, at region.Place) error {
 		}
 	}
 	done := make(chan result, 1)
-	u := &proposal{read: true, finish: func(r result) { done <- r }}
+	u := &proposal{apart: true, read: true, finish: func(r result) { done <- r }}
 	if d, ok := ctx.Deadline(); ok {
 		u.deadline = d
 	}

@@ -96,7 +96,7 @@ func TestAReadHoldsNoWriteUp(t *testing.T) {
 	l.lead(5)
 	var told []timeline.Position
 	wait := func(p timeline.Position, read bool) {
-		u := &proposal{read: read, finish: func(r result) {
+		u := &proposal{apart: read, read: read, finish: func(r result) {
 			if r.err != nil {
 				p += 100
 			}
