@@ -18,8 +18,10 @@ import (
 func (w *watchStream) requestProgress() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.asked = true
-	w.answerProgress()
+	if w.ctx.Err() == nil {
+		w.asked = true
+		w.answerProgress()
+	}
 }
 
 // answerProgress answers a client that has asked, once it can be said of all watches that they are at one revision. As

@@ -190,6 +190,9 @@ func (w *watchStream) refuse(reason string) error {
 func (w *watchStream) cancel(id int64) error {
 	w.mu.Lock()
 	defer w.unlock()
+	if err := w.ctx.Err(); err != nil {
+		return err
+	}
 	if !w.inUse(id) {
 		return nil
 	}

@@ -129,19 +129,22 @@ func (w *watchStream) remove(one *oneWatch) {
 	delete(w.watches, one.id)
 }
 
-// close ends all watches and waits for their goroutines. No watch is started after that: create looks at the context
-// with mu held.
+// close ends all watches and waits for their goroutines. No watch is started or cancelled after that: who does looks at
+// the context with mu held.
 func (w *watchStream) close() {
 	w.mu.Lock()
 	w.fail(context.Canceled)
-	w.mu.Unlock()
+	w.unlock()
 	w.running.Wait()
-	w.watching.changed(w.counted, 0)
 }
 
-// unlock has the watches counted that the stream has now. The caller holds mu, and has it no longer.
+// unlock has the watches counted that the stream has now: none, once it has ended. The caller holds mu, and has it no
+// longer.
 func (w *watchStream) unlock() {
 	has := w.count()
+	if w.ctx.Err() != nil {
+		has = 0
+	}
 	w.watching.changed(w.counted, has)
 	w.counted = has
 	w.mu.Unlock()
