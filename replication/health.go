@@ -162,10 +162,6 @@ func (n *node) health() *HealthStatus {
 	return h
 }
 
-// leads reports whether n, which serves, leads its region and has applied all before that. While nothing is applied
-// here the node is told later that it leads no more.
-func leads(n *node) bool { return n.leadership.Leads() && n.group.Leads() }
-
 // healthOfLeader fills in who leads, if that was heard within the election time, and returns what to say if it was not.
 func healthOfLeader(h *HealthStatus, n *node, status raftgroup.Status) (cutOff string) {
 	at, lately := n.group.Heard()
@@ -175,7 +171,7 @@ func healthOfLeader(h *HealthStatus, n *node, status raftgroup.Status) (cutOff s
 	}
 	switch name := n.directory.Name(status.Leader); {
 	case status.Leader != 0 && lately:
-		h.IsLeader, h.LeaderRaftID, h.LeaderID = leads(n), status.Leader, name
+		h.IsLeader, h.LeaderRaftID, h.LeaderID = n.leadership.Leads(), status.Leader, name
 		h.LeaderAddr, _ = n.directory.Addr(status.Leader)
 		return ""
 	case at.IsZero():

@@ -44,7 +44,7 @@ var (
 )
 
 // Leads reports whether this node leads its region, and has applied what is committed there as far as it knows.
-func (h *History) Leads() bool { return h.served() == nil && leads(h.node) }
+func (h *History) Leads() bool { return h.served() == nil && h.node.leadership.Leads() }
 
 // Now returns the place up to which the history is applied here. Errors: ErrHistoryRefused, ErrNotReady, ErrClosed,
 // ErrStopped.

@@ -10,8 +10,8 @@ import (
 )
 
 // TestWhoseStorageHangsLeadsNobody: where the log of the leader goes on and its storage does not, another node leads,
-// writes go on at all others, and status and the node itself say what it is at. It is one of them again once it goes
-// on.
+// writes go on at all others, and through the node itself, and it and status say what it is at. It is one of them again
+// once it goes on.
 func TestWhoseStorageHangsLeadsNobody(t *testing.T) {
 	inBubble(t, map[string]int{"us": 3, "eu": 1}, func(f *testFleet) {
 		f.put("eu-1", "c0")
@@ -40,8 +40,9 @@ func TestWhoseStorageHangsLeadsNobody(t *testing.T) {
 			}
 			time.Sleep(50 * time.Millisecond)
 		}
+		through := append(others, leader)
 		for i, value := range values(2, 13) {
-			f.put(others[i%len(others)], value)
+			f.put(through[i%len(through)], value)
 		}
 		f.fleetSays("eu-1", "us", leader+" applies nothing: it has not finished applying what it is at")
 		h := f.nodes[leader].Health()

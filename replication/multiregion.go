@@ -75,7 +75,7 @@ func (r *MultiRegionReplicator) Ask(ctx context.Context, request []byte) ([]byte
 func (r *MultiRegionReplicator) Tenure() Tenure { return r.node.tenure() }
 
 // IsLeader implements [Replicator].
-func (r *MultiRegionReplicator) IsLeader() bool { return r.node.serves() && leads(r.node) }
+func (r *MultiRegionReplicator) IsLeader() bool { return r.node.serves() && r.node.leadership.Leads() }
 
 // LeaderAddr implements [Replicator].
 func (r *MultiRegionReplicator) LeaderAddr() string { return r.node.leaderAddr() }

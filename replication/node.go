@@ -107,7 +107,7 @@ func newNode(c *Config, storage Storage, mode ReplicationMode) (*node, error) {
 	return &node{
 		config: config, id: members.RaftID(config.RegionID, config.NodeID), mode: mode, storage: storage,
 		logger: logger,
-		life:   life.New(config.Clock, logger), leadership: &region.Leadership{},
+		life:   life.New(config.Clock, logger),
 		tails: tail.New(tail.Config{
 			Fleet: config.FleetID, Region: config.RegionID, Node: config.NodeID, FS: config.FS,
 			Dir:   config.path("rescue"),

@@ -84,7 +84,7 @@ func (r *RaftReplicator) Ask(ctx context.Context, request []byte) ([]byte, error
 func (r *RaftReplicator) Tenure() Tenure { return r.node.tenure() }
 
 // IsLeader implements [Replicator].
-func (r *RaftReplicator) IsLeader() bool { return r.node.serves() && leads(r.node) }
+func (r *RaftReplicator) IsLeader() bool { return r.node.serves() && r.node.leadership.Leads() }
 
 // LeaderAddr implements [Replicator].
 func (r *RaftReplicator) LeaderAddr() string { return r.node.leaderAddr() }

@@ -40,6 +40,7 @@ func (n *node) build() {
 	c := &n.config
 	n.applied = region.NewApplied(&region.View{State: timeline.State{Region: c.RegionID}}, n.life)
 	n.group = &groupPort{}
+	n.leadership = region.NewLeadership(n.group)
 	n.room = raftgroup.NewRoom(c.Clock, n.logger)
 	n.memory = recall.Remember(c.FS, c.path(heardFile), n.logger)
 	n.directory = members.NewDirectory(c.RegionID, n.id, c.Nodes, n.applied, func() uint64 {

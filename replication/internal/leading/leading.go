@@ -80,13 +80,12 @@ func (l *Leading) event(e timeline.Event) {
 // Ends says that this node does not lead, and who does.
 func (l *Leading) Ends(term, leader uint64) {
 	l.StepDown()
-	led, leads := l.c.Leadership.Term()
-	l.c.Leadership.Set(0)
+	led := l.c.Leadership.Set(0)
 	l.c.Governor.Nudge()
 	l.c.Members.Nudge()
 	l.c.Tracker.StepDown()
 	l.Changed()
-	if leads {
+	if led != 0 {
 		l.event(timeline.Event{Kind: timeline.EventStepped, Term: led})
 	}
 }

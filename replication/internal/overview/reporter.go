@@ -155,7 +155,7 @@ func (r *Reporter) Report() fleet.Report {
 	v := c.Applied.View()
 	s := &v.State
 	leader, term := c.Group.Leader()
-	leads := c.Leadership.Leads() && leader == c.Self.ID // while nothing is applied it is not told that it does not
+	leads := c.Leadership.Leads()
 	out := fleet.Report{
 		Fleet: c.Fleet, Region: c.Region, Node: c.Self.Name, ID: c.Self.ID, PeerAddr: c.Self.PeerAddr,
 		Starts:     c.Self.Starts,

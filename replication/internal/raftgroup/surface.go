@@ -137,8 +137,8 @@ func (g *Group) TransferLeader(ctx context.Context, to uint64) error {
 	}
 }
 
-// Leads reports whether this member leads the group, whatever the machine has applied.
-func (g *Group) Leads() bool { return g.view.leading.Load() }
+// LeadsIn reports whether this member leads the group in this term, whatever the machine has applied.
+func (g *Group) LeadsIn(term uint64) bool { return g.view.leading.Load() && g.view.term.Load() == term }
 
 // Status returns the present state; Progress costs a turn of the loop, everything else nothing. Nobody may change Conf.
 func (g *Group) Status() Status {
