@@ -16,6 +16,9 @@ const (
 	// hungElections is after how many election timeouts of one step a machine hangs. What takes as long on all nodes,
 	// as a single command that does very much, has it hang on all of them alike, and leadership stays where it is.
 	hungElections = 3
+	// slowElections is the longest that a step takes of a machine that is slow and does not hang, and longestElections
+	// for how long it is remembered.
+	slowElections, longestElections = 12, 300
 )
 
 // unfit is what the loop does about a node that must not lead: by the word of the owner of the group, or because its
@@ -34,23 +37,40 @@ type unfit struct {
 	rest  int                  // ticks until leadership is given away again
 	tried map[uint64]bool
 
-	step  uint64 // of the machine, at the last tick
-	ticks int    // since it was first seen
-	hung  uint64 // this node, while its machine hangs; 0: it does not
+	step    uint64 // of the machine, at the last tick
+	ticks   int    // since it was first seen
+	hung    uint64 // this node, while its machine hangs; 0: it does not
+	longest longest
 }
+
+// longest is how long the longest step took that came to its end lately, in ticks, of those that did not hang.
+type longest struct{ now, before, age int }
+
+func (s *longest) ended(ticks, most int) {
+	if ticks <= most {
+		s.now = max(s.now, ticks)
+	}
+}
+
+// tick forgets what was before the last span of time, which lasts so many ticks.
+func (s *longest) tick(lasts int) {
+	if s.age++; s.age >= lasts {
+		s.now, s.before, s.age = 0, s.now, 0
+	}
+}
+
+func (s *longest) ticks() int { return max(s.now, s.before) }
 
 // known reports whether a member must not lead, as far as it is known here.
 func (u *unfit) known(id uint64) bool { return u.hung == id || u.is != nil && u.is(id) }
 
 // watch looks at the machine, once in a tick.
 func (u *unfit) watch(l *loop) {
-	step := l.applier.applying()
-	if step != 0 && step == u.step {
+	u.longest.tick(longestElections * l.electionTicks)
+	if step := l.applier.applying(); step != 0 && step == u.step {
 		u.ticks++
 	} else {
-		if u.hung != 0 {
-			l.log.Warn("the machine of this node goes on", "after", l.ofTicks(u.ticks))
-		}
+		u.ended(l)
 		u.step, u.ticks, u.hung = step, 0, 0
 	}
 	if u.ticks < hungElections*l.electionTicks {
@@ -65,10 +85,25 @@ func (u *unfit) watch(l *loop) {
 	}
 }
 
-// mayBeAll reports whether the machines of the others may hang as this one does, and that is not known there yet: what
-// they apply comes to them a little later. They refuse to lead once it is.
-func (u *unfit) mayBeAll(l *loop) bool {
-	return u.hung != 0 && u.ticks < (hungElections+1)*l.electionTicks && (u.is == nil || !u.is(l.self))
+// ended takes note that a step of the machine came to its end. The next one that hangs is another story.
+func (u *unfit) ended(l *loop) {
+	u.longest.ended(u.ticks, slowElections*l.electionTicks)
+	if u.hung == 0 {
+		return
+	}
+	l.log.Warn("the machine of this node goes on", "after", l.ofTicks(u.ticks))
+	if u.is == nil || !u.is(l.self) {
+		u.tried, u.rest = nil, 0
+	}
+}
+
+// waits reports whether leadership stays for now with a node whose machine hangs: those of the others may hang as it
+// does, and that is not known there yet, since what they apply comes to them a little later; they refuse to lead once
+// it is. And where steps took long and came to their end this one may as well: storages that are slow everywhere would
+// hand leadership around.
+func (u *unfit) waits(l *loop) bool {
+	patience := min(max((hungElections+1)*l.electionTicks, 2*u.longest.ticks()), slowElections*l.electionTicks)
+	return u.hung != 0 && u.ticks < patience && (u.is == nil || !u.is(l.self))
 }
 
 // hides reports whether nobody is to hear that this node stands for an election.
@@ -83,7 +118,11 @@ func (u *unfit) tick(l *loop) {
 	if u.alone++; l.leader != raft.None {
 		u.alone = 0
 	}
-	if !l.leading || u.rest > 0 || !u.known(l.self) || u.mayBeAll(l) {
+	if !l.leading {
+		u.tried, u.rest = nil, 0
+		return
+	}
+	if u.rest > 0 || !u.known(l.self) || u.waits(l) {
 		return
 	}
 	to := l.successor(max(l.commit, 1)-1, u.tried)

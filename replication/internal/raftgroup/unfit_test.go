@@ -2,6 +2,7 @@ package raftgroup
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -116,6 +117,9 @@ func TestTheOnlyVoterLeads(t *testing.T) {
 	})
 }
 
+// electionTime is that of a cluster.
+const electionTime = 100 * time.Millisecond
+
 // hangs is a machine whose steps wait while it is held.
 type hangs struct {
 	Machine
@@ -140,16 +144,87 @@ func (h *hangs) Apply(entries []*raftpb.Entry) error {
 	return h.Machine.Apply(entries)
 }
 
+// hangingCluster is a cluster whose machines can be held.
+func hangingCluster(t *testing.T) (*cluster, map[uint64]*hangs) {
+	c, machines := newCluster(t, 3), map[uint64]*hangs{}
+	c.tune = func(config *Config) {
+		machines[config.ID] = &hangs{Machine: config.Machine}
+		config.Machine = machines[config.ID]
+	}
+	return c.startAll(), machines
+}
+
+// A machine that hangs again and again has leadership handed over each time, whoever it was handed to before.
+func TestAMachineThatHangsAgain(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		c, machines := hangingCluster(t)
+		defer c.close()
+		c.write("before")
+		bad := c.leader()
+		for i := range 4 {
+			machines[bad.id].hold()
+			data := [][]byte{[]byte("it hangs")}
+			if _, err := bad.group.Propose(t.Context(), bad.group.Status().Term, data); err != nil {
+				t.Fatal(err)
+			}
+			began := time.Now()
+			c.await("another one leads", func() bool { return c.leader() != bad })
+			if took := time.Since(began); took > 6*electionTime {
+				t.Errorf("round %d: it took %v", i, took)
+			}
+			time.Sleep(20 * electionTime)
+			machines[bad.id].release()
+			c.write(fmt.Sprint("round ", i))
+			c.converge()
+			c.await("it goes on", func() bool { return bad.group.Status().MachineHung == 0 })
+			if err := c.leader().group.TransferLeader(t.Context(), bad.id); err != nil {
+				t.Fatal(err)
+			}
+			c.await("it leads", func() bool { return c.leader() == bad })
+		}
+	})
+}
+
+// sleeps is a machine whose steps take long, each a time of its own.
+type sleeps struct {
+	Machine
+	times *rand.Rand
+}
+
+func (s *sleeps) Apply(entries []*raftpb.Entry) error {
+	time.Sleep(2*electionTime + time.Duration(s.times.Int64N(int64(6*electionTime))))
+	return s.Machine.Apply(entries)
+}
+
+// Where all storages are slow leadership is not handed around: the steps come to their ends.
+func TestWhereAllMachinesAreSlowLeadershipStays(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		c := newCluster(t, 3)
+		c.tune = func(config *Config) {
+			config.Machine = &sleeps{config.Machine, rand.New(rand.NewPCG(1, config.ID))}
+		}
+		c.startAll()
+		defer c.close()
+		first := uint64(0)
+		for i := range 3000 {
+			time.Sleep(electionTime / 5)
+			l := c.leader()
+			_, _ = l.group.Propose(t.Context(), l.group.Status().Term, [][]byte{[]byte("one of many")})
+			if i == 300 { // until then they learn how slow they are
+				first = l.group.Status().Term
+			}
+		}
+		if last := c.leader().group.Status().Term; last > first {
+			t.Errorf("leadership moved %d times in 540 election timeouts", last-first)
+		}
+	})
+}
+
 // A leader whose machine hangs, while its log does not, hands leadership over, and says so; it leads nobody until it
 // goes on, and then it may again. Where all machines hang alike it stays with who has it.
 func TestWhoseMachineHangsDoesNotLead(t *testing.T) {
 	virtual.Test(t, func(t *testing.T) {
-		c, machines := newCluster(t, 3), map[uint64]*hangs{}
-		c.tune = func(config *Config) {
-			machines[config.ID] = &hangs{Machine: config.Machine}
-			config.Machine = machines[config.ID]
-		}
-		c.startAll()
+		c, machines := hangingCluster(t)
 		defer c.close()
 		defer func() {
 			for _, m := range machines {
