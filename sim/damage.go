@@ -190,7 +190,7 @@ func (x disks) startOld(ctx context.Context) {
 	}
 	p.lose()
 	m.bury()
-	if m.old == nil || !x.remembered(m) {
+	if m.old == nil || !x.remembered(p) {
 		return
 	}
 	own := m.memory
@@ -205,15 +205,16 @@ func (x disks) startOld(ctx context.Context) {
 	m.memory, m.old = own, nil
 }
 
-// remembered reports whether a node of another region that runs must have heard of the member's last life: both ran
-// for some rounds of reports, and nothing was cut or slow.
-func (x disks) remembered(m *member) bool {
+// remembered reports whether a node of another region that runs must have heard of this life, which is over: both ran
+// for some rounds of reports, and neither stood still, and nothing was cut or slow.
+func (x disks) remembered(life *process) bool {
+	m := life.member
 	soon := m.ended.Add(-3 * time.Second)
-	if x.lastCut.After(soon) || m.started.After(soon) {
+	if x.lastCut.After(soon) || m.started.After(soon) || life.still.After(soon) {
 		return false
 	}
 	for _, p := range x.fleet.running() {
-		if p.member.region != m.region && p.member.started.Before(soon) {
+		if p.member.region != m.region && p.member.started.Before(soon) && p.still.Before(soon) {
 			return true
 		}
 	}
@@ -259,7 +260,7 @@ func others(x *faults, m *member) bool {
 		if o == m || o.region != m.region || !o.status.exists() || o.status.mayBeRemoved() {
 			continue
 		}
-		if p := o.current(); p == nil || p.gone.Load() || o.started.After(soon) {
+		if p := o.current(); p == nil || p.gone.Load() || o.started.After(soon) || p.still.After(soon) {
 			return false
 		}
 	}

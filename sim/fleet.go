@@ -86,6 +86,7 @@ type process struct {
 	rotten  bool          // a bit of its disk had flipped when it began
 	gone    atomic.Bool   // the power failed
 	frozen  atomic.Bool   // it stands still
+	still   time.Time     // until then it stood still; of the goroutine that makes the faults
 	once    sync.Once
 	left    *vfs.MemFS // what the disk has when the power is back
 }

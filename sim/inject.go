@@ -178,6 +178,7 @@ func (x *faults) pauseNode(ctx context.Context) {
 		machine := p.member.clock.(*machine)
 		machine.freeze(false)
 		p.frozen.Store(true)
+		p.still = time.Now().Add(d)
 		x.background(ctx, d, func(ctx context.Context) {
 			<-ctx.Done()
 			p.frozen.Store(false)

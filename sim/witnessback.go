@@ -32,8 +32,10 @@ func (x elections) oldWitness(ctx context.Context) {
 	o.lose()
 	o.start()
 	x.wait(4 * time.Second)
+	soon := time.Now().Add(-4 * time.Second)
 	if o.process == nil || !x.supports(o) || slices.ContainsFunc(f.members, func(m *member) bool {
-		return m.status.exists() && m.current() == nil
+		p := m.current()
+		return m.status.exists() && (p == nil || p.still.After(soon))
 	}) {
 		return
 	}
