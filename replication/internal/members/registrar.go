@@ -202,7 +202,11 @@ func (r *Registrar) Promote(ctx context.Context, id uint64) error {
 // Transfer makes the member with this Raft identity the leader of the region. Only the leader can: ErrNotLeader
 // elsewhere; ErrMember if it is no voter, or did not take over in time.
 func (r *Registrar) Transfer(ctx context.Context, to uint64) error {
-	return asLeader(r.config.Group.TransferLeader(ctx, to))
+	err := r.config.Group.TransferLeader(ctx, to)
+	if errors.Is(err, raftgroup.ErrTransfer) { // etcd's answer to its client has no place for the reason
+		r.config.Logger.Warn("the lead was not handed over", "to", r.config.Directory.Name(to), "err", err)
+	}
+	return asLeader(err)
 }
 
 func asLeader(err error) error {

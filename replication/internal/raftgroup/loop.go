@@ -269,7 +269,7 @@ func (l *loop) receive(m *raftpb.Message) {
 			l.floor = min(l.floor, m.GetIndex()+uint64(n))
 		}
 	case raftpb.MsgTimeoutNow, raftpb.MsgVote, raftpb.MsgPreVote:
-		if m.GetType() == raftpb.MsgTimeoutNow && l.unfit.known(l.self) {
+		if m.GetType() == raftpb.MsgTimeoutNow && l.unfit.declines(l) {
 			return
 		}
 		if l.doubts.keepAway() || l.stuck() { // an answer would wait for the disk, and so would every other

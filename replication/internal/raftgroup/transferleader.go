@@ -63,8 +63,8 @@ func (l *loop) checkTransfers() {
 		case l.leading && t.gone(l):
 			t.reply <- t.unreachable()
 		case l.leading && under != t.to:
-			t.reply <- fmt.Errorf("%w: %d did not take over in time; whose disk or storage hangs does not", ErrTransfer,
-				t.to)
+			t.reply <- fmt.Errorf("%w: %d did not take over in time: if its disk or its storage hangs, its log says so",
+				ErrTransfer, t.to)
 		case !l.leading && l.leader != 0:
 			t.reply <- fmt.Errorf("%w: %d leads", ErrTransfer, l.leader)
 		case !l.leading && l.term == t.term:

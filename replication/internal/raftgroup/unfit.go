@@ -1,6 +1,8 @@
 package raftgroup
 
 import (
+	"slices"
+
 	"go.etcd.io/raft/v3"
 
 	"github.com/mimir-kv/mimir/replication/internal/raftgroup/peers"
@@ -80,9 +82,31 @@ func (u *unfit) watch(l *loop) {
 	l.view.hung.Store(int64(l.ofTicks(u.ticks)))
 	if u.hung == 0 {
 		u.hung = l.self
-		l.log.Warn("the machine of this node has not finished a step; until it has, the node leads nobody who can do "+
-			"without it", "for", l.ofTicks(u.ticks), "leads", l.leading)
+		l.log.Warn("the machine of this node has not finished a step"+meaning(l.self, l.view.conf.Load().GetVoters()),
+			"for", l.ofTicks(u.ticks), "leads", l.leading)
 	}
+}
+
+// meaning says what comes of it that the machine of a node hangs: nothing where it cannot lead, or nobody else can.
+func meaning(self uint64, voters []uint64) string {
+	if len(voters) < 2 || !slices.Contains(voters, self) {
+		return ""
+	}
+	return "; until it has, the node leads nobody who can do without it"
+}
+
+// declines reports whether this node, told to take over, does not, and says why.
+func (u *unfit) declines(l *loop) bool {
+	switch {
+	case u.hung == l.self:
+		l.log.Warn("this node does not take leadership over: its machine has not finished a step", "for",
+			l.ofTicks(u.ticks))
+	case u.known(l.self):
+		l.log.Warn("this node does not take leadership over: it must not lead")
+	default:
+		return false
+	}
+	return true
 }
 
 // ended takes note that a step of the machine came to its end. The next one that hangs is another story.

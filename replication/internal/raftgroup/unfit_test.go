@@ -1,8 +1,12 @@
 package raftgroup
 
 import (
+	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -183,6 +187,68 @@ func TestAMachineThatHangsAgain(t *testing.T) {
 			c.await("it leads", func() bool { return c.leader() == bad })
 		}
 	})
+}
+
+// said is a log that is read while it is written.
+type said struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (s *said) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.Write(p)
+}
+
+func (s *said) has(words string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return strings.Contains(s.text.String(), words)
+}
+
+// Who is told to take over while its machine hangs does not, and says why.
+func TestWhoseMachineHangsSaysThatItDoesNotTakeOver(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		c, machines, logs := newCluster(t, 3), map[uint64]*hangs{}, map[uint64]*said{}
+		c.tune = func(config *Config) {
+			machines[config.ID], logs[config.ID] = &hangs{Machine: config.Machine}, &said{}
+			config.Machine = machines[config.ID]
+			config.Logger = slog.New(slog.NewTextHandler(logs[config.ID], nil))
+		}
+		c.startAll()
+		defer c.close()
+		c.write("before")
+		l := c.leader()
+		to := c.members[l.id%3+1]
+		machines[to.id].hold()
+		defer machines[to.id].release()
+		c.write("it hangs there")
+		c.await("it is known there", func() bool { return to.group.Status().MachineHung > 0 })
+		if err := l.group.TransferLeader(t.Context(), to.id); !errors.Is(err, ErrTransfer) {
+			t.Errorf("handed over: %v", err)
+		}
+		if words := "does not take leadership over: its machine has not finished a step"; !logs[to.id].has(words) {
+			t.Errorf("its log does not say %q", words)
+		}
+	})
+}
+
+// What a hang means is said where it means something.
+func TestWhatAHangMeans(t *testing.T) {
+	for _, c := range []struct {
+		why    string
+		voters []uint64
+		says   bool
+	}{
+		{"one of three", []uint64{1, 2, 3}, true},
+		{"the only voter", []uint64{1}, false},
+		{"a learner", []uint64{2, 3}, false},
+	} {
+		if says := meaning(1, c.voters) != ""; says != c.says {
+			t.Errorf("%s: says that it leads nobody: %t", c.why, says)
+		}
+	}
 }
 
 // sleeps is a machine whose steps take long, each a time of its own.
