@@ -2,7 +2,10 @@ package server
 
 import (
 	"bytes"
+	"crypto/tls"
+	"io"
 	"math/rand/v2"
+	"net"
 	"testing"
 )
 
@@ -66,5 +69,64 @@ func TestFarewellStandsBetweenFrames(t *testing.T) {
 		if !at || !bytes.Equal(rest, all) {
 			t.Fatalf("seed %d: said at %d, frames end at %v", seed, place, ends)
 		}
+	}
+}
+
+// Who reads is woken to hear of requests that were refused, over TLS as well, and what comes after that is heard; the
+// resets of those have the code of this side, wherever they are cut, and others keep theirs.
+func TestRequestsThatAreRefusedAreEndedBetweenFrames(t *testing.T) {
+	paths := newAuthority(t, "us").issue(t, "n")
+	certificate, err := tls.LoadX509KeyPair(paths.Cert, paths.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	near, far := net.Pipe()
+	defer far.Close()
+	client := tls.Client(far, &tls.Config{InsecureSkipVerify: true})
+	c := newLeavable(tls.Server(near, &tls.Config{Certificates: []tls.Certificate{certificate}}), &clients{})
+	defer c.Close()
+	c.requests.begin = func() func() { return func() {} }
+	sent := make(chan error, 1)
+	go func() {
+		_, err := client.Write(append(bytes.Clone(preface), headersOf(1, "/a")...))
+		sent <- err
+	}()
+	read := func(n int) []byte {
+		t.Helper()
+		p := make([]byte, n)
+		if _, err := io.ReadFull(c, p); err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	read(len(preface) + len(headersOf(1, "/a")))
+	if err := <-sent; err != nil {
+		t.Fatal(err)
+	}
+	c.requests.opens(false, 0)
+	go func() {
+		c.requests.mu.Lock()
+		c.requests.refuse(1, c.requests.streams[1], codeCalm)
+		c.requests.mu.Unlock()
+		c.requests.told(1, func() {})
+	}()
+	if got, want := read(13), frameOf(frameWindow, 0, 1, make([]byte, 4)); !bytes.Equal(got, want) {
+		t.Fatalf("heard %x", got)
+	}
+	go client.Write(onePing)
+	if got := read(len(onePing)); !bytes.Equal(got, onePing) {
+		t.Errorf("heard %x after that", got)
+	}
+	reset := func(id, code byte) []byte { return frameOf(frameReset, 0, uint32(id), []byte{0, 0, 0, code}) }
+	said := append(append(framesOf([3]byte{framePing}), reset(3, 1)...), reset(1, 1)...)
+	want := append(append(framesOf([3]byte{framePing}), reset(3, 1)...), reset(1, codeCalm)...)
+	go func() {
+		for i := range said {
+			c.Write(said[i : i+1])
+		}
+	}()
+	got := make([]byte, len(want))
+	if _, err := io.ReadFull(client, got); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("said %x, want %x: %v", got, want, err)
 	}
 }
