@@ -24,7 +24,7 @@ type kept struct {
 	bytes   atomic.Int64
 	going   atomic.Int64 // bytes of requests that are being ended
 	clients atomic.Int64 // of whom something is kept
-	over    atomic.Int64 // since when there is too much, in Unix nanoseconds; 0: there is not
+	since   atomic.Int64 // there was too much whenever that was looked at, in Unix nanoseconds; or 0
 
 	mu     sync.Mutex
 	of     map[*underway]bool
@@ -33,13 +33,27 @@ type kept struct {
 }
 
 // beyond reports whether there is too much, without so much of a client's that is being ended, and more of his than of
-// others. What is being ended of others counts as gone too, up to a quarter of what may be kept: it may take a while.
-func (k *kept) beyond(bytes, going int64) bool {
+// others. What is being ended of others counts as gone too, up to half of what may be kept: it may take a while.
+func (k *kept) beyond(bytes, going int64) bool { return k.over(bytes, going, 0) }
+
+// slack is which part of what may be kept is free when requests were refused: so that it is not looked through all of
+// them for each that comes.
+const slack = 16
+
+// wellBeyond is as beyond, until that is free.
+func (k *kept) wellBeyond(bytes, going int64) bool { return k.over(bytes, going, slack) }
+
+// over reports whether there is more than all but a part of what may be; of 0, than all.
+func (k *kept) over(bytes, going, part int64) bool {
 	most := k.most.Load()
-	if most == 0 || k.bytes.Load() <= most || bytes-going <= most/max(1, k.clients.Load()) {
+	if most == 0 {
 		return false
 	}
-	return k.bytes.Load()-going-min(most/4, k.going.Load()-going) > most+k.left()
+	share, all := most/max(1, k.clients.Load()), most+k.left()
+	if part > 0 {
+		share, all = share-share/part, all-all/part
+	}
+	return bytes-going > share && k.bytes.Load()-going-min(most/2, k.going.Load()-going) > all
 }
 
 // left is how much the others leave of theirs.
@@ -55,11 +69,7 @@ func (k *kept) add(u *underway, before, n int64) {
 	if n == 0 {
 		return
 	}
-	if bytes := k.bytes.Add(n); bytes <= k.most.Load() {
-		k.over.Store(0)
-	} else if k.over.Load() == 0 {
-		k.over.CompareAndSwap(0, time.Now().UnixNano())
-	}
+	k.bytes.Add(n)
 	if before != 0 && before+n != 0 {
 		return
 	}
@@ -87,9 +97,11 @@ const lookEach = 20 * time.Millisecond
 // urgent: then it is who had most then.
 func (k *kept) hoarder(urgent bool, now time.Time) (who *underway, all bool) {
 	most := k.most.Load()
-	if most == 0 || k.bytes.Load()-min(most/4, k.going.Load()) <= most+k.left() {
+	if most == 0 || k.bytes.Load()-min(most/2, k.going.Load()) <= most+k.left() {
+		k.since.Store(0)
 		return nil, false
 	}
+	k.since.CompareAndSwap(0, now.UnixNano())
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if now.Sub(k.looked) >= lookEach {
@@ -98,8 +110,8 @@ func (k *kept) hoarder(urgent bool, now time.Time) (who *underway, all bool) {
 	} else if !urgent {
 		return nil, false
 	}
-	over := k.over.Load()
-	return k.first, over != 0 && now.UnixNano()-over >= int64(longestWait)
+	since := k.since.Load()
+	return k.first, since != 0 && now.UnixNano()-since >= int64(longestWait)
 }
 
 // largest returns who has most kept without what is being ended. mu is held.

@@ -144,8 +144,8 @@ func (v *victims) Pop() any {
 	return last
 }
 
-// relieve refuses requests of a client of whom more is kept than may be, until that is no longer so: those that say one
-// message before others, and of each kind what began last, so that what began before comes to its end. What has come
+// relieve refuses requests of a client of whom more is kept than may be, until some is free: those that say one message
+// before others, and of each kind what began last, so that what began before comes to its end. What has come
 // whole is not refused unless all says so: it is about to be taken; nor is what was taken, to be answered once. It
 // reports whether there still is too much.
 func (u *underway) relieve(all bool) (beyond bool) {
@@ -162,12 +162,12 @@ func (u *underway) relieve(all bool) (beyond bool) {
 	}
 	heap.Init(&may)
 	n := 0
-	for ; len(may) > 0 && beyond; beyond = u.beyond() {
+	for ; len(may) > 0 && u.kept.wellBeyond(u.bytes.Load(), u.going.Load()); n++ {
 		id := heap.Pop(&may).(victim).id
 		r := u.streams[id]
 		u.refuse(id, r, r.unserved(codeCalm))
-		n++
 	}
+	beyond = u.beyond()
 	u.mu.Unlock()
 	u.told(n, u.much)
 	return beyond

@@ -254,6 +254,7 @@ func heapBytes() int64 {
 func TestWhatWasTakenIsNotRefusedAsIfNothingWereDone(t *testing.T) {
 	at := &clients{}
 	c := newLeavable(&sink{}, at)
+	defer c.requests.leave()
 	at.bound(1, 1)
 	c.requests.begin = func() func() { return func() {} }
 	open := func(id uint32, one bool) *coming {
