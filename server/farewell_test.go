@@ -7,6 +7,9 @@ import (
 	"math/rand/v2"
 	"net"
 	"testing"
+	"time"
+
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 )
 
 // sink keeps what is written to it.
@@ -129,4 +132,53 @@ func TestRequestsThatAreRefusedAreEndedBetweenFrames(t *testing.T) {
 	if _, err := io.ReadFull(client, got); err != nil || !bytes.Equal(got, want) {
 		t.Errorf("said %x, want %x: %v", got, want, err)
 	}
+}
+
+// What gRPC ends by itself before it hears that it was refused keeps its codes, and is not ended again.
+func TestWhatIsAnsweredMeanwhileIsNotRefused(t *testing.T) {
+	s := &sink{}
+	c := newLeavable(s, &clients{})
+	defer c.requests.leave()
+	c.requests.begin = func() func() { return func() {} }
+	for id := uint32(1); id < 5; id += 2 {
+		c.requests.heard([9]byte{3: frameHeaders, 4: flagEndHeaders, 8: byte(id)})
+		c.requests.opens(true, 0)
+		c.requests.mu.Lock()
+		c.requests.refuse(id, c.requests.streams[id], codeCalm)
+		c.requests.mu.Unlock()
+	}
+	answer := framesOf([3]byte{frameHeaders, flagEndHeaders | flagEndStream, 1})
+	said := append(answer, frameOf(frameReset, 0, 1, make([]byte, 4))...)
+	if c.Write(said); !bytes.Equal(s.Bytes(), said) {
+		t.Errorf("said %x, want %x", s.Bytes(), said)
+	}
+	if got, want := c.requests.endings(), frameOf(frameWindow, 0, 3, make([]byte, 4)); !bytes.Equal(got, want) {
+		t.Errorf("ended by %x, want %x", got, want)
+	}
+}
+
+// Who waits for his debt does so within headers too, also where a request of his is to be ended: each of their frames
+// is paid for.
+func TestHeadersWithoutAnEndAreHeardSlowlyWhereARequestIsToBeEnded(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		c := flooding(&clients{}, true, framesOf([3]byte{frameContinuation, 0, 3}))
+		read := func(n int) {
+			if _, err := io.ReadFull(c, make([]byte, n)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		read(len(preface) + frameHeaderBytes)
+		c.requests.opens(false, 0)
+		read(frameHeaderBytes)
+		c.requests.mu.Lock()
+		c.requests.refuse(1, c.requests.streams[1], codeCalm)
+		c.requests.mu.Unlock()
+		began := time.Now()
+		const frames = 6 * trifleRate
+		read(frames * frameHeaderBytes)
+		if passed := time.Since(began); passed < 5*time.Second {
+			t.Errorf("%d are heard in %s", frames, passed)
+		}
+		c.requests.leave()
+	})
 }

@@ -149,7 +149,7 @@ func (c *leavable) wait() (stays bool) {
 		waited := now.Sub(began)
 		debt, beyond := c.pace.debt(now), c.requests.lessen(waited >= longestWait, now)
 		switch {
-		case c.requests.owing(): // behind the frame that is being heard
+		case c.mayEnd() || c.pace.left > 0 && c.requests.owing(): // what is left of a frame was paid for
 			return true
 		case debt == 0 && (!beyond || waited >= longestWait):
 			if !counted {
