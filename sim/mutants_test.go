@@ -32,6 +32,15 @@ var mutants = []planted{
 		caught: []string{"FAIL: Test"}, elsewhere: "./replication/internal/raftgroup TestPromisesAreOnDisk",
 	},
 	{
+		name: "a change of members is made on others than it was decided on",
+		edits: []edit{{
+			"replication/internal/raftgroup/members.go",
+			"on.Changes != l.changes || conf.Equivalent(on.Conf) != nil", "conf == nil",
+		}},
+		caught:    []string{"FAIL: Test"},
+		elsewhere: "./replication/internal/raftgroup TestAChangeIsMadeOnWhatItWasDecidedOn",
+	},
+	{
 		name: "disks are not settled",
 		edits: []edit{
 			{"replication/internal/wal/newest.go", "noted newest) error {\n\tif err := f.fs.SyncDir(f.dir)",
