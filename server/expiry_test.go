@@ -55,6 +55,8 @@ func TestAnExpiryOfAnotherTenureIsVoid(t *testing.T) {
 // another lease by then, and with the lease at last.
 func expiresInParts(ctx context.Context, t *testing.T, s *server) {
 	const keys, part = 50, 1000
+	s.lessor.Demote() // it would go on with what is begun here
+	defer s.lessor.Promote(s.replicator.Tenure())
 	propose := func(c []byte) {
 		t.Helper()
 		if _, err := s.replicator.Propose(ctx, []*replication.Command{{Data: c}}); err != nil {
@@ -77,7 +79,7 @@ func expiresInParts(ctx context.Context, t *testing.T, s *server) {
 				t.Errorf("%d bytes, and is a decision about a lease: %t", len(c), command.IsLeaseExpiry(c))
 			}
 			if parts++; parts == 2 {
-				put(keys-1, 9) // while it ends
+				put(keys-1, 9)       // while it ends
 			}
 			return s.propose(ctx, in, c)
 		}}

@@ -59,6 +59,11 @@ var mutants = []planted{
 		flags: []string{"-sim.inject=watch"}, caught: []string{"invariant 11:"},
 	},
 	{
+		name:  "a lease of which a part is gone lives on",
+		edits: []edit{{"kv/execute.go", "if err == nil && q.Ends != 0 {", "if err == nil && q.Ends < 0 {"}},
+		flags: []string{"-sim.inject=lease", "-sim.storage=kv"}, caught: []string{"invariant 12:"},
+	},
+	{
 		name: "compaction removes a delete at its own revision",
 		edits: []edit{{
 			"kv/mvcc/superseded.go", "if kind == KindDelete && at.Main < compact {",
