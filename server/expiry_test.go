@@ -79,7 +79,7 @@ func expiresInParts(ctx context.Context, t *testing.T, s *server) {
 				t.Errorf("%d bytes, and is a decision about a lease: %t", len(c), command.IsLeaseExpiry(c))
 			}
 			if parts++; parts == 2 {
-				put(keys-1, 9)       // while it ends
+				put(keys-1, 9) // while it ends
 			}
 			return s.propose(ctx, in, c)
 		}}
