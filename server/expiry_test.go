@@ -10,6 +10,7 @@ import (
 	"github.com/mimir-kv/mimir/kv"
 	"github.com/mimir-kv/mimir/kv/command"
 	"github.com/mimir-kv/mimir/replication"
+	"github.com/mimir-kv/mimir/server/patrol"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 )
@@ -49,6 +50,20 @@ func TestAnExpiryOfAnotherTenureIsVoid(t *testing.T) {
 		t.Error("the lease is still there")
 	}
 	expiresInParts(ctx, t, s)
+	raisesInTenure(ctx, t, s)
+}
+
+// raisesInTenure: neither does what was found in one tenure raise an alarm in another.
+func raisesInTenure(ctx context.Context, t *testing.T, s *server) {
+	found := []patrol.Member{{Name: "solo-9", ID: 9}}
+	now := s.replicator.Tenure()
+	for _, in := range []replication.Tenure{{Term: now.Term + 1, Epoch: now.Epoch}, {Term: now.Term}, now} {
+		err := s.equality.raise(ctx, in, found, found)
+		raised := kv.Raised(s.store, command.AlarmDiffers, 9)
+		if in != now && (raised || !errors.Is(err, replication.ErrNotLeader)) || in == now && (!raised || err != nil) {
+			t.Errorf("found in %+v, now it is %+v: raised %t, %v", in, now, raised, err)
+		}
+	}
 }
 
 // expiresInParts has a lease end whose keys are too many for one command: in several, but not the key that hangs on
