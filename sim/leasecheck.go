@@ -73,7 +73,7 @@ func withoutRefused(path []*place) (did []*place, err error) {
 func (l *held) check(path []*place, skewed bool, wrong report) (expired bool) {
 	grant := string(command.EncodeLeaseGrant(&pb.LeaseGrantRequest{ID: l.id, TTL: int64(l.ttl / time.Second)}))
 	revoke := string(command.EncodeLeaseRevoke(&pb.LeaseRevokeRequest{ID: l.id}))
-	expiry, part := string(command.EncodeLeaseExpiry(l.id)), string(expiryPart(l.id)[0].Data)
+	expiry, part := string(command.EncodeLeaseExpiry(l.id)), string(expiryPart(l.id))
 	least := l.ttl
 	if skewed {
 		least = time.Duration(float64(l.ttl) / fastest)

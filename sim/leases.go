@@ -25,7 +25,7 @@ func (p *process) keepLeases(c *replication.Config) {
 	}
 	p.lessor = lease.NewLessor(s, p.member.clock, func(ctx context.Context, t replication.Tenure, id int64) error {
 		if inParts(id) {
-			if _, err := p.Propose(ctx, expiryPart(id), replication.WithinTenure(t)); err != nil {
+			if err := p.decide(ctx, t, expiryPart(id)); err != nil {
 				return err
 			}
 			select {
@@ -34,9 +34,7 @@ func (p *process) keepLeases(c *replication.Config) {
 				return ctx.Err()
 			}
 		}
-		expiry := []*replication.Command{{Data: command.EncodeLeaseExpiry(id)}}
-		_, err := p.Propose(ctx, expiry, replication.WithinTenure(t))
-		return err
+		return p.decide(ctx, t, command.EncodeLeaseExpiry(id))
 	})
 	c.OnLeadership = func(primaryLeader bool) {
 		if primaryLeader {
@@ -56,8 +54,18 @@ func inParts(id int64) bool { return id%2 == 1 }
 
 // expiryPart is the first part of the end of a lease. Its key goes with the rest: nobody says of one that is gone when
 // it may be written again.
-func expiryPart(id int64) []*replication.Command {
-	return []*replication.Command{{Data: command.EncodeLeaseExpiryPart(id, [][]byte{[]byte(leaseKeys + "none")})}}
+func expiryPart(id int64) []byte {
+	return command.EncodeLeaseExpiryPart(id, [][]byte{[]byte(leaseKeys + "none")})
+}
+
+// decide writes what the lessor decided, as a server does: that it is not in as many regions yet as have to have it is
+// no failure.
+func (p *process) decide(ctx context.Context, t replication.Tenure, c []byte) error {
+	receipt, err := p.Propose(ctx, []*replication.Command{{Data: c}}, replication.WithinTenure(t))
+	if receipt != nil && errors.Is(err, replication.ErrUnderReplicated) {
+		return nil
+	}
+	return err
 }
 
 // renewal is an answer to a holder: the lease lives on for its full time, under this epoch.
