@@ -117,7 +117,7 @@ func digestBeside(db pebble.Reader, now *moment) (b Beside, same bool, err error
 	b.Epoch, b.Since, b.Settled, b.At = now.stay.epoch, now.stay.since, now.stay.settled, now.stay.at
 	b.Revision, b.Compact = now.Revision, now.Compact
 	sum := sha256.New()
-	err = mvcc.EachLease(db, func(id int64, ttl uint64) error {
+	err = mvcc.EachLease(db, func(id int64, ttl uint64, _ bool) error {
 		b.Leases++
 		sum.Write(binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, uint64(id)), ttl))
 		return nil

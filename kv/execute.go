@@ -30,7 +30,11 @@ func (r *run) execute(q *command.Request) (proto.Message, error) {
 	case q.DeleteRange != nil:
 		return r.deleteRange(q.DeleteRange)
 	case q.Txn != nil:
-		return r.txn(q.Txn)
+		resp, err := r.txn(q.Txn)
+		if err == nil && q.Ends != 0 {
+			err = r.beginEnd(q.Ends)
+		}
+		return resp, err
 	case q.Compaction != nil:
 		return r.compact(q.Compaction)
 	case q.Grant != nil:

@@ -119,3 +119,59 @@ func TestRevokedAndReplacedLeases(t *testing.T) {
 		}
 	})
 }
+
+// A lease of which a part of the keys is gone, since it has expired, is dead for whoever keeps leases then: after a
+// move, a restart and a copy of the content. With its end all of it is gone, and it may be granted anew.
+func TestALeaseOfWhichAPartIsGoneIsDead(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		n := newNode(t)
+		defer func() { n.Close() }()
+		put := func(key string) []byte { return command.EncodePut(&pb.PutRequest{Key: []byte(key), Lease: 1}) }
+		n.apply(grant(1, 100), put("a"), put("b"), grant(2, 100))
+		if err := n.Checkpoint("whole"); err != nil {
+			t.Fatal(err)
+		}
+		n.apply(command.EncodeLeaseExpiryPart(1, [][]byte{[]byte("a")}))
+		if err := n.Checkpoint("part"); err != nil {
+			t.Fatal(err)
+		}
+		keeps := func(when string, alive bool) {
+			t.Helper()
+			l := lease.NewLessor(n.Store, clock.Real, func(context.Context, replication.Tenure, int64) error {
+				return errors.New("not now")
+			})
+			defer l.Close()
+			l.Promote(tenure)
+			if _, err := l.Renew(1); alive != (err == nil) || !alive && !errors.Is(err, command.ErrLeaseNotFound) {
+				t.Errorf("%s: lease 1 is renewed: %v", when, err)
+			}
+			if _, err := l.Renew(2); err != nil {
+				t.Errorf("%s: lease 2 is renewed: %v", when, err)
+			}
+		}
+		keeps("after a move", false)
+		again := func() {
+			t.Helper()
+			if err := errors.Join(n.Sync(), n.Close()); err != nil {
+				t.Fatal(err)
+			}
+			n = openNode(t, n.fs)
+		}
+		again()
+		keeps("after a restart", false)
+		if err := n.Install("whole", nil); err != nil {
+			t.Fatal(err)
+		}
+		keeps("in a content of before", true)
+		if err := n.Install("part", nil); err != nil {
+			t.Fatal(err)
+		}
+		keeps("in a copy", false)
+		n.apply(command.EncodeLeaseExpiry(1))
+		expect(t, "a key", n.get("b", 0), "-")
+		n.apply(grant(1, 100))
+		keeps("granted anew", true)
+		again()
+		keeps("granted anew, after a restart", true)
+	})
+}

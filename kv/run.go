@@ -206,6 +206,14 @@ func (r *run) grant(id, ttl int64) error {
 	return r.write.Grant(id, ttl)
 }
 
+// beginEnd notes that the end of a lease has begun.
+func (r *run) beginEnd(id int64) error {
+	if ttl, news := r.leases.End(id); news {
+		return r.write.End(id, ttl)
+	}
+	return nil
+}
+
 func (r *run) revoke(id int64) error {
 	r.leases.Revoke(id)
 	return r.write.Revoke(id)

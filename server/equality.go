@@ -38,7 +38,7 @@ type equality struct {
 	member   uint64 // this node's Raft identity
 	answerer *patrol.Answerer
 	patrol   *patrol.Patrol
-	propose  func(context.Context, []*replication.Command) (*replication.Receipt, error)
+	propose  func(context.Context, []*replication.Command, ...replication.ProposeOption) (*replication.Receipt, error)
 	rebuilds atomic.Bool // until the alarms about this node are gone with what it held
 }
 
@@ -49,8 +49,10 @@ func newEquality(s *server, node *replication.Config) *equality {
 		server: s, config: c, store: s.store,
 		member: replication.MemberID(c.Replication.RegionID, c.Replication.NodeID),
 	}
-	e.propose = func(ctx context.Context, c []*replication.Command) (*replication.Receipt, error) {
-		return s.replicator.Propose(ctx, c)
+	e.propose = func(
+		ctx context.Context, c []*replication.Command, opts ...replication.ProposeOption,
+	) (*replication.Receipt, error) {
+		return s.replicator.Propose(ctx, c, opts...)
 	}
 	e.answerer = patrol.NewAnswerer(patrol.AnswererConfig{
 		Store: savedStates{s.store, s.disk.storeFS(), s.logger}, Stand: e.stand, Beside: e.beside,
@@ -58,7 +60,7 @@ func newEquality(s *server, node *replication.Config) *equality {
 	})
 	e.patrol = patrol.New(patrol.Config{
 		Every: c.Compare.Every, BytesPerSecond: c.Compare.BytesPerSecond,
-		Leads:   func() bool { return e.server.replicator.Tenure() != replication.Tenure{} },
+		Tenure:  func() replication.Tenure { return e.server.replicator.Tenure() },
 		Members: e.members, Unheard: e.unheard, Ask: e.ask, Raise: e.raise,
 		Aside: func(m patrol.Member) bool { return kv.Raised(e.store, command.AlarmDiffers, m.ID) },
 		Clock: clock.Real, Logger: s.logger,
@@ -137,8 +139,9 @@ func (e *equality) ask(ctx context.Context, addr string, request []byte) ([]byte
 	return answer, err
 }
 
-// raiseDiffers raises the alarms of nodes that differ, in the history, so that all nodes know them.
-func (e *equality) raise(ctx context.Context, wrong, unsure []patrol.Member) error {
+// raise raises the alarms of nodes that were found to differ in a tenure, in the history, so that all nodes know them.
+// In any other tenure that is void: who was found may have been rebuilt since.
+func (e *equality) raise(ctx context.Context, in replication.Tenure, wrong, unsure []patrol.Member) error {
 	for _, one := range []struct {
 		kind    pb.AlarmType
 		members []patrol.Member
@@ -147,7 +150,8 @@ func (e *equality) raise(ctx context.Context, wrong, unsure []patrol.Member) err
 			if kv.Raised(e.store, one.kind, m.ID) {
 				continue
 			}
-			if err := e.setAlarm(ctx, pb.AlarmRequest_ACTIVATE, one.kind, m.ID); err != nil {
+			err := e.setAlarm(ctx, pb.AlarmRequest_ACTIVATE, one.kind, m.ID, replication.WithinTenure(in))
+			if err != nil {
 				return fmt.Errorf("raise the alarm about %s: %w", m.Name, err)
 			}
 		}
@@ -156,14 +160,17 @@ func (e *equality) raise(ctx context.Context, wrong, unsure []patrol.Member) err
 }
 
 // setAlarm has the fleet agree, within alarmTime, that an alarm is raised, or not any more.
-func (e *equality) setAlarm(ctx context.Context, to pb.AlarmRequest_AlarmAction, kind pb.AlarmType, of uint64) error {
+func (e *equality) setAlarm(
+	ctx context.Context, to pb.AlarmRequest_AlarmAction, kind pb.AlarmType, of uint64,
+	opts ...replication.ProposeOption,
+) error {
 	c := command.EncodeAlarm(&pb.AlarmRequest{Action: to, Alarm: kind, MemberID: of})
 	if e.store.Auth().Enabled() { // else nodes of before are to understand it
 		c = command.EncodeOwn(c)
 	}
 	ctx, cancel := context.WithTimeout(ctx, alarmTime)
 	defer cancel()
-	receipt, err := e.propose(ctx, []*replication.Command{{Data: c}})
+	receipt, err := e.propose(ctx, []*replication.Command{{Data: c}}, opts...)
 	if err != nil {
 		return err
 	}

@@ -166,7 +166,9 @@ func TestWhoIsRebuiltSaysSoWithoutAPrimary(t *testing.T) {
 	}
 	defer store.Close()
 	e := &equality{store: store}
-	e.propose = func(ctx context.Context, _ []*replication.Command) (*replication.Receipt, error) {
+	e.propose = func(ctx context.Context, _ []*replication.Command, _ ...replication.ProposeOption) (
+		*replication.Receipt, error,
+	) {
 		if at, bounded := ctx.Deadline(); !bounded || time.Until(at) > alarmTime {
 			t.Errorf("it waits until %v", at)
 		}

@@ -26,7 +26,8 @@ type expiry struct {
 }
 
 // expire ends a lease, as it was decided here in the tenure t. It returns once that is applied. If it fails part of the
-// keys may be gone; the rest go when it is called again, here or wherever the leases are kept then.
+// keys may be gone; the rest go when it is called again, here or wherever the leases are kept then: by the first part
+// the content says that the lease ends, and nobody keeps it alive.
 func (e *expiry) expire(ctx context.Context, t replication.Tenure, id int64) error {
 	cost, err := e.keys.Cost(id, e.bytes)
 	if err == nil && cost > e.bytes {

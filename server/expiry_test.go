@@ -10,6 +10,7 @@ import (
 	"github.com/mimir-kv/mimir/kv"
 	"github.com/mimir-kv/mimir/kv/command"
 	"github.com/mimir-kv/mimir/replication"
+	"github.com/mimir-kv/mimir/server/patrol"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 )
@@ -49,12 +50,28 @@ func TestAnExpiryOfAnotherTenureIsVoid(t *testing.T) {
 		t.Error("the lease is still there")
 	}
 	expiresInParts(ctx, t, s)
+	raisesInTenure(ctx, t, s)
+}
+
+// raisesInTenure: neither does what was found in one tenure raise an alarm in another.
+func raisesInTenure(ctx context.Context, t *testing.T, s *server) {
+	found := []patrol.Member{{Name: "solo-9", ID: 9}}
+	now := s.replicator.Tenure()
+	for _, in := range []replication.Tenure{{Term: now.Term + 1, Epoch: now.Epoch}, {Term: now.Term}, now} {
+		err := s.equality.raise(ctx, in, found, found)
+		raised := kv.Raised(s.store, command.AlarmDiffers, 9)
+		if in != now && (raised || !errors.Is(err, replication.ErrNotLeader)) || in == now && (!raised || err != nil) {
+			t.Errorf("found in %+v, now it is %+v: raised %t, %v", in, now, raised, err)
+		}
+	}
 }
 
 // expiresInParts has a lease end whose keys are too many for one command: in several, but not the key that hangs on
 // another lease by then, and with the lease at last.
 func expiresInParts(ctx context.Context, t *testing.T, s *server) {
 	const keys, part = 50, 1000
+	s.lessor.Demote() // it would go on with what is begun here
+	defer s.lessor.Promote(s.replicator.Tenure())
 	propose := func(c []byte) {
 		t.Helper()
 		if _, err := s.replicator.Propose(ctx, []*replication.Command{{Data: c}}); err != nil {

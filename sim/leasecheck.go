@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -72,12 +73,12 @@ func withoutRefused(path []*place) (did []*place, err error) {
 func (l *held) check(path []*place, skewed bool, wrong report) (expired bool) {
 	grant := string(command.EncodeLeaseGrant(&pb.LeaseGrantRequest{ID: l.id, TTL: int64(l.ttl / time.Second)}))
 	revoke := string(command.EncodeLeaseRevoke(&pb.LeaseRevokeRequest{ID: l.id}))
-	expiry := string(command.EncodeLeaseExpiry(l.id))
+	expiry, part := string(command.EncodeLeaseExpiry(l.id)), string(expiryPart(l.id))
 	least := l.ttl
 	if skewed {
 		least = time.Duration(float64(l.ttl) / fastest)
 	}
-	var granted, reign *place
+	var granted, reign, began *place
 	var reigns []*place
 	for _, p := range path {
 		asked, _, _, _ := command.Unwrap([]byte(p.data)) // whoever asked; what is malformed is nothing of this
@@ -90,8 +91,15 @@ func (l *held) check(path []*place, skewed bool, wrong report) (expired bool) {
 		case granted == nil:
 		case string(asked) == revoke:
 			return false
-		case p.data == expiry:
+		case p.data == part && began == nil, p.data == expiry && began == nil:
+			began = p
 			l.checkExpiry(p, granted, reign, reigns, least, wrong)
+			expired = p.data == expiry
+		case p.data == expiry:
+			l.checkDead(began, p, reigns, wrong)
+			expired = true
+		}
+		if expired {
 			return true
 		}
 	}
@@ -122,6 +130,20 @@ func (l *held) checkExpiry(
 			if i+1 == len(reigns) || r.asked.Before(reigns[i+1].when) {
 				early(r.asked, "a renewal that was answered")
 			}
+		}
+	}
+}
+
+// checkDead checks that nobody kept a lease alive between the beginning and the completion of its end: no primary of
+// then or later.
+func (l *held) checkDead(began, ended *place, reigns []*place, wrong report) {
+	for _, r := range l.renewals {
+		is := slices.ContainsFunc(reigns, func(q *place) bool {
+			return q.epoch == r.Epoch && q.reign.Primary == r.Primary && r.Epoch >= began.epoch
+		})
+		if is && r.asked.After(began.when) {
+			wrong("12", "lease %d was kept alive at %v, between the beginning of its end at %v and %v", l.id, r.asked,
+				began, ended)
 		}
 	}
 }

@@ -32,6 +32,15 @@ var mutants = []planted{
 		caught: []string{"FAIL: Test"}, elsewhere: "./replication/internal/raftgroup TestPromisesAreOnDisk",
 	},
 	{
+		name: "a change of members is made on others than it was decided on",
+		edits: []edit{{
+			"replication/internal/raftgroup/members.go",
+			"on.Changes != l.changes || conf.Equivalent(on.Conf) != nil", "conf == nil",
+		}},
+		caught:    []string{"FAIL: Test"},
+		elsewhere: "./replication/internal/raftgroup TestAChangeIsMadeOnWhatItWasDecidedOn",
+	},
+	{
 		name: "disks are not settled",
 		edits: []edit{
 			{"replication/internal/wal/newest.go", "noted newest) error {\n\tif err := f.fs.SyncDir(f.dir)",
@@ -48,6 +57,11 @@ var mutants = []planted{
 			"func (j Jump) lands(from int64) int64 {\n\tif from > 0 {\n\t\treturn from + 1\n\t}\n",
 		}},
 		flags: []string{"-sim.inject=watch"}, caught: []string{"invariant 11:"},
+	},
+	{
+		name:  "a lease of which a part is gone lives on",
+		edits: []edit{{"kv/execute.go", "if err == nil && q.Ends != 0 {", "if err == nil && q.Ends < 0 {"}},
+		flags: []string{"-sim.inject=lease", "-sim.storage=kv"}, caught: []string{"invariant 12:"},
 	},
 	{
 		name: "compaction removes a delete at its own revision",

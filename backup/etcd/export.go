@@ -76,7 +76,7 @@ func export(ctx context.Context, s *kv.Store, to io.WriterAt) (f Found, err erro
 	}
 	w.bucket(bucketLease)
 	for _, id := range byBytes(maps.Keys(d.Leases)) {
-		w.put(string(binary.BigEndian.AppendUint64(nil, uint64(id))), encodeLease(id, d.Leases[id]))
+		w.put(string(binary.BigEndian.AppendUint64(nil, uint64(id))), encodeLease(id, d.Leases[id].TTL))
 	}
 	w.bucket(bucketMembers)
 	w.bucket(bucketRemoved)

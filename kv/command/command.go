@@ -91,6 +91,16 @@ func EncodeLeaseExpiryPart(id int64, keys [][]byte) []byte {
 	return append(EncodeTxn(part), expiryMark...)
 }
 
+// endedBy returns the lease of which a transaction of EncodeLeaseExpiryPart deletes keys.
+func endedBy(part *pb.TxnRequest) int64 {
+	for _, op := range part.Success {
+		for _, attached := range op.GetRequestTxn().GetCompare() {
+			return attached.GetLease()
+		}
+	}
+	return 0
+}
+
 // ExpiryPartBytes is how much of a command of EncodeLeaseExpiryPart a key takes, at most.
 func ExpiryPartBytes(key []byte) int64 { return 2*int64(len(key)) + 64 }
 

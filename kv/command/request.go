@@ -23,6 +23,9 @@ type Request struct {
 	Identity Identity
 	Own      bool
 
+	// Ends is the lease of which Txn deletes keys since it has expired; 0 if it does nothing of the kind.
+	Ends int64
+
 	// Followed says that it comes from an etcd that is followed, and After at which revision it comes.
 	Followed bool
 	After    int64
@@ -31,7 +34,7 @@ type Request struct {
 // Decode decodes a command into r, which is overwritten and may alias p. The error is ErrMalformed.
 func (r *Request) Decode(p []byte) error {
 	r.DeleteRange, r.Txn, r.Compaction, r.Grant, r.Revoke, r.Alarm = nil, nil, nil, nil, nil, nil
-	r.AuthEnable, r.Auth, r.Followed, r.After = nil, nil, false, 0
+	r.AuthEnable, r.Auth, r.Followed, r.After, r.Ends = nil, nil, false, 0, 0
 	var err error
 	if len(p) > 0 && tag(p[0]) == tagFollowed {
 		r.Followed = true
@@ -82,7 +85,10 @@ func (r *Request) Decode(p []byte) error {
 		return fmt.Errorf("%w: tag %d: %w", ErrMalformed, p[0], err)
 	}
 	if r.Identity.User == "" && (r.Revoke != nil || r.Txn != nil) {
-		r.Own = r.Own || IsLeaseExpiry(p)
+		expiry := IsLeaseExpiry(p)
+		if r.Own = r.Own || expiry; expiry && r.Txn != nil {
+			r.Ends = endedBy(r.Txn)
+		}
 	}
 	return nil
 }

@@ -5,6 +5,8 @@
 //   - Invariant 12: nothing here lets a lease end but a revocation that was applied. The [Lessor] of the primary's
 //     leader only asks for one, in the tenure that it was promoted in, and gives every lease its full time to live when
 //     it is promoted.
+//   - L3: a lease whose end has begun, of which some keys are gone, is not kept alive any more: not by the next one who
+//     keeps leases either, nor after a restart or a copy of the content. Who keeps them ends it.
 //   - L1: a [Table] tells its observer of every change, in order; the observer's picture is the table's at any moment
 //     that both are seen.
 //   - L2: a lease of a promoted Lessor either waits for its deadline or is being revoked, and no more than a bounded

@@ -8,6 +8,7 @@ type leaseItem struct {
 	deadline time.Time // of the next attempt, once one has failed
 	place    int       // in the heap; -1 while it is expiring
 	failed   bool
+	ending   bool // its end has begun: it is due, whoever keeps it
 }
 
 // leaseHeap orders leases by deadline.

@@ -35,9 +35,10 @@ var ErrNotLessor = errors.New("kv: leases are not kept alive on this node")
 
 // Lessor keeps leases alive on the one node where that is its task, the leader of the primary region, and asks for the
 // revocation of those that nobody renewed. It holds nothing but deadlines, in memory and on the injected clock: every
-// lease gets its full time to live at Promote, so that none expires early because the primary moved (invariant 12). The
-// time for which this process stood still counts for no lease: who renewed it then could not be heard. Every decision
-// carries the tenure in which it was made. It is safe for concurrent use.
+// lease gets its full time to live at Promote, so that none expires early because the primary moved (invariant 12), but
+// for those whose end has begun: that goes on. The time for which this process stood still counts for no lease: who
+// renewed it then could not be heard. Every decision carries the tenure in which it was made. It is safe for concurrent
+// use.
 type Lessor struct {
 	leases Leases
 	clock  clock.Clock
@@ -125,7 +126,7 @@ func (l *Lessor) Renew(id int64) (ttl int64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	if it.place < 0 || it.failed {
+	if it.place < 0 || it.failed || it.ending {
 		return 0, command.ErrLeaseNotFound
 	}
 	it.deadline = l.deadline(it.ttl)
@@ -142,11 +143,11 @@ func (l *Lessor) TimeToLive(id int64) (remaining, granted int64, err error) {
 	if err != nil {
 		return 0, 0, err
 	}
-	if l.paused {
+	if l.paused && !it.ending {
 		return it.ttl, it.ttl, nil
 	}
 	left := it.deadline.Sub(l.clock.Now())
-	if it.place < 0 || it.failed || left <= 0 {
+	if it.place < 0 || it.failed || it.ending || left <= 0 {
 		return -1, it.ttl, nil
 	}
 	return int64(left / time.Second), it.ttl, nil
@@ -219,11 +220,14 @@ func (l *Lessor) deadline(ttl int64) time.Time {
 	return l.clock.Now().Add(time.Duration(min(ttl, most)) * time.Second)
 }
 
-// refresh gives every lease its full time to live. l.mu is held.
+// refresh gives every lease its full time to live, but those whose end has begun. l.mu is held.
 func (l *Lessor) refresh() {
 	l.due = l.due[:0]
 	for _, it := range l.items {
 		it.deadline, it.failed, it.place = l.deadline(it.ttl), false, len(l.due)
+		if it.ending {
+			it.deadline = l.clock.Now()
+		}
 		l.due = append(l.due, it)
 	}
 	heap.Init(&l.due)
@@ -245,6 +249,21 @@ func (l *Lessor) granted(id, ttl int64) {
 	}
 }
 
+func (l *Lessor) ending(id int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	it := l.items[id]
+	if it == nil {
+		return
+	}
+	it.ending = true
+	if l.promoted && it.place >= 0 && !it.failed { // somebody else began it
+		it.deadline = l.clock.Now()
+		heap.Fix(&l.due, it.place)
+		l.signal()
+	}
+}
+
 func (l *Lessor) revoked(id int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -260,8 +279,8 @@ func (l *Lessor) replaced(all Set) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.items = make(map[int64]*leaseItem, len(all))
-	for id, ttl := range all {
-		l.items[id] = &leaseItem{id: id, ttl: ttl, place: -1}
+	for id, terms := range all {
+		l.items[id] = &leaseItem{id: id, ttl: terms.TTL, ending: terms.Ending, place: -1}
 	}
 	if l.promoted {
 		l.refresh()
@@ -317,6 +336,9 @@ func (l *Lessor) extend(late time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, it := range l.due {
+		if it.ending {
+			continue
+		}
 		it.deadline = it.deadline.Add(late)
 		if full := l.deadline(it.ttl); full.Before(it.deadline) {
 			it.deadline = full

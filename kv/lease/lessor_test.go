@@ -204,7 +204,7 @@ func TestRevokedAndReplacedLeases(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		sound(t, l)
 		expect(t, "a revoked lease is not revoked again", p.calls, 0)
-		n.Replace(Set{1: 5, 3: 7}, func() {})
+		n.Replace(Set{1: {TTL: 5}, 3: {TTL: 7}}, func() {})
 		sound(t, l)
 		if ttl, err := l.Renew(1); ttl != 5 || err != nil {
 			t.Errorf("lease of the new content: %d, %v", ttl, err)
@@ -306,5 +306,51 @@ func TestDecisionsCarryTheirTenure(t *testing.T) {
 		if !slices.Equal(decided, []contract.Tenure{tenure, later}) {
 			t.Errorf("decided in %+v", decided)
 		}
+	})
+}
+
+// L3: a lease whose end has begun ends, whoever keeps it then: it has no time to live any more, and is not kept alive.
+func TestALeaseWhoseEndHasBegunEnds(t *testing.T) {
+	withLessor(t, func(t *testing.T, n *Table, p *proposer, l *Lessor) {
+		begin := func(id int64) { change(n, func(e *Edit) { e.End(id) }) }
+		dead := func(when string, id int64) {
+			t.Helper()
+			if _, err := l.Renew(id); !errors.Is(err, command.ErrLeaseNotFound) {
+				t.Errorf("%s: renewed: %v", when, err)
+			}
+			if left, ttl, err := l.TimeToLive(id); left != -1 || ttl != 100 || err != nil {
+				t.Errorf("%s: %d of %d left, %v", when, left, ttl, err)
+			}
+		}
+		grant(n, 1, 100)
+		grant(n, 2, 100)
+		begin(1)
+		begin(3) // which nobody has
+		p.setFail(true)
+		l.Promote(tenure)
+		dead("at who takes over", 1)
+		virtual.Wait()
+		dead("while it fails", 1)
+		begin(2)
+		dead("begun by somebody else", 2)
+		n.Hold(true)
+		dead("held", 1)
+		n.Hold(false)
+		n.Replace(Set{1: {TTL: 100, Ending: true}, 2: {TTL: 100}}, func() {})
+		dead("in another content", 1)
+		if ttl, err := l.Renew(2); ttl != 100 || err != nil {
+			t.Errorf("in another content, whose end has not begun: %d, %v", ttl, err)
+		}
+		p.setFail(false)
+		time.Sleep(2 * expireRetry)
+		virtual.Wait()
+		expect(t, "leases left", n.Len(), 1)
+		change(n, func(e *Edit) { e.Grant(1, 100); e.End(1); e.Revoke(1); e.Grant(1, 50) })
+		if ttl, err := l.Renew(1); ttl != 50 || err != nil {
+			t.Errorf("granted anew: %d, %v", ttl, err)
+		}
+		change(n, func(e *Edit) { e.Grant(4, 100); e.End(4) })
+		virtual.Wait()
+		expect(t, "granted and begun to end in one batch", n.Len(), 2)
 	})
 }

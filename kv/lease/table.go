@@ -24,17 +24,23 @@ type Lease struct {
 	TTL int64 // granted time to live in seconds
 }
 
-// Set is leases by ID: their granted times to live in seconds.
-type Set map[int64]int64
+// Terms are those of a lease.
+type Terms struct {
+	TTL    int64 // granted time to live in seconds
+	Ending bool  // some of its keys are gone, since it has expired, and the rest goes with it
+}
+
+// Set is leases by ID.
+type Set map[int64]Terms
 
 // Load reads the leases in a database.
 func Load(db pebble.Reader) (Set, error) {
 	leases := Set{}
-	err := mvcc.EachLease(db, func(id int64, ttl uint64) error {
+	err := mvcc.EachLease(db, func(id int64, ttl uint64, ending bool) error {
 		if ttl == 0 || ttl > MaxTTL {
 			return fmt.Errorf("%w: lease %d has a time to live of %d seconds", mvcc.ErrCorrupt, id, ttl)
 		}
-		leases[id] = int64(ttl)
+		leases[id] = Terms{TTL: int64(ttl), Ending: ending}
 		return nil
 	})
 	return leases, err
@@ -43,6 +49,7 @@ func Load(db pebble.Reader) (Set, error) {
 // Observer is told of leases, in order and with the table locked: it does not block or call back. A [Lessor] is one.
 type Observer interface {
 	granted(id, ttl int64)
+	ending(id int64)
 	revoked(id int64)
 	replaced(all Set) // valid during the call
 	held(on bool)
@@ -64,8 +71,8 @@ func NewTable(leases Set) *Table { return &Table{leases: leases} }
 func (t *Table) TTL(id int64) (ttl int64, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	ttl, ok = t.leases[id]
-	return ttl, ok
+	terms, ok := t.leases[id]
+	return terms.TTL, ok
 }
 
 // Note returns what is noted of a lease as it was granted: false at first, and again when it is granted anew. nil if
@@ -98,8 +105,8 @@ func (t *Table) All() []Lease {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	all := make([]Lease, 0, len(t.leases))
-	for id, ttl := range t.leases {
-		all = append(all, Lease{ID: id, TTL: ttl})
+	for id, terms := range t.leases {
+		all = append(all, Lease{ID: id, TTL: terms.TTL})
 	}
 	slices.SortFunc(all, func(a, b Lease) int { return cmp.Compare(a.ID, b.ID) })
 	return all
@@ -141,7 +148,8 @@ func (t *Table) Replace(leases Set, show func()) {
 // the table changes otherwise.
 type Edit struct {
 	base    Set
-	changed Set // 0 for one that is revoked
+	changed Set // without a time to live: one that is revoked
+	moved   bool
 }
 
 // Edit begins to change the table.
@@ -149,27 +157,42 @@ func (t *Table) Edit() Edit { return Edit{base: t.leases} }
 
 // Has reports whether a lease exists, with the changes of the edit.
 func (e *Edit) Has(id int64) bool {
-	if ttl, ok := e.changed[id]; ok {
-		return ttl != 0
-	}
-	_, ok := e.base[id]
-	return ok
+	return e.terms(id) != Terms{}
 }
 
-// Changed reports whether the edit changes anything.
-func (e *Edit) Changed() bool { return len(e.changed) > 0 }
+// terms returns those of a lease, with the changes of the edit; none if there is no such lease.
+func (e *Edit) terms(id int64) Terms {
+	if terms, ok := e.changed[id]; ok {
+		return terms
+	}
+	return e.base[id]
+}
+
+// Changed reports whether the edit adds a lease or takes one away.
+func (e *Edit) Changed() bool { return e.moved }
 
 // Grant adds a lease.
-func (e *Edit) Grant(id, ttl int64) { e.set(id, ttl) }
+func (e *Edit) Grant(id, ttl int64) { e.set(id, Terms{TTL: ttl}); e.moved = true }
 
 // Revoke takes a lease away.
-func (e *Edit) Revoke(id int64) { e.set(id, 0) }
+func (e *Edit) Revoke(id int64) { e.set(id, Terms{}); e.moved = true }
 
-func (e *Edit) set(id, ttl int64) {
+// End notes that the end of a lease has begun, and returns its time to live; news is false if that is known, or there
+// is no such lease.
+func (e *Edit) End(id int64) (ttl int64, news bool) {
+	terms := e.terms(id)
+	if terms == (Terms{}) || terms.Ending {
+		return terms.TTL, false
+	}
+	e.set(id, Terms{TTL: terms.TTL, Ending: true})
+	return terms.TTL, true
+}
+
+func (e *Edit) set(id int64, terms Terms) {
 	if e.changed == nil {
 		e.changed = Set{}
 	}
-	e.changed[id] = ttl
+	e.changed[id] = terms
 }
 
 // Publish makes the changes of an edit visible, as one step with show, for whoever reads the table.
@@ -177,18 +200,28 @@ func (t *Table) Publish(e *Edit, show func()) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	show()
-	for id, ttl := range e.changed {
+	for id, terms := range e.changed {
 		delete(t.notes, id)
-		if ttl == 0 {
+		before := t.leases[id]
+		if t.leases[id] = terms; terms == (Terms{}) {
 			delete(t.leases, id)
-			if t.observer != nil {
-				t.observer.revoked(id)
-			}
-			continue
 		}
-		t.leases[id] = ttl
 		if t.observer != nil {
-			t.observer.granted(id, ttl)
+			tell(t.observer, id, before, terms)
 		}
+	}
+}
+
+// tell tells of one lease what it was and is.
+func tell(o Observer, id int64, before, now Terms) {
+	if now == (Terms{}) {
+		o.revoked(id)
+		return
+	}
+	if !now.Ending || before.TTL != now.TTL {
+		o.granted(id, now.TTL)
+	}
+	if now.Ending {
+		o.ending(id)
 	}
 }

@@ -71,6 +71,9 @@ func decodeRevision(p []byte) (Stamp, error) {
 	return Stamp{Main: int64(binary.BigEndian.Uint64(p[1:])), Sub: binary.BigEndian.Uint32(p[9:])}, nil
 }
 
+// leaseEnding stands behind the time to live of a lease whose end has begun. Versions that do not know it do not look.
+var leaseEnding = []byte{1}
+
 func appendLease(dst []byte, id int64) []byte {
 	return append(binary.BigEndian.AppendUint64(append(dst, tableLeases), uint64(id)), sentinel)
 }

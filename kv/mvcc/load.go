@@ -38,9 +38,9 @@ func get(r pebble.Reader, key []byte) ([]byte, error) {
 	return p, closer.Close()
 }
 
-// EachLease calls add with each lease in db and its time to live in seconds, in order of ID. An error of add ends the
-// walk.
-func EachLease(db pebble.Reader, add func(id int64, ttl uint64) error) error {
+// EachLease calls add with each lease in db, its time to live in seconds and whether its end has begun, in order of ID.
+// An error of add ends the walk.
+func EachLease(db pebble.Reader, add func(id int64, ttl uint64, ending bool) error) error {
 	it, err := db.NewIter(&pebble.IterOptions{LowerBound: []byte{tableLeases}, UpperBound: []byte{tableLeases + 1}})
 	if err != nil {
 		return err
@@ -55,7 +55,7 @@ func EachLease(db pebble.Reader, add func(id int64, ttl uint64) error) error {
 			err = fmt.Errorf("%w: lease %d with value %x", ErrCorrupt, id, it.Value())
 			break
 		}
-		err = add(id, ttl)
+		err = add(id, ttl, bytes.Equal(it.Value()[n:], leaseEnding))
 	}
 	return cmp.Or(err, it.Error(), it.Close())
 }

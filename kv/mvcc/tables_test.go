@@ -343,7 +343,7 @@ func TestLeasesAndState(t *testing.T) {
 			w.Metadata(plain("meta")))
 	})
 	leases := map[int64]uint64{}
-	err := EachLease(db, func(id int64, ttl uint64) error { leases[id] = ttl; return nil })
+	err := EachLease(db, func(id int64, ttl uint64, _ bool) error { leases[id] = ttl; return nil })
 	if err != nil || len(leases) != 2 || leases[7] != 60 || leases[-1] != 5 {
 		t.Errorf("leases %v, %v", leases, err)
 	}

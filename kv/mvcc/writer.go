@@ -107,6 +107,12 @@ func (w *Writer) Grant(id, ttl int64) error {
 	return w.set(w.other, binary.AppendUvarint(nil, uint64(ttl)))
 }
 
+// End notes of a lease with this time to live that its end has begun.
+func (w *Writer) End(id, ttl int64) error {
+	w.other = appendLease(w.other[:0], id)
+	return w.set(w.other, append(binary.AppendUvarint(nil, uint64(ttl)), leaseEnding...))
+}
+
 // Revoke removes a lease. Its keys are deleted by versions of their own.
 func (w *Writer) Revoke(id int64) error {
 	w.other = appendLease(w.other[:0], id)

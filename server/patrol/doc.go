@@ -10,7 +10,8 @@
 //   - A node reads no more bytes a second for it than its settings say, whoever asks ([Answerer]); who asks goes no
 //     faster than his own settings say, and once he knows how much there is no faster than half a period needs.
 //   - A difference is told when it was found twice, the second time at another revision and a while later, and never
-//     where only one side answered. What was compacted, or lost by a failover meanwhile, is no difference.
+//     where only one side answered, and raises an alarm in the tenure in which they were compared, or none. What was
+//     compacted, or lost by a failover meanwhile, is no difference.
 //   - Who is right is decided by [Judge] alone, and said to be unknown where nobody has a majority.
 //
 // Who differs from his region is excluded from further comparisons until the alarm that says so is gone. Nodes of a

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/replication/clock"
 	"github.com/mimir-kv/mimir/server/verify"
 )
@@ -19,17 +20,18 @@ type Config struct {
 	Every time.Duration
 	// BytesPerSecond of keys and values, of each node, are compared at most.
 	BytesPerSecond int64
-	// Leads reports whether this node is the one that asks. Members returns all nodes of the fleet, this one too, as
-	// far as they are known, and Unheard the regions of which none is.
-	Leads   func() bool
+	// Tenure returns the one in which this node is the one that asks; the zero Tenure if another one is. Members
+	// returns all nodes of the fleet, this one too, as far as they are known, and Unheard the regions of which none is.
+	Tenure  func() replication.Tenure
 	Members func() []Member
 	Unheard func() []string
 	Ask     Ask
 	// Aside reports whether an alarm says already that a node differs, so that it is not compared.
 	Aside func(m Member) bool
 	// Raise raises an alarm about nodes, for the fleet: that they differ from their region, or that they hold something
-	// else than others and it is not known who is right. It may be raised already.
-	Raise  func(ctx context.Context, wrong, unsure []Member) error
+	// else than others and it is not known who is right. It may be raised already. They were compared in a tenure, and
+	// nothing is raised in another one: who leads then may have seen them rebuilt.
+	Raise  func(ctx context.Context, in replication.Tenure, wrong, unsure []Member) error
 	Clock  clock.Clock
 	Logger *slog.Logger
 }
@@ -64,33 +66,38 @@ func (p *Patrol) Run(ctx context.Context) {
 	if p.Every <= 0 {
 		return
 	}
-	led, last := false, int64(0)
+	in, last := replication.Tenure{}, int64(0)
 	for pause(ctx, p.Clock, lookEvery) == nil {
-		if !p.Leads() {
-			if led {
-				p.begin(false, false)
-			}
-			led, last = false, 0
+		now := p.Tenure()
+		anew := now != in
+		if in = now; anew {
+			last = 0
+		}
+		switch {
+		case in != replication.Tenure{}:
+			p.begin(true, anew)
+		case anew:
+			p.begin(false, false)
+			continue
+		default:
 			continue
 		}
-		p.begin(true, !led)
-		if !led { // who has just taken over has other things to do
-			led = true
-			p.idle(ctx, p.Every/firstShare)
+		if anew { // who has just taken over has other things to do
+			p.idle(ctx, in, p.Every/firstShare)
 			continue
 		}
 		began := p.Clock.Elapsed()
-		last = p.round(ctx, last)
-		p.idle(ctx, p.Every-(p.Clock.Elapsed()-began))
+		last = p.round(ctx, in, last)
+		p.idle(ctx, in, p.Every-(p.Clock.Elapsed()-began))
 	}
 }
 
 // retry is how long it takes until what could not be compared is tried again.
 func (p *Patrol) retry() time.Duration { return min(retryEvery, max(p.Every/firstShare, lookEvery)) }
 
-// idle waits, while this node leads.
-func (p *Patrol) idle(ctx context.Context, d time.Duration) {
-	for until := p.Clock.Elapsed() + d; p.Leads(); {
+// idle waits, while a tenure lasts.
+func (p *Patrol) idle(ctx context.Context, in replication.Tenure, d time.Duration) {
+	for until := p.Clock.Elapsed() + d; p.Tenure() == in; {
 		left := until - p.Clock.Elapsed()
 		if left <= 0 || pause(ctx, p.Clock, min(lookEvery, left)) != nil {
 			return
@@ -101,6 +108,7 @@ func (p *Patrol) idle(ctx context.Context, d time.Duration) {
 // round is one walk over all that nodes hold.
 type round struct {
 	*Patrol
+	in      replication.Tenure
 	rate    int64
 	bytes   int64
 	members []Member
@@ -110,11 +118,13 @@ type round struct {
 
 // round compares all that nodes hold, once, and returns how many bytes that was of each; 0 if it did not get to the
 // end.
-func (p *Patrol) round(ctx context.Context, last int64) int64 {
-	r := &round{Patrol: p, rate: pace(last, p.BytesPerSecond, p.Every), members: p.Members(), why: map[string]string{}}
+func (p *Patrol) round(ctx context.Context, in replication.Tenure, last int64) int64 {
+	r := &round{
+		Patrol: p, in: in, rate: pace(last, p.BytesPerSecond, p.Every), members: p.Members(), why: map[string]string{},
+	}
 	var from []byte
 	for {
-		if ctx.Err() != nil || !p.Leads() {
+		if ctx.Err() != nil || p.Tenure() != in {
 			return 0
 		}
 		began := p.Clock.Elapsed()
@@ -399,5 +409,5 @@ func (r *round) raise(ctx context.Context, v *Verdict) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, raiseTimeout)
 	defer cancel()
-	return r.Raise(ctx, named(v.Wrong), named(v.Unsure))
+	return r.Raise(ctx, r.in, named(v.Wrong), named(v.Unsure))
 }

@@ -37,6 +37,9 @@ type ship struct {
 	patrol  *Patrol
 	mu      sync.Mutex
 	leads   bool
+	term    uint64   // in which it does
+	moves   bool     // to the next one when an alarm is about to be raised
+	void    int      // alarms of a tenure that was over
 	wrong   []string // about whom an alarm is raised
 	unsure  []string
 }
@@ -58,7 +61,7 @@ func (n *sailor) Digest(ctx context.Context, q mvcc.Asked, part func(mvcc.Part) 
 // sail runs body in virtual time.
 func sail(t *testing.T, names []string, body func(t *testing.T, s *ship)) {
 	virtual.Test(t, func(t *testing.T) {
-		s := &ship{t: t, members: fleetOf(names...), crew: map[string]*sailor{}, leads: true}
+		s := &ship{t: t, members: fleetOf(names...), crew: map[string]*sailor{}, leads: true, term: 1}
 		for _, m := range s.members {
 			store, err := kv.Open(kv.Options{FS: vfs.NewMem(), Dir: "kv", Logger: slog.New(slog.DiscardHandler)})
 			if err == nil {
@@ -87,7 +90,7 @@ func sail(t *testing.T, names []string, body func(t *testing.T, s *ship)) {
 			s.crew[m.Name] = n
 		}
 		s.patrol = New(Config{
-			Every: every, BytesPerSecond: 1 << 20, Leads: s.leading, Members: func() []Member { return s.members },
+			Every: every, BytesPerSecond: 1 << 20, Tenure: s.tenure, Members: func() []Member { return s.members },
 			Unheard: func() []string { return nil }, Ask: s.ask, Raise: s.raise, Aside: s.aside,
 			Clock: clock.Unsuspended, Logger: slog.New(slog.DiscardHandler),
 		})
@@ -109,10 +112,13 @@ func sail(t *testing.T, names []string, body func(t *testing.T, s *ship)) {
 	})
 }
 
-func (s *ship) leading() bool {
+func (s *ship) tenure() (t replication.Tenure) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.leads
+	if s.leads {
+		t = replication.Tenure{Term: s.term, Epoch: 1}
+	}
+	return t
 }
 
 func (s *ship) ask(ctx context.Context, addr string, request []byte) ([]byte, error) {
@@ -131,9 +137,17 @@ func (s *ship) ask(ctx context.Context, addr string, request []byte) ([]byte, er
 	return n.answerer.Answer(ctx, request)
 }
 
-func (s *ship) raise(_ context.Context, wrong, unsure []Member) error {
+func (s *ship) raise(_ context.Context, in replication.Tenure, wrong, unsure []Member) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.moves {
+		s.term++
+		s.moves = false
+	}
+	if in.Term != s.term {
+		s.void++
+		return replication.ErrNotLeader
+	}
 	for _, m := range wrong {
 		s.wrong = append(s.wrong, m.Name)
 	}
@@ -410,6 +424,20 @@ func TestWhoIsNotCompared(t *testing.T) {
 			if f.Untold != "" {
 				t.Errorf("there is an alarm, and it is told that none is: %+v", f)
 			}
+		}
+	})
+}
+
+// What was found in one tenure is raised in no other, also where the same node leads in that: it is found again then.
+func TestWhatWasFoundInAnotherTenureIsVoid(t *testing.T) {
+	sail(t, six, func(t *testing.T, s *ship) {
+		s.found()
+		planted["a bit in a value"](s, "us-2")
+		s.mu.Lock()
+		s.moves = true
+		s.mu.Unlock()
+		if wrong, unsure := s.found(); wrong != "us-2" || unsure != "" || s.void != 1 {
+			t.Errorf("found %q, unsure %q, after %d that were void", wrong, unsure, s.void)
 		}
 	})
 }

@@ -137,6 +137,41 @@ func TestTheAlarmIsRaised(t *testing.T) {
 }
 
 // A filesystem that has no bound of files lacks none, and of a small one a part is enough.
+// What a process saw before it stood still raises no alarm when it goes on: an operator may have made room and disarmed
+// it since. And what waits for a primary is given up.
+func TestWhatWasSeenLongAgoRaisesNothing(t *testing.T) {
+	prepare := func(n *node) {
+		lacks := n.Lacks
+		n.Lacks = func() error {
+			err := lacks()
+			if err != nil {
+				n.with(func() { n.lacks, n.raised = nil, false }) // an operator's, while this process stands still
+				time.Sleep(20 * time.Second)
+			}
+			return err
+		}
+		raise := n.Raise
+		n.Raise = func(ctx context.Context) error {
+			if at, ok := ctx.Deadline(); !ok || time.Until(at) > raiseTimeout {
+				t.Errorf("it waits until %v", at)
+			}
+			return raise(ctx)
+		}
+	}
+	watchedAs(t, prepare, func(n *node) {
+		n.with(func() { n.lacks = errors.New("no room for a compaction") })
+		pass(time.Minute)
+		if n.isRaised() || n.told() != 0 {
+			t.Errorf("raised %t, after %d tries", n.isRaised(), n.told())
+		}
+		n.with(func() { n.used = 1001 })
+		pass(time.Second)
+		if !n.isRaised() {
+			t.Error("what holds is not raised")
+		}
+	})
+}
+
 func TestFilesOfAFilesystem(t *testing.T) {
 	for _, c := range []struct {
 		total, free uint64

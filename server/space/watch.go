@@ -47,7 +47,8 @@ const (
 	unseenInterval = 5 * time.Second
 	// reclaimInterval is how long after the last time room is given back again.
 	reclaimInterval = 10 * time.Second
-	// raiseTimeout bounds one try to raise the alarm.
+	// raiseTimeout bounds one try to raise the alarm, from when was looked: what was seen longer ago may be over, and
+	// the alarm disarmed.
 	raiseTimeout = 5 * time.Second
 )
 
@@ -109,6 +110,7 @@ func (w *Watch) reclaim(ctx context.Context) {
 }
 
 func (w *Watch) look(ctx context.Context) {
+	began := w.Clock.Now()
 	free, err := w.Free()
 	w.complain("free space cannot be watched", err)
 	lacks := w.Lacks()
@@ -118,13 +120,13 @@ func (w *Watch) look(ctx context.Context) {
 	}
 	switch used, quota := w.Used(), w.QuotaBytes(); {
 	case quota > 0 && used > quota:
-		w.raise(ctx, fmt.Sprintf("the store has outgrown quota-backend-bytes, which is %d", quota))
+		w.raise(ctx, began, fmt.Sprintf("the store has outgrown quota-backend-bytes, which is %d", quota))
 	case err == nil && int64(free) < w.ReserveBytes:
-		w.raise(ctx, fmt.Sprintf("the disk has less free than the reserve, which is %d", w.ReserveBytes))
+		w.raise(ctx, began, fmt.Sprintf("the disk has less free than the reserve, which is %d", w.ReserveBytes))
 	case w.lacksFiles():
-		w.raise(ctx, "the disk has room, and can hold hardly any further file (df -i)")
+		w.raise(ctx, began, "the disk has room, and can hold hardly any further file (df -i)")
 	case lacks != nil:
-		w.raise(ctx, lacks.Error())
+		w.raise(ctx, began, lacks.Error())
 	default:
 		w.complain(notRaised, nil)
 	}
@@ -155,20 +157,21 @@ func (w *Watch) relief(lacks error) bool {
 
 const notRaised = "NOSPACE cannot be raised, and has to be"
 
-// raise raises the alarm, or tells it anew when it is time.
-func (w *Watch) raise(ctx context.Context, trouble string) {
+// raise raises the alarm for what was seen since began, or tells it anew when it is time.
+func (w *Watch) raise(ctx context.Context, began time.Time, trouble string) {
 	select {
 	case w.short <- struct{}{}:
 	default:
 	}
 	now := w.Clock.Now()
+	left := raiseTimeout - now.Sub(began)
 	raised, last := w.Raised(), now.Sub(w.told)
 	fresh := !raised && (w.seen || w.told.IsZero())
 	w.seen = w.seen || raised
-	if raised && last < tellInterval || !w.seen && last < unseenInterval {
+	if left <= 0 || raised && last < tellInterval || !w.seen && last < unseenInterval {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, raiseTimeout)
+	ctx, cancel := context.WithTimeout(ctx, left)
 	defer cancel()
 	if err := w.Raise(ctx); err != nil {
 		w.complain(notRaised, fmt.Errorf("%s: %w", trouble, err))

@@ -5,8 +5,11 @@ import (
 	"fmt"
 	"slices"
 
+	"go.etcd.io/raft/v3/raftpb"
+
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/internal/peer"
+	"github.com/mimir-kv/mimir/replication/internal/raftgroup/peers"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
@@ -20,6 +23,7 @@ func (r *Registrar) Run(ctx context.Context) {
 			r.present(ctx)
 		}
 		r.describe(ctx)
+		r.expel(ctx)
 		timer.Reset(describeEvery)
 		select {
 		case <-ctx.Done():
@@ -65,6 +69,22 @@ func (r *Registrar) describe(ctx context.Context) {
 		_ = r.publish(ctx, publication{m}) // tried again at the next turn
 	} else if addr := r.config.Directory.LeaderAddr(); addr != "" {
 		_, _ = peer.Ask(ctx, r.config.Client, addr, askPublish, publication{m}) // likewise
+	}
+}
+
+// expel has the region forget, on its leader, whom it removed and has on its list: a word of it or about it that was on
+// its way when it was removed comes behind that, and puts it there again (M8).
+func (r *Registrar) expel(ctx context.Context) {
+	status := r.config.Group.Status()
+	if !status.IsLeader || !r.config.Leadership.Leads() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, r.config.Timeout)
+	defer cancel()
+	for _, m := range r.config.Applied.State().Members { // no older than the basis
+		if !peers.IsMember(status.Conf, m.ID) { // tried again at the next turn
+			_ = r.alter(ctx, status.Basis(), raftpb.ConfChangeType_ConfChangeRemoveNode, m.ID)
+		}
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/internal/peer"
+	"github.com/mimir-kv/mimir/replication/internal/raftgroup"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
@@ -63,30 +64,38 @@ func (r *Registrar) placeAt(addr string, id uint64) (place timeline.Member, held
 	return known[i], true
 }
 
-// expect holds a place, on the leader, for a node that is at an address: with the care with which a node is added.
+// holds reports whether the place is held still that a node is to take.
+func (r *Registrar) holds(c change) bool {
+	place, held := r.placeAt(c.PeerAddr, c.ID)
+	return held && place.ID == c.place
+}
+
+// expect holds a place, on the leader, for a node that is at an address: with the care with which a node is added. Its
+// error is as of attempt.
 func (r *Registrar) expect(ctx context.Context, c change) error {
 	c.Do, c.ID = "add", expectedID(r.config.Region, c.PeerAddr, !c.Learner)
+	c.Name = "the node at " + c.PeerAddr
+	_, on, err := r.permit(ctx, &c)
+	if err != nil {
+		return err
+	}
 	status := r.config.Group.Status()
 	for _, id := range slices.Concat(status.Conf.GetVoters(), status.Conf.GetLearners()) {
 		if c.PeerAddr != "" && r.config.Directory.Said(id) == c.PeerAddr {
 			return fmt.Errorf("%w: %s is the address of a member already", contract.ErrMember, c.PeerAddr)
 		}
 	}
-	c.Name = "the node at " + c.PeerAddr
-	if _, err := r.permit(ctx, &c); err != nil {
-		return err
-	}
-	return r.join(ctx, raftpb.ConfChangeType_ConfChangeAddLearnerNode,
+	return r.join(ctx, on, raftpb.ConfChangeType_ConfChangeAddLearnerNode,
 		timeline.Member{ID: c.ID, PeerAddr: c.PeerAddr, Learner: true})
 }
 
 // join adds a member to the group.
-func (r *Registrar) join(ctx context.Context, kind raftpb.ConfChangeType, m timeline.Member) error {
+func (r *Registrar) join(ctx context.Context, on raftgroup.Basis, kind raftpb.ConfChangeType, m timeline.Member) error {
 	text, err := json.Marshal(m)
 	if err != nil {
 		return err
 	}
-	return asChange(r.config.Group.ChangeMembers(ctx, &raftpb.ConfChangeV2{
+	return asChange(r.config.Group.ChangeMembers(ctx, on, &raftpb.ConfChangeV2{
 		Changes: []*raftpb.ConfChangeSingle{{Type: &kind, NodeId: &m.ID}}, Context: text,
 	}))
 }

@@ -57,29 +57,30 @@ func (c *change) danger(voters []uint64, lives func(uint64) bool) error {
 	return nil
 }
 
-// permit returns what a change is to Raft, or why it is not made. Who lives is asked now: a voter is known to live once
-// it has answered this leader since, for which it has as long as a question.
-func (r *Registrar) permit(ctx context.Context, c *change) (raftpb.ConfChangeType, error) {
+// permit returns what a change is to Raft and on what that is decided, or why it is not made. Who lives is asked now: a
+// voter is known to live once it has answered this leader since, for which it has as long as a question.
+func (r *Registrar) permit(ctx context.Context, c *change) (raftpb.ConfChangeType, raftgroup.Basis, error) {
+	var none raftgroup.Basis
 	asked := r.config.Clock.Now()
 	until := asked.Add(r.config.Timeout)
 	for {
 		status := r.config.Group.Status()
 		if !status.IsLeader {
-			return 0, fmt.Errorf("%w: region %s", contract.ErrNotLeader, r.config.Region)
+			return 0, none, fmt.Errorf("%w: region %s", contract.ErrNotLeader, r.config.Region)
 		}
 		kind, err := kindOf(c, status)
 		if err != nil {
-			return 0, err
+			return 0, none, err
 		}
 		err = c.danger(status.Conf.GetVoters(), func(id uint64) bool {
 			return id == status.ID || status.Progress[id].Heard.After(asked)
 		})
 		if err == nil {
-			return kind, nil
+			return kind, status.Basis(), nil
 		}
 		if !r.config.Clock.Now().Before(until) || !r.pause(ctx) {
 			r.config.Logger.Warn("change of members refused", "change", c.Do, "member", c.Name, "err", err)
-			return 0, err
+			return 0, none, err
 		}
 	}
 }

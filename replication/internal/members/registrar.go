@@ -56,7 +56,7 @@ type publication struct {
 // Group is the region's Raft group. It is safe for concurrent use.
 type Group interface {
 	Status() raftgroup.Status
-	ChangeMembers(ctx context.Context, c *raftpb.ConfChangeV2) error
+	ChangeMembers(ctx context.Context, on raftgroup.Basis, c *raftpb.ConfChangeV2) error
 	TransferLeader(ctx context.Context, to uint64) error
 }
 
@@ -227,7 +227,7 @@ func asChange(err error) error {
 	switch {
 	case err == nil, errors.Is(err, raftgroup.ErrNotLeader):
 		return asLeader(err)
-	case errors.Is(err, raftgroup.ErrBusy):
+	case errors.Is(err, raftgroup.ErrBusy), errors.Is(err, raftgroup.ErrOvertaken):
 		kind = contract.ErrNotReady
 	case errors.Is(err, raftgroup.ErrMembership):
 		kind = contract.ErrMember
@@ -250,19 +250,35 @@ func (r *Registrar) bring(ctx context.Context, c change) error {
 	return err
 }
 
-// apply makes a change on the leader.
+// apply makes a change on the leader, or decides against it (M8).
 func (r *Registrar) apply(ctx context.Context, c change) error {
+	attempt := r.attempt
 	switch c.Do {
 	case "expect":
-		return r.expect(ctx, c)
+		attempt = r.expect
 	case "take":
 		return r.take(ctx, c)
 	}
-	kind, err := r.permit(ctx, &c)
+	for {
+		err := attempt(ctx, c)
+		if !errors.Is(err, raftgroup.ErrOvertaken) || ctx.Err() != nil {
+			return err
+		}
+		r.config.Logger.Info("a change of members is decided anew, since another one came first", "change", c.Do,
+			"member", c.Name)
+	}
+}
+
+// attempt makes a change on the members as they are, or decides against it. ErrOvertaken of raftgroup says that they
+// became others meanwhile.
+func (r *Registrar) attempt(ctx context.Context, c change) error {
+	kind, on, err := r.permit(ctx, &c)
 	switch {
 	case err != nil:
 		return err
-	case c.Do == "add" && r.config.Directory.Removed(c.ID):
+	case c.place != 0 && !r.holds(c):
+		return fmt.Errorf("%w: nobody is expected at %s any more", contract.ErrMember, c.PeerAddr)
+	case c.Do == "add" && r.removed(c.ID):
 		return fmt.Errorf("%w: %s was removed from region %s, and a name is not used twice: add it under another",
 			contract.ErrRemoved, c.Name, r.config.Region)
 	case c.Do == "update":
@@ -271,13 +287,24 @@ func (r *Registrar) apply(ctx context.Context, c change) error {
 		return r.leave(ctx, c)
 	}
 	if c.Do == "add" {
-		return r.join(ctx, kind, timeline.Member{
+		return r.join(ctx, on, kind, timeline.Member{
 			ID: c.ID, Name: c.Name, PeerAddr: c.PeerAddr, ClientURLs: c.Clients, Learner: c.Learner,
 			Place: c.place,
 		})
 	}
-	cc := &raftpb.ConfChangeV2{Changes: []*raftpb.ConfChangeSingle{{Type: &kind, NodeId: &c.ID}}}
-	return asChange(r.config.Group.ChangeMembers(ctx, cc))
+	return r.alter(ctx, on, kind, c.ID)
+}
+
+// alter makes a change of one member that says nothing of it.
+func (r *Registrar) alter(ctx context.Context, on raftgroup.Basis, kind raftpb.ConfChangeType, id uint64) error {
+	cc := &raftpb.ConfChangeV2{Changes: []*raftpb.ConfChangeSingle{{Type: &kind, NodeId: &id}}}
+	return asChange(r.config.Group.ChangeMembers(ctx, on, cc))
+}
+
+// removed reports whether who is no member was one: the region remembers it, or has it on its list still (see expel).
+func (r *Registrar) removed(id uint64) bool {
+	_, listed := r.config.Directory.published(id)
+	return listed || r.config.Directory.Removed(id)
 }
 
 // relocate writes to the region's log where a node is, by the word of an operator. It is as new as the node's last own

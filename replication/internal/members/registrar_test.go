@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -30,6 +31,8 @@ type group struct {
 	voters  []uint64 // nil: 1 and 2
 	hands   func(to uint64) error
 	err     error
+	changes uint64
+	first   func() // what comes before a change, once
 }
 
 func (g *group) Status() raftgroup.Status {
@@ -57,14 +60,32 @@ func (g *group) Status() raftgroup.Status {
 			1: {Match: 10_000, Active: true},
 			2: {Match: 10_000, Heard: heard},
 			3: {Match: 100, Active: true, Heard: time.Now().Add(time.Hour)},
+			4: {Match: 10_000, Heard: heard},
 		},
+		Changes: g.changes,
 	}
 }
 
-func (g *group) ChangeMembers(_ context.Context, c *raftpb.ConfChangeV2) error {
+func (g *group) ChangeMembers(_ context.Context, on raftgroup.Basis, c *raftpb.ConfChangeV2) error {
+	if first := g.first; first != nil {
+		g.first = nil
+		first()
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if on.Changes != g.changes || on.Term != 2 {
+		return raftgroup.ErrOvertaken
+	}
+	if g.err == nil {
+		g.changes++
+	}
 	g.changed, g.all = c, append(g.all, c)
+	if one := c.GetChanges()[0]; one.GetType() == raftpb.ConfChangeType_ConfChangeAddLearnerNode && g.place == 0 {
+		g.place = one.GetNodeId()
+	}
+	if one := c.GetChanges()[0]; g.voters != nil && one.GetType() == raftpb.ConfChangeType_ConfChangeRemoveNode {
+		g.voters = slices.DeleteFunc(slices.Clone(g.voters), func(v uint64) bool { return v == one.GetNodeId() })
+	}
 	if one := c.GetChanges()[0]; one.GetType() == raftpb.ConfChangeType_ConfChangeRemoveNode &&
 		one.GetNodeId() == g.place {
 		g.place = 0

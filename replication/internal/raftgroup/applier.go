@@ -285,6 +285,7 @@ func (a *applier) applyChange(ctx context.Context, e *raftpb.Entry) error {
 		return fmt.Errorf("%w: membership change at %d: %w", ErrMachine, e.GetIndex(), err)
 	}
 	a.view.conf.Store(conf)
+	a.view.changes.Add(1) // after what it counts
 	a.log.Info("members", "index", e.GetIndex(), "voters", a.names(conf.GetVoters()),
 		"learners", a.names(conf.GetLearners()), "leaving", a.names(conf.GetVotersOutgoing()))
 	a.applied(e)

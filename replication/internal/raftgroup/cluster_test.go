@@ -296,7 +296,8 @@ func (c *cluster) changeAt(m *member, changes string) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	return m.group.ChangeMembers(ctx, &raftpb.ConfChangeV2{Changes: cc, Context: []byte(changes)})
+	s := m.group.Status()
+	return m.group.ChangeMembers(ctx, s.Basis(), &raftpb.ConfChangeV2{Changes: cc, Context: []byte(changes)})
 }
 
 var quiet = testLogger()

@@ -19,6 +19,9 @@ var (
 	ErrStopped = errors.New("raftgroup: stopped")
 	// ErrTooLarge says that a payload is over MaxPayloadBytes. Nothing was appended.
 	ErrTooLarge = errors.New("raftgroup: payload too large")
+	// ErrOvertaken says that the members are not any more as they were when a change was decided. Nothing was appended;
+	// decide anew.
+	ErrOvertaken = errors.New("raftgroup: another membership change came first")
 	// ErrMembership says that a membership change makes no sense for the members as they are.
 	ErrMembership = errors.New("raftgroup: impossible membership change")
 	// ErrTransfer says that leadership did not go where it was asked to go.

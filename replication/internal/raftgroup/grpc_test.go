@@ -98,7 +98,8 @@ func filled(t *testing.T, l *Group) (last uint64, err error) {
 		}
 	}
 	add := &raftpb.ConfChangeSingle{Type: raftpb.ConfChangeAddLearnerNode.Enum(), NodeId: new(uint64(4))}
-	return last, l.ChangeMembers(t.Context(), &raftpb.ConfChangeV2{Changes: []*raftpb.ConfChangeSingle{add}})
+	s := l.Status()
+	return last, l.ChangeMembers(t.Context(), s.Basis(), &raftpb.ConfChangeV2{Changes: []*raftpb.ConfChangeSingle{add}})
 }
 
 // listed is a directory of addresses, without names.

@@ -47,6 +47,7 @@ type loop struct {
 	commit  uint64
 	start   uint64
 	handed  uint64 // the last entry that went to the log, whether it is durable or not
+	changes uint64 // of members that raft has taken
 	adopted uint64 // the index of the last checkpoint that went to the log; below it may be what it replaces
 
 	heard map[uint64]time.Time // when a member answered this leader last

@@ -273,7 +273,7 @@ func TestLoopTakesAChange(t *testing.T) {
 		cc := &raftpb.ConfChangeV2{
 			Changes: []*raftpb.ConfChangeSingle{{Type: raftpb.ConfChangeAddLearnerNode.Enum(), NodeId: new(change.id)}},
 		}
-		p, wait, err := newChange(2, cc)
+		p, wait, err := newChange(Basis{Term: 2, Conf: &raftpb.ConfState{Voters: []uint64{1}}}, cc)
 		if err != nil {
 			t.Fatal(err)
 		}

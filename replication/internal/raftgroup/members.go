@@ -16,17 +16,17 @@ func gone(conf *raftpb.ConfState, id uint64) bool {
 	return len(conf.GetVoters()) > 0 && !peers.IsMember(conf, id)
 }
 
-// newChange returns a proposal to change the members, for the leader of term, and who waits for it. cc stays the
+// newChange returns a proposal to change the members, for the leader of a term, and who waits for it. cc stays the
 // caller's.
-func newChange(term uint64, cc *raftpb.ConfChangeV2) (*proposal, *memberWait, error) {
+func newChange(on Basis, cc *raftpb.ConfChangeV2) (*proposal, *memberWait, error) {
 	change := proto.Clone(cc).(*raftpb.ConfChangeV2)
 	data, err := proto.Marshal(change)
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w: %w", ErrMembership, err)
 	}
-	wait := &memberWait{change: change, reply: make(chan error, 1)}
+	wait := &memberWait{change: change, on: on, reply: make(chan error, 1)}
 	entry := &raftpb.Entry{Type: raftpb.EntryConfChangeV2.Enum(), Data: data}
-	p := &proposal{term: term, entries: []*raftpb.Entry{entry}, member: wait, reply: make(chan proposed, 1)}
+	p := &proposal{term: on.Term, entries: []*raftpb.Entry{entry}, member: wait, reply: make(chan proposed, 1)}
 	return p, wait, nil
 }
 
@@ -47,7 +47,9 @@ func decodeChange(e *raftpb.Entry) (*raftpb.ConfChangeV2, error) {
 }
 
 // checkChange tries a change on the members as they are: once committed, an impossible one could only stop every node.
-func (l *loop) checkChange(cc *raftpb.ConfChangeV2) error {
+// They have to be those on which it was decided. They are those on which it will be applied, too, by whatever leader:
+// raft appends no change while its log holds one that is not applied, and whoever has its entry has those before it.
+func (l *loop) checkChange(cc *raftpb.ConfChangeV2, on Basis) error {
 	if len(cc.GetChanges()) == 0 {
 		return fmt.Errorf("%w: nothing to change", ErrMembership)
 	}
@@ -65,6 +67,9 @@ func (l *loop) checkChange(cc *raftpb.ConfChangeV2) error {
 	for id, pr := range s.Progress {
 		t.Progress[id] = &pr
 	}
+	if conf := t.ConfState(); on.Changes != l.changes || conf.Equivalent(on.Conf) != nil {
+		return fmt.Errorf("%w: the members are %v", ErrOvertaken, conf)
+	}
 	changer := confchange.Changer{Tracker: t, LastIndex: 1}
 	var err error
 	if autoLeave, joint := cc.EnterJoint(); joint {
@@ -81,6 +86,7 @@ func (l *loop) checkChange(cc *raftpb.ConfChangeV2) error {
 // applyChange lets raft take a committed change, while the applier waits.
 func (l *loop) applyChange(cc *raftpb.ConfChangeV2) *raftpb.ConfState {
 	conf := l.node.ApplyConfChange(cc)
+	l.changes++
 	l.peers.Retain(conf)
 	l.outgoing.Retain(conf)
 	return conf

@@ -3,6 +3,7 @@ package raftgroup
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -162,7 +163,8 @@ func TestMembershipRefusals(t *testing.T) {
 			add := &raftpb.ConfChangeSingle{Type: raftpb.ConfChangeAddLearnerNode.Enum(), NodeId: new(uint64(9))}
 			cc := &raftpb.ConfChangeV2{Changes: []*raftpb.ConfChangeSingle{add}}
 			if m != l {
-				if err := m.group.ChangeMembers(t.Context(), cc); !errors.Is(err, ErrNotLeader) {
+				s := m.group.Status()
+				if err := m.group.ChangeMembers(t.Context(), s.Basis(), cc); !errors.Is(err, ErrNotLeader) {
 					t.Errorf("change at a follower: %v", err)
 				}
 			}
@@ -177,6 +179,56 @@ func TestMembershipRefusals(t *testing.T) {
 		}
 		if err := <-first; err != nil {
 			t.Errorf("the first change: %v", err)
+		}
+	})
+}
+
+// A change is made on the members on which it was decided, in one term: not after another one, even if that was undone,
+// and not by who has led anew since.
+func TestAChangeIsMadeOnWhatItWasDecidedOn(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		c := newCluster(t, 4).startAll()
+		defer c.close()
+		decided := func(m *member, change string) func() error {
+			cc, err := raftpb.ConfChangesFromString(change)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := m.group.Status()
+			return func() error {
+				return m.group.ChangeMembers(t.Context(), s.Basis(), &raftpb.ConfChangeV2{Changes: cc})
+			}
+		}
+		l := c.leader()
+		gone, stays := l.id%4+1, (l.id+1)%4+1
+		first, second := decided(l, "r"+fmt.Sprint(gone)), decided(l, "r"+fmt.Sprint(stays))
+		if err := first(); err != nil {
+			t.Fatal(err)
+		}
+		c.left(gone)
+		if err := second(); !errors.Is(err, ErrOvertaken) {
+			t.Errorf("decided before another member was removed: %v", err)
+		}
+		late := decided(l, "l9")
+		for _, change := range []string{"l8", "r8", "r8"} { // of who is no member, too
+			if err := c.change(change); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := late(); !errors.Is(err, ErrOvertaken) {
+			t.Errorf("decided before two changes that undid each other: %v", err)
+		}
+		old := decided(l, "l9")
+		for _, to := range []uint64{stays, l.id} {
+			if err := c.leader().group.TransferLeader(t.Context(), to); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := old(); !errors.Is(err, ErrNotLeader) {
+			t.Errorf("decided in an earlier term: %v", err)
+		}
+		if err := decided(l, "l9")(); err != nil {
+			t.Errorf("decided now: %v", err)
 		}
 	})
 }

@@ -66,7 +66,7 @@ func (l *loop) admit(p *proposal) error {
 		return fmt.Errorf("%w: term %d, asked for %d, leader is %d", ErrNotLeader, l.term, p.term, l.leader)
 	}
 	if p.member != nil {
-		return l.checkChange(p.member.change)
+		return l.checkChange(p.member.change, p.member.on)
 	}
 	return nil
 }

@@ -17,6 +17,9 @@ type Status struct {
 	Applied  uint64 // the last index that the machine has
 	// Leaders is how often this member came to know a leader that it had not known before, since it started.
 	Leaders uint64
+	// Changes is how many changes of members this one has applied since it started. What is applied and was read after
+	// this is no older than that many.
+	Changes uint64
 	Conf    *raftpb.ConfState
 	// DiskStalled is for how long the log's disk has not finished a write, if that is longer than an election timeout.
 	DiskStalled time.Duration
@@ -27,6 +30,16 @@ type Status struct {
 	MachineHung time.Duration
 	Progress    map[uint64]Progress // of every member, on the leader; nil elsewhere
 }
+
+// Basis is on what a change of members is decided: the members, as the leader of a term has them.
+type Basis struct {
+	Term    uint64
+	Changes uint64 // as in Status
+	Conf    *raftpb.ConfState
+}
+
+// Basis returns that of whoever decides by this status, and by nothing that he knew before.
+func (s *Status) Basis() Basis { return Basis{Term: s.Term, Changes: s.Changes, Conf: s.Conf} }
 
 // Progress is what the leader knows of a member.
 type Progress struct {
@@ -43,11 +56,11 @@ type Progress struct {
 }
 
 // view is what the loop and the applier publish for everybody: the loop term, leader, leaders, leading, commit, heard,
-// stalled and hung, the applier applied and conf. Each is right for itself; two of them read one after the other may be
-// of different moments.
+// stalled and hung, the applier applied, conf and changes. Each is right for itself; two of them read one after the
+// other may be of different moments: only conf is no older than changes that was read before.
 type view struct {
 	term, leader, commit, applied atomic.Uint64
-	leaders                       atomic.Uint64
+	leaders, changes              atomic.Uint64
 	leading                       atomic.Bool
 	heard                         atomic.Int64                     // nanoseconds of the clock; 0: nobody
 	stalled, hung                 atomic.Int64                     // ns
@@ -66,7 +79,8 @@ func newView(initial recovered) *view {
 // status returns everything but Progress.
 func (v *view) status() Status {
 	return Status{
-		Term: v.term.Load(), Leader: v.leader.Load(), IsLeader: v.leading.Load(),
+		Changes: v.changes.Load(), // before what it counts
+		Term:    v.term.Load(), Leader: v.leader.Load(), IsLeader: v.leading.Load(),
 		Commit: v.commit.Load(), Applied: v.applied.Load(), Conf: v.conf.Load(), Leaders: v.leaders.Load(),
 		DiskStalled: time.Duration(v.stalled.Load()), MachineHung: time.Duration(v.hung.Load()),
 	}

@@ -95,14 +95,15 @@ func (g *Group) ReadIndex(ctx context.Context) (uint64, error) {
 }
 
 // ChangeMembers changes the members and returns when that is applied here; a change of several members at once goes
-// through a joint configuration, which has been left by then. Only the leader can: ErrNotLeader elsewhere. ErrBusy says
-// that another change is under way, ErrMembership that cc makes no sense, ErrUnknownOutcome or ctx's error that it may
-// still happen.
-func (g *Group) ChangeMembers(ctx context.Context, cc *raftpb.ConfChangeV2) error {
+// through a joint configuration, which has been left by then. It is made on the members on which it was decided, in
+// their term, or not at all. Only the leader can: ErrNotLeader elsewhere, and in another term. ErrBusy says that
+// another change is under way, ErrOvertaken that one was made since, ErrMembership that cc makes no sense,
+// ErrUnknownOutcome or ctx's error that it may still happen.
+func (g *Group) ChangeMembers(ctx context.Context, on Basis, cc *raftpb.ConfChangeV2) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	p, wait, err := newChange(g.view.term.Load(), cc)
+	p, wait, err := newChange(on, cc)
 	if err != nil {
 		return err
 	}

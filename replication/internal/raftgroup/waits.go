@@ -9,6 +9,7 @@ import (
 // memberWait is somebody who waits for a membership change to be applied.
 type memberWait struct {
 	change      *raftpb.ConfChangeV2
+	on          Basis
 	index, term uint64     // where the change is, once it is in the log
 	joint       bool       // applied, but the joint configuration has still to be left
 	reply       chan error // takes one answer
