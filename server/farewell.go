@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"crypto/tls"
 	"encoding/binary"
 	"net"
@@ -46,11 +47,13 @@ type leavable struct {
 	answers, refusals atomic.Int64
 	sent              atomic.Int64  // frames that the client may send because of what he was sent
 	waits             atomic.Bool   // he is not heard now
+	called            atomic.Bool   // to hear of requests that are to be ended
 	news              chan struct{} // one of these has changed
 
 	// Of the goroutine that reads.
 	buffer, unread []byte
 	failed         error     // behind what is unread
+	ending         []byte    // of frames that gRPC is to hear before that
 	owes           time.Time // since when he is in debt, whenever he is to be heard
 
 	mu     sync.Mutex
@@ -62,7 +65,7 @@ type leavable struct {
 	within bool     // headers: more of them are to follow, and nothing else
 	wished bool
 	said   bool   // the last word
-	resets resets // to be said
+	code   []byte // instead of what is left of the frame's body
 }
 
 func newLeavable(c net.Conn, at *clients) *leavable {
@@ -70,7 +73,8 @@ func newLeavable(c net.Conn, at *clients) *leavable {
 	l.requests.begin = func() (end func()) { return door.Request(c.RemoteAddr()) }
 	l.requests.late = func() { door.Late(c.RemoteAddr()) }
 	l.requests.much = func() { door.Much(c.RemoteAddr()) }
-	l.requests.kept, l.requests.reset, l.requests.room = &at.fresh, l.resets.add, l.tell
+	l.requests.kept, l.requests.room, l.requests.wake = &at.fresh, l.tell, l.wake
+	l.requests.close = func() { l.Close() }
 	l.pace = newPace(time.Now(), &at.debtors, l.heard)
 	l.pace.body, l.pace.replies = l.requests.body, l.replies
 	l.pace.measured = func() bool { return l.measured.Swap(false) }
@@ -104,25 +108,22 @@ func (c *leavable) farewell() {
 	c.say() //nolint:errcheck // the connection is about to end
 }
 
-// pending reports whether there is something to be said. mu is held.
-func (c *leavable) pending() bool { return c.wished || !c.resets.none() }
+// pending reports whether there is something to be said between two frames, or instead of one. mu is held.
+func (c *leavable) pending() bool { return c.wished || len(c.code) > 0 || c.requests.ending.Load() > 0 }
 
 // say writes what is to be said if this is a place for it. mu is held.
 func (c *leavable) say() error {
-	if !c.pending() || c.have > 0 || c.left > 0 || c.within {
+	if !c.wished || c.have > 0 || c.left > 0 || c.within {
 		return nil
 	}
-	words, ended := c.resets.take()
-	c.ended = append(c.ended, ended...)
-	if c.wished && !c.said {
-		last, over := c.requests.over()
-		words = append(words, goAway...)
-		if c.said = over; over {
-			binary.BigEndian.PutUint32(words[len(words)-len(goAway)+goAwayLast:], last)
-		}
-	}
-	if c.wished = false; len(words) == 0 {
+	if c.wished = false; c.said {
 		return nil
+	}
+	last, over := c.requests.over()
+	words := goAway
+	if c.said = over; over {
+		words = bytes.Clone(goAway)
+		binary.BigEndian.PutUint32(words[goAwayLast:], last)
 	}
 	_, err := c.Conn.Write(words)
 	return err
@@ -136,14 +137,14 @@ func (c *leavable) Write(p []byte) (n int, err error) {
 		if err = c.say(); err != nil {
 			return n, err
 		}
-		end := len(p)
+		frame := p[n:]
 		if c.pending() {
-			end = n + c.restOfFrame(p[n:])
+			frame = c.coded(frame[:c.restOfFrame(frame)])
 		} else {
-			c.follow(p[n:])
+			c.follow(frame)
 		}
 		var more int
-		more, err = c.Conn.Write(p[n:end])
+		more, err = c.Conn.Write(frame)
 		n += more
 	}
 	if err == nil {
@@ -154,6 +155,17 @@ func (c *leavable) Write(p []byte) (n int, err error) {
 		c.ended = c.ended[:0]
 	}
 	return n, err
+}
+
+// coded returns a frame, or what there is of it, with the code of a reset of this side instead of gRPC's. mu is held.
+func (c *leavable) coded(frame []byte) []byte {
+	n := len(c.code) - c.left
+	if n <= 0 || c.have > 0 {
+		return frame
+	}
+	frame = append(bytes.Clone(frame[:len(frame)-n]), c.code[:n]...)
+	c.code = c.code[n:]
+	return frame
 }
 
 // follow keeps count of the frames in p. mu is held.
@@ -178,6 +190,9 @@ func (c *leavable) restOfFrame(p []byte) int {
 		c.judge()
 		if ends(c.header) {
 			c.ended = append(c.ended, streamOf(c.header))
+		}
+		if c.code = nil; c.header[3] == frameReset {
+			c.code = c.requests.codeOf(streamOf(c.header))
 		}
 	}
 	body := min(c.left, len(p)-n)

@@ -2,8 +2,14 @@ package server
 
 import (
 	"bytes"
+	"crypto/tls"
+	"io"
 	"math/rand/v2"
+	"net"
 	"testing"
+	"time"
+
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 )
 
 // sink keeps what is written to it.
@@ -67,4 +73,112 @@ func TestFarewellStandsBetweenFrames(t *testing.T) {
 			t.Fatalf("seed %d: said at %d, frames end at %v", seed, place, ends)
 		}
 	}
+}
+
+// Who reads is woken to hear of requests that were refused, over TLS as well, and what comes after that is heard; the
+// resets of those have the code of this side, wherever they are cut, and others keep theirs.
+func TestRequestsThatAreRefusedAreEndedBetweenFrames(t *testing.T) {
+	paths := newAuthority(t, "us").issue(t, "n")
+	certificate, err := tls.LoadX509KeyPair(paths.Cert, paths.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	near, far := net.Pipe()
+	defer far.Close()
+	client := tls.Client(far, &tls.Config{InsecureSkipVerify: true})
+	c := newLeavable(tls.Server(near, &tls.Config{Certificates: []tls.Certificate{certificate}}), &clients{})
+	defer c.Close()
+	c.requests.begin = func() func() { return func() {} }
+	sent := make(chan error, 1)
+	go func() {
+		_, err := client.Write(append(bytes.Clone(preface), headersOf(1, "/a")...))
+		sent <- err
+	}()
+	read := func(n int) []byte {
+		t.Helper()
+		p := make([]byte, n)
+		if _, err := io.ReadFull(c, p); err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	read(len(preface) + len(headersOf(1, "/a")))
+	if err := <-sent; err != nil {
+		t.Fatal(err)
+	}
+	c.requests.opens(false, 0)
+	go func() {
+		c.requests.mu.Lock()
+		c.requests.refuse(1, c.requests.streams[1], codeCalm)
+		c.requests.mu.Unlock()
+		c.requests.told(1, func() {})
+	}()
+	if got, want := read(13), frameOf(frameWindow, 0, 1, make([]byte, 4)); !bytes.Equal(got, want) {
+		t.Fatalf("heard %x", got)
+	}
+	go client.Write(onePing)
+	if got := read(len(onePing)); !bytes.Equal(got, onePing) {
+		t.Errorf("heard %x after that", got)
+	}
+	reset := func(id, code byte) []byte { return frameOf(frameReset, 0, uint32(id), []byte{0, 0, 0, code}) }
+	said := append(append(framesOf([3]byte{framePing}), reset(3, 1)...), reset(1, 1)...)
+	want := append(append(framesOf([3]byte{framePing}), reset(3, 1)...), reset(1, codeCalm)...)
+	go func() {
+		for i := range said {
+			c.Write(said[i : i+1])
+		}
+	}()
+	got := make([]byte, len(want))
+	if _, err := io.ReadFull(client, got); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("said %x, want %x: %v", got, want, err)
+	}
+}
+
+// What gRPC ends by itself before it hears that it was refused keeps its codes, and is not ended again.
+func TestWhatIsAnsweredMeanwhileIsNotRefused(t *testing.T) {
+	s := &sink{}
+	c := newLeavable(s, &clients{})
+	defer c.requests.leave()
+	c.requests.begin = func() func() { return func() {} }
+	for id := uint32(1); id < 5; id += 2 {
+		c.requests.heard([9]byte{3: frameHeaders, 4: flagEndHeaders, 8: byte(id)})
+		c.requests.opens(true, 0)
+		c.requests.mu.Lock()
+		c.requests.refuse(id, c.requests.streams[id], codeCalm)
+		c.requests.mu.Unlock()
+	}
+	answer := framesOf([3]byte{frameHeaders, flagEndHeaders | flagEndStream, 1})
+	said := append(answer, frameOf(frameReset, 0, 1, make([]byte, 4))...)
+	if c.Write(said); !bytes.Equal(s.Bytes(), said) {
+		t.Errorf("said %x, want %x", s.Bytes(), said)
+	}
+	if got, want := c.requests.endings(), frameOf(frameWindow, 0, 3, make([]byte, 4)); !bytes.Equal(got, want) {
+		t.Errorf("ended by %x, want %x", got, want)
+	}
+}
+
+// Who waits for his debt does so within headers too, also where a request of his is to be ended: each of their frames
+// is paid for.
+func TestHeadersWithoutAnEndAreHeardSlowlyWhereARequestIsToBeEnded(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		c := flooding(&clients{}, true, framesOf([3]byte{frameContinuation, 0, 3}))
+		read := func(n int) {
+			if _, err := io.ReadFull(c, make([]byte, n)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		read(len(preface) + frameHeaderBytes)
+		c.requests.opens(false, 0)
+		read(frameHeaderBytes)
+		c.requests.mu.Lock()
+		c.requests.refuse(1, c.requests.streams[1], codeCalm)
+		c.requests.mu.Unlock()
+		began := time.Now()
+		const frames = 6 * trifleRate
+		read(frames * frameHeaderBytes)
+		if passed := time.Since(began); passed < 5*time.Second {
+			t.Errorf("%d are heard in %s", frames, passed)
+		}
+		c.requests.leave()
+	})
 }

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"net"
 	"time"
 
@@ -41,12 +42,20 @@ const (
 // the time for that is over: a connection that is closed while he sends something is reset, and he would not hear why.
 // What is heard ends with what was asked for: gRPC asks for one frame after the other, so that it has opened a request
 // before more is heard.
+//
+// Between two frames of the client it hears of requests that are to be ended.
 func (c *leavable) Read(p []byte) (n int, err error) {
-	if len(c.unread) == 0 {
-		n, err = c.fill(p)
-	} else {
-		n = copy(p, c.unread)
-		c.unread = c.unread[n:]
+	for {
+		if n = c.ends(p); n > 0 {
+			return n, nil
+		}
+		if len(c.unread) > 0 {
+			n = copy(p, c.unread)
+			c.unread = c.unread[n:]
+		} else if n, err = c.fill(p); n == 0 && c.woken(err) {
+			continue
+		}
+		break
 	}
 	if n > 0 {
 		c.pace.hear(p[:n], time.Now())
@@ -61,6 +70,41 @@ func (c *leavable) Read(p []byte) (n int, err error) {
 	return 0, net.ErrClosed
 }
 
+// ends puts into p what has gRPC end requests, if this is a place for it.
+func (c *leavable) ends(p []byte) (n int) {
+	if len(c.ending) == 0 && c.mayEnd() {
+		c.ending = c.requests.endings()
+	}
+	n = copy(p, c.ending)
+	c.ending = c.ending[n:]
+	return n
+}
+
+// mayEnd reports whether there is something of that kind, and a place for it.
+func (c *leavable) mayEnd() bool { return c.pace.between() && c.requests.owing() }
+
+// errWoken says that nothing was read because requests are to be ended.
+var errWoken = errors.New("requests are to be ended")
+
+// wake has whoever reads hear of requests that are to be ended, also if nothing comes.
+func (c *leavable) wake() {
+	c.called.Store(true)
+	c.Conn.SetReadDeadline(time.Unix(1, 0)) //nolint:errcheck // a connection that knows none is closed in the end
+	c.tell()
+}
+
+// woken reports whether nothing was read because of wake, and has reading go on.
+func (c *leavable) woken(err error) bool {
+	if errors.Is(err, errWoken) {
+		return true
+	}
+	var late net.Error
+	if !errors.As(err, &late) || !late.Timeout() || !c.called.Swap(false) {
+		return false
+	}
+	return c.Conn.SetReadDeadline(time.Time{}) == nil
+}
+
 // fill reads on: into p, and what is more than that is left unread.
 func (c *leavable) fill(p []byte) (n int, err error) {
 	if c.failed != nil {
@@ -69,6 +113,9 @@ func (c *leavable) fill(p []byte) (n int, err error) {
 	if !c.wait() {
 		door.Trifled(c.Conn.RemoteAddr())
 		return 0, net.ErrClosed
+	}
+	if c.mayEnd() {
+		return 0, errWoken
 	}
 	size, now := knownBytes, time.Now()
 	if c.pace.fresh() {
@@ -83,7 +130,9 @@ func (c *leavable) fill(p []byte) (n int, err error) {
 	n, err = c.Conn.Read(c.buffer[:c.pace.bytes(size, now)])
 	c.unread = c.buffer[:n]
 	if n = copy(p, c.unread); n > 0 {
-		c.failed, err = err, nil
+		if c.failed, err = err, nil; c.woken(c.failed) {
+			c.failed = nil
+		}
 	}
 	c.unread = c.unread[n:]
 	return n, err
@@ -98,8 +147,10 @@ func (c *leavable) wait() (stays bool) {
 	for now := began; ; now = time.Now() {
 		c.pace.answered(int(c.answers.Swap(0)), int(c.refusals.Swap(0)), now)
 		waited := now.Sub(began)
-		debt, beyond := c.pace.debt(now), c.requests.relieve(waited >= longestWait)
+		debt, beyond := c.pace.debt(now), c.requests.lessen(waited >= longestWait, now)
 		switch {
+		case c.mayEnd() || c.pace.left > 0 && c.requests.owing(): // what is left of a frame was paid for
+			return true
 		case debt == 0 && (!beyond || waited >= longestWait):
 			if !counted {
 				c.owes = time.Time{}

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"encoding/binary"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -21,34 +22,107 @@ type kept struct {
 	others  *kept        // may leave some of theirs; nil: there are none
 	most    atomic.Int64 // bytes; 0: any number
 	bytes   atomic.Int64
+	going   atomic.Int64 // bytes of requests that are being ended
 	clients atomic.Int64 // of whom something is kept
+	since   atomic.Int64 // there was too much whenever that was looked at, in Unix nanoseconds; or 0
+
+	mu     sync.Mutex
+	of     map[*underway]bool
+	looked time.Time // for who has most
+	first  *underway // who had
 }
 
-// beyond reports whether there is too much, and more of this client than of others.
-func (k *kept) beyond(bytes int64) bool {
+// beyond reports whether there is too much, without so much of a client's that is being ended, and more of his than of
+// others. What is being ended of others counts as gone too, up to half of what may be kept: it may take a while.
+func (k *kept) beyond(bytes, going int64) bool { return k.over(bytes, going, 0) }
+
+// slack is which part of what may be kept is free when requests were refused: so that it is not looked through all of
+// them for each that comes.
+const slack = 16
+
+// wellBeyond is as beyond, until that is free.
+func (k *kept) wellBeyond(bytes, going int64) bool { return k.over(bytes, going, slack) }
+
+// over reports whether there is more than all but a part of what may be; of 0, than all.
+func (k *kept) over(bytes, going, part int64) bool {
 	most := k.most.Load()
-	if most == 0 || k.bytes.Load() <= most || bytes <= most/max(1, k.clients.Load()) {
+	if most == 0 {
 		return false
 	}
-	left := int64(0)
-	if k.others != nil {
-		left = max(0, k.others.most.Load()-k.others.bytes.Load())
+	share, all := most/max(1, k.clients.Load()), most+k.left()
+	if part > 0 {
+		share, all = share-share/part, all-all/part
 	}
-	return k.bytes.Load() > most+left
+	return bytes-going > share && k.bytes.Load()-going-min(most/2, k.going.Load()-going) > all
+}
+
+// left is how much the others leave of theirs.
+func (k *kept) left() int64 {
+	if k.others == nil {
+		return 0
+	}
+	return max(0, k.others.most.Load()-k.others.bytes.Load())
 }
 
 // add counts bytes of a client of whom there were so many before.
-func (k *kept) add(before, n int64) {
+func (k *kept) add(u *underway, before, n int64) {
 	if n == 0 {
 		return
 	}
 	k.bytes.Add(n)
-	switch {
-	case before == 0:
-		k.clients.Add(1)
-	case before+n == 0:
-		k.clients.Add(-1)
+	if before != 0 && before+n != 0 {
+		return
 	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if before+n == 0 {
+		if delete(k.of, u); k.first == u {
+			k.first = nil
+		}
+		k.clients.Add(-1)
+		return
+	}
+	if k.of == nil {
+		k.of = map[*underway]bool{}
+	}
+	k.of[u] = true
+	k.clients.Add(1)
+}
+
+// lookEach is how long it is not looked again for who has most kept.
+const lookEach = 20 * time.Millisecond
+
+// hoarder returns the client who has most kept, where there is too much, and whether there has been for so long that
+// what came whole is no longer waited for. It is nil if there is not; and if it was just looked for, unless that is
+// urgent: then it is who had most then.
+func (k *kept) hoarder(urgent bool, now time.Time) (who *underway, all bool) {
+	most := k.most.Load()
+	if most == 0 || k.bytes.Load()-min(most/2, k.going.Load()) <= most+k.left() {
+		k.since.Store(0)
+		return nil, false
+	}
+	k.since.CompareAndSwap(0, now.UnixNano())
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if now.Sub(k.looked) >= lookEach {
+		k.looked = now
+		k.first = k.largest()
+	} else if !urgent {
+		return nil, false
+	}
+	since := k.since.Load()
+	return k.first, since != 0 && now.UnixNano()-since >= int64(longestWait)
+}
+
+// largest returns who has most kept without what is being ended. mu is held.
+func (k *kept) largest() (who *underway) {
+	most := int64(0)
+	for u := range k.of {
+		if n := u.bytes.Load() - u.going.Load(); n > most {
+			who, most = u, n
+		}
+	}
+	return who
 }
 
 // messagePrefix is how many bytes come before each message of gRPC: a flag, and its length.
@@ -56,10 +130,13 @@ const messagePrefix = 5
 
 // messages are those of one request of gRPC, as they come.
 type messages struct {
-	cancel  func() // ends the request; nil of one that gRPC has not opened, or that is refused
-	one     bool   // its client says one message, and then no more
-	refused bool   // by this side: nothing is kept of it any more
-	taken   bool   // one of its messages was
+	opened  bool      // by gRPC, which keeps nothing of others
+	one     bool      // its client says one message, and then no more
+	refused bool      // by this side: it is about to be ended
+	code    uint32    // by which
+	asked   time.Time // for its end
+	going   int64     // bytes that were kept of it then
+	taken   bool      // one of its messages was
 
 	head    [messagePrefix]byte
 	have    int           // bytes of the head
@@ -69,17 +146,11 @@ type messages struct {
 	come    int64         // bytes since then
 	bytes   int64         // that are kept of the one that comes
 	whole   []int64       // and of those that nobody has taken
-	headers int64         // bytes that are kept of those, if they are large
+	kept    int64         // bytes of all these, and of headers if they are large
 }
 
-// kept is how many bytes are kept of the request.
-func (m *messages) kept() int64 {
-	n := m.headers + m.bytes
-	for _, one := range m.whole {
-		n += one
-	}
-	return n
-}
+// eachWhole is what it takes to know of a message that nobody has taken.
+const eachWhole = 16
 
 // incoming is a frame of data that is being read.
 type incoming struct {
@@ -104,7 +175,7 @@ func (u *underway) comes(r *request, length int, padded bool) {
 	u.hearing = incoming{r, padded, length}
 	if length > 0 {
 		n := held(length)
-		r.bytes += n
+		r.bytes, r.kept = r.bytes+n, r.kept+n
 		u.keep(n)
 	}
 }
@@ -124,7 +195,12 @@ func (u *underway) body(p []byte) {
 	f.left -= len(p)
 	now := time.Now()
 	u.feed(len(p), now)
-	if f.request.hear(p, now, u.unheard); f.request.comes() {
+	more := f.request.hear(p, now, u.unheard)
+	if f.request.refused { // what is kept of it is known
+		return
+	}
+	f.request.kept += more
+	if u.keep(more); f.request.comes() {
 		u.look()
 	}
 }
@@ -142,8 +218,8 @@ func (u *underway) feed(n int, now time.Time) {
 	}
 }
 
-// hear follows what comes behind what was heard before.
-func (m *messages) hear(p []byte, now time.Time, unheard time.Duration) {
+// hear follows what comes behind what was heard before, and returns how many bytes it takes to know of it.
+func (m *messages) hear(p []byte, now time.Time, unheard time.Duration) (more int64) {
 	for len(p) > 0 {
 		if m.have < messagePrefix {
 			if m.have == 0 && !m.one {
@@ -152,16 +228,18 @@ func (m *messages) hear(p []byte, now time.Time, unheard time.Duration) {
 			n := copy(m.head[m.have:], p)
 			m.have, m.come, p = m.have+n, m.come+int64(n), p[n:]
 			if m.have < messagePrefix {
-				return
+				return more
 			}
 			m.left = int64(binary.BigEndian.Uint32(m.head[1:]))
 		}
 		n := min(m.left, int64(len(p)))
 		m.left, m.come, p = m.left-n, m.come+n, p[n:]
 		if m.left == 0 {
-			m.whole, m.bytes, m.have = append(m.whole, m.bytes), 0, 0
+			m.whole, m.bytes, m.have = append(m.whole, m.bytes+eachWhole), 0, 0
+			more += eachWhole
 		}
 	}
+	return more
 }
 
 // comes reports whether something is to come: the rest of a message, or the end of a request that has only one, which
@@ -182,15 +260,13 @@ func (u *underway) due(m *messages) time.Time {
 // drop takes a request out of the books. mu is held.
 func (u *underway) drop(id uint32) {
 	if r := u.streams[id]; r != nil {
-		u.release(r)
+		if u.keep(-r.kept); r.refused {
+			u.goes(-r.going)
+			u.ending.Add(-1)
+		}
+		r.bytes, r.whole, r.kept, r.going = 0, nil, 0, 0
 		delete(u.streams, id)
 	}
-}
-
-// release says that nothing is kept of a request any more. mu is held.
-func (u *underway) release(r *request) {
-	u.keep(-r.kept())
-	r.bytes, r.whole, r.headers = 0, nil, 0
 }
 
 // keep counts bytes, less than none if they are kept no longer. mu is held.
@@ -199,19 +275,33 @@ func (u *underway) keep(n int64) {
 		return
 	}
 	if u.kept != nil {
-		u.kept.add(u.bytes, n)
+		u.kept.add(u, u.bytes.Load(), n)
 	}
-	u.bytes += n
+	u.bytes.Add(n)
+}
+
+// goes counts bytes of requests that are being ended. mu is held.
+func (u *underway) goes(n int64) {
+	if u.gone {
+		return
+	}
+	if u.kept != nil {
+		u.kept.going.Add(n)
+	}
+	u.going.Add(n)
 }
 
 // leave takes everything out of the books: the connection is closed.
 func (u *underway) leave() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.keep(-u.bytes)
+	u.keep(-u.bytes.Load())
+	u.goes(-u.going.Load())
 	u.gone = true
-	if u.timer != nil {
-		u.timer.Stop()
+	for _, timer := range []*time.Timer{u.timer, u.stuck} {
+		if timer != nil {
+			timer.Stop()
+		}
 	}
 }
 
@@ -231,15 +321,16 @@ func (u *underway) look() {
 // endLate ends requests of which a message did not come in time.
 func (u *underway) endLate() {
 	u.mu.Lock()
-	var late []func()
+	late := 0
 	now, next := time.Now(), time.Duration(0)
 	for id, r := range u.streams {
-		if r.cancel == nil || !r.comes() {
+		if !r.opened || r.refused || !r.comes() {
 			continue
 		}
 		left := u.due(&r.messages).Sub(now)
 		if left <= 0 {
-			late = append(late, u.refuse(id, r, r.unserved()))
+			u.refuse(id, r, r.unserved(codeRefused))
+			late++
 		} else if next == 0 || left < next {
 			next = left
 		}
@@ -248,10 +339,7 @@ func (u *underway) endLate() {
 		u.timer.Reset(max(next, time.Second))
 	}
 	u.mu.Unlock()
-	for _, end := range late {
-		end()
-		u.late()
-	}
+	u.told(late, u.late)
 }
 
 // coming is a request that gRPC has opened.
@@ -261,7 +349,7 @@ type coming struct {
 }
 
 // opens says that gRPC has opened the request whose headers were heard last, and holds so many bytes of those.
-func (u *underway) opens(cancel func(), one bool, headers int64) *coming {
+func (u *underway) opens(one bool, headers int64) *coming {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	r := u.streams[u.last]
@@ -269,34 +357,40 @@ func (u *underway) opens(cancel func(), one bool, headers int64) *coming {
 		return nil
 	}
 	if headers > largeHeaders {
-		r.headers = headers
+		r.kept += headers
 		u.keep(headers)
 	}
-	if r.cancel, r.one = cancel, one; one {
+	if r.opened, r.one = true, one; one {
 		r.since, r.unheard = time.Now(), u.unheard
 		u.look()
 	}
 	return &coming{u, r}
 }
 
-// took says that a message was taken.
-func (c *coming) took() {
+// took says that a message was taken. It is not, and nothing is to be done for it, if the request was refused: its
+// client is told so.
+func (c *coming) took() error {
 	c.of.mu.Lock()
 	defer c.of.mu.Unlock()
+	if c.refused {
+		return refusedErrors[c.code]
+	}
 	if c.taken = true; len(c.whole) > 0 {
 		n := c.whole[0]
-		c.whole = c.whole[1:]
+		c.whole, c.kept = c.whole[1:], c.kept-n
 		c.of.keep(-n)
 		c.of.room()
 	}
+	return nil
 }
 
 type comingKey struct{}
 
-func tookOf(ctx context.Context) {
+func tookOf(ctx context.Context) error {
 	if c, _ := ctx.Value(comingKey{}).(*coming); c != nil {
-		c.took()
+		return c.took()
 	}
+	return nil
 }
 
 // methods says of which calls of a server the client says one message: it is set before the server serves.
@@ -320,14 +414,15 @@ func (m *methods) options() []grpc.ServerOption {
 			if !ok {
 				return ctx, nil
 			}
-			ctx, cancel := context.WithCancel(ctx)
-			opened := at.client.requests.opens(cancel, m.one[info.FullMethodName], headersHeld(info))
+			opened := at.client.requests.opens(m.one[info.FullMethodName], headersHeld(info))
 			return context.WithValue(ctx, comingKey{}, opened), nil
 		}),
 		grpc.ChainUnaryInterceptor(func(
 			ctx context.Context, request any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler,
 		) (any, error) {
-			tookOf(ctx)
+			if err := tookOf(ctx); err != nil {
+				return nil, err
+			}
 			return handle(ctx, request)
 		}),
 		grpc.ChainStreamInterceptor(func(
@@ -355,9 +450,8 @@ type taking struct{ grpc.ServerStream }
 
 // RecvMsg implements grpc.ServerStream.
 func (t taking) RecvMsg(m any) error {
-	err := t.ServerStream.RecvMsg(m)
-	if err == nil {
-		tookOf(t.Context())
+	if err := t.ServerStream.RecvMsg(m); err != nil {
+		return err
 	}
-	return err
+	return tookOf(t.Context())
 }

@@ -24,6 +24,7 @@ type spoken struct {
 	mu    sync.Mutex
 	ended map[uint32]time.Time // requests of which the last frame was heard
 	codes map[uint32]uint32    // of those that were reset, unless they were over before
+	after int                  // frames of those
 }
 
 func (i *inn) speak(t *testing.T) *spoken {
@@ -49,6 +50,9 @@ func (s *spoken) listen() {
 		}
 		id := streamOf(header)
 		s.mu.Lock()
+		if _, reset := s.codes[id]; reset {
+			s.after++
+		}
 		if header[3] == frameReset && s.ended[id].IsZero() {
 			s.codes[id] = binary.BigEndian.Uint32(body)
 		}
@@ -64,6 +68,13 @@ func (s *spoken) over() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.ended)
+}
+
+// illegal returns how many frames came of requests after those were reset.
+func (s *spoken) illegal() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.after
 }
 
 // told returns how many of the requests that are over were reset with code.
@@ -173,11 +184,11 @@ func TestNothingIsKeptOfWhatIsTaken(t *testing.T) {
 		}
 		padded := frameOf(frameData, flagPadded, 1, append([]byte{3, 0, 0, 0, 0, 4, 9, 9, 9, 9}, 1, 2, 3))
 		hear(append(bytes.Clone(preface), headersOf(1, "/a")...))
-		one := c.requests.opens(func() {}, false, 0)
+		one := c.requests.opens(false, 0)
 		hear(padded)
 		hear(dataOf(1, 300, 200))
 		hear(frameOf(frameData, 0, 1, append(make([]byte, 100), 0, 0, 0)))
-		mine := c.requests.bytes
+		mine := c.requests.bytes.Load()
 		if n := len(one.whole); n != 2 || !one.comes() || at.fresh.bytes.Load() != mine || mine == 0 {
 			t.Fatalf("steps of %d: %d messages, %d bytes of %d", step, n, mine, at.fresh.bytes.Load())
 		}
@@ -191,10 +202,12 @@ func TestNothingIsKeptOfWhatIsTaken(t *testing.T) {
 		if at.fresh.bytes.Load() != 0 || at.fresh.clients.Load() != 0 {
 			t.Fatalf("steps of %d: %d bytes of %d", step, at.fresh.bytes.Load(), at.fresh.clients.Load())
 		}
-		hear(headersOf(3, "/a"))
-		hear(dataOf(3, 300, 200))
-		hear(headersOf(5, "/a"))
-		hear(dataOf(5, 300, 200))
+		for id := uint32(3); id < 7; id += 2 {
+			hear(headersOf(id, "/a"))
+			hear(dataOf(id, 300, 200)) // gRPC has not opened it, and keeps nothing
+			c.requests.opens(false, 0)
+			hear(dataOf(id, 300, 200))
+		}
 		hear(frameOf(frameReset, 0, 3, make([]byte, 4)))
 		if kept := at.fresh.bytes.Load(); kept != held(205) {
 			t.Fatalf("steps of %d: %d bytes are left", step, kept)

@@ -151,6 +151,12 @@ func (c *pace) debt(now time.Time) time.Duration {
 	return time.Duration(-c.budget / whole / c.others.rate() * float64(time.Second))
 }
 
+// between reports whether what was read ends with a frame, behind which another may stand.
+func (c *pace) between() bool {
+	kind, more := c.header[3], c.header[4]&flagEndHeaders == 0
+	return c.skip == 0 && c.have == 0 && c.left == 0 && !(more && (kind == frameHeaders || kind == frameContinuation))
+}
+
 // hear follows what was read, which may end anywhere in a frame.
 func (c *pace) hear(p []byte, now time.Time) {
 	n := min(c.skip, len(p))

@@ -67,7 +67,8 @@ func TestTriflesAreHeardSlowly(t *testing.T) {
 // nowhere is a connection that comes through no door.
 type nowhere struct{ net.Conn }
 
-func (nowhere) RemoteAddr() net.Addr { return &net.TCPAddr{} }
+func (nowhere) RemoteAddr() net.Addr            { return &net.TCPAddr{} }
+func (nowhere) SetReadDeadline(time.Time) error { return nil }
 
 // endless is a client that sends one frame for as long as somebody reads, and hears nothing.
 type endless struct {

@@ -1,114 +1,213 @@
 package server
 
 import (
-	"cmp"
+	"container/heap"
 	"encoding/binary"
-	"slices"
-	"sync"
 	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/mimir-kv/mimir/server/door"
 )
 
 // Codes of resets (RFC 9113, section 7), by what clients of gRPC make of them: an internal error, after which a watch
 // goes on elsewhere; unavailable, as nothing was done of what was asked for, so that they ask again by themselves; and
-// too much.
+// too much, of which nothing was done either.
 const codeInternal, codeRefused, codeCalm = 0x2, 0x7, 0xb
 
-// resets are those that are to be said of requests that this side ends by itself: before whatever gRPC, which makes of
-// it that the client has cancelled them, says of their end. It is safe for concurrent use.
-type resets struct {
-	mu     sync.Mutex
-	frames []byte
-	ids    []uint32
+// refusedErrors are what a client is told of a request that was refused in the moment in which it was taken.
+var refusedErrors = map[uint32]error{
+	codeInternal: status.Error(codes.Internal, "the server ends the request"),
+	codeRefused:  status.Error(codes.Unavailable, "the request did not come in time"),
+	codeCalm:     status.Error(codes.ResourceExhausted, "too much is kept of this client"),
 }
 
-func (r *resets) add(id, code uint32) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.frames = append(r.frames, 0, 0, 4, frameReset, 0)
-	r.frames = binary.BigEndian.AppendUint32(r.frames, id)
-	r.frames = binary.BigEndian.AppendUint32(r.frames, code)
-	r.ids = append(r.ids, id)
-}
+// refusalTime is how long it may take until a request that was refused is ended: where a client stops within a frame,
+// or takes nothing of what he is sent, gRPC does not come to it, and keeps what it has. Then the connection is closed.
+const refusalTime = door.DefaultPatience
 
-// take returns them, with the requests that they end.
-func (r *resets) take() (frames []byte, ids []uint32) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	frames, ids, r.frames, r.ids = r.frames, r.ids, nil, nil
-	return frames, ids
-}
-
-func (r *resets) none() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return len(r.ids) == 0
-}
-
-// unserved is the code of a request that is ended because it did not come in time.
-func (r *request) unserved() uint32 {
-	if r.taken || r.answered {
+// unserved is the code of a request that is refused: of whose messages one was taken, something may have been done.
+func (r *request) unserved(code uint32) uint32 {
+	if r.taken || r.answered && code == codeRefused {
 		return codeInternal
 	}
-	return codeRefused
+	return code
 }
 
-// refuse ends a request, of which nothing is kept any more: what is returned is to be called without mu, which is held,
-// and has gRPC end it.
-func (u *underway) refuse(id uint32, r *request, code uint32) (cancel func()) {
-	u.release(r)
-	u.reset(id, code)
-	cancel, r.cancel, r.refused = r.cancel, nil, true
-	return cancel
+// refuse has a request ended: gRPC hears of it before it hears more of the client, ends it, and keeps nothing of it,
+// whatever of its answer waits. Until then what is kept of it counts. told is to be called afterwards, without mu,
+// which is held.
+func (u *underway) refuse(id uint32, r *request, code uint32) {
+	r.refused, r.code, r.asked, r.going = true, code, time.Now(), r.kept
+	u.goes(r.going)
+	u.refused = append(u.refused, id)
+	if u.ending.Add(1) > 1 || u.gone {
+		return
+	}
+	if u.stuck == nil {
+		u.stuck = time.AfterFunc(refusalTime, u.endStuck)
+	} else {
+		u.stuck.Reset(refusalTime)
+	}
 }
 
-// relieve refuses requests of a client of whom more is kept than may be, until that is no longer so: those that say one
-// message before others, and of each kind what began last, so that what began before comes to its end. What has come
-// whole is not refused unless all says so: it is about to be taken. It reports whether there still is too much.
+// told has gRPC hear of n requests that were refused, and has them counted.
+func (u *underway) told(n int, count func()) {
+	if n > 0 {
+		u.wake()
+	}
+	for range n {
+		count()
+	}
+}
+
+// endStuck closes the connection if a request that was refused is not ended in time.
+func (u *underway) endStuck() {
+	u.mu.Lock()
+	now, left := time.Now(), refusalTime
+	for _, r := range u.streams {
+		if r.refused {
+			left = min(left, r.asked.Add(refusalTime).Sub(now))
+		}
+	}
+	if left > 0 && u.ending.Load() > 0 && !u.gone {
+		u.stuck.Reset(left)
+	}
+	u.mu.Unlock()
+	if left <= 0 {
+		u.close()
+	}
+}
+
+// endings returns frames by which gRPC ends the requests that were refused: windows that grow by nothing, which is an
+// error of a stream. It answers each with a reset, and what it said of the request before is before that.
+func (u *underway) endings() (frames []byte) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for _, id := range u.refused {
+		if u.streams[id] != nil { // it is not over by itself
+			frames = append(frames, 0, 0, 4, frameWindow, 0)
+			frames = binary.BigEndian.AppendUint32(frames, id)
+			frames = append(frames, 0, 0, 0, 0)
+		}
+	}
+	u.refused = nil
+	return frames
+}
+
+// owing reports whether there are any.
+func (u *underway) owing() bool {
+	if u.ending.Load() == 0 {
+		return false
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return len(u.refused) > 0
+}
+
+// codeOf returns the code that is to be said instead of that of a reset, if it is of a request that was refused, else
+// nil.
+func (u *underway) codeOf(id uint32) []byte {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	r := u.streams[id]
+	if r == nil || !r.refused || r.over {
+		return nil
+	}
+	return binary.BigEndian.AppendUint32(nil, r.code)
+}
+
+// victims are requests that may be refused, the first to be before others: those that say one message, and of each kind
+// what began last.
+type victims []victim
+
+type victim struct {
+	id  uint32
+	one bool
+}
+
+func (v victims) Len() int      { return len(v) }
+func (v victims) Swap(i, j int) { v[i], v[j] = v[j], v[i] }
+func (v *victims) Push(x any)   { *v = append(*v, x.(victim)) }
+
+func (v victims) Less(i, j int) bool {
+	if v[i].one != v[j].one {
+		return v[i].one
+	}
+	return v[i].id > v[j].id
+}
+
+func (v *victims) Pop() any {
+	last := (*v)[len(*v)-1]
+	*v = (*v)[:len(*v)-1]
+	return last
+}
+
+// relieve refuses requests of a client of whom more is kept than may be, until some is free: those that say one message
+// before others, and of each kind what began last, so that what began before comes to its end. What has come
+// whole is not refused unless all says so: it is about to be taken; nor is what was taken, to be answered once. It
+// reports whether there still is too much.
 func (u *underway) relieve(all bool) (beyond bool) {
 	u.mu.Lock()
 	if beyond = u.beyond(); !beyond {
 		u.mu.Unlock()
 		return false
 	}
-	var ids []uint32
+	var may victims
 	for id, r := range u.streams {
-		if r.cancel != nil && r.kept() > 0 && (all || len(r.whole) == 0) {
-			ids = append(ids, id)
+		if r.opened && !r.refused && r.kept > 0 && (all || len(r.whole) == 0 && !(r.one && r.taken)) {
+			may = append(may, victim{id, r.one})
 		}
 	}
-	slices.SortFunc(ids, func(a, b uint32) int {
-		if one := u.streams[a].one; one != u.streams[b].one {
-			if one {
-				return -1
-			}
-			return 1
-		}
-		return cmp.Compare(b, a)
-	})
-	var ends []func()
-	for len(ids) > 0 && beyond {
-		ends = append(ends, u.refuse(ids[0], u.streams[ids[0]], codeCalm))
-		ids, beyond = ids[1:], u.beyond()
+	heap.Init(&may)
+	n := 0
+	for ; len(may) > 0 && u.kept.wellBeyond(u.bytes.Load(), u.going.Load()); n++ {
+		id := heap.Pop(&may).(victim).id
+		r := u.streams[id]
+		u.refuse(id, r, r.unserved(codeCalm))
 	}
+	beyond = u.beyond()
 	u.mu.Unlock()
-	for _, end := range ends {
-		end()
-		u.much()
-	}
+	u.told(n, u.much)
 	return beyond
 }
 
+// lessen has whoever has most kept, where there is too much, lose what is: and then this client, if there still is too
+// much, and more of him than of others. It reports whether there is afterwards.
+func (u *underway) lessen(all bool, now time.Time) (beyond bool) {
+	u.mu.Lock()
+	mine, urgent := u.kept, u.beyond()
+	u.mu.Unlock()
+	if mine == nil {
+		return false
+	}
+	for _, k := range []*kept{mine, mine.others} {
+		if k == nil {
+			continue
+		}
+		if who, late := k.hoarder(urgent, now); who != nil && who != u {
+			who.relieve(late)
+		}
+	}
+	return u.relieve(all)
+}
+
 // beyond reports whether more is kept of the client than may be. mu is held.
-func (u *underway) beyond() bool { return u.kept != nil && u.kept.beyond(u.bytes) }
+func (u *underway) beyond() bool {
+	return u.kept != nil && u.kept.beyond(u.bytes.Load(), u.going.Load())
+}
 
 // proves says that the client has had an answer: what is kept of him is from now on beside what is of others that had.
 func (u *underway) proves(kept *kept) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	n := u.bytes
+	n, going := u.bytes.Load(), u.going.Load()
 	u.keep(-n)
+	u.goes(-going)
 	u.kept = kept
 	u.keep(n)
+	u.goes(going)
 }
 
 // deaf says that the client was not heard for so long.

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"net"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -203,5 +204,155 @@ func TestWhoIsNotHeardIsNotLate(t *testing.T) {
 		if got := u.due(&m).Sub(began); got != due {
 			t.Errorf("not heard for %s: due after %s, not %s", deaf, got, due)
 		}
+	}
+}
+
+// A client that takes nothing of its answers, and goes on with what it asks, is told that this is too much, and nothing
+// of it is kept: neither what it says nor what it was to be told, which is not sent when it takes something again.
+func TestWhatIsRefusedIsNotKeptForAnAnswerThatIsNotTaken(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		i := newInnFor(t, 3)
+		i.both.clients.bound(64<<10, 64<<10)
+		s := i.speak(t)
+		s.say(frameOf(frameSettings, 0, 0, []byte{0, 4, 0, 0, 0, 0})) // a window of nothing
+		const streams, each = 40, 768 << 10
+		before := heapBytes()
+		for n := range uint32(streams) {
+			id := 1 + 2*n
+			s.say(headersOf(id, "/a/word"))
+			virtual.Wait() // the answer waits
+			s.say(dataOf(id, 2<<20, 0))
+			for come := 0; come < each; come += 16 << 10 {
+				s.say(frameOf(frameData, 0, id, make([]byte, 16<<10)))
+			}
+		}
+		time.Sleep(time.Minute)
+		if kept := i.keeps(); kept > 64<<10 || s.told(codeCalm) < streams-1 {
+			t.Errorf("%d bytes are kept, %d are told of %d", kept, s.told(codeCalm), s.over())
+		}
+		if more := heapBytes() - before; more > streams*each/4 {
+			t.Errorf("%d bytes are kept", more)
+		}
+		s.say(frameOf(frameSettings, 0, 0, []byte{0, 4, 0, 1, 0, 0}))
+		time.Sleep(time.Second)
+		if virtual.Wait(); s.illegal() != 0 {
+			t.Errorf("%d frames after a reset", s.illegal())
+		}
+	})
+}
+
+func heapBytes() int64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+// Of whose message was taken, something may have been done: he is not told that nothing was. And what was refused is
+// not taken any more.
+func TestWhatWasTakenIsNotRefusedAsIfNothingWereDone(t *testing.T) {
+	at := &clients{}
+	c := newLeavable(&sink{}, at)
+	defer c.requests.leave()
+	at.bound(1, 1)
+	c.requests.begin = func() func() { return func() {} }
+	open := func(id uint32, one bool) *coming {
+		c.requests.heard([9]byte{3: frameHeaders, 4: flagEndHeaders | flagEndStream, 8: byte(id)})
+		return c.requests.opens(one, 2*largeHeaders)
+	}
+	put, stream, late := open(1, true), open(3, false), open(5, true)
+	for _, r := range []*coming{put, stream} {
+		if err := r.took(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.requests.relieve(false)
+	if put.refused || !stream.refused || !late.refused {
+		t.Errorf("refused: %v, %v, %v", put.refused, stream.refused, late.refused)
+	}
+	if c.requests.relieve(true); !put.refused {
+		t.Error("who waits for good is not refused")
+	}
+	if put.code != codeInternal || stream.code != codeInternal || late.code != codeCalm {
+		t.Errorf("told %x, %x, %x", put.code, stream.code, late.code)
+	}
+	if err := late.took(); status.Code(err) != codes.ResourceExhausted || late.taken {
+		t.Errorf("what was refused is taken: %v", err)
+	}
+	if frames := c.requests.endings(); len(frames) != 3*13 || c.requests.owing() {
+		t.Errorf("%x", frames)
+	}
+}
+
+// Who has most kept loses first, also if nothing is heard of him, and nobody else is refused anything for it: neither
+// who has more than his share, nor for what came whole and is not taken.
+func TestWhoIsSilentAndHasMostKeptIsRefused(t *testing.T) {
+	for name, known := range map[string]bool{"as one of others": false, "what is left by others": true} {
+		virtual.Test(t, func(t *testing.T) {
+			i := newInnFor(t, 3)
+			hoards, honest := i.speak(t), i.speak(t)
+			i.both.clients.bound(200<<10, 200<<10)
+			if known {
+				hoards.say(headersOf(1, "/a/large"))
+				virtual.Wait()
+			}
+			for id := uint32(3); id < 43; id += 2 {
+				hoards.say(headersOf(id, healthpb.Health_Check_FullMethodName), dataOf(id, 13<<10, 12<<10))
+			}
+			virtual.Wait()
+			full := i.keeps()
+			honest.say(headersOf(1, healthpb.Health_Check_FullMethodName), dataOf(1, 300<<10, 12<<10))
+			for range 9 {
+				honest.say(frameOf(frameData, 0, 1, make([]byte, 12<<10)))
+			}
+			time.Sleep(time.Second)
+			if virtual.Wait(); honest.over() > 0 || hoards.told(codeCalm) == 0 || full < 300<<10 {
+				t.Errorf("%s: of %d bytes, %d of the one are refused and %d of the other",
+					name, full, hoards.told(codeCalm), honest.over())
+			}
+		})
+	}
+}
+
+// A request that was refused is ended in time, or else its connection: gRPC cannot hear of it within a frame.
+func TestWhoStopsWithinAFrameGoes(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		i := newInnFor(t, 3)
+		s := i.speak(t)
+		frame := dataOf(1, 64<<10, 16<<10-messagePrefix)
+		s.say(headersOf(1, healthpb.Health_Check_FullMethodName), frame[:len(frame)-1])
+		time.Sleep(bodyTime + refusalTime + 2*time.Second)
+		if kept, open := i.keeps(), i.door.Figures().Open; kept != 0 || open != 0 {
+			t.Errorf("%d bytes are kept, %d connections are open", kept, open)
+		}
+	})
+}
+
+// What is known of messages counts too, however small those are, and to know how much is kept of a request costs no
+// more for many.
+func TestManySmallMessagesCount(t *testing.T) {
+	var u underway
+	at := &kept{}
+	u.kept, u.begin = at, func() func() { return func() {} }
+	u.heard([9]byte{3: frameHeaders, 4: flagEndHeaders, 8: 1})
+	one := u.opens(false, 0)
+	const frames, each = 8, 3000
+	for range frames {
+		u.heard([9]byte{0: 0, 1: byte(each * messagePrefix >> 8), 2: byte(each * messagePrefix & 0xff), 8: 1})
+		u.body(make([]byte, each*messagePrefix))
+	}
+	want := frames * (held(each*messagePrefix) + each*eachWhole)
+	if n := at.bytes.Load(); n != want || len(one.whole) != frames*each {
+		t.Errorf("%d bytes of %d messages, want %d", n, len(one.whole), want)
+	}
+	u.room = func() {}
+	for range frames * each {
+		if err := one.took(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := at.bytes.Load(); n != 0 || len(at.of) != 0 {
+		t.Errorf("%d bytes are left of %d", n, len(at.of))
 	}
 }

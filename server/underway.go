@@ -3,26 +3,32 @@ package server
 import (
 	"encoding/binary"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
 // underway are the requests of a connection that speaks HTTP/2, as they are on the wire: each from its headers to the
 // last frame of its answer, or to a reset of either side. It is safe for concurrent use, and waits for nobody.
 type underway struct {
-	begin func() (end func())   // is told when there are some, and again when there are none
-	late  func()                // is told of each request that was ended because it did not come in time
-	much  func()                // and of each that was refused because too much is kept
-	reset func(id, code uint32) // has the client be told so
-	room  func()                // is told when a message was taken
+	begin func() (end func()) // is told when there are some, and again when there are none
+	late  func()              // is told of each request that was ended because it did not come in time
+	much  func()              // and of each that was refused because too much is kept
+	wake  func()              // has gRPC read on, so that it hears of those
+	close func()              // ends the connection, if it does not
+	room  func()              // is told when a message was taken
 
 	mu      sync.Mutex
 	streams map[uint32]*request
-	end     func() // not nil while there are some
-	last    uint32 // the last that was begun
-	retired bool   // none is begun any more
-	bytes   int64  // that are kept of all of them
-	kept    *kept  // of all clients as he is; nil: that is not counted
-	gone    bool   // the connection is closed
+	end     func()       // not nil while there are some
+	last    uint32       // the last that was begun
+	retired bool         // none is begun any more
+	bytes   atomic.Int64 // that are kept of all of them
+	going   atomic.Int64 // of those, of requests that are being ended
+	refused []uint32     // of which gRPC is to hear
+	ending  atomic.Int64 // requests that are being ended
+	stuck   *time.Timer  // looks whether they are; nil before the first
+	kept    *kept        // of all clients as he is; nil: that is not counted
+	gone    bool         // the connection is closed
 	hearing incoming
 	fed     time.Time     // until when what comes of messages has none of them be late
 	timer   *time.Timer   // looks for those that are late; nil before the first
@@ -34,6 +40,7 @@ type underway struct {
 type request struct {
 	open     bool // its client has not ended it
 	answered bool // its answer has begun
+	over     bool // the last frame of it has
 	messages
 }
 
@@ -69,7 +76,7 @@ func (u *underway) heard(header [frameHeaderBytes]byte) (asked bool) {
 	case frameData:
 		r := u.streams[id]
 		if asked = r != nil && r.open; asked {
-			if r.open = !ended; r.refused { // he does not know it yet
+			if r.open = !ended; r.refused || !r.opened { // he does not know it yet
 				break
 			}
 			u.comes(r, lengthOf(header), header[4]&flagPadded != 0)
@@ -102,7 +109,7 @@ func (u *underway) answers(id uint32, last bool) (alone bool) {
 	if r == nil {
 		return false
 	}
-	alone, r.answered = last && !r.answered, true
+	alone, r.answered, r.over = last && !r.answered, true, r.over || last
 	return alone
 }
 

@@ -23,7 +23,8 @@ import (
 	"github.com/mimir-kv/mimir/server/door"
 )
 
-// inn is a port with a place for one connection: it answers a health check, and all else with a large message.
+// inn is a port with a place for one connection: it answers a health check, and all else with a large message or a
+// word.
 type inn struct {
 	street   *bufconn.Listener
 	door     *door.Door
@@ -44,8 +45,11 @@ func newInnFor(t *testing.T, places int) *inn {
 	})
 	i.both = sniff(i.door)
 	rpc, methods := newRPCServer(grpc.UnknownServiceHandler(func(_ any, s grpc.ServerStream) error {
-		if method, _ := grpc.MethodFromServerStream(s); method == "/a/stream" {
+		switch method, _ := grpc.MethodFromServerStream(s); method {
+		case "/a/stream":
 			return s.RecvMsg(&wrapperspb.BytesValue{})
+		case "/a/word":
+			return s.SendMsg(wrapperspb.Bytes(nil))
 		}
 		defer func() { i.answered <- true }()
 		return s.SendMsg(wrapperspb.Bytes(make([]byte, largeAnswer)))
