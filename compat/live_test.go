@@ -15,6 +15,7 @@ import (
 
 	"github.com/mimir-kv/mimir/backup"
 	"github.com/mimir-kv/mimir/backup/live"
+	"github.com/mimir-kv/mimir/backup/sides"
 	"github.com/mimir-kv/mimir/etcdapi"
 	"github.com/mimir-kv/mimir/etcdapi/etcdapitest"
 	"github.com/mimir-kv/mimir/kv"
@@ -236,14 +237,14 @@ func (l *living) dialer(s *side) func(context.Context) (*grpc.ClientConn, error)
 	return func(ctx context.Context) (*grpc.ClientConn, error) { return backup.Dial(ctx, s.endpoint, nil, l.who()) }
 }
 
-func (l *living) side(s *side) live.Side {
+func (l *living) side(s *side) sides.Side {
 	l.Helper()
 	conn, err := l.dialer(s)(l.Context())
 	if err != nil {
 		l.Fatal(err)
 	}
 	l.Cleanup(func() { conn.Close() })
-	return live.Side{Name: s.name, Conn: conn}
+	return sides.Side{Name: s.name, Conn: conn}
 }
 
 func (l *living) now(s *side) int64 {

@@ -5,12 +5,14 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/mimir-kv/mimir/backup/sides"
 )
 
 // Errors after which to go on is of no use.
 var (
 	// ErrCompacted says that the etcd has compacted what comes next.
-	ErrCompacted = errors.New("the etcd has compacted what comes next")
+	ErrCompacted = sides.ErrCompacted
 	// ErrParted says that the fleet and the etcd are not of one history.
 	ErrParted = errors.New("the fleet and the etcd have parted")
 	// ErrUsers says that users or roles of the etcd were changed since its snapshot.

@@ -7,12 +7,13 @@ import (
 
 	"github.com/mimir-kv/mimir/backup"
 	"github.com/mimir-kv/mimir/backup/etcd"
+	"github.com/mimir-kv/mimir/backup/sides"
 	"github.com/mimir-kv/mimir/backup/whole"
 )
 
 // Fetch saves a snapshot of the etcd to a new file, as etcdctl does: under another name first, durably, and under its
 // own when it was found whole. What breaks off leaves nothing.
-func Fetch(ctx context.Context, from Side, path string) (s *etcd.Snapshot, err error) {
+func Fetch(ctx context.Context, from sides.Side, path string) (s *etcd.Snapshot, err error) {
 	f, err := whole.Create(path)
 	if err != nil {
 		return nil, err

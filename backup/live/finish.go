@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/mimir-kv/mimir/backup/sides"
 	"github.com/mimir-kv/mimir/etcdapi/follow"
 	"github.com/mimir-kv/mimir/kv/command"
 )
@@ -37,7 +38,7 @@ const lookEvery = 50 * time.Millisecond
 // Finish opens a fleet, which somebody else has follow the etcd, to clients: if it has all that the etcd has, and the
 // etcd is not written meanwhile (ErrWrites). On an error it is not opened, if the error does not say that this is not
 // known.
-func Finish(ctx context.Context, etcd, fleet Side, o FinishOptions) (c Compared, err error) {
+func Finish(ctx context.Context, etcd, fleet sides.Side, o FinishOptions) (c Compared, err error) {
 	if o.Patience <= 0 {
 		o.Patience = DefaultPatience
 	}
@@ -75,7 +76,7 @@ func Finish(ctx context.Context, etcd, fleet Side, o FinishOptions) (c Compared,
 	if c, err = Verify(ctx, etcd, fleet, VerifyOptions{Revision: at, Verified: o.Verified}); err != nil {
 		return c, err
 	}
-	now, err := etcd.header(ctx)
+	now, err := etcd.Header(ctx)
 	if err != nil {
 		return c, err
 	}
@@ -89,7 +90,7 @@ func Finish(ctx context.Context, etcd, fleet Side, o FinishOptions) (c Compared,
 }
 
 // open opens the fleet at a revision, and reports whether it did, or may have.
-func open(ctx context.Context, node *follow.Node, fleet Side, at int64) (opened bool, err error) {
+func open(ctx context.Context, node *follow.Node, fleet sides.Side, at int64) (opened bool, err error) {
 	state, err := node.Apply(follow.AppendCommand(nil, command.EncodeFollowed(at, command.EncodeOpening())))
 	switch {
 	case err != nil && isRefused(err) && followsYet(ctx, fleet):
@@ -114,7 +115,7 @@ func isRefused(err error) bool {
 
 // followsYet reports whether a fleet is known not to be opened, by anybody: what opens it is said to be refused also
 // where somebody else was faster.
-func followsYet(ctx context.Context, fleet Side) bool {
+func followsYet(ctx context.Context, fleet sides.Side) bool {
 	ctx, cancel := context.WithTimeout(ctx, applyTime)
 	defer cancel()
 	_, state, err := follow.Open(ctx, fleet.Conn)
@@ -122,13 +123,13 @@ func followsYet(ctx context.Context, fleet Side) bool {
 }
 
 // settle waits until the fleet has the revision of the etcd, and its leases.
-func settle(ctx context.Context, etcd, fleet Side, patience time.Duration) (at int64, err error) {
+func settle(ctx context.Context, etcd, fleet sides.Side, patience time.Duration) (at int64, err error) {
 	for end := time.Now().Add(patience); ; {
-		theirs, err := etcd.header(ctx)
+		theirs, err := etcd.Header(ctx)
 		if err != nil {
 			return 0, err
 		}
-		ours, err := fleet.header(ctx)
+		ours, err := fleet.Header(ctx)
 		if err != nil {
 			return 0, err
 		}
@@ -155,13 +156,13 @@ func settle(ctx context.Context, etcd, fleet Side, patience time.Duration) (at i
 
 // fence has an etcd refuse all writes, and returns what takes that back. An alarm that somebody else has raised is not
 // ours to take back: ErrAlarm.
-func fence(ctx context.Context, etcd Side) (lift func() error, err error) {
-	h, err := etcd.header(ctx)
+func fence(ctx context.Context, etcd sides.Side) (lift func() error, err error) {
+	h, err := etcd.Header(ctx)
 	if err != nil {
 		return nil, err
 	}
 	alarm := func(ctx context.Context, action pb.AlarmRequest_AlarmAction, member uint64) (*pb.AlarmResponse, error) {
-		ctx, cancel := context.WithTimeout(ctx, answerTime)
+		ctx, cancel := context.WithTimeout(ctx, sides.AnswerTime)
 		defer cancel()
 		return pb.NewMaintenanceClient(etcd.Conn).Alarm(ctx,
 			&pb.AlarmRequest{Action: action, MemberID: member, Alarm: pb.AlarmType_CORRUPT})

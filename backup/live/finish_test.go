@@ -17,6 +17,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
+	"github.com/mimir-kv/mimir/backup/sides"
 	"github.com/mimir-kv/mimir/etcdapi/follow"
 )
 
@@ -31,7 +32,7 @@ type stub struct {
 	does   error // of the opening, in its place
 }
 
-func (s *stub) side(name string) Side { return Side{Name: name, Conn: s} }
+func (s *stub) side(name string) sides.Side { return sides.Side{Name: name, Conn: s} }
 
 // Invoke implements grpc.ClientConnInterface.
 func (s *stub) Invoke(_ context.Context, method string, in, out any, _ ...grpc.CallOption) error {

@@ -8,12 +8,14 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/mimir-kv/mimir/backup/sides"
 )
 
 // Options are what Follow works with. From, To and Report must be set.
 type Options struct {
 	// From and To connect to the etcd and to the fleet.
-	From, To Dial
+	From, To sides.Dial
 	// Poll is how often leases are compared, and Report is called. Default DefaultPoll.
 	Poll time.Duration
 	// Report is told how far it is.
@@ -93,12 +95,12 @@ func Follow(ctx context.Context, o Options) error {
 func (f *follower) session(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	etcd, leave, err := Connect(ctx, "the etcd", f.From, 1)
+	etcd, leave, err := sides.Connect(ctx, "the etcd", f.From, 1)
 	if err != nil {
 		return fmt.Errorf("the etcd: %w", err)
 	}
 	defer leave()
-	fleet, leave, err := Connect(ctx, "the fleet", f.To, 1)
+	fleet, leave, err := sides.Connect(ctx, "the fleet", f.To, 1)
 	if err != nil {
 		return fmt.Errorf("the fleet: %w", err)
 	}

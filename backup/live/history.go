@@ -10,10 +10,10 @@ import (
 	"hash"
 	"time"
 
-	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
-	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/mimir-kv/mimir/backup/sides"
 )
 
 // Range is what a side has behind one revision up to another, in its order. The hash is a SHA-256 over its changes, as
@@ -62,10 +62,10 @@ func (d *digest) change(kind mvccpb.Event_EventType, kv *mvccpb.KeyValue) {
 // Each side is read by itself, and held in memory is one revision of it. The first difference is ErrParted, and says at
 // which change it is.
 func History(
-	ctx context.Context, etcd, fleet Side, behind, to, every int64, told func(Compared),
+	ctx context.Context, etcd, fleet sides.Side, behind, to, every int64, told func(Compared),
 ) (base Compared, ranges []Range, err error) {
-	for _, side := range []Side{etcd, fleet} {
-		compacted, err := side.compacted(ctx)
+	for _, side := range []sides.Side{etcd, fleet} {
+		compacted, err := side.Compacted(ctx)
 		if err != nil {
 			return base, nil, err
 		}
@@ -83,9 +83,9 @@ func History(
 	base.Revision = behind
 	group, within := errgroup.WithContext(ctx)
 	var sums [2]chan Range
-	for i, side := range []Side{etcd, fleet} {
+	for i, side := range []sides.Side{etcd, fleet} {
 		sums[i] = make(chan Range, aheadRanges)
-		group.Go(func() error { return side.ranges(within, behind, to, every, sums[i]) })
+		group.Go(func() error { return rangesOf(within, side, behind, to, every, sums[i]) })
 	}
 	parted := errors.New("parted") // is not what is returned
 	group.Go(func() error {
@@ -117,7 +117,7 @@ func History(
 }
 
 // differs says what is another in a range, of which the hashes are.
-func differs(ctx context.Context, etcd, fleet Side, r Range) error {
+func differs(ctx context.Context, etcd, fleet sides.Side, r Range) error {
 	_, err := Changes(ctx, etcd, fleet, r.Behind, r.To, nil)
 	if err == nil {
 		err = fmt.Errorf("%w: their hashes were others a moment ago", ErrParted)
@@ -125,11 +125,11 @@ func differs(ctx context.Context, etcd, fleet Side, r Range) error {
 	return fmt.Errorf("revisions %d to %d: %w", r.Behind+1, r.To, err)
 }
 
-// ranges sends the ranges of a side.
-func (s Side) ranges(ctx context.Context, behind, to, every int64, out chan<- Range) error {
+// rangesOf sends the ranges of a side.
+func rangesOf(ctx context.Context, s sides.Side, behind, to, every int64, out chan<- Range) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	w, err := openWatch(ctx, s.Conn, behind+1)
+	w, err := sides.OpenWatch(ctx, s.Conn, behind+1)
 	if err != nil {
 		return fmt.Errorf("%s: %w", s.Name, err)
 	}
@@ -144,21 +144,21 @@ func (s Side) ranges(ctx context.Context, behind, to, every int64, out chan<- Ra
 	}
 	for r.Behind < to {
 		patience := time.AfterFunc(pageTime, cancel)
-		one, err := w.next()
+		one, err := w.Next()
 		if patience.Stop(); err != nil {
 			return fmt.Errorf("%s: the history behind revision %d: %w", s.Name, r.Behind, err)
 		}
-		for one.number > r.To && r.Behind < to {
+		for one.Number > r.To && r.Behind < to {
 			end()
 		}
 		if r.Behind >= to {
 			break
 		}
-		for _, e := range one.events {
+		for _, e := range one.Events {
 			sum.change(e.Type, e.Kv)
 			r.Changes, r.Bytes = r.Changes+1, r.Bytes+int64(len(e.Kv.Key)+len(e.Kv.Value))
 		}
-		if one.number == r.To {
+		if one.Number == r.To {
 			end()
 		}
 	}
@@ -167,30 +167,6 @@ func (s Side) ranges(ctx context.Context, behind, to, every int64, out chan<- Ra
 
 // nextOf returns the end of the range behind a revision: ranges end at whole multiples.
 func nextOf(behind, every int64) int64 { return (behind/every + 1) * every }
-
-// compacted returns up to which revision a side is compacted, 1 if it is not.
-func (s Side) compacted(ctx context.Context) (int64, error) {
-	ctx, cancel := context.WithTimeout(ctx, pageTime)
-	defer cancel()
-	_, err := pb.NewKVClient(s.Conn).Range(ctx, &pb.RangeRequest{Key: all, RangeEnd: all, Revision: 1, Limit: 1}, large)
-	if err == nil {
-		return 1, nil
-	}
-	if !errors.Is(rpctypes.Error(err), rpctypes.ErrCompacted) {
-		return 0, fmt.Errorf("%s: how far it is compacted: %w", s.Name, err)
-	}
-	w, err := openWatch(ctx, s.Conn, 1)
-	for err == nil {
-		var r *pb.WatchResponse
-		if r, err = w.stream.Recv(); err == nil && r.Canceled {
-			if r.CompactRevision > 0 {
-				return r.CompactRevision, nil
-			}
-			err = errors.New(r.CancelReason)
-		}
-	}
-	return 0, fmt.Errorf("%s: how far it is compacted: %w", s.Name, err)
-}
 
 // sumKeys adds keys in their order.
 func (d *digest) sumKeys(kvs []*mvccpb.KeyValue) (bytes int64) {

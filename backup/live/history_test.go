@@ -9,13 +9,14 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 
+	"github.com/mimir-kv/mimir/backup/sides"
 	"github.com/mimir-kv/mimir/etcdapi"
 	"github.com/mimir-kv/mimir/etcdapi/etcdapitest"
 )
 
 // writes makes a side with a history; at a revision, value is another one.
-func writes(t *testing.T, name string, at int64, value string) Side {
-	s := Side{name, etcdapitest.Start(t, etcdapi.Limits{}).Dial(t)}
+func writes(t *testing.T, name string, at int64, value string) sides.Side {
+	s := sides.Side{Name: name, Conn: etcdapitest.Start(t, etcdapi.Limits{}).Dial(t)}
 	kv := pb.NewKVClient(s.Conn)
 	for i := int64(2); i <= 60; i++ {
 		r := &pb.PutRequest{Key: fmt.Append(nil, "k", i%5), Value: fmt.Append(nil, i)}
@@ -24,7 +25,7 @@ func writes(t *testing.T, name string, at int64, value string) Side {
 		}
 		var err error
 		if i%7 == 0 {
-			_, err = kv.DeleteRange(t.Context(), &pb.DeleteRangeRequest{Key: all, RangeEnd: all})
+			_, err = kv.DeleteRange(t.Context(), &pb.DeleteRangeRequest{Key: sides.All, RangeEnd: sides.All})
 		} else {
 			_, err = kv.Put(t.Context(), r)
 		}
@@ -35,7 +36,7 @@ func writes(t *testing.T, name string, at int64, value string) Side {
 	return s
 }
 
-func compact(t *testing.T, s Side, at int64) {
+func compact(t *testing.T, s sides.Side, at int64) {
 	t.Helper()
 	if _, err := pb.NewKVClient(s.Conn).Compact(t.Context(), &pb.CompactionRequest{Revision: at}); err != nil {
 		t.Fatal(err)
@@ -46,7 +47,7 @@ func compact(t *testing.T, s Side, at int64) {
 // which is gone since, what is read now is equal, and the history says where it is not.
 func TestHistoriesAreCompared(t *testing.T) {
 	one, same, other := writes(t, "the etcd", 0, ""), writes(t, "the fleet", 0, ""), writes(t, "the fleet", 23, "x")
-	compare := func(fleet Side, o VerifyOptions) (Compared, error) {
+	compare := func(fleet sides.Side, o VerifyOptions) (Compared, error) {
 		return Verify(t.Context(), one, fleet, o)
 	}
 	c, err := compare(same, VerifyOptions{Every: 10})

@@ -7,6 +7,7 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 
+	"github.com/mimir-kv/mimir/backup/sides"
 	"github.com/mimir-kv/mimir/etcdapi/follow"
 	"github.com/mimir-kv/mimir/kv/command"
 )
@@ -21,7 +22,7 @@ const (
 
 // leases are those of the fleet, on their way to be those of the etcd. It is used by one goroutine.
 type leases struct {
-	etcd  Side
+	etcd  sides.Side
 	known map[int64]int64 // in the fleet, with their times
 	// ending are those that are gone from the etcd: at this revision certainly, so that then no key is theirs.
 	ending map[int64]int64
@@ -41,9 +42,9 @@ func (l *leases) grant(batch []byte, after int64, times map[int64]int64) []byte 
 }
 
 // need adds to a batch the leases that a revision attaches keys to. One that is gone from the etcd is granted for now.
-func (l *leases) need(ctx context.Context, batch []byte, r *revision) ([]byte, error) {
+func (l *leases) need(ctx context.Context, batch []byte, r *sides.Revision) ([]byte, error) {
 	var ids []int64
-	for _, e := range r.events {
+	for _, e := range r.Events {
 		id := e.Kv.Lease
 		delete(l.ending, id) // it was granted again
 		if id != 0 && l.known[id] == 0 && !slices.Contains(ids, id) {
@@ -53,7 +54,7 @@ func (l *leases) need(ctx context.Context, batch []byte, r *revision) ([]byte, e
 	if len(ids) == 0 {
 		return batch, nil
 	}
-	times, err := l.etcd.granted(ctx, ids)
+	times, err := l.etcd.Granted(ctx, ids)
 	if err != nil {
 		return nil, err
 	}
@@ -62,12 +63,12 @@ func (l *leases) need(ctx context.Context, batch []byte, r *revision) ([]byte, e
 			times[id] = provisionalTTL
 		}
 	}
-	return l.grant(batch, r.number-1, times), nil
+	return l.grant(batch, r.Number-1, times), nil
 }
 
 // look compares with the etcd, and returns a batch of what is to be granted.
 func (l *leases) look(ctx context.Context, after int64) ([]byte, error) {
-	there, err := l.etcd.leases(ctx)
+	there, err := l.etcd.Leases(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -84,13 +85,13 @@ func (l *leases) look(ctx context.Context, after int64) ([]byte, error) {
 		}
 	}
 	ask = append(ask, l.again()...)
-	times, err := l.etcd.granted(ctx, append(ask, gone...))
+	times, err := l.etcd.Granted(ctx, append(ask, gone...))
 	if err != nil {
 		return nil, err
 	}
 	gone = slices.DeleteFunc(gone, func(id int64) bool { return times[id] > 0 }) // the list was of a node behind
 	if len(gone) > 0 {
-		h, err := l.etcd.header(ctx)
+		h, err := l.etcd.Header(ctx)
 		if err != nil {
 			return nil, err
 		}

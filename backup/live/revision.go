@@ -7,15 +7,16 @@ import (
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/mimir-kv/mimir/backup/sides"
 	"github.com/mimir-kv/mimir/etcdapi/follow"
 	"github.com/mimir-kv/mimir/kv/command"
 )
 
-// command returns what makes the fleet, at the revision before, have this one. It says what it replaces, so that the
+// commandOf returns what makes the fleet, at the revision before, have this one. It says what it replaces, so that the
 // fleet refuses it if it has something else there.
-func (r *revision) command() ([]byte, error) {
+func commandOf(r *sides.Revision) ([]byte, error) {
 	q := &pb.TxnRequest{}
-	for _, e := range r.events {
+	for _, e := range r.Events {
 		c := &pb.Compare{Key: e.Kv.Key, Target: pb.Compare_VERSION}
 		op := &pb.RequestOp{}
 		if e.Type == mvccpb.Event_DELETE {
@@ -34,26 +35,26 @@ func (r *revision) command() ([]byte, error) {
 		}
 		q.Success = append(q.Success, op)
 	}
-	c := command.EncodeFollowed(r.number-1, command.EncodeTxn(q))
+	c := command.EncodeFollowed(r.Number-1, command.EncodeTxn(q))
 	if len(c) > follow.MaxBatchBytes/2 {
 		return nil, fmt.Errorf("%w: %d changes with %d bytes at revision %d; %s, behind that revision", ErrTooMuch,
-			len(r.events), len(c), r.number, importAnew)
+			len(r.Events), len(c), r.Number, importAnew)
 	}
 	return c, nil
 }
 
 // same returns what is another in o, nil if nothing is.
-func (r *revision) same(o *revision) error {
-	if r.number != o.number || len(r.events) != len(o.events) {
-		return fmt.Errorf("%w: %d changes at revision %d of the etcd, %d at %d of the fleet", ErrParted, len(r.events),
-			r.number, len(o.events), o.number)
+func same(r, o *sides.Revision) error {
+	if r.Number != o.Number || len(r.Events) != len(o.Events) {
+		return fmt.Errorf("%w: %d changes at revision %d of the etcd, %d at %d of the fleet", ErrParted, len(r.Events),
+			r.Number, len(o.Events), o.Number)
 	}
-	for i, e := range r.events {
-		if !proto.Equal(e, o.events[i]) {
+	for i, e := range r.Events {
+		if !proto.Equal(e, o.Events[i]) {
 			return fmt.Errorf("%w: change %d of revision %d is %s of key %q in the etcd (version %d, lease %x, %d "+
-				"bytes) and %s of key %q in the fleet (version %d, lease %x, %d bytes)", ErrParted, i, r.number,
-				e.Type, e.Kv.Key, e.Kv.Version, e.Kv.Lease, len(e.Kv.Value), o.events[i].Type, o.events[i].Kv.Key,
-				o.events[i].Kv.Version, o.events[i].Kv.Lease, len(o.events[i].Kv.Value))
+				"bytes) and %s of key %q in the fleet (version %d, lease %x, %d bytes)", ErrParted, i, r.Number,
+				e.Type, e.Kv.Key, e.Kv.Version, e.Kv.Lease, len(e.Kv.Value), o.Events[i].Type, o.Events[i].Kv.Key,
+				o.Events[i].Kv.Version, o.Events[i].Kv.Lease, len(o.Events[i].Kv.Value))
 		}
 	}
 	return nil

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/mimir-kv/mimir/backup/sides"
 	"github.com/mimir-kv/mimir/etcdapi/follow"
 )
 
@@ -30,7 +31,7 @@ const (
 type session struct {
 	*follower
 	cancel      func() // everything of it
-	etcd, fleet Side
+	etcd, fleet sides.Side
 	node        *follow.Node
 	users       users // of the fleet
 	revision    int64 // of the fleet
@@ -56,7 +57,7 @@ func (s *session) begin(ctx context.Context) error {
 	if s.leases.known == nil {
 		s.leases.known = map[int64]int64{}
 	}
-	h, err := s.etcd.header(ctx)
+	h, err := s.etcd.Header(ctx)
 	if err != nil {
 		return err
 	}
@@ -78,32 +79,32 @@ func (s *session) begin(ctx context.Context) error {
 func (s *session) sameChange(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, lookTime)
 	defer cancel()
-	var both [2]*revision
-	for i, side := range []Side{s.etcd, s.fleet} {
-		w, err := openWatch(ctx, side.Conn, s.revision)
+	var both [2]*sides.Revision
+	for i, side := range []sides.Side{s.etcd, s.fleet} {
+		w, err := sides.OpenWatch(ctx, side.Conn, s.revision)
 		if err == nil {
-			both[i], err = w.next()
+			both[i], err = w.Next()
 		}
-		if err != nil || both[i].number != s.revision {
+		if err != nil || both[i].Number != s.revision {
 			return nil //nolint:nilerr // it is compacted, or no change; what comes next is compared anyway
 		}
 	}
-	return both[0].same(both[1])
+	return same(both[0], both[1])
 }
 
 // feed is what was watched and waits.
 type feed struct {
-	revisions chan *revision // closed at the end
-	err       error          // why, then
+	revisions chan *sides.Revision // closed at the end
+	err       error                // why, then
 	room      *semaphore.Weighted
 }
 
-func (f *feed) run(ctx context.Context, w *watch) {
+func (f *feed) run(ctx context.Context, w *sides.Watch) {
 	defer close(f.revisions)
 	for {
-		r, err := w.next()
+		r, err := w.Next()
 		if err == nil {
-			err = f.room.Acquire(ctx, min(r.bytes, aheadBytes))
+			err = f.room.Acquire(ctx, min(r.Bytes, aheadBytes))
 		}
 		if err != nil {
 			f.err = err
@@ -120,11 +121,11 @@ func (f *feed) run(ctx context.Context, w *watch) {
 
 // run applies what is watched until something fails.
 func (s *session) run(ctx context.Context) error {
-	w, err := openWatch(ctx, s.etcd.Conn, s.revision+1)
+	w, err := sides.OpenWatch(ctx, s.etcd.Conn, s.revision+1)
 	if err != nil {
 		return err
 	}
-	f := &feed{revisions: make(chan *revision, 256), room: semaphore.NewWeighted(aheadBytes)}
+	f := &feed{revisions: make(chan *sides.Revision, 256), room: semaphore.NewWeighted(aheadBytes)}
 	go f.run(ctx, w)
 	defer func() { // nothing outlives the session
 		s.cancel()
@@ -161,22 +162,22 @@ func (s *session) explain(err error) error {
 }
 
 // take applies a revision, and those that wait behind it.
-func (s *session) take(ctx context.Context, f *feed, r *revision) error {
+func (s *session) take(ctx context.Context, f *feed, r *sides.Revision) error {
 	var batch []byte
 	first, held, at := r, int64(0), s.revision
 	for r != nil {
-		if r.number != at+1 {
-			return fmt.Errorf("%w: behind revision %d of the etcd comes %d; %s", ErrParted, at, r.number, importAnew)
+		if r.Number != at+1 {
+			return fmt.Errorf("%w: behind revision %d of the etcd comes %d; %s", ErrParted, at, r.Number, importAnew)
 		}
-		c, err := r.command()
+		c, err := commandOf(r)
 		if err != nil {
 			return err
 		}
 		if batch, err = s.leases.need(ctx, batch, r); err != nil {
 			return err
 		}
-		batch, at = follow.AppendCommand(batch, c), r.number
-		held += min(r.bytes, aheadBytes)
+		batch, at = follow.AppendCommand(batch, c), r.Number
+		held += min(r.Bytes, aheadBytes)
 		r = nil
 		if len(batch) < batchBytes {
 			select {
@@ -197,12 +198,12 @@ func (s *session) take(ctx context.Context, f *feed, r *revision) error {
 }
 
 // parted says what of a revision is not as it should be in the fleet that has refused it, as far as that can be seen.
-func (s *session) parted(ctx context.Context, r *revision, refused error) error {
-	h, err := s.fleet.header(ctx)
-	if status.Code(refused) != codes.Aborted || err != nil || h.Revision != r.number-1 {
+func (s *session) parted(ctx context.Context, r *sides.Revision, refused error) error {
+	h, err := s.fleet.Header(ctx)
+	if status.Code(refused) != codes.Aborted || err != nil || h.Revision != r.Number-1 {
 		return refused // another batch was on its way
 	}
-	for _, e := range r.events {
+	for _, e := range r.Events {
 		answer, err := pb.NewKVClient(s.fleet.Conn).Range(ctx, &pb.RangeRequest{Key: e.Kv.Key, KeysOnly: true})
 		if err != nil {
 			return refused
@@ -213,7 +214,7 @@ func (s *session) parted(ctx context.Context, r *revision, refused error) error 
 		}
 		if put := e.Type == mvccpb.Event_PUT; put && here.Version != e.Kv.Version-1 || !put && here.Version == 0 {
 			return fmt.Errorf("%w: key %q has version %d in the fleet, before the etcd's revision %d, where it has %d "+
-				"(%v); %s", ErrParted, e.Kv.Key, here.Version, r.number, e.Kv.Version, e.Type, importAnew)
+				"(%v); %s", ErrParted, e.Kv.Key, here.Version, r.Number, e.Kv.Version, e.Type, importAnew)
 		}
 	}
 	return refused
@@ -237,7 +238,7 @@ func (s *session) apply(batch []byte) error {
 // poll compares leases and, now and then, users, and reports.
 func (s *session) poll(ctx context.Context) error {
 	if s.polls%usersEvery == 0 {
-		now, err := s.etcd.users(ctx)
+		now, err := usersOf(ctx, s.etcd)
 		if err == nil {
 			err = sameUsers(now, s.users)
 		}
@@ -253,7 +254,7 @@ func (s *session) poll(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	h, err := s.etcd.header(ctx)
+	h, err := s.etcd.Header(ctx)
 	if err != nil {
 		return err
 	}

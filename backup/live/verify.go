@@ -12,6 +12,8 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/mimir-kv/mimir/backup/sides"
 )
 
 const (
@@ -52,9 +54,9 @@ const leasesPatience = 5 * time.Second
 
 // Verify compares both sides: contents at a revision, leases as they are now, and the revision of users and roles. The
 // first difference is ErrParted or ErrUsers.
-func Verify(ctx context.Context, etcd, fleet Side, o VerifyOptions) (c Compared, err error) {
+func Verify(ctx context.Context, etcd, fleet sides.Side, o VerifyOptions) (c Compared, err error) {
 	if o.Revision == 0 {
-		h, err := fleet.header(ctx)
+		h, err := fleet.Header(ctx)
 		if err != nil {
 			return c, err
 		}
@@ -91,15 +93,15 @@ func Verify(ctx context.Context, etcd, fleet Side, o VerifyOptions) (c Compared,
 
 // Content compares all keys of both sides at a revision: values, versions, create and mod revisions, leases. The first
 // difference is ErrParted. It holds a page of each side. told may be nil.
-func Content(ctx context.Context, etcd, fleet Side, at int64, told func(Compared)) (Compared, error) {
+func Content(ctx context.Context, etcd, fleet sides.Side, at int64, told func(Compared)) (Compared, error) {
 	c := Compared{Revision: at}
 	limit, sum := int64(firstKeys), newDigest()
-	for key := all; key != nil; {
+	for key := sides.All; key != nil; {
 		var pages [2]*pb.RangeResponse
 		group, within := errgroup.WithContext(ctx)
-		for i, side := range []Side{etcd, fleet} {
+		for i, side := range []sides.Side{etcd, fleet} {
 			group.Go(func() (err error) {
-				pages[i], err = side.page(within, key, at, limit)
+				pages[i], err = page(within, side, key, at, limit)
 				return err
 			})
 		}
@@ -132,12 +134,12 @@ func Content(ctx context.Context, etcd, fleet Side, at int64, told func(Compared
 }
 
 // page returns up to limit keys from one on.
-func (s Side) page(ctx context.Context, key []byte, at, limit int64) (*pb.RangeResponse, error) {
+func page(ctx context.Context, s sides.Side, key []byte, at, limit int64) (*pb.RangeResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, pageTime)
 	defer cancel()
 	r, err := pb.NewKVClient(s.Conn).Range(ctx, &pb.RangeRequest{
-		Key: key, RangeEnd: all, Revision: at, Limit: limit, Serializable: false,
-	}, large)
+		Key: key, RangeEnd: sides.All, Revision: at, Limit: limit, Serializable: false,
+	}, sides.Large)
 	if err != nil {
 		return nil, fmt.Errorf("keys of %s at revision %d: %w", s.Name, at, err)
 	}
@@ -191,35 +193,35 @@ func sameKey(at int64, etcd, fleet *mvccpb.KeyValue) error {
 // Changes compares all changes of both sides behind one revision up to another: what they are and in which order. If
 // the contents are equal at the one they are then equal at each. The first difference is ErrParted; ErrCompacted says
 // that one side has not all of them any more.
-func Changes(ctx context.Context, etcd, fleet Side, behind, to int64, told func(Compared)) (Compared, error) {
+func Changes(ctx context.Context, etcd, fleet sides.Side, behind, to int64, told func(Compared)) (Compared, error) {
 	c := Compared{Revision: to}
 	if behind >= to {
 		return c, nil
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	var watches [2]*watch
-	for i, side := range []Side{etcd, fleet} {
+	var watches [2]*sides.Watch
+	for i, side := range []sides.Side{etcd, fleet} {
 		var err error
-		if watches[i], err = openWatch(ctx, side.Conn, behind+1); err != nil {
+		if watches[i], err = sides.OpenWatch(ctx, side.Conn, behind+1); err != nil {
 			return c, fmt.Errorf("%s: %w", side.Name, err)
 		}
 	}
 	for at := behind; at < to; {
-		var both [2]*revision
-		for i, side := range []Side{etcd, fleet} {
+		var both [2]*sides.Revision
+		for i, side := range []sides.Side{etcd, fleet} {
 			patience := time.AfterFunc(pageTime, cancel)
 			var err error
-			both[i], err = watches[i].next()
+			both[i], err = watches[i].Next()
 			if patience.Stop(); err != nil {
 				return c, fmt.Errorf("%s: changes behind revision %d: %w", side.Name, at, err)
 			}
 		}
-		if err := both[0].same(both[1]); err != nil {
+		if err := same(both[0], both[1]); err != nil {
 			return c, err
 		}
-		at = both[0].number
-		c.Keys, c.Bytes = c.Keys+int64(len(both[0].events)), c.Bytes+both[0].bytes
+		at = both[0].Number
+		c.Keys, c.Bytes = c.Keys+int64(len(both[0].Events)), c.Bytes+both[0].Bytes
 		if told != nil {
 			told(c)
 		}
@@ -229,12 +231,12 @@ func Changes(ctx context.Context, etcd, fleet Side, behind, to int64, told func(
 
 // Leases compares which leases there are, and their times to live, and returns how many. They change while the etcd is
 // written, and follow a moment later.
-func Leases(ctx context.Context, etcd, fleet Side) (int, error) {
+func Leases(ctx context.Context, etcd, fleet sides.Side) (int, error) {
 	var times [2]map[int64]int64
-	for i, side := range []Side{etcd, fleet} {
-		ids, err := side.leases(ctx)
+	for i, side := range []sides.Side{etcd, fleet} {
+		ids, err := side.Leases(ctx)
 		if err == nil {
-			times[i], err = side.granted(ctx, slices.Collect(maps.Keys(ids)))
+			times[i], err = side.Granted(ctx, slices.Collect(maps.Keys(ids)))
 		}
 		if err != nil {
 			return 0, err
@@ -254,12 +256,12 @@ func Leases(ctx context.Context, etcd, fleet Side) (int, error) {
 }
 
 // Users compares whether authentication is on, and the revision of users and roles.
-func Users(ctx context.Context, etcd, fleet Side) error {
-	a, err := etcd.users(ctx)
+func Users(ctx context.Context, etcd, fleet sides.Side) error {
+	a, err := usersOf(ctx, etcd)
 	if err != nil {
 		return err
 	}
-	b, err := fleet.users(ctx)
+	b, err := usersOf(ctx, fleet)
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/mimir-kv/mimir/backup/live"
+	"github.com/mimir-kv/mimir/backup/sides"
 )
 
 // crossing is a fleet that is to take the place of a running etcd.
@@ -63,7 +64,7 @@ func (x *crossing) follow(ctx context.Context, out, errs io.Writer) error {
 }
 
 // sides connects to both.
-func (x *crossing) sides() (from, to live.Dial, err error) {
+func (x *crossing) sides() (from, to sides.Dial, err error) {
 	if err := x.n.check(); err != nil {
 		return nil, nil, err
 	}
@@ -75,17 +76,17 @@ func (x *crossing) sides() (from, to live.Dial, err error) {
 }
 
 // both calls f with one connection to each side.
-func (x *crossing) both(ctx context.Context, f func(etcd, fleet live.Side) error) error {
+func (x *crossing) both(ctx context.Context, f func(etcd, fleet sides.Side) error) error {
 	from, to, err := x.sides()
 	if err != nil {
 		return err
 	}
-	etcd, leave, err := live.Connect(ctx, "the etcd", from, len(x.o.endpoints))
+	etcd, leave, err := sides.Connect(ctx, "the etcd", from, len(x.o.endpoints))
 	if err != nil {
 		return err
 	}
 	defer leave()
-	fleet, leave, err := live.Connect(ctx, "the fleet", to, len(x.n.endpoints))
+	fleet, leave, err := sides.Connect(ctx, "the fleet", to, len(x.n.endpoints))
 	if err != nil {
 		return err
 	}
@@ -135,7 +136,7 @@ func newImportVerify() *cobra.Command {
 			"memory, and may run while the etcd is written.",
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return x.both(c.Context(), func(etcd, fleet live.Side) error {
+			return x.both(c.Context(), func(etcd, fleet sides.Side) error {
 				p := startProgress(c.ErrOrStderr(), 0, "keys")
 				o.Told, o.Every = func(r live.Compared) { p.found(r.Keys, r.Bytes) }, int64(every)
 				r, err := live.Verify(c.Context(), etcd, fleet, o)
@@ -195,7 +196,7 @@ func newImportFinish() *cobra.Command {
 			"back if not.",
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return x.both(c.Context(), func(etcd, fleet live.Side) error {
+			return x.both(c.Context(), func(etcd, fleet sides.Side) error {
 				o.Told = func(step string) { fmt.Fprintln(c.ErrOrStderr(), step) }
 				began := time.Now()
 				r, err := live.Finish(c.Context(), etcd, fleet, o)

@@ -14,6 +14,7 @@ import (
 	"github.com/mimir-kv/mimir/backup"
 	"github.com/mimir-kv/mimir/backup/etcd"
 	"github.com/mimir-kv/mimir/backup/live"
+	"github.com/mimir-kv/mimir/backup/sides"
 	"github.com/mimir-kv/mimir/backup/store"
 	"github.com/mimir-kv/mimir/backup/whole"
 	"github.com/mimir-kv/mimir/kv"
@@ -117,7 +118,7 @@ func (i *importing) snapshot(
 	for range i.origin.endpoints {
 		conn, failed := dial(ctx)
 		if failed == nil {
-			s, failed = live.Fetch(ctx, live.Side{Name: "the etcd", Conn: conn}, file)
+			s, failed = live.Fetch(ctx, sides.Side{Name: "the etcd", Conn: conn}, file)
 			conn.Close()
 		}
 		if failed == nil {

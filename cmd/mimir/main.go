@@ -135,7 +135,7 @@ func newRoot(hurry <-chan struct{}) *cobra.Command {
 		newServe(hurry), newDev(hurry), newConfig(), newCert(), newStatus(connection), newTop(connection),
 		newEvents(connection), newSwitchover(connection), newFailover(connection), newFleet(connection),
 		newRegion(connection), newWitness(), newKeys(), newLog(connection), newSnapshot(connection), newArchive(),
-		newImport(), newExport(connection),
+		newImport(), newExport(connection), newMirror(),
 		newTail(connection), newVerify(connection), newNode(connection), newBench(connection), newVersion(),
 	)
 	return root

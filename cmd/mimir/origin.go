@@ -13,43 +13,54 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/mimir-kv/mimir/backup"
-	"github.com/mimir-kv/mimir/backup/live"
+	"github.com/mimir-kv/mimir/backup/sides"
 	"github.com/mimir-kv/mimir/server"
 	"github.com/mimir-kv/mimir/server/operator"
 )
 
-// origin holds the flags that say how the etcd is reached from which something is brought in.
+// origin holds the flags that say how an etcd is reached: from which something is brought in, or to which.
 type origin struct {
 	endpoints []string
 	block     server.TLS
 	insecure  bool
 	who       login
+	side      string // "from" or "to", with which the names of its flags begin
 }
 
+// addFlags adds the flags for an etcd from which something is brought in.
 func (o *origin) addFlags(c *cobra.Command) {
-	f := c.Flags()
-	f.StringVar(&o.block.CA, "from-cacert", "", "PEM file of the authorities trusted to sign the etcd's certificates")
-	f.StringVar(&o.block.Cert, "from-cert", "", "PEM file of the certificate to show to the etcd")
-	f.StringVar(&o.block.Key, "from-key", "", "PEM file of its key")
-	f.BoolVar(&o.insecure, "from-insecure-skip-tls-verify", false, "use TLS with the etcd, but trust any server")
-	f.StringVar(&o.who.user, "from-user", os.Getenv("MIMIR_FROM_USER"),
-		"user of the etcd with the role root, as name:password, or name with --from-password (MIMIR_FROM_USER)")
-	f.StringVar(&o.who.password, "from-password", os.Getenv("MIMIR_FROM_PASSWORD"),
-		"password of --from-user (MIMIR_FROM_PASSWORD)")
-	for _, name := range []string{"from-user", "from-password"} { // what the environment has is not shown
+	o.addFlagsOf(c, "from", "user of the etcd with the role root")
+}
+
+func (o *origin) addFlagsOf(c *cobra.Command, side, user string) {
+	o.side = side
+	f, env := c.Flags(), "MIMIR_"+strings.ToUpper(side)
+	f.StringVar(&o.block.CA, side+"-cacert", "", "PEM file of the authorities trusted to sign the etcd's certificates")
+	f.StringVar(&o.block.Cert, side+"-cert", "", "PEM file of the certificate to show to the etcd")
+	f.StringVar(&o.block.Key, side+"-key", "", "PEM file of its key")
+	f.BoolVar(&o.insecure, side+"-insecure-skip-tls-verify", false, "use TLS with the etcd, but trust any server")
+	f.StringVar(&o.who.user, side+"-user", os.Getenv(env+"_USER"),
+		fmt.Sprintf("%s, as name:password, or name with --%s-password (%s_USER)", user, side, env))
+	f.StringVar(&o.who.password, side+"-password", os.Getenv(env+"_PASSWORD"),
+		fmt.Sprintf("password of --%s-user (%s_PASSWORD)", side, env))
+	for _, name := range []string{side + "-user", side + "-password"} { // what the environment has is not shown
 		f.Lookup(name).DefValue = ""
 	}
 }
 
-// needEndpoints adds the flag for commands that bring in nothing but of a running etcd.
+// needEndpoints adds the flags for commands that work with nothing but a running etcd.
 func (o *origin) needEndpoints(c *cobra.Command) {
-	c.Flags().StringSliceVar(&o.endpoints, "from", nil, "client URLs of the members of the etcd, tried in turn")
-	c.MarkFlagRequired("from")
 	o.addFlags(c)
+	o.needEndpointsOf(c)
+}
+
+func (o *origin) needEndpointsOf(c *cobra.Command) {
+	c.Flags().StringSliceVar(&o.endpoints, o.side, nil, "client URLs of the members of the etcd, tried in turn")
+	c.MarkFlagRequired(o.side)
 }
 
 // newDialing connects to one endpoint after the other.
-func newDialing(endpoints []string, secure *tls.Config, who backup.Who) live.Dial {
+func newDialing(endpoints []string, secure *tls.Config, who backup.Who) sides.Dial {
 	var next atomic.Uint64
 	return func(ctx context.Context) (*grpc.ClientConn, error) {
 		at := endpoints[(next.Add(1)-1)%uint64(len(endpoints))]
@@ -63,24 +74,24 @@ func newDialing(endpoints []string, secure *tls.Config, who backup.Who) live.Dia
 	}
 }
 
-func (o *origin) dialing(warn io.Writer) (live.Dial, error) {
+func (o *origin) dialing(warn io.Writer) (sides.Dial, error) {
 	if len(o.endpoints) == 0 {
-		return nil, fmt.Errorf("%w: --from is empty", errUsage)
+		return nil, fmt.Errorf("%w: --%s is empty", errUsage, o.side)
 	}
 	of := connection{endpoints: o.endpoints, block: o.block, insecure: o.insecure, who: o.who}
 	if (of.block.Cert == "") != (of.block.Key == "") {
-		return nil, fmt.Errorf("%w: --from-cert and --from-key belong together", errUsage)
+		return nil, fmt.Errorf("%w: --%s-cert and --%[2]s-key belong together", errUsage, o.side)
 	}
 	for _, e := range o.endpoints {
 		if strings.HasPrefix(e, "http://") && (of.block.CA != "" || of.block.Cert != "" || of.insecure) {
-			return nil, fmt.Errorf("%w: --from %s is without TLS, and other flags are about TLS", errUsage, e)
+			return nil, fmt.Errorf("%w: --%s %s is without TLS, and other flags are about TLS", errUsage, o.side, e)
 		}
 	}
 	return of.dialing(warn)
 }
 
 // dialing connects to the nodes of the fleet.
-func (n *connection) dialing(warn io.Writer) (live.Dial, error) {
+func (n *connection) dialing(warn io.Writer) (sides.Dial, error) {
 	secure, err := n.discreetTLS(n.endpoints, warn)
 	if err != nil {
 		return nil, err

@@ -1,4 +1,4 @@
-package live
+package sides
 
 import (
 	"fmt"
@@ -11,7 +11,7 @@ import (
 
 // A revision is given out when all of it is there, however it was cut into messages, and before more is read than that.
 func TestRevisionsAreWhole(t *testing.T) {
-	w := &watch{}
+	w := &Watch{}
 	for i, m := range []struct {
 		cut    bool
 		events []int64 // mod revisions
@@ -35,7 +35,7 @@ func TestRevisionsAreWhole(t *testing.T) {
 		}
 		var got []string
 		for _, whole := range w.ready {
-			got = append(got, fmt.Sprintf("%d:%d", whole.number, len(whole.events)))
+			got = append(got, fmt.Sprintf("%d:%d", whole.Number, len(whole.Events)))
 		}
 		if w.ready = nil; strings.Join(got, " ") != m.ready {
 			t.Errorf("behind message %d: %v, want %s", i, got, m.ready)
@@ -46,12 +46,8 @@ func TestRevisionsAreWhole(t *testing.T) {
 // What no etcd says ends with an error.
 func TestWhatMakesNoSenseIsAnError(t *testing.T) {
 	for what, e := range map[string]*mvccpb.Event{"nothing": nil, "no key": {}} {
-		if err := (&watch{}).take(&pb.WatchResponse{Events: []*mvccpb.Event{e}}); err == nil {
+		if err := (&Watch{}).take(&pb.WatchResponse{Events: []*mvccpb.Event{e}}); err == nil {
 			t.Errorf("a change that is %s is taken", what)
 		}
-	}
-	one := &pb.RangeResponse{Kvs: []*mvccpb.KeyValue{{Key: []byte("k")}}}
-	if key := last(one, one); string(key) != "k" || last(&pb.RangeResponse{}, &pb.RangeResponse{}) != nil {
-		t.Errorf("the last key is %q", key)
 	}
 }

@@ -1,4 +1,4 @@
-package live
+package sides
 
 import (
 	"context"
@@ -26,7 +26,7 @@ func Connect(ctx context.Context, name string, dial Dial, tries int) (s Side, cl
 			c := &connection{dial: dial, now: &link{conn: conn}}
 			bounded, cancel := context.WithTimeout(ctx, reachTime)
 			s = Side{Name: name, Conn: c}
-			_, failed = s.header(bounded)
+			_, failed = s.Header(bounded)
 			if cancel(); failed == nil {
 				return s, c.close, nil
 			}
@@ -57,7 +57,7 @@ type dialing struct {
 }
 
 // errClosed says that what was used is not to be used any more.
-var errClosed = errors.New("live: the connection is closed")
+var errClosed = errors.New("the connection is closed")
 
 // link is one connection, and how many calls are on it.
 type link struct {

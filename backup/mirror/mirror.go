@@ -1,0 +1,146 @@
+package mirror
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/mimir-kv/mimir/backup/sides"
+)
+
+// Options are what Run works with. From, To and Report must be set.
+type Options struct {
+	// From and To connect to the fleet and to the etcd.
+	From, To sides.Dial
+	// Prefix is of the keys that are mirrored, "" for all, and ToPrefix takes its place in the etcd.
+	Prefix, ToPrefix string
+	// Overwrite takes what is in the etcd under ToPrefix, and was put by no mirror, for what is to be brought in line.
+	Overwrite bool
+	// MostOps is how many operations the etcd takes in one transaction, LeastOps at least. Default DefaultMostOps.
+	MostOps int
+	// Poll is how often leases are kept alive, and Report is called. Default DefaultPoll.
+	Poll time.Duration
+	// Report is told how far it is.
+	Report func(Progress)
+	// Trouble is told why a session ended, before the next one is tried, and what is compared anew.
+	Trouble func(error)
+}
+
+// Bounds and defaults of Options.
+const (
+	LeastOps       = 2   // one change, and the place
+	DefaultMostOps = 128 // of etcd
+	DefaultPoll    = time.Second
+)
+
+// Progress is how far a mirror has come.
+type Progress struct {
+	Revision  int64 `json:"revision"` // of the fleet, that the etcd has, or had before both were compared; 0: none
+	Fleet     int64 `json:"fleet"`    // the revision of the fleet a moment ago
+	Leases    int   `json:"leases"`
+	Comparing bool  `json:"comparing"` // both are compared
+	Compared  int64 `json:"compared"`  // keys, since that was begun last
+	Changed   int64 `json:"changed"`   // changes that were made, by this process
+}
+
+// Errors after which to go on is of no use.
+var (
+	// ErrOvertaken says that another mirror was started, which goes on.
+	ErrOvertaken = errors.New("another mirror writes there")
+	// ErrOccupied says that there is something of somebody else where the mirror is to be.
+	ErrOccupied = errors.New("the etcd has keys there that no mirror has put")
+	// ErrForeign says that what is mirrored there is something else.
+	ErrForeign = errors.New("something else is mirrored there")
+	// ErrRefused says that the etcd does not take what is to be put.
+	ErrRefused = errors.New("the etcd refuses it")
+)
+
+const (
+	leastRest = 100 * time.Millisecond
+	mostRest  = 5 * time.Second
+)
+
+// mirror is one Run.
+type mirror struct {
+	Options
+	run     string // tells it from all others
+	began   bool   // it was the one that writes
+	changed int64
+}
+
+// Run mirrors until ctx ends, or something happens after which to go on is of no use. It tries again for ever what may
+// get better.
+func Run(ctx context.Context, o Options) error {
+	if o.MostOps < LeastOps {
+		o.MostOps = DefaultMostOps
+	}
+	if o.Poll <= 0 {
+		o.Poll = DefaultPoll
+	}
+	m := &mirror{Options: o, run: rand.Text()}
+	for rest := leastRest; ; rest = min(2*rest, mostRest) {
+		before := m.changed
+		err := m.session(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case isFinal(err):
+			return err
+		}
+		m.tell(err)
+		if m.changed > before {
+			rest = leastRest
+		}
+		select {
+		case <-time.After(rest):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (m *mirror) tell(err error) {
+	if m.Trouble != nil {
+		m.Trouble(err)
+	}
+}
+
+func isFinal(err error) bool {
+	for _, final := range []error{ErrOvertaken, ErrOccupied, ErrForeign, ErrRefused} {
+		if errors.Is(err, final) {
+			return true
+		}
+	}
+	switch status.Code(err) {
+	case codes.PermissionDenied, codes.Unimplemented:
+		return true
+	}
+	return false
+}
+
+// session mirrors with one connection to each side.
+func (m *mirror) session(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	fleet, leave, err := sides.Connect(ctx, "the fleet", m.From, 1)
+	if err != nil {
+		return fmt.Errorf("the fleet: %w", err)
+	}
+	defer leave()
+	etcd, leave, err := sides.Connect(ctx, "the etcd", m.To, 1)
+	if err != nil {
+		return fmt.Errorf("the etcd: %w", err)
+	}
+	defer leave()
+	s := &session{mirror: m, cancel: cancel, fleet: fleet, etcd: etcd}
+	s.leases = newLeases(fleet, etcd)
+	if err := s.begin(ctx); err != nil {
+		return err
+	}
+	return s.follow(ctx)
+}
