@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	grpctransport "github.com/mimir-kv/mimir/replication/transport/grpc"
+	"github.com/mimir-kv/mimir/server/address"
 	"github.com/mimir-kv/mimir/server/door"
 	"github.com/mimir-kv/mimir/server/trust"
 )
@@ -69,7 +70,7 @@ func (o *WitnessOptions) listen() (*witnessPorts, error) {
 }
 
 func (p *witnessPorts) bind(name, addr string, most int, o *WitnessOptions) (net.Listener, error) {
-	bound, err := net.Listen("tcp", addr)
+	bound, err := address.ListenTCP("tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("%s %s: %w", name, addr, err)
 	}

@@ -195,7 +195,7 @@ func (d *Door) admit(c net.Conn) net.Conn {
 	}
 	d.mu.Unlock()
 	if leaves != nil {
-		leaves.Conn.Close()
+		leaves.end()
 		d.complain(ReasonStranger, "a connection that did not show what it is made room for another", "most", mostNew)
 	}
 	if idle != nil {
@@ -203,7 +203,7 @@ func (d *Door) admit(c net.Conn) net.Conn {
 		d.complain(ReasonIdle, "a connection that asked nothing made room for another", "most", most)
 	}
 	if full {
-		c.Close()
+		drop(c)
 		d.complain(ReasonFull, "a connection was refused: there are as many as may be", "most", most)
 		return nil
 	}
@@ -212,7 +212,7 @@ func (d *Door) admit(c net.Conn) net.Conn {
 
 // turnAway closes a connection from an address from which too many came to nothing.
 func (d *Door) turnAway(c net.Conn) {
-	c.Close()
+	drop(c)
 	d.count(ReasonToll)
 	d.complain(ReasonToll, "connections from one address are turned away: too many of them came to nothing",
 		"from", c.RemoteAddr().String(), "rate", tollOfOne.each)
