@@ -74,8 +74,10 @@ func (p *witnessPorts) bind(name, addr string, most int, o *WitnessOptions) (net
 	if err != nil {
 		return nil, fmt.Errorf("%s %s: %w", name, addr, err)
 	}
+	crowds, _ := door.ParseCrowds(o.Crowds) // validated
 	d := door.New(bound, door.Options{
 		Name: name, Most: most, Strangers: door.StrangersOf(most), Logger: o.Logger, VouchProves: name == "listen",
+		Crowds: crowds,
 	})
 	p.doors = append(p.doors, d)
 	return d, nil

@@ -15,6 +15,7 @@ import (
 type conn struct {
 	net.Conn
 	door     *Door
+	since    time.Time
 	patience *time.Timer
 	stranger atomic.Bool  // as place says, without the lock
 	heard    atomic.Int64 // bytes, while it is a stranger
