@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/mimir-kv/mimir/localfleet"
@@ -190,6 +191,9 @@ func (w *crowd) strike(ctx context.Context, c *campaign) (string, error) {
 	for _, addr := range []string{w.n.Config.ListenClient, w.n.Config.ListenPeer, w.n.Config.ListenHTTP} {
 		for range crowdSize {
 			conn, err := net.Dial("tcp", addr)
+			if errors.Is(err, syscall.ECONNRESET) { // turned away before it knew that it was in
+				continue
+			}
 			if err != nil {
 				return "", fmt.Errorf("a connection of the crowd: %w", err)
 			}

@@ -67,6 +67,8 @@ type Config struct {
 	LogLevel, LogFormat string
 	// MaxConnections is how many clients may be connected; 0 for what the limit of open files leaves.
 	MaxConnections int
+	// Crowds are networks in which an address may have many behind it, as [door.ParseCrowds] reads them.
+	Crowds []string
 
 	// InitialClusterState says whether the start may form a fleet: new or existing.
 	InitialClusterState string

@@ -187,6 +187,7 @@ func TestLoadRefuses(t *testing.T) {
 			`config.yaml:12: "8GiB" is more than`},
 		{"ticks", goodFile + "election-ticks: 1\n", nil, "election-ticks 1 is out of bounds: 3 to 1000"},
 		{"tick", replace("50ms", "50us"), nil, "tick-interval 50µs is out of bounds: 1ms to 10s"},
+		{"crowds", goodFile + "crowds: [10.0.0.0/8, office]\n", nil, `crowds: "office" is no network`},
 		{"log level", goodFile + "log-level: loud\n", nil, `log-level "loud"`},
 		{"environment", goodFile, map[string]string{"MIMIR_TICK_INTERVAL": "soon"},
 			`MIMIR_TICK_INTERVAL: "soon" is not a duration`},

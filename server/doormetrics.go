@@ -22,10 +22,11 @@ var (
 		"Connections closed by a listener: full; stranger, which did not show in time what it is or made room for "+
 			"another; idle, which had asked nothing for longest where there was no room for another; system, which "+
 			"gave no descriptor or memory; handshake, which failed; "+
-			"toll, of an address from which too many came to nothing; trifles, on which nothing was asked, but frames "+
-			"were sent that ask for nothing; late, of which a request ended that did not come in time, and which "+
-			"stayed; much, which stayed too, and of which a request was refused because more was kept of its "+
-			"client than of others.", "listener", "reason")
+			"toll, of an address from which too many came to nothing; waits, which a newcomer did where more came "+
+			"than are looked at, and who was let in or closed for another reason; trifles, on which nothing was "+
+			"asked, but frames were sent that ask for nothing; late, of which a request ended that did not come "+
+			"in time, and which stayed; much, which stayed too, and of which a request was refused because more "+
+			"was kept of its client than of others.", "listener", "reason")
 )
 
 // Collect implements prometheus.Collector.

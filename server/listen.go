@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"slices"
 
 	"github.com/mimir-kv/mimir/server/address"
@@ -45,6 +46,7 @@ func listen(c *Config, shares door.Shares, o *Options, logger *slog.Logger) (*li
 		guarded := door.New(bound, door.Options{
 			Name: port.key, Most: port.most, Strangers: door.StrangersOf(port.most), Logger: logger,
 			VouchProves: port.key == "listen-peer", // the transport vouches for members
+			Crowds:      c.crowds(),
 		})
 		*port.to, l.doors = guarded, append(l.doors, guarded)
 	}
@@ -68,6 +70,12 @@ func (l *listeners) close() {
 // addresses returns those of a list that was validated.
 func addresses(list string) []address.Address {
 	found, _ := address.ParseList(list)
+	return found
+}
+
+// crowds returns the networks of a setting that was validated.
+func (c *Config) crowds() []netip.Prefix {
+	found, _ := door.ParseCrowds(c.Crowds)
 	return found
 }
 

@@ -55,6 +55,11 @@ var changes = []change{
 		func(s *server, c *Config) { s.api.SetLimits(c.Limits) }},
 	{[]string{"max-request-bytes", "max-concurrent-streams"}, func(s *server, _ *Config) { s.rpc.renew() }},
 	{[]string{"max-connections"}, boundConnections},
+	{[]string{"crowds"}, func(s *server, c *Config) {
+		for _, d := range s.ports.doors {
+			d.Crowds(c.crowds())
+		}
+	}},
 	{[]string{"backup.to", "backup.region", "backup.every", "backup.keep", "backup.keep-for",
 		"backup.credentials-file", "backup.ca-file", "archive.to", "archive.prune"}, replaceBackups},
 	{[]string{"archive.to", "archive.region", "archive.every", "backup.credentials-file", "backup.ca-file"},

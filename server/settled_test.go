@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -85,5 +86,39 @@ func TestSettingsOfARunningNode(t *testing.T) {
 	logs(`op="POST /mimir/v1/log" outcome=done`) // who silences the log does not silence that
 	if err := stop(); err != nil {
 		t.Error(err)
+	}
+}
+
+// An address of which too many come to nothing is turned away, unless it is said that many are behind it, which can be
+// said while the node runs.
+func TestCrowdsOfARunningNode(t *testing.T) {
+	c := testConfig(t, "us-1")
+	node := runRereading(t, c)
+	asks := func() error {
+		_, err := getHTTP(c.ClientURL()+"/version", nil)
+		return err
+	}
+	come := func() {
+		for range 1300 {
+			if c, err := net.Dial("tcp", c.ListenClient); err == nil { // else it was turned away at once
+				c.Close()
+			}
+		}
+	}
+	eventually(t, "the node answers", func(context.Context) bool { return asks() == nil })
+	eventually(t, "nobody is let in", func(context.Context) bool {
+		come()
+		return asks() != nil
+	})
+	many := *c
+	many.Crowds = []string{"192.0.2.1", "127.0.0.0/8"}
+	node.read(many)
+	for range 3 {
+		if come(); asks() != nil {
+			t.Error("who may be many is turned away")
+		}
+	}
+	if !strings.Contains(node.log.String(), "of=127.0.0.1/32 at-once=1000 each-second=100") {
+		t.Errorf("the log: %s", node.log.String())
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/mimir-kv/mimir/server/address"
+	"github.com/mimir-kv/mimir/server/door"
 )
 
 var nameFormat = regexp.MustCompile(`^[A-Za-z0-9._-]{1,63}$`)
@@ -66,6 +67,9 @@ func validateName(key, text string) error {
 func (c *Config) validateNames(f *faults) {
 	for _, o := range c.AllowedOrigins {
 		f.addError(originOf(o))
+	}
+	if _, err := door.ParseCrowds(c.Crowds); err != nil {
+		f.add("crowds: %w", err)
 	}
 	for _, n := range []struct{ key, text string }{
 		{"name", c.Replication.NodeID}, {"region", c.Replication.RegionID}, {"fleet", c.Replication.FleetID},

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"log/slog"
 	"time"
+
+	"github.com/mimir-kv/mimir/server/door"
 )
 
 // WitnessOptions are what a witness is told. DataDir, Listen and Fleets are required.
@@ -15,9 +17,11 @@ type WitnessOptions struct {
 	// ListenHTTP is where its metrics and its health are; empty for nowhere.
 	ListenHTTP string
 	// Fleets are all that it votes in, at most [MaxWitnessFleets].
-	Fleets            []WitnessFleet
-	TLS               TLS
-	KeyOptional       bool
+	Fleets      []WitnessFleet
+	TLS         TLS
+	KeyOptional bool
+	// Crowds are as those of a node.
+	Crowds            []string
 	Handshakes        Handshakes
 	EncryptionKeyFile string
 	Logger            *slog.Logger
@@ -53,6 +57,9 @@ func (o *WitnessOptions) validate() error {
 			return fmt.Errorf("fleet %s is named twice", f.ID)
 		}
 		named[f.ID] = true
+	}
+	if _, err := door.ParseCrowds(o.Crowds); err != nil {
+		return fmt.Errorf("crowds: %w", err)
 	}
 	if err := o.TLS.validate(true); err != nil {
 		return fmt.Errorf("peer-tls: %w", err)

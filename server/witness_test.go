@@ -108,7 +108,8 @@ func TestAWitnessSaysWhatIsWrongWithItsOptions(t *testing.T) {
 		"fleet mimir is named twice": func(o *WitnessOptions) {
 			o.Fleets = append(o.Fleets, o.Fleets...)
 		},
-		"0 fleets are named": func(o *WitnessOptions) { o.Fleets = nil },
+		"0 fleets are named":             func(o *WitnessOptions) { o.Fleets = nil },
+		`crowds: "office" is no network`: func(o *WitnessOptions) { o.Crowds = []string{"office"} },
 	} {
 		fleets := []WitnessFleet{{Name: "w1", ID: "mimir"}}
 		o := WitnessOptions{Fleets: fleets, DataDir: t.TempDir(), Listen: "127.0.0.1:0"}

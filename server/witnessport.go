@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	grpctransport "github.com/mimir-kv/mimir/replication/transport/grpc"
+	"github.com/mimir-kv/mimir/server/address"
 	"github.com/mimir-kv/mimir/server/door"
 	"github.com/mimir-kv/mimir/server/trust"
 )
@@ -69,12 +70,14 @@ func (o *WitnessOptions) listen() (*witnessPorts, error) {
 }
 
 func (p *witnessPorts) bind(name, addr string, most int, o *WitnessOptions) (net.Listener, error) {
-	bound, err := net.Listen("tcp", addr)
+	bound, err := address.ListenTCP("tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("%s %s: %w", name, addr, err)
 	}
+	crowds, _ := door.ParseCrowds(o.Crowds) // validated
 	d := door.New(bound, door.Options{
 		Name: name, Most: most, Strangers: door.StrangersOf(most), Logger: o.Logger, VouchProves: name == "listen",
+		Crowds: crowds,
 	})
 	p.doors = append(p.doors, d)
 	return d, nil

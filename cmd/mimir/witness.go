@@ -60,6 +60,8 @@ func newWitness() *cobra.Command {
 	f.StringVar(&w.bind, "peer-tls-bind", "", "node: a certificate must name the node that speaks")
 	f.StringArrayVar(&w.keyFiles, "fleet-key-file", nil, "secrets that nodes show each other, one a line")
 	f.BoolVar(&o.KeyOptional, "fleet-key-optional", false, "let in who shows no key, while not all have one")
+	f.StringSliceVar(&o.Crowds, "crowds", nil,
+		"networks (10.0.0.0/8) and addresses behind each of which there may be many nodes, as behind NAT")
 	f.StringVar(&o.Handshakes.MinVersion, "tls-min-version", "1.2", "least version of TLS: 1.2 or 1.3")
 	f.StringSliceVar(&o.Handshakes.CipherSuites, "tls-cipher-suites", nil, "cipher suites of TLS 1.2 that may be used")
 	f.StringVar(&o.EncryptionKeyFile, "encryption-key-file", "",

@@ -38,13 +38,21 @@ func Listen(list, beside []Address, block bool) (net.Listener, error) {
 	return join(bound), nil
 }
 
+// ListenTCP is net.Listen for a port of TCP, but that nothing is set on what it accepts: whether the other side is
+// there still is asked of those who were let in, by whoever lets them. It does accept those who have said nothing yet:
+// were they to wait in the system's queue, as that can be told to have them, they had it full for others, and nobody
+// could make them leave.
+func ListenTCP(network, place string) (net.Listener, error) {
+	return (&net.ListenConfig{KeepAlive: -1}).Listen(context.Background(), network, place)
+}
+
 func (a Address) listen(beside []Address) (net.Listener, error) {
 	var l net.Listener
 	var err error
 	if a.Socket() {
 		l, err = listenSocket(a.Place)
 	} else {
-		l, err = net.Listen(a.network(beside), a.Place)
+		l, err = ListenTCP(a.network(beside), a.Place)
 	}
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return nil, fmt.Errorf("%s: %w", a, errInUse{err})

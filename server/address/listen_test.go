@@ -36,6 +36,30 @@ func socket(t *testing.T) string {
 	return filepath.Join(dir, "s")
 }
 
+// Nothing is set on what is accepted: most of it may be nobody's.
+func TestNothingIsSetOnStrangers(t *testing.T) {
+	l := listen(t, false, "127.0.0.1:0")
+	out, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	in, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	raw, err := in.(*net.TCPConn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw.Control(func(fd uintptr) {
+		if on, err := syscall.GetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_KEEPALIVE); err != nil || on != 0 {
+			t.Errorf("keep-alive is %d, %v", on, err)
+		}
+	})
+}
+
 // All addresses of a list come to one listener, and a connection says whether it is to be secured (A2).
 func TestListenAtSeveral(t *testing.T) {
 	path := socket(t)

@@ -15,9 +15,11 @@ import (
 type conn struct {
 	net.Conn
 	door     *Door
+	since    time.Time
 	patience *time.Timer
 	stranger atomic.Bool  // as place says, without the lock
 	heard    atomic.Int64 // bytes, while it is a stranger
+	said     atomic.Bool  // something was written to it
 	busy     atomic.Int64 // requests under way
 	idle     atomic.Int64 // since when there were none, in Unix nanoseconds
 	proved   atomic.Bool  // it did what the listener is for
@@ -49,6 +51,24 @@ func (c *conn) Read(p []byte) (int, error) {
 		return 0, net.ErrClosed
 	}
 	return n, err
+}
+
+// Write implements net.Conn.
+func (c *conn) Write(p []byte) (int, error) {
+	if !c.said.Load() {
+		c.said.Store(true)
+	}
+	return c.Conn.Write(p)
+}
+
+// end closes a connection that is a stranger. Who has said nothing is owed no answer, and to whom nothing was said
+// loses none; of anybody else what was written may be why he is refused.
+func (c *conn) end() {
+	if c.heard.Load() == 0 || !c.said.Load() {
+		drop(c.Conn)
+	} else {
+		c.Conn.Close()
+	}
 }
 
 // Close closes the connection and gives its place to another.
@@ -109,7 +129,7 @@ func (c *conn) expel(text string, about ...any) {
 	}
 	d.mu.Unlock()
 	if stranger {
-		c.Conn.Close()
+		c.end()
 		d.complain(ReasonStranger, text, about...)
 	}
 }
@@ -132,8 +152,12 @@ func (a addr) Vouch() {
 		a.prove()
 	}
 	d.mu.Lock()
-	defer d.mu.Unlock()
+	stays := a.conn.place != nil
 	d.acquaint(a.conn)
+	d.mu.Unlock()
+	if stays {
+		keepAlive(a.conn.Conn)
+	}
 }
 
 // Farewell sets what a connection is told before it is ended because it was dismissed.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 )
@@ -22,7 +23,9 @@ type Options struct {
 	Patience time.Duration
 	// VouchProves: who is vouched for has proved his worth as well ([Prove]).
 	VouchProves bool
-	Logger      *slog.Logger
+	// Crowds are as for [Door.Crowds].
+	Crowds []netip.Prefix
+	Logger *slog.Logger
 }
 
 // MostStrangerBytes is how much a connection may say before it has shown what it is: more than any handshake needs.
@@ -62,6 +65,9 @@ const (
 	ReasonHandshake = "handshake"
 	// ReasonToll: too many connections from its address came to nothing.
 	ReasonToll = "toll"
+	// ReasonWaits: a newcomer had to wait, since more come than are looked at. He was let in, or closed for another
+	// reason.
+	ReasonWaits = "waits"
 	// ReasonTrifles: nothing was asked on it, and it sent frames that ask for nothing.
 	ReasonTrifles = "trifles"
 	// ReasonLate: a request did not come in time. That one ended, and the connection did not.
@@ -73,8 +79,8 @@ const (
 
 // Reasons are all of them.
 var Reasons = []string{
-	ReasonFull, ReasonStranger, ReasonIdle, ReasonSystem, ReasonHandshake, ReasonToll, ReasonTrifles, ReasonLate,
-	ReasonMuch,
+	ReasonFull, ReasonStranger, ReasonIdle, ReasonSystem, ReasonHandshake, ReasonToll, ReasonWaits, ReasonTrifles,
+	ReasonLate, ReasonMuch,
 }
 
 // New puts a door before l, which it owns.
@@ -89,6 +95,7 @@ func New(l net.Listener, o Options) *Door {
 		Listener: l, options: o, most: o.Most, mostNew: o.Strangers, closed: make(chan struct{}),
 		refused: map[string]uint64{}, tolls: newTolls(), log: map[string]*complaint{},
 	}
+	d.tolls.crowds = o.Crowds
 	for _, reason := range Reasons {
 		d.log[reason] = &complaint{}
 	}
@@ -106,8 +113,13 @@ func (d *Door) Bound(most, strangers int) {
 func (d *Door) Accept() (net.Conn, error) {
 	pause := firstPause
 	for {
-		if d.slow > 0 && !d.wait(d.slow) {
-			return nil, net.ErrClosed
+		if d.slow > 0 {
+			d.count(ReasonWaits)
+			d.complain(ReasonWaits, "newcomers wait: more come than are looked at of those who come to nothing, "+
+				"or have asked nothing yet", "each-second", tollOfAll.each)
+			if !d.wait(d.slow) {
+				return nil, net.ErrClosed
+			}
 		}
 		c, err := d.Listener.Accept()
 		if err == nil {
@@ -152,12 +164,12 @@ func (d *Door) Close() error {
 
 // admit returns c as one that counts, or closes it and returns nil.
 func (d *Door) admit(c net.Conn) net.Conn {
-	fresh := &conn{Conn: c, door: d}
+	fresh := &conn{Conn: c, door: d, since: time.Now()}
 	d.mu.Lock()
 	var in bool
-	if fresh.account, in, d.slow = d.tolls.enter(c.RemoteAddr(), time.Now()); !in {
+	if fresh.account, in, d.slow = d.tolls.enter(c.RemoteAddr(), fresh.since); !in {
 		d.mu.Unlock()
-		d.turnAway(c)
+		d.turnAway(c, fresh.account)
 		return nil
 	}
 	var leaves *conn
@@ -195,7 +207,7 @@ func (d *Door) admit(c net.Conn) net.Conn {
 	}
 	d.mu.Unlock()
 	if leaves != nil {
-		leaves.Conn.Close()
+		leaves.end()
 		d.complain(ReasonStranger, "a connection that did not show what it is made room for another", "most", mostNew)
 	}
 	if idle != nil {
@@ -203,19 +215,20 @@ func (d *Door) admit(c net.Conn) net.Conn {
 		d.complain(ReasonIdle, "a connection that asked nothing made room for another", "most", most)
 	}
 	if full {
-		c.Close()
+		drop(c)
 		d.complain(ReasonFull, "a connection was refused: there are as many as may be", "most", most)
 		return nil
 	}
 	return fresh
 }
 
-// turnAway closes a connection from an address from which too many came to nothing.
-func (d *Door) turnAway(c net.Conn) {
-	c.Close()
+// turnAway closes a connection whose account does not let it in.
+func (d *Door) turnAway(c net.Conn, account *toll) {
+	drop(c)
 	d.count(ReasonToll)
-	d.complain(ReasonToll, "connections from one address are turned away: too many of them came to nothing",
-		"from", c.RemoteAddr().String(), "rate", tollOfOne.each)
+	d.complain(ReasonToll, "connections are turned away: of those that came from there too many came to nothing "+
+		"(many clients behind one address: see the setting crowds)",
+		"from", c.RemoteAddr().String(), "of", account.of, "at-once", account.burst, "each-second", account.each)
 }
 
 // forget takes a connection out of the books. mu is held.
@@ -225,6 +238,9 @@ func (d *Door) forget(c *conn) {
 	}
 	c.gone = true
 	d.open--
+	if now := time.Now(); c.proved.Load() && now.Sub(c.since) >= stayed {
+		d.tolls.left(c.Conn.RemoteAddr(), now)
+	}
 	if c.retire != nil {
 		heap.Remove(&d.resting, c.at)
 	}

@@ -1,6 +1,7 @@
 package door
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
 	"time"
@@ -34,8 +35,11 @@ type rate struct{ burst, each float64 }
 // toll is what newcomers owe.
 type toll struct {
 	rate
+	of   string // whose it is, for the log
 	owed float64
 	at   time.Time
+
+	back returning // who were here and may come again
 
 	site *toll // whose part it is, which owes as much; nil: of none
 	has  int   // parts
@@ -81,6 +85,7 @@ func (t *toll) refund(cost float64) { t.owed = max(0, t.owed-cost) }
 // tolls are those of a door.
 type tolls struct {
 	all    toll
+	crowds []netip.Prefix // in which no address has a toll
 	of     map[netip.Prefix]*toll
 	others *toll
 
@@ -88,7 +93,10 @@ type tolls struct {
 }
 
 func newTolls() tolls {
-	return tolls{all: toll{rate: tollOfAll}, of: map[netip.Prefix]*toll{}, others: &toll{rate: tollOfOne}}
+	return tolls{
+		all: toll{rate: tollOfAll}, of: map[netip.Prefix]*toll{},
+		others: &toll{rate: tollOfOne, of: fmt.Sprintf("addresses beyond %d", mostSources)},
+	}
 }
 
 // How much of an address of IPv6 is that of the network that one party has, and of its site, which may have many: an
@@ -146,7 +154,7 @@ func (t *tolls) account(source netip.Prefix, now time.Time) *toll {
 		return t.open(source, tollOfOne, all, now)
 	}
 	if all.rest == nil {
-		all.rest = &toll{rate: tollOfOne, site: all}
+		all.rest = &toll{rate: tollOfOne, site: all, of: fmt.Sprintf("%s beyond %d networks", all.of, mostOfSite)}
 	}
 	return all.rest
 }
@@ -165,37 +173,45 @@ func (t *tolls) open(source netip.Prefix, r rate, site *toll, now time.Time) *to
 		}
 		return t.others
 	}
-	one := &toll{rate: r, site: site}
+	one := &toll{rate: r, site: site, of: source.String()}
 	t.of[source] = one
 	return one
 }
 
-// settle forgets accounts that owe nothing any more, those of sites after their parts. It looks once in a second: who
-// floods the door has it look for each newcomer else.
+// settle forgets accounts that owe nothing any more and expect no crowd, those of sites after their parts. It looks
+// once in a second: who floods the door has it look for each newcomer else.
 func (t *tolls) settle(now time.Time) {
 	if now.Sub(t.settled) < time.Second {
 		return
 	}
 	t.settled = now
 	for p, one := range t.of {
-		if one.site != nil && !one.owes(now) {
+		if one.site != nil && !one.owes(now) && !one.back.crowd(now) {
 			one.site.has--
 			delete(t.of, p)
 		}
 	}
 	for p, one := range t.of {
-		if one.has == 0 && !one.owes(now) { // then its rest owes nothing either
+		if one.has == 0 && !one.owes(now) && !one.back.crowd(now) { // then its rest owes nothing either
 			delete(t.of, p)
 		}
 	}
 }
 
-// enter counts a newcomer from an address. It returns his account, whether it lets him in, and how long the door is
-// to wait before it looks at the next one.
+// enter counts a newcomer from an address. It returns the account that lets him in or does not, nil if he needs none,
+// whether he is in, and how long the door is to wait before it looks at the next one.
 func (t *tolls) enter(from net.Addr, now time.Time) (account *toll, in bool, wait time.Duration) {
-	account = t.account(sourceOf(from), now)
-	if account != nil && !account.enter(costOfOne, now) {
-		return nil, false, t.all.charge(costOfTurnedAway, now)
+	source := sourceOf(from)
+	if t.crowded(source) {
+		return nil, true, t.all.charge(costOfOne, now)
+	}
+	account = t.account(source, now)
+	switch {
+	case account == nil:
+	case account.back.take(now):
+		account = nil // it is free
+	case !account.enter(costOfOne, now):
+		return account, false, t.all.charge(costOfTurnedAway, now)
 	}
 	return account, true, t.all.charge(costOfOne, now)
 }

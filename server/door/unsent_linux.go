@@ -10,7 +10,7 @@ import (
 // unsent returns how many bytes that were written to a connection its other side has not acknowledged; 0 if that is not
 // known.
 func unsent(c net.Conn) (n int) {
-	system, ok := c.(syscall.Conn)
+	system, ok := socketOf(c).(syscall.Conn)
 	if !ok {
 		return 0
 	}

@@ -144,10 +144,10 @@ func (a *Audit) tell(e *entry) error {
 	return a.write(r)
 }
 
-// tellMore tells how many lines were left out of what a host did.
-func (a *Audit) tellMore(host string, more int) {
+// tellMore tells how many lines were left out of what so many hosts did, one of them most of it.
+func (a *Audit) tellMore(host string, more, hosts int) {
 	r := slog.NewRecord(time.Now(), slog.LevelWarn, "operations that were not told one by one", 0)
-	r.AddAttrs(slog.String("remote", host), slog.Int("more", more))
+	r.AddAttrs(slog.String("remote", host), slog.Int("more", more), slog.Int("remotes", hosts))
 	a.write(r) //nolint:errcheck // the node's log knows
 }
 

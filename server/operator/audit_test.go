@@ -13,7 +13,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc"
@@ -21,6 +23,8 @@ import (
 	"google.golang.org/grpc/metadata"
 	grpcpeer "google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
+
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 )
 
 // line is a line of an audit log.
@@ -249,6 +253,43 @@ func TestStrangersDoNotFloodTheAuditLog(t *testing.T) {
 	refuse("10.0.0.1:1", maintenance+"Defragment")
 	if lines := linesIn(t, textOfFile(t, path)); lines[len(lines)-1].Outcome != refused {
 		t.Error("in the next window he is not told of")
+	}
+}
+
+// However long strangers go on, from however many addresses, and whatever they call, they do not fill the disk: ten
+// minutes of it are a few lines more than one.
+func TestStrangersDoNotFloodTheAuditLogInTheLongRun(t *testing.T) {
+	for _, refused := range []bool{true, false} {
+		virtual.Test(t, func(t *testing.T) {
+			const minutes, calls = 10, 2
+			var told, left atomic.Int64
+			q := newQuiet(quietTime, func(_ string, n, hosts int) {
+				told.Add(1)
+				if left.Add(int64(n)); hosts != mostHosts+1 {
+					t.Errorf("left out of %d hosts", hosts)
+				}
+			})
+			hidden := int64(0)
+			for began := time.Now(); time.Since(began) < minutes*time.Minute; time.Sleep(2 * time.Second) {
+				for i := range 70 * calls {
+					if q.due(fmt.Sprint("host ", i%70), fmt.Sprint("call ", i%calls), refused) {
+						told.Add(1)
+					} else {
+						hidden++
+					}
+				}
+			}
+			virtual.Wait()
+			q.close()
+			most := mostLines + 60*minutes*linesEach
+			if !refused {
+				most = calls * (mostAllowed + 60*minutes*allowedEach)
+			}
+			most += 60 * minutes / quietTime.Seconds()
+			if n := told.Load(); float64(n) > most+2 || left.Load() != hidden {
+				t.Errorf("refused %t: %d lines, want %v; %d of %d are counted", refused, n, most, left.Load(), hidden)
+			}
+		})
 	}
 }
 

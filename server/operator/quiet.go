@@ -10,12 +10,12 @@ import (
 const (
 	// quietTime is for how long a stranger is told of no more than so often.
 	quietTime = 10 * time.Second
-	// What was refused, or changes nothing, is told mostRefused times for a host and a call, mostOfHost times for a
-	// host, mostLines times in all.
-	mostRefused, mostOfHost, mostLines = 3, 100, 200
-	// What was allowed, since nobody was asked for a right, is told mostAllowed times for a call: whoever makes many of
-	// one does not hide that he makes another.
-	mostAllowed = 200
+	// What was refused, or changes nothing, is told mostRefused times for a host and a call, and mostOfHost times for a
+	// host; of all hosts mostLines times at once, and then linesEach times a second.
+	mostRefused, mostOfHost, mostLines, linesEach = 3, 100, 200, 0.2
+	// What was allowed, since nobody was asked for a right, is told mostAllowed times at once for a call, and then
+	// allowedEach times a second: whoever makes many of one does not hide that he makes another.
+	mostAllowed, allowedEach = 200, 1
 	// mostHosts bounds the hosts that are told apart.
 	mostHosts = 64
 	// otherHosts stands for those beyond.
@@ -25,13 +25,13 @@ const (
 // quiet bounds the lines of those who have shown no right.
 type quiet struct {
 	window time.Duration
-	more   func(host string, n int)
+	more   func(host string, n, hosts int)
 
 	mu      sync.Mutex
 	timer   *time.Timer // nil: nothing was heard yet
 	closed  bool
-	lines   int
-	allowed map[string]int // by call
+	lines   spent
+	allowed map[string]*spent // by call
 	hosts   map[string]*heard
 }
 
@@ -41,9 +41,22 @@ type heard struct {
 	calls       map[string]int
 }
 
-// newQuiet returns one that calls more, at the end of each window, with how many lines of a host were left out.
-func newQuiet(window time.Duration, more func(host string, n int)) *quiet {
-	return &quiet{window: window, more: more, hosts: map[string]*heard{}, allowed: map[string]int{}}
+// spent is how many lines were written, less those that the time since then allows anew.
+type spent struct {
+	lines float64
+	at    time.Time
+}
+
+// has reports whether there may be one more, of so many at once and each a second.
+func (s *spent) has(most, each float64, now time.Time) bool {
+	s.lines, s.at = max(0, s.lines-now.Sub(s.at).Seconds()*each), now
+	return s.lines+1 <= most
+}
+
+// newQuiet returns one that calls more, at the end of a window, if lines were left out in it: with the host of which
+// most were, how many of all hosts, and of how many hosts, of which those beyond a bound count as one.
+func newQuiet(window time.Duration, more func(host string, n, hosts int)) *quiet {
+	return &quiet{window: window, more: more, hosts: map[string]*heard{}, allowed: map[string]*spent{}}
 }
 
 // due reports whether a line is to be written for what a host called.
@@ -65,34 +78,49 @@ func (q *quiet) due(host, op string, refused bool) bool {
 		h = &heard{calls: map[string]int{}}
 		q.hosts[host] = h
 	}
+	now := time.Now()
 	if !refused {
-		if q.allowed[op] >= mostAllowed {
+		of := q.allowed[op]
+		if of == nil {
+			of = &spent{}
+			q.allowed[op] = of
+		}
+		if !of.has(mostAllowed, allowedEach, now) {
 			h.left++
 			return false
 		}
-		q.allowed[op]++
+		of.lines++
 		return true
 	}
-	if h.calls[op] >= mostRefused || h.lines >= mostOfHost || q.lines >= mostLines {
+	if h.calls[op] >= mostRefused || h.lines >= mostOfHost || !q.lines.has(mostLines, linesEach, now) {
 		h.left++
 		return false
 	}
 	h.calls[op]++
 	h.lines++
-	q.lines++
+	q.lines.lines++
 	return true
 }
 
 // end begins a new window.
 func (q *quiet) end() {
 	q.mu.Lock()
-	hosts := q.hosts
-	q.hosts, q.allowed, q.lines, q.timer = map[string]*heard{}, map[string]int{}, 0, nil
+	hosts, now := q.hosts, time.Now()
+	q.hosts, q.timer = map[string]*heard{}, nil
+	maps.DeleteFunc(q.allowed, func(_ string, s *spent) bool { return s.has(1, allowedEach, now) })
 	q.mu.Unlock()
+	first, all, of := "", 0, 0
 	for _, host := range slices.Sorted(maps.Keys(hosts)) {
-		if left := hosts[host].left; left > 0 {
-			q.more(host, left)
+		left := hosts[host].left
+		if left == 0 {
+			continue
 		}
+		if all, of = all+left, of+1; first == "" || left > hosts[first].left {
+			first = host
+		}
+	}
+	if all > 0 {
+		q.more(first, all, of)
 	}
 }
 

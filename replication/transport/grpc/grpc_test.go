@@ -22,6 +22,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/net/http2"
+
 	"github.com/mimir-kv/mimir/check/leaks"
 	"github.com/mimir-kv/mimir/replication/clock/virtual"
 	"github.com/mimir-kv/mimir/replication/transport"
@@ -421,4 +423,26 @@ func byteSize(n int) string {
 		return strconv.Itoa(n>>10) + "KiB"
 	}
 	return strconv.Itoa(n) + "B"
+}
+
+// What a stranger costs who greets, is greeted and leaves.
+func BenchmarkStranger(b *testing.B) {
+	server, addr := tcp(b, nil)
+	server.Serve(map[string]transport.Handler{service: echo})
+	greeting := append([]byte(http2.ClientPreface), 0, 0, 0, 4, 0, 0, 0, 0, 0)
+	seen := make([]byte, 1)
+	b.ReportAllocs()
+	for b.Loop() {
+		c, err := net.Dial("tcp", addr)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if _, err := c.Write(greeting); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := c.Read(seen); err != nil {
+			b.Fatal(err)
+		}
+		c.Close()
+	}
 }

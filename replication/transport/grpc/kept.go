@@ -111,3 +111,10 @@ func (k *kept) begin(fleet string, caller transport.Caller) (end func(), err err
 	}
 	return k.meter.begin(member{fleet, caller})
 }
+
+// tune sets what can be set on a connection by which somebody was admitted, once.
+func (k *kept) tune(o *sockets) {
+	if k != nil {
+		k.meter.tuning.Do(func() { o.tune(k.meter.raw) })
+	}
+}

@@ -44,7 +44,7 @@ func newOffice(t *testing.T) office {
 }
 
 func (o office) meter() *meter {
-	m := newMeter(&wire{}, o.all)
+	m := newMeter(&wire{}, nil, o.all)
 	m.in = frames{}
 	return m
 }
@@ -225,7 +225,7 @@ func TestAMeterFollowsFrames(t *testing.T) {
 		for step := 1; step < 40; step++ {
 			all := &ledgers{logger: slog.New(slog.DiscardHandler), most: 1 << 20}
 			w := &wire{step: step}
-			m := newMeter(w, all)
+			m := newMeter(w, nil, all)
 			w.said.Reset(text)
 			var got []byte
 			for p := make([]byte, 64); ; {

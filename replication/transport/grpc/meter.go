@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc/credentials"
@@ -76,7 +77,9 @@ type meterInfo struct {
 // meter counts the bytes of messages of a connection that were read of it and not taken yet, by stream.
 type meter struct {
 	net.Conn
-	all *ledgers
+	all    *ledgers
+	raw    net.Conn // below the credentials
+	tuning sync.Once
 
 	// Of the goroutine that reads.
 	in     frames
@@ -94,12 +97,13 @@ type meter struct {
 	ledger  *ledger // nil before the first of those
 	gone    bool
 
+	known    atomic.Bool // a stream was admitted
 	settling sync.Once
 	settled  chan struct{} // closed with the first stream that is admitted, or the connection
 }
 
-func newMeter(c net.Conn, all *ledgers) *meter {
-	return &meter{Conn: c, all: all, in: frames{skip: prefaceBytes}, settled: make(chan struct{})}
+func newMeter(c, raw net.Conn, all *ledgers) *meter {
+	return &meter{Conn: c, raw: raw, all: all, in: frames{skip: prefaceBytes}, settled: make(chan struct{})}
 }
 
 // ServerHandshake implements credentials.TransportCredentials.
@@ -108,8 +112,8 @@ func (m metered) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, 
 	if err != nil {
 		return c, info, err
 	}
-	one := newMeter(c, m.all)
-	return one, meterInfo{info, one}, nil
+	one := newMeter(c, raw, m.all)
+	return &gathered{meter: one}, meterInfo{info, one}, nil
 }
 
 // Clone implements credentials.TransportCredentials.
@@ -259,6 +263,7 @@ func (m *meter) begin(caller member) (end func(), err error) {
 	}
 	m.ledger.streams++
 	m.streams++
+	m.known.Store(true)
 	m.settle()
 	return m.endStream, nil
 }

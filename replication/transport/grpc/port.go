@@ -95,7 +95,7 @@ func NewPort(o PortOptions) (*Port, error) {
 	}
 	n := checked.(*node)
 	p := &Port{options: o, entered: map[string]*entrance{}}
-	p.newcomers = Greet(tunedListener{o.Listener, n.sockets})
+	p.newcomers = Greet(o.Listener)
 	p.options.Options = n.options
 	p.server = grpc.NewServer(p.options.serving(p.handle,
 		func(c credentials.TransportCredentials) credentials.TransportCredentials { return lined{c} })...)

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc/metadata"
@@ -13,13 +14,18 @@ import (
 )
 
 // sockets sets the options of TCP sockets: congestion control, and how soon a silent peer counts as dead. Both are
-// matters of the sender, so they are set on dialled and accepted sockets alike. TCP_NODELAY is Go's default.
+// matters of the sender, so they are set on dialled and accepted sockets alike, on these once somebody is admitted by
+// them. TCP_NODELAY is Go's default.
 type sockets struct {
 	congestion string
 	deadAfter  time.Duration
 	logger     *slog.Logger
 	warn       sync.Once
+	missing    atomic.Int64 // since when the congestion control is not tried, in Unix nanoseconds; 0: it is
 }
+
+// tryAgain is after what time a congestion control that was missing is tried again: it may have been loaded.
+const tryAgain = time.Minute
 
 func (o *sockets) dial(ctx context.Context, addr string) (net.Conn, error) {
 	c, err := (&net.Dialer{KeepAlive: -1}).DialContext(ctx, "tcp", addr)
@@ -32,8 +38,12 @@ func (o *sockets) dial(ctx context.Context, addr string) (net.Conn, error) {
 
 // tune sets what can be set. A socket without the options still works, so nothing here is an error.
 func (o *sockets) tune(c net.Conn) {
-	if wrapped, ok := c.(interface{ NetConn() net.Conn }); ok {
-		c = wrapped.NetConn()
+	for {
+		covers, ok := c.(interface{ NetConn() net.Conn })
+		if !ok {
+			break
+		}
+		c = covers.NetConn()
 	}
 	tcp, ok := c.(*net.TCPConn)
 	if !ok {
@@ -44,28 +54,31 @@ func (o *sockets) tune(c net.Conn) {
 	if err == nil {
 		err = setUserTimeout(tcp, o.deadAfter)
 	}
-	if err == nil && o.congestion != SystemCongestionControl {
-		if err = setCongestion(tcp, o.congestion); err != nil {
-			err = fmt.Errorf("congestion control %q: %w (long links with loss will be slow)", o.congestion, err)
-		}
+	if err == nil {
+		err = o.congest(time.Now(), func(name string) error { return setCongestion(tcp, name) })
 	}
 	if err != nil && !isClosedSocket(err) {
 		o.warn.Do(func() { o.logger.Warn("a socket option is not available; going on without", "err", err) })
 	}
 }
 
-// tunedListener tunes what it accepts.
-type tunedListener struct {
-	net.Listener
-	sockets *sockets
-}
-
-func (l tunedListener) Accept() (net.Conn, error) {
-	c, err := l.Listener.Accept()
-	if err == nil {
-		l.sockets.tune(c)
+// congest has set choose the congestion control, unless that was missing a moment ago.
+func (o *sockets) congest(now time.Time, set func(name string) error) error {
+	if o.congestion == SystemCongestionControl {
+		return nil
 	}
-	return c, err
+	if at := o.missing.Load(); at != 0 && now.UnixNano()-at < int64(tryAgain) {
+		return nil
+	}
+	err := set(o.congestion)
+	switch {
+	case err == nil:
+		o.missing.Store(0)
+	case !isClosedSocket(err):
+		o.missing.Store(now.UnixNano())
+		err = fmt.Errorf("congestion control %q: %w (long links with loss will be slow)", o.congestion, err)
+	}
+	return err
 }
 
 // vouch tells the listener that a connection is of this fleet, if it wants to know.

@@ -37,8 +37,8 @@ func TestStrangersAreHeardSlowly(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			virtual.Test(t, func(t *testing.T) {
-				m := newMeter(&endless{one: one, unread: bytes.Repeat([]byte{' '}, prefaceBytes)},
-					&ledgers{most: 1 << 20, of: map[member]*ledger{}})
+				from := &endless{one: one, unread: bytes.Repeat([]byte{' '}, prefaceBytes)}
+				m := newMeter(from, from, &ledgers{most: 1 << 20, of: map[member]*ledger{}})
 				buffer := make([]byte, 32<<10)
 				listen := func(d time.Duration) (heard int) {
 					for began := time.Now(); time.Since(began) < d; {
@@ -87,7 +87,7 @@ func TestNobodyWaitsOnceItIsSettledWhoHeIs(t *testing.T) {
 			virtual.Test(t, func(t *testing.T) {
 				near, far := net.Pipe()
 				defer far.Close()
-				m := newMeter(near, &ledgers{most: 1 << 20, of: map[member]*ledger{}})
+				m := newMeter(near, near, &ledgers{most: 1 << 20, of: map[member]*ledger{}})
 				go far.Write(append(bytes.Repeat([]byte{' '}, prefaceBytes),
 					bytes.Repeat([]byte{0, 0, 0, frameData, 0, 0, 0, 0, 1}, 3*strangerFrames)...))
 				began := time.Now()

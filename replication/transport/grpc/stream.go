@@ -207,6 +207,7 @@ func (n *node) dispatch(s *serverStream) error {
 	defer end()
 	s.ctx = transport.WithCaller(s.ctx, caller)
 	vouch(s.grpc.Context())
+	s.kept.tune(n.sockets)
 	method, _ := grpc.MethodFromServerStream(s.grpc)
 	service, ok := strings.CutPrefix(method, methodPrefix)
 	h := n.services[service]

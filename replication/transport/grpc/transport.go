@@ -50,8 +50,8 @@ const (
 type Options struct {
 	// Listener is bound already; the transport owns it from New on. May be nil in a process that only opens streams.
 	// Where the remote address of an accepted connection has a method Vouch(), it is called once the connection has
-	// opened a stream of this fleet, so that the listener can tell nodes from strangers. A connection that has a method
-	// NetConn() is tuned as what that returns.
+	// opened a stream of this fleet, so that the listener can tell nodes from strangers. Then the connection is tuned;
+	// one that has a method NetConn() as what that returns.
 	Listener net.Listener
 	// ServerTLS and ClientTLS are for accepted and for dialled connections; nil means plaintext. If
 	// ClientTLS.ServerName is empty, the host of the dialled address is checked against the peer's certificate.
@@ -83,8 +83,9 @@ type Options struct {
 	Connections func(addr string) int
 	// Dialer makes connections. Nil means TCP.
 	Dialer func(ctx context.Context, addr string) (net.Conn, error)
-	// CongestionControl is set on every dialled and accepted TCP socket, where the system has such a choice. Default
-	// "bbr", which a lossy long link needs; where that is missing there is one warning, and the system's own is used.
+	// CongestionControl is set on every TCP socket that is dialled, or by which a stream was admitted, where the system
+	// has such a choice. Default "bbr", which a lossy long link needs; where that is missing there is one warning, and
+	// the system's own is used.
 	CongestionControl string
 	// DeadAfter is about how long a peer may be silent, on a connection that is not busy or has unacknowledged data,
 	// before its streams end. At least MinDeadAfter; default DefaultDeadAfter. A peer whose process hangs while its
@@ -196,8 +197,9 @@ func (o *Options) serving(
 		grpc.MaxSendMsgSize(transport.MaxMessageBytes),
 		grpc.StaticStreamWindowSize(o.WindowBytes),
 		grpc.StaticConnWindowSize(o.WindowBytes),
-		grpc.ReadBufferSize(bufferBytes),
+		grpc.ReadBufferSize(0), // see gathered
 		grpc.WriteBufferSize(bufferBytes),
+		grpc.SharedWriteBuffer(true), // there is none while nothing is said
 		grpc.ConnectionTimeout(cmp.Or(o.handshake, handshakeTime)),
 		grpc.MaxConcurrentStreams(maxStreams),
 		grpc.MaxHeaderListSize(headerBytes),
@@ -228,7 +230,7 @@ func (n *node) Serve(services map[string]transport.Handler) error {
 	if n.port != nil {
 		return n.port.enter(n)
 	}
-	l := Greet(tunedListener{n.options.Listener, n.sockets})
+	l := Greet(n.options.Listener)
 	n.newcomers = l
 	n.serving.Go(func() {
 		if err := n.server.Serve(l); err != nil && !errors.Is(err, grpc.ErrServerStopped) {

@@ -1,0 +1,128 @@
+package door
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// street is a port with a door.
+type street struct {
+	*Door
+	t *testing.T
+}
+
+func atPort(t *testing.T, o Options) *street {
+	l, err := (&net.ListenConfig{KeepAlive: -1}).Listen(context.Background(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Logger = slog.New(slog.DiscardHandler)
+	d := New(covering{l}, o)
+	t.Cleanup(func() { d.Close() })
+	return &street{d, t}
+}
+
+// covering covers the sockets, as the addresses do of which one has another scheme.
+type covering struct{ net.Listener }
+
+type covered struct{ net.Conn }
+
+func (c covered) NetConn() net.Conn { return c.Conn }
+
+func (l covering) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	return covered{c}, err
+}
+
+// visit makes a connection, and has the door look at it.
+func (s *street) visit() (outside, inside net.Conn) {
+	s.t.Helper()
+	outside, err := net.Dial("tcp", s.Addr().String())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { outside.Close() })
+	c, err := s.Listener.Accept()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return outside, s.admit(c)
+}
+
+// hears returns what the other side said, and how it ended.
+func hears(t *testing.T, c net.Conn) (string, error) {
+	t.Helper()
+	c.SetReadDeadline(time.Now().Add(time.Minute))
+	text, err := io.ReadAll(c)
+	return string(text), err
+}
+
+// It is asked of those alone whether they are there who have shown what they are.
+func TestStrangersAreNotAskedWhetherTheyAreThere(t *testing.T) {
+	s := atPort(t, Options{Most: 4, Strangers: 4})
+	_, in := s.visit()
+	asked := func() int {
+		raw, err := socketOf(in).(*net.TCPConn).SyscallConn()
+		if err != nil {
+			t.Fatal(err)
+		}
+		on := -1
+		if err := raw.Control(func(fd uintptr) {
+			on, err = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_KEEPALIVE)
+		}); err != nil {
+			t.Fatal(err)
+		}
+		return on
+	}
+	if asked() != 0 {
+		t.Error("a stranger is asked")
+	}
+	if Vouch(in); asked() != 1 {
+		t.Error("who is known is not")
+	}
+}
+
+// Who makes room or is turned away is forgotten by the system too, with nothing left to wait for; but one who was told
+// something hears it.
+func TestWhoLeavesWithoutAWordIsForgotten(t *testing.T) {
+	s := atPort(t, Options{Most: 2, Strangers: 1})
+	silent, _ := s.visit()
+	polite, in := s.visit()
+	if _, err := hears(t, silent); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("who said nothing and made room: %v", err)
+	}
+	if _, err := polite.Write([]byte("may I")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(in, make([]byte, 5)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := in.Write([]byte("no")); err != nil {
+		t.Fatal(err)
+	}
+	_, in = s.visit()
+	if text, err := hears(t, polite); text != "no" || err != nil {
+		t.Errorf("who was told why he is refused heard %q, %v", text, err)
+	}
+	Vouch(in)
+	_, in = s.visit()
+	Vouch(in)
+	for range 2 {
+		late, in := s.visit()
+		if _, err := hears(t, late); in != nil || !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("one who is kept out: %v", err)
+		}
+		s.tolls.of[sourceOf(late.RemoteAddr())].owed = 10 * tollOfOne.burst // the next one is turned away
+	}
+	if f := s.Figures(); f.Refused[ReasonFull] != 1 || f.Refused[ReasonToll] != 1 || f.Refused[ReasonStranger] != 2 {
+		t.Errorf("%+v", f)
+	}
+}
