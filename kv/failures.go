@@ -28,7 +28,8 @@ type failures struct {
 	opened bool
 	damage error         // that was found while it was opened, the first
 	fatal  error         // after which Pebble must not go on, the first
-	failed chan struct{} // closed when there is one
+	once   sync.Once     // of failed
+	failed chan struct{} // closed when the opening may not come to its end because of one
 	stuck  bool          // Pebble holds locks that nobody gives back: it cannot be closed
 }
 
@@ -62,19 +63,25 @@ func openPebble(path string, o *Options, cache *pebble.Cache, readOnly bool) (*p
 	}()
 	select {
 	case <-done:
-	case <-a.failed: // the opening may wait for what failed, for ever
+	case <-a.failed: // it may wait for what failed, for ever
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.opened = true
 	if a.fatal != nil {
 		a.room.end()
-		if !a.stuck {
-			go func() {
-				if <-done; db != nil {
-					_ = db.Close()
-				}
-			}()
+		abandon := func() {
+			if <-done; db != nil {
+				_ = db.Close()
+			}
+		}
+		select {
+		case <-done:
+			abandon()
+		default:
+			if !a.stuck {
+				go abandon()
+			}
 		}
 		return nil, nil, a.fatal
 	}
@@ -149,19 +156,18 @@ func (a *failures) outlives(p purpose, err error) bool {
 	return p == noting && err != nil && a.believed(fmt.Errorf("%s: %w", p, err))
 }
 
-// believed is outlives for whatever Pebble has no way back from.
+// believed is outlives for whatever Pebble has no way back from. An opening goes on at once, to its end, which is an
+// error.
 func (a *failures) believed(err error) bool {
-	a.mu.Lock()
-	opened := a.opened
-	a.mu.Unlock()
-	if !opened {
-		return false
-	}
 	r := a.room
+	err = fmt.Errorf("kv: the store cannot go on: %w", err)
+	if a.opening(err) {
+		r.believes()
+		return true
+	}
 	select {
 	case <-r.closing:
 	default:
-		err = fmt.Errorf("kv: the store cannot go on: %w", err)
 		a.logger.Error("pebble cannot go on", "err", err)
 		if a.tell == nil {
 			return false
@@ -170,24 +176,29 @@ func (a *failures) believed(err error) bool {
 		go a.tell(err)
 		<-r.closing
 	}
-	r.mu.Lock()
-	r.without = true
-	r.mu.Unlock()
+	r.believes()
 	return true
 }
 
-// fails ends an opening with err; false if there is none under way.
-func (a *failures) fails(err error, stuck bool) bool {
+// opening has an opening that is under way end with err; false if there is none.
+func (a *failures) opening(err error) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.opened {
+	if !a.opened && a.fatal == nil {
+		a.fatal = err
+	}
+	return !a.opened
+}
+
+// fails is opening for what an opening may wait for in vain.
+func (a *failures) fails(err error, stuck bool) bool {
+	if !a.opening(err) {
 		return false
 	}
+	a.mu.Lock()
 	a.stuck = a.stuck || stuck
-	if a.fatal == nil {
-		a.fatal = err
-		close(a.failed)
-	}
+	a.mu.Unlock()
+	a.once.Do(func() { close(a.failed) })
 	return true
 }
 

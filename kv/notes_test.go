@@ -2,6 +2,8 @@ package kv
 
 import (
 	"errors"
+	"math/rand/v2"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -9,6 +11,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/replication/clock/virtual"
 	"github.com/mimir-kv/mimir/replication/durable"
 )
@@ -236,4 +239,85 @@ func TestAStoreWhoseDirectoryFindsNoRoomGoesOn(t *testing.T) {
 			t.Errorf("with room again: %v", err)
 		}
 	})
+}
+
+// noteless is a disk on which from some write on no MANIFEST can be written, nor synced.
+type noteless struct {
+	vfs.FS
+	left atomic.Int64
+}
+
+func (d *noteless) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
+	f, err := d.FS.Create(name, category)
+	if err == nil && strings.Contains(name, "MANIFEST") {
+		f = &notelessFile{f, d}
+	}
+	return f, err
+}
+
+type notelessFile struct {
+	vfs.File
+	disk *noteless
+}
+
+func (f *notelessFile) Write(p []byte) (int, error) {
+	if f.disk.left.Add(-1) < 0 {
+		return 0, syscall.EIO
+	}
+	return f.File.Write(p)
+}
+
+func (f *notelessFile) SyncData() error { return f.Sync() }
+
+func (f *notelessFile) Sync() error {
+	if f.disk.left.Add(-1) < 0 {
+		return syscall.EIO
+	}
+	return f.File.Sync()
+}
+
+// TestAnOpeningWhoseNotesFailLeavesNothing: it is an error, at whichever of its notes that was; nothing waits for it
+// any more, so that the store can be opened again, and has what it had.
+func TestAnOpeningWhoseNotesFailLeavesNothing(t *testing.T) {
+	refused := 0
+	for left := range int64(40) {
+		virtual.Test(t, func(t *testing.T) {
+			mem := vfs.NewCrashableMem()
+			f := fillerOn(t, mem, 0)
+			f.put("k000000")
+			if err := f.Sync(); err != nil {
+				t.Fatal(err)
+			}
+			before := mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: rand.New(rand.NewPCG(1, 1))})
+			if err := f.Close(); err != nil {
+				t.Fatal(err)
+			}
+			disk := &noteless{FS: before}
+			disk.left.Store(left)
+			s, err := Open(Options{FS: disk, Dir: "kv", Logger: quiet()})
+			if err == nil {
+				disk.left.Store(1 << 40)
+				if err := s.Close(); err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			if refused++; !errors.Is(err, syscall.EIO) || errors.Is(err, replication.ErrDamaged) {
+				t.Errorf("with %d notes: %v", left, err)
+			}
+			again, err := Open(Options{FS: before, Dir: "kv", Logger: quiet()})
+			if err != nil {
+				t.Fatalf("with %d notes, and then all: %v", left, err)
+			}
+			if again.Revision() < 2 {
+				t.Errorf("with %d notes: revision %d is left", left, again.Revision())
+			}
+			if err := again.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	if refused == 0 {
+		t.Error("no note was refused")
+	}
 }

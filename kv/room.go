@@ -235,6 +235,13 @@ func (r *room) unnoted() bool {
 	return r.without
 }
 
+// believes has Pebble believe that notes are written from now on, and nothing is removed by them.
+func (r *room) believes() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.without = true
+}
+
 // fails says that no note will be written any more, to whoever waits for one.
 func (r *room) fails(err error) {
 	r.mu.Lock()

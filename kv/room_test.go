@@ -327,9 +327,12 @@ func TestNotesWaitForRoom(t *testing.T) {
 				_, err = f.Write([]byte("a note"))
 				return errors.Join(err, f.Close())
 			}
-			if err := write(); !durable.Full(err) {
-				t.Fatalf("%s: while it is opened: %v", path.Base(name), err)
+			if err := write(); err != nil || !durable.Full(a.fatal) { // the opening ends with it
+				t.Fatalf("%s: while it is opened: %v, %v", path.Base(name), err, a.fatal)
 			}
+			a = newFailures(&o, "kv/gen")
+			fs = watched{disk, a}
+			a.opened = true
 			a.room.opened()
 			wrote := make(chan error, 1)
 			go func() { wrote <- write() }()

@@ -148,6 +148,9 @@ func byLoss(s *State, c *Candidacy) *Objection {
 		AtMost(known.bound(lost)), known.Epoch(), budget)
 }
 
+// LostAtMost returns how many commands that may have been acknowledged a history lacks at most; NoBound: any number.
+func (k *Known) LostAtMost(reigns []Reign, at Position) uint64 { return k.bound(k.Lost(reigns, at)) }
+
 // bound returns how many commands are lost at most, of which lost lie under the ceiling; NoBound: any number.
 func (k *Known) bound(lost uint64) uint64 {
 	if k.Ceiling == Position(NoBound) && lost > 0 {
@@ -181,7 +184,7 @@ func (m Mandate) Counted(c *Candidacy, k *Known) Mandate {
 	if last := Latest(c.Reigns); last.Primary == c.For && last.Epoch == k.Epoch() {
 		return m // it acknowledged them itself
 	}
-	m.Lost = max(m.Lost, k.bound(k.Lost(c.Reigns, c.Cursor.Position)))
+	m.Lost = max(m.Lost, k.LostAtMost(c.Reigns, c.Cursor.Position))
 	return m
 }
 

@@ -51,6 +51,8 @@ type CandidateView struct {
 	Unheard time.Duration
 	// Beaten is what Holder.Beaten says.
 	Beaten timeline.Epoch
+	// Lost is what it is known to have lost of its own reign, which others have; "": nothing.
+	Lost string
 	// Late says that the region shows its history late: it becomes primary by order alone.
 	Late bool
 	// Rank is how many regions are known that had better take over.
@@ -122,7 +124,7 @@ func (c *Candidate) Step(now Instant, v CandidateView, in Input) []Effect {
 func (c *Candidate) may() bool {
 	s := c.view.State
 	charter := s.Charter()
-	if c.view.Term == 0 || charter == nil || s.Cursor.Epoch == 0 {
+	if c.view.Term == 0 || charter == nil || s.Cursor.Epoch == 0 || c.view.Lost != "" {
 		return false
 	}
 	v := charter.Voter(c.id)
@@ -160,8 +162,12 @@ func (c *Candidate) stays() string {
 	return ""
 }
 
-// barred says why a region that hears of no primary does not take over for it, "" if it does hear of one.
+// barred says why a region that hears of no primary does not take over for it, "" if it does hear of one; or why a
+// primary does not go on.
 func (c *Candidate) barred() string {
+	if c.view.Lost != "" {
+		return c.view.Lost
+	}
 	s := c.view.State
 	charter := s.Charter()
 	if c.view.Term == 0 || charter == nil || charter.Voter(c.id) == nil || s.Role() != timeline.Secondary ||
@@ -206,12 +212,14 @@ func (c *Candidate) random(below time.Duration) time.Duration {
 }
 
 // Of returns what the region says of itself when it asks for votes in epoch. One that goes on from its own reign has
-// all that was acknowledged there, however far the ceilings went: voters are not to look at what would be lost, and it
-// looks by itself at what they know of later epochs, before it begins (Within).
+// all that was acknowledged there, as far as the ceilings went that its own voter knows, whatever the budget is now: so
+// far voters are not to look at what would be lost, and it looks by itself at what they know of later epochs, before it
+// begins (Within). Where others know of ceilings beyond, its disks may have gone back, and they refuse.
 func Of(s *timeline.State, epoch timeline.Epoch) *timeline.Candidacy {
 	c := &timeline.Candidacy{Epoch: epoch, For: s.Region, Cursor: s.Cursor, Reigns: s.Reigns, Charter: *s.Charter()}
 	if s.Role() == timeline.Primary {
-		c.Operator, c.Accept = true, timeline.NoBound
+		known := s.Ballot.Bound()
+		c.Operator, c.Accept = true, known.LostAtMost(s.Reigns, s.Cursor.Position)
 	}
 	return c
 }

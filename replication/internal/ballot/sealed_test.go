@@ -113,3 +113,44 @@ func TestASealedRegionGoesOn(t *testing.T) {
 		}
 	}
 }
+
+// TestAPrimaryWhoseDisksWentBackIsRefused: who goes on from his own reign needs no leave for what he acknowledged, as
+// far as he knows of it, whatever the budget is now. A voter that knows of ceilings beyond refuses: that is what is
+// left where a majority of his disks went back, and nobody else who has it answers.
+func TestAPrimaryWhoseDisksWentBackIsRefused(t *testing.T) {
+	reigns := reigning("a").Reigns
+	for _, c := range []struct {
+		what         string
+		maxLoss      uint64
+		own, witness timeline.Position // ceilings; it holds 50
+		granted      bool
+	}{
+		{"within the budget", 20, 70, 70, true},
+		{"a lower budget", 5, 70, 70, true},
+		{"it knows less, within the budget", 20, 60, 70, true},
+		{"without a ceiling, as it knows", 20, timeline.Position(timeline.NoBound), 900, true},
+		{"disks that went back", 20, 70, 900, false},
+		{"disks from before it had no ceiling", 20, 70, timeline.Position(timeline.NoBound), false},
+	} {
+		s, w := reigning("a"), newWorld(limits{MaxLoss: 20}).voters[w].state.Clone()
+		for state, ceiling := range map[*timeline.State]timeline.Position{s: c.own, w: c.witness} {
+			ballot := *state.Ballot
+			ballot.Charter = s.Ballot.Charter
+			ballot.Charter.MaxLoss, ballot.Known = c.maxLoss, timeline.Known{Reigns: reigns, Ceiling: ceiling}
+			state.Ballot = &ballot
+		}
+		if why := timeline.Against(w, Of(s, 2)); (why == nil) != c.granted {
+			t.Errorf("%s: %v", c.what, why)
+		}
+	}
+	candidate := NewCandidate("a")
+	s := reigning("a")
+	v := CandidateView{Term: 1, State: s, Supports: Ruler{1, "a"}, Beaten: 2, Lost: "b holds more of it"}
+	if effects := candidate.Step(100*time.Second, v, nil); len(effects) > 0 || candidate.Why() != v.Lost {
+		t.Errorf("known to have lost a part of its reign: %v, and says %q", effects, candidate.Why())
+	}
+	v.Lost = ""
+	if effects := candidate.Step(101*time.Second, v, nil); len(effects) == 0 {
+		t.Error("beaten, and it asks nobody")
+	}
+}

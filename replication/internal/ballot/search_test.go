@@ -170,7 +170,11 @@ func (n *world) stands(i int, bug string, add func(string, func(*world))) {
 	if v.leader.stands == nil && n.left.Stands > 0 && epoch <= n.left.Epochs && !own {
 		add(fmt.Sprint(names[i], " stands for epoch ", epoch), func(n *world) {
 			n.left.Stands--
-			n.stand(i, Of(n.voters[i].state, epoch))
+			c := Of(n.voters[i].state, epoch)
+			if bug == goesBlind && c.Operator {
+				c.Accept = timeline.NoBound
+			}
+			n.stand(i, c)
 		})
 		n.standsUnder(i, epoch, add)
 	}

@@ -72,7 +72,7 @@ func TestWhoWasRemovedIsTakenOffTheList(t *testing.T) {
 	s := r.config.Applied.State()
 	s.Members = append(s.Members, timeline.Member{ID: 7, Name: "us-7", PeerAddr: "us-7"})
 	again := change{Do: "add", ID: 7, Name: "us-7", PeerAddr: "us-7"}
-	if err := r.apply(t.Context(), again); !errors.Is(err, contract.ErrRemoved) || g.changed != nil {
+	if err := r.apply(t.Context(), again); !errors.Is(err, contract.ErrNotReady) || g.changed != nil {
 		t.Errorf("added again: %v, %v", err, g.changed)
 	}
 	r.expel(t.Context())

@@ -16,11 +16,12 @@
 //     whoever presents itself, until it has the members.
 //   - M6: no change is made that would leave less than a majority of voters that have answered the leader since it was
 //     asked for. Whoever has not answered counts as dead; removing the dead stays possible.
-//   - M8: a change is decided on the members on which it is made, in one term of one leader. If another one comes in
-//     between it is decided anew, and what a node or an operator says of who was removed meanwhile is not taken.
 //   - M7: a node that is added by its address alone takes part under its own name from when it presents itself at that
 //     address and is found there; until then nobody does, and nobody waits for it: its place does not vote. Its place's
 //     identity means it, and never another node.
+//   - M8: a change is decided on the members on which it is made, in one term of one leader. If another one comes in
+//     between it is decided anew. What a node or an operator says late of who was removed is taken off the list again
+//     by the leader, at its next turn; until then nobody is added under that name.
 //
 // It leaves agreement to raftgroup, the list itself to timeline's state, and the nodes of other regions to fleet.
 package members

@@ -278,9 +278,12 @@ func (r *Registrar) attempt(ctx context.Context, c change) error {
 		return err
 	case c.place != 0 && !r.holds(c):
 		return fmt.Errorf("%w: nobody is expected at %s any more", contract.ErrMember, c.PeerAddr)
-	case c.Do == "add" && r.removed(c.ID):
+	case c.Do == "add" && r.config.Directory.Removed(c.ID):
 		return fmt.Errorf("%w: %s was removed from region %s, and a name is not used twice: add it under another",
 			contract.ErrRemoved, c.Name, r.config.Region)
+	case c.Do == "add" && r.listed(c.ID):
+		return fmt.Errorf("%w: %s is on the list of region %s and no member: it is being added, or it was removed and "+
+			"is taken off the list", contract.ErrNotReady, c.Name, r.config.Region)
 	case c.Do == "update":
 		return r.relocate(ctx, c)
 	case c.Do == "remove" && c.ID == r.config.Self.ID:
@@ -301,10 +304,10 @@ func (r *Registrar) alter(ctx context.Context, on raftgroup.Basis, kind raftpb.C
 	return asChange(r.config.Group.ChangeMembers(ctx, on, cc))
 }
 
-// removed reports whether who is no member was one: the region remembers it, or has it on its list still (see expel).
-func (r *Registrar) removed(id uint64) bool {
+// listed reports whether who is no member is on the region's list: a change is being applied, or see expel.
+func (r *Registrar) listed(id uint64) bool {
 	_, listed := r.config.Directory.published(id)
-	return listed || r.config.Directory.Removed(id)
+	return listed
 }
 
 // relocate writes to the region's log where a node is, by the word of an operator. It is as new as the node's last own

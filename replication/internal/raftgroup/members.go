@@ -59,7 +59,7 @@ func (l *loop) checkChange(cc *raftpb.ConfChangeV2, on Basis) error {
 		}
 	}
 	s := l.node.Status()
-	if len(s.Config.Voters[1]) > 0 {
+	if len(s.Config.Voters[1]) > 0 || l.changes != l.view.changes.Load() { // the machine is at it
 		return fmt.Errorf("%w: another membership change is under way", ErrBusy)
 	}
 	t := tracker.MakeProgressTracker(maxInflightMessages, 0)

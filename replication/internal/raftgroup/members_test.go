@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -229,6 +230,46 @@ func TestAChangeIsMadeOnWhatItWasDecidedOn(t *testing.T) {
 		}
 		if err := decided(l, "l9")(); err != nil {
 			t.Errorf("decided now: %v", err)
+		}
+	})
+}
+
+// slowConf is a machine that takes its time over a change of members.
+type slowConf struct {
+	Machine
+	held atomic.Pointer[chan struct{}]
+}
+
+func (s *slowConf) ApplyConf(e *raftpb.Entry, cc *raftpb.ConfChangeV2, conf *raftpb.ConfState) error {
+	if c := s.held.Load(); c != nil {
+		<-*c
+	}
+	return s.Machine.ApplyConf(e, cc, conf)
+}
+
+// Who decides on a change while the machine is at another one is told that it is, and not to decide anew at once.
+func TestAChangeWaitsForTheMachine(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		c, machine := newCluster(t, 1), &slowConf{}
+		c.tune = func(config *Config) { machine.Machine, config.Machine = config.Machine, machine }
+		c.startAll()
+		defer c.close()
+		c.write("before")
+		held := make(chan struct{})
+		machine.held.Store(&held)
+		first := make(chan error, 1)
+		go func() { first <- c.change("l8") }()
+		time.Sleep(time.Second)
+		if err := c.change("l9"); !errors.Is(err, ErrBusy) {
+			t.Errorf("while the machine is at another one: %v", err)
+		}
+		machine.held.Store(nil)
+		close(held)
+		if err := <-first; err != nil {
+			t.Error(err)
+		}
+		if err := c.change("l9"); err != nil {
+			t.Error(err)
 		}
 	})
 }

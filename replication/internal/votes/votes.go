@@ -249,12 +249,16 @@ func (v *Votes) stand(in ballot.Input) {
 	quiet, _ := v.seat.quiet()
 	supports := v.seat.supports()
 	term, _ := v.config.Leadership.Term()
-	rank, unheard := v.rank(s), v.config.Governor.Unheard()
+	rank, unheard, lost := v.rank(s), v.config.Governor.Unheard(), ""
+	if l := v.config.Standing.Loss(s, v.config.Writes.Reached()); l != nil {
+		lost = l.Holds()
+	}
 	v.mu.Lock()
 	view := ballot.CandidateView{
 		Term: term, State: s, Quiet: quiet, Supports: supports, Beaten: v.holder.Beaten(), Rank: rank,
 		Unheard: unheard,
 		Wall:    v.config.Clock.Now(), Dice: v.dice.Uint64(), Late: s.Delay != nil || v.config.Delayed,
+		Lost: lost,
 	}
 	now := v.config.Clock.Elapsed()
 	effects := v.candidate.Step(now, view, in)
