@@ -157,6 +157,43 @@ func TestWhatIsAnsweredMeanwhileIsNotRefused(t *testing.T) {
 	}
 }
 
+// Requests may be refused while gRPC's own resets of them are written, which is looked for only before that: of what has
+// gone out of a reset by then nothing changes, and what has not begun has the code of this side from then on.
+func TestRequestsThatAreRefusedWhileTheirResetsAreWritten(t *testing.T) {
+	first := frameOf(frameReset, 0, 1, []byte{0, 0, 0, 8})
+	said := append(bytes.Clone(first), frameOf(frameReset, 0, 3, []byte{0, 0, 0, 8})...)
+	after := framesOf([3]byte{framePing})
+	for cut := 1; cut < len(said); cut++ {
+		for _, known := range []bool{false, true} { // before what is left is written
+			s := &sink{}
+			c := newLeavable(s, &clients{})
+			c.requests.begin = func() func() { return func() {} }
+			for id := byte(1); id < 5; id += 2 {
+				c.requests.heard([9]byte{3: frameHeaders, 4: flagEndHeaders, 8: id})
+				c.requests.streams[uint32(id)].refused = true
+				c.requests.streams[uint32(id)].code = codeCalm
+			}
+			want := append(bytes.Clone(said), after...)
+			for at := 0; at < len(said); at += len(first) {
+				if out := cut - at; out == frameHeaderBytes || known && out < frameHeaderBytes {
+					want[at+len(first)-1] = codeCalm
+				}
+			}
+			for i, p := range [][]byte{said[:cut], said[cut:], after} {
+				if n, err := c.Write(p); n != len(p) || err != nil {
+					t.Fatalf("cut at %d: %d of %d, %v", cut, n, len(p), err)
+				}
+				if i == 0 && known {
+					c.requests.ending.Add(2)
+				}
+			}
+			if !bytes.Equal(s.Bytes(), want) {
+				t.Errorf("cut at %d, known %t: said %x, want %x", cut, known, s.Bytes(), want)
+			}
+		}
+	}
+}
+
 // Who waits for his debt does so within headers too, also where a request of his is to be ended: each of their frames
 // is paid for.
 func TestHeadersWithoutAnEndAreHeardSlowlyWhereARequestIsToBeEnded(t *testing.T) {
