@@ -47,8 +47,10 @@ type leavable struct {
 	answers, refusals atomic.Int64
 	sent              atomic.Int64  // frames that the client may send because of what he was sent
 	waits             atomic.Bool   // he is not heard now
-	called            atomic.Bool   // to hear of requests that are to be ended
 	news              chan struct{} // one of these has changed
+
+	waking sync.Mutex // over the deadline of reading, and
+	called bool       // it is past, to hear of requests that are to be ended
 
 	// Of the goroutine that reads.
 	buffer, unread []byte

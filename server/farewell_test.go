@@ -6,6 +6,8 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"os"
+	"runtime"
 	"testing"
 	"time"
 
@@ -131,6 +133,44 @@ func TestRequestsThatAreRefusedAreEndedBetweenFrames(t *testing.T) {
 	got := make([]byte, len(want))
 	if _, err := io.ReadFull(client, got); err != nil || !bytes.Equal(got, want) {
 		t.Errorf("said %x, want %x: %v", got, want, err)
+	}
+}
+
+// deadline is a connection that knows whether its deadline is past; before is called before that becomes so.
+type deadline struct {
+	nowhere
+	past   bool
+	before func()
+}
+
+func (d *deadline) SetReadDeadline(at time.Time) error {
+	past := !at.IsZero()
+	if past && d.before != nil {
+		d.before()
+	}
+	d.past = past
+	return nil
+}
+
+// Who reads is woken twice at once, and no deadline is left behind of which he does not know why it is past: it would
+// end the connection.
+func TestWhoIsWokenTwiceReadsOn(t *testing.T) {
+	at := &deadline{}
+	c := newLeavable(at, &clients{})
+	c.wake()
+	woken := make(chan bool, 1)
+	at.before = func() {
+		go func() { woken <- c.woken(os.ErrDeadlineExceeded) }()
+		for n := 0; n < 1000 && len(woken) == 0; n++ {
+			runtime.Gosched()
+		}
+	}
+	c.wake()
+	if !<-woken {
+		t.Error("he does not know that he was woken")
+	}
+	if at.past && !c.woken(os.ErrDeadlineExceeded) {
+		t.Error("he does not know that he was woken again")
 	}
 }
 
