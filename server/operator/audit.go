@@ -32,8 +32,8 @@ type entry struct {
 type AuditOptions struct {
 	// File is appended to; it is made with mode 0600. Empty: the lines go to Logger.
 	File string
-	// Required refuses calls for operators while File cannot be written, and has each that is let in written: also where
-	// everybody is an operator, however many there are.
+	// Required refuses calls for operators while File cannot be written, and has each that is let in written, also
+	// where everybody is an operator, however many there are.
 	Required bool
 	// Logger is the node's.
 	Logger *slog.Logger
