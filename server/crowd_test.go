@@ -73,7 +73,8 @@ func TestACrowdKeepsNobodyOut(t *testing.T) {
 			})
 			eventually(t, "the crowd is counted", func(context.Context) bool {
 				body, err := getHTTP("http://"+us.ListenHTTP+"/metrics", nil)
-				strangers, away := refusedAt(body, "listen-client", "stranger"), refusedAt(body, "listen-client", "toll")
+				strangers := refusedAt(body, "listen-client", "stranger")
+				away := refusedAt(body, "listen-client", "toll")
 				for listener, n := range reset {
 					if err == nil && refusedAt(body, listener, "toll") < n {
 						return false // somebody was reset who was not turned away

@@ -197,8 +197,8 @@ func TestWhatIsAnsweredMeanwhileIsNotRefused(t *testing.T) {
 	}
 }
 
-// Requests may be refused while gRPC's own resets of them are written, which is looked for only before that: of what has
-// gone out of a reset by then nothing changes, and what has not begun has the code of this side from then on.
+// Requests may be refused while gRPC's own resets of them are written, which is looked for only before that: of what
+// has gone out of a reset by then nothing changes, and what has not begun has the code of this side from then on.
 func TestRequestsThatAreRefusedWhileTheirResetsAreWritten(t *testing.T) {
 	first := frameOf(frameReset, 0, 1, []byte{0, 0, 0, 8})
 	said := append(bytes.Clone(first), frameOf(frameReset, 0, 3, []byte{0, 0, 0, 8})...)
