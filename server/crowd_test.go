@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -43,10 +44,14 @@ func TestACrowdKeepsNobodyOut(t *testing.T) {
 				return err == nil
 			})
 			const crowd = 1200 // more than any port takes
-			for _, addr := range []string{us.ListenClient, us.ListenPeer, us.ListenHTTP} {
+			reset := map[string]int{}
+			for listener, addr := range map[string]string{
+				"listen-client": us.ListenClient, "listen-peer": us.ListenPeer, "listen-http": us.ListenHTTP,
+			} {
 				for range crowd {
 					c, err := net.Dial("tcp", addr)
 					if errors.Is(err, syscall.ECONNRESET) { // it was turned away before it knew that it was in
+						reset[listener]++
 						continue
 					}
 					if err != nil {
@@ -68,12 +73,30 @@ func TestACrowdKeepsNobodyOut(t *testing.T) {
 			})
 			eventually(t, "the crowd is counted", func(context.Context) bool {
 				body, err := getHTTP("http://"+us.ListenHTTP+"/metrics", nil)
-				return err == nil && strings.Contains(body,
-					`mimir_connections_refused_total{listener="listen-client",reason="stranger"} 1`) &&
+				strangers := refusedAt(body, "listen-client", "stranger")
+				away := refusedAt(body, "listen-client", "toll")
+				for listener, n := range reset {
+					if err == nil && refusedAt(body, listener, "toll") < n {
+						return false // somebody was reset who was not turned away
+					}
+				}
+				return err == nil && strangers > crowd/2 && strangers+away >= crowd-us.MaxConnections &&
 					strings.Contains(body, `mimir_connections_limit{listener="listen-client"} 16`)
 			})
 		})
 	}
+}
+
+// refusedAt returns how many connections a listener refused, as metrics say it, or -1 if they do not.
+func refusedAt(metrics, listener, reason string) int {
+	_, rest, _ := strings.Cut(metrics,
+		fmt.Sprintf("mimir_connections_refused_total{listener=%q,reason=%q} ", listener, reason))
+	count, _, _ := strings.Cut(rest, "\n")
+	n, err := strconv.ParseFloat(count, 64)
+	if err != nil {
+		return -1
+	}
+	return int(n)
 }
 
 // As many clients as may be connected are, and one more is turned away at once instead of hanging.
@@ -164,9 +187,6 @@ func TestWhoAsksNothingKeepsNobodyOut(t *testing.T) {
 	}
 	eventually(t, "what made room is counted, more if a newcomer came twice", func(context.Context) bool {
 		body, err := getHTTP("http://"+c.ListenHTTP+"/metrics", nil)
-		_, rest, _ := strings.Cut(body, `mimir_connections_refused_total{listener="listen-client",reason="idle"} `)
-		count, _, _ := strings.Cut(rest, "\n")
-		n, wrong := strconv.ParseFloat(count, 64)
-		return err == nil && wrong == nil && n >= 3
+		return err == nil && refusedAt(body, "listen-client", "idle") >= 3
 	})
 }

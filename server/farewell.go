@@ -47,8 +47,10 @@ type leavable struct {
 	answers, refusals atomic.Int64
 	sent              atomic.Int64  // frames that the client may send because of what he was sent
 	waits             atomic.Bool   // he is not heard now
-	called            atomic.Bool   // to hear of requests that are to be ended
 	news              chan struct{} // one of these has changed
+
+	waking sync.Mutex // over the deadline of reading, and
+	called bool       // it is past, to hear of requests that are to be ended
 
 	// Of the goroutine that reads.
 	buffer, unread []byte
@@ -65,7 +67,7 @@ type leavable struct {
 	within bool     // headers: more of them are to follow, and nothing else
 	wished bool
 	said   bool   // the last word
-	code   []byte // instead of what is left of the frame's body
+	code   []byte // instead of what is left of the frame's body, as long as that; empty: it goes out as it is
 }
 
 func newLeavable(c net.Conn, at *clients) *leavable {
@@ -168,10 +170,14 @@ func (c *leavable) coded(frame []byte) []byte {
 	return frame
 }
 
-// follow keeps count of the frames in p. mu is held.
+// follow keeps count of the frames in p, which goes out as it is: so does what is left of a body that begins in it,
+// though its request was refused meanwhile. mu is held.
 func (c *leavable) follow(p []byte) {
 	for len(p) > 0 {
 		p = p[c.restOfFrame(p):]
+	}
+	if len(c.code) != c.left {
+		c.code = nil
 	}
 }
 

@@ -6,6 +6,8 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"os"
+	"runtime"
 	"testing"
 	"time"
 
@@ -134,6 +136,44 @@ func TestRequestsThatAreRefusedAreEndedBetweenFrames(t *testing.T) {
 	}
 }
 
+// deadline is a connection that knows whether its deadline is past; before is called before that becomes so.
+type deadline struct {
+	nowhere
+	past   bool
+	before func()
+}
+
+func (d *deadline) SetReadDeadline(at time.Time) error {
+	past := !at.IsZero()
+	if past && d.before != nil {
+		d.before()
+	}
+	d.past = past
+	return nil
+}
+
+// Who reads is woken twice at once, and no deadline is left behind of which he does not know why it is past: it would
+// end the connection.
+func TestWhoIsWokenTwiceReadsOn(t *testing.T) {
+	at := &deadline{}
+	c := newLeavable(at, &clients{})
+	c.wake()
+	woken := make(chan bool, 1)
+	at.before = func() {
+		go func() { woken <- c.woken(os.ErrDeadlineExceeded) }()
+		for n := 0; n < 1000 && len(woken) == 0; n++ {
+			runtime.Gosched()
+		}
+	}
+	c.wake()
+	if !<-woken {
+		t.Error("he does not know that he was woken")
+	}
+	if at.past && !c.woken(os.ErrDeadlineExceeded) {
+		t.Error("he does not know that he was woken again")
+	}
+}
+
 // What gRPC ends by itself before it hears that it was refused keeps its codes, and is not ended again.
 func TestWhatIsAnsweredMeanwhileIsNotRefused(t *testing.T) {
 	s := &sink{}
@@ -154,6 +194,43 @@ func TestWhatIsAnsweredMeanwhileIsNotRefused(t *testing.T) {
 	}
 	if got, want := c.requests.endings(), frameOf(frameWindow, 0, 3, make([]byte, 4)); !bytes.Equal(got, want) {
 		t.Errorf("ended by %x, want %x", got, want)
+	}
+}
+
+// Requests may be refused while gRPC's own resets of them are written, which is looked for only before that: of what
+// has gone out of a reset by then nothing changes, and what has not begun has the code of this side from then on.
+func TestRequestsThatAreRefusedWhileTheirResetsAreWritten(t *testing.T) {
+	first := frameOf(frameReset, 0, 1, []byte{0, 0, 0, 8})
+	said := append(bytes.Clone(first), frameOf(frameReset, 0, 3, []byte{0, 0, 0, 8})...)
+	after := framesOf([3]byte{framePing})
+	for cut := 1; cut < len(said); cut++ {
+		for _, known := range []bool{false, true} { // before what is left is written
+			s := &sink{}
+			c := newLeavable(s, &clients{})
+			c.requests.begin = func() func() { return func() {} }
+			for id := byte(1); id < 5; id += 2 {
+				c.requests.heard([9]byte{3: frameHeaders, 4: flagEndHeaders, 8: id})
+				c.requests.streams[uint32(id)].refused = true
+				c.requests.streams[uint32(id)].code = codeCalm
+			}
+			want := append(bytes.Clone(said), after...)
+			for at := 0; at < len(said); at += len(first) {
+				if out := cut - at; out == frameHeaderBytes || known && out < frameHeaderBytes {
+					want[at+len(first)-1] = codeCalm
+				}
+			}
+			for i, p := range [][]byte{said[:cut], said[cut:], after} {
+				if n, err := c.Write(p); n != len(p) || err != nil {
+					t.Fatalf("cut at %d: %d of %d, %v", cut, n, len(p), err)
+				}
+				if i == 0 && known {
+					c.requests.ending.Add(2)
+				}
+			}
+			if !bytes.Equal(s.Bytes(), want) {
+				t.Errorf("cut at %d, known %t: said %x, want %x", cut, known, s.Bytes(), want)
+			}
+		}
 	}
 }
 

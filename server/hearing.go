@@ -88,8 +88,10 @@ var errWoken = errors.New("requests are to be ended")
 
 // wake has whoever reads hear of requests that are to be ended, also if nothing comes.
 func (c *leavable) wake() {
-	c.called.Store(true)
+	c.waking.Lock()
+	c.called = true
 	c.Conn.SetReadDeadline(time.Unix(1, 0)) //nolint:errcheck // a connection that knows none is closed in the end
+	c.waking.Unlock()
 	c.tell()
 }
 
@@ -99,9 +101,15 @@ func (c *leavable) woken(err error) bool {
 		return true
 	}
 	var late net.Error
-	if !errors.As(err, &late) || !late.Timeout() || !c.called.Swap(false) {
+	if !errors.As(err, &late) || !late.Timeout() {
 		return false
 	}
+	c.waking.Lock()
+	defer c.waking.Unlock()
+	if !c.called {
+		return false
+	}
+	c.called = false
 	return c.Conn.SetReadDeadline(time.Time{}) == nil
 }
 

@@ -257,9 +257,12 @@ func (u *underway) due(m *messages) time.Time {
 	return due
 }
 
-// drop takes a request out of the books. mu is held.
+// drop takes a request out of the books, with what is still to come of a frame of it. mu is held.
 func (u *underway) drop(id uint32) {
 	if r := u.streams[id]; r != nil {
+		if u.hearing.request == r {
+			u.hearing = incoming{}
+		}
 		if u.keep(-r.kept); r.refused {
 			u.goes(-r.going)
 			u.ending.Add(-1)

@@ -27,6 +27,7 @@ type rekeyed struct {
 func runRekeyed(t *testing.T, c *Config) *rekeyed {
 	t.Helper()
 	c.Store.MemTableBytes = 1 << 20
+	c.Limits.RequestTimeout = patience // each put is made once, and a busy machine is no failure
 	n := &rekeyed{c: c, told: make(chan struct{}), log: &logged{}}
 	n.stop = runNodeWith(t, c, Options{LogTo: n.log, HungUp: n.told})
 	n.client = etcdClient(t, c, TLS{})

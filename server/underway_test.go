@@ -181,6 +181,8 @@ func TestRequestsAreUnderWayUntilTheirEnd(t *testing.T) {
 				text = text[n:]
 			}
 		}
+		const messages, part = 20, 11 // what this side ends within a frame
+		many := frameOf(frameData, flagPadded, 7, append([]byte{3}, make([]byte, messages*messagePrefix+3)...))
 		hear(append(bytes.Clone(preface), framesOf([3]byte{frameSettings}, [3]byte{framePing})...))
 		for i, event := range []struct {
 			do   func([]byte)
@@ -195,9 +197,18 @@ func TestRequestsAreUnderWayUntilTheirEnd(t *testing.T) {
 			{hear, framesOf([3]byte{frameReset, 0, 3}, [3]byte{framePing}), false},
 			{hear, framesOf([3]byte{frameHeaders, 0, 5}), true},
 			{hear, framesOf([3]byte{frameReset, 0, 5}), false},
+			{hear, framesOf([3]byte{frameHeaders, 0, 7}), true},
+			{func(text []byte) { c.requests.opens(true, largeHeaders+1); hear(text) }, many[:len(many)-part], true},
+			{say, framesOf([3]byte{frameReset, 0, 7}), false},
+			{hear, many[len(many)-part:], false},
+			{hear, framesOf([3]byte{frameHeaders, 0, 9}), true}, // the frames are counted still
+			{say, framesOf([3]byte{frameHeaders, flagEndStream, 9}), false},
 		} {
 			if event.do(event.text); (busy == 1) != event.want || busy < 0 {
 				t.Fatalf("steps of %d, event %d: %d", step, i, busy)
+			}
+			if kept := c.requests.bytes.Load(); kept != 0 && busy == 0 {
+				t.Fatalf("steps of %d, event %d: of no request %d bytes are kept", step, i, kept)
 			}
 			if c.requests.end != nil && c.retire() {
 				t.Fatal("it retired with requests under way")

@@ -152,11 +152,10 @@ func (a addr) Vouch() {
 		a.prove()
 	}
 	d.mu.Lock()
-	stays := a.conn.place != nil
-	d.acquaint(a.conn)
-	d.mu.Unlock()
-	if stays {
-		keepAlive(a.conn.Conn)
+	defer d.mu.Unlock()
+	if a.conn.place != nil {
+		d.acquaint(a.conn)
+		keepAlive(a.conn.Conn) // before another who vouches for it goes on, and sets what he wants of the socket
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"runtime"
 	"syscall"
 	"testing"
 	"time"
@@ -87,6 +88,60 @@ func TestStrangersAreNotAskedWhetherTheyAreThere(t *testing.T) {
 	}
 	if Vouch(in); asked() != 1 {
 		t.Error("who is known is not")
+	}
+}
+
+// looked is a connection that tells when somebody wants the one below.
+type looked struct {
+	covered
+	looks func()
+}
+
+func (l looked) NetConn() net.Conn {
+	l.looks()
+	return l.covered.NetConn()
+}
+
+// Two vouch for a connection at once, and then one of them sets how it is asked: that stays, also if he comes second.
+func TestHowItIsAskedIsForWhoVouchesToSay(t *testing.T) {
+	s := atPort(t, Options{Most: 4, Strangers: 4})
+	outside, err := net.Dial("tcp", s.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer outside.Close()
+	c, err := s.Listener.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tcp := socketOf(c).(*net.TCPConn)
+	set, looks := make(chan error, 1), func() {}
+	in := s.admit(looked{covered{c}, func() { looks() }})
+	defer in.Close()
+	const idle = 3 * time.Second
+	looks = func() {
+		looks = func() {}
+		go func() {
+			Vouch(in)
+			set <- tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: idle})
+		}()
+		for n := 0; n < 1000 && len(set) == 0; n++ {
+			runtime.Gosched()
+		}
+	}
+	Vouch(in)
+	if err := <-set; err != nil {
+		t.Fatal(err)
+	}
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var is int
+	if failed := raw.Control(func(fd uintptr) {
+		is, err = unix.GetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_KEEPIDLE)
+	}); failed != nil || err != nil || time.Duration(is)*time.Second != idle {
+		t.Errorf("it is asked after %d s, want %s: %v, %v", is, idle, failed, err)
 	}
 }
 

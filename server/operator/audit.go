@@ -32,7 +32,8 @@ type entry struct {
 type AuditOptions struct {
 	// File is appended to; it is made with mode 0600. Empty: the lines go to Logger.
 	File string
-	// Required refuses calls for operators while File cannot be written.
+	// Required refuses calls for operators while File cannot be written, and has each that is let in written, also
+	// where everybody is an operator, however many there are.
 	Required bool
 	// Logger is the node's.
 	Logger *slog.Logger
@@ -104,14 +105,16 @@ func (a *Audit) Figures() Figures {
 	return f
 }
 
-// tell writes a line, if it is not one of too many of a stranger's. It returns an error if it could not be written.
+// tell writes a line, if it is not one of too many of a stranger's, or of a call that was let in where none may be that
+// is not written. It returns an error if it could not be written.
 func (a *Audit) tell(e *entry) error {
 	for i, outcome := range outcomes {
 		if e.outcome == outcome {
 			a.told[i].Add(1)
 		}
 	}
-	if !e.proven && !a.quiet.due(e.caller.host(), e.op, e.outcome == refused || e.reads) {
+	must := e.proven || a.options.Required && e.outcome != refused
+	if !must && !a.quiet.due(e.caller.host(), e.op, e.outcome == refused || e.reads) {
 		return nil
 	}
 	level := slog.LevelInfo
@@ -144,10 +147,13 @@ func (a *Audit) tell(e *entry) error {
 	return a.write(r)
 }
 
-// tellMore tells how many lines were left out of what so many hosts did, one of them most of it.
-func (a *Audit) tellMore(host string, more, hosts int) {
+// tellMore tells what was left out.
+func (a *Audit) tellMore(o leftOut) {
 	r := slog.NewRecord(time.Now(), slog.LevelWarn, "operations that were not told one by one", 0)
-	r.AddAttrs(slog.String("remote", host), slog.Int("more", more), slog.Int("remotes", hosts))
+	r.AddAttrs(slog.String("remote", o.host), slog.Int("more", o.n), slog.Int("remotes", o.hosts))
+	if len(o.ops) > 0 {
+		r.AddAttrs(slog.Any("ops", o.ops), slog.Any("by", o.by))
+	}
 	a.write(r) //nolint:errcheck // the node's log knows
 }
 

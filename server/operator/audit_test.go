@@ -263,10 +263,13 @@ func TestStrangersDoNotFloodTheAuditLogInTheLongRun(t *testing.T) {
 		virtual.Test(t, func(t *testing.T) {
 			const minutes, calls = 10, 2
 			var told, left atomic.Int64
-			q := newQuiet(quietTime, func(_ string, n, hosts int) {
+			q := newQuiet(quietTime, func(o leftOut) {
 				told.Add(1)
-				if left.Add(int64(n)); hosts != mostHosts+1 {
-					t.Errorf("left out of %d hosts", hosts)
+				if left.Add(int64(o.n)); o.hosts != mostHosts+1 {
+					t.Errorf("left out of %d hosts", o.hosts)
+				}
+				if !refused && (len(o.ops) != calls || len(o.by) != mostHosts+1) || refused && o.ops != nil {
+					t.Errorf("named are %q by %q", o.ops, o.by)
 				}
 			})
 			hidden := int64(0)
@@ -316,6 +319,71 @@ func TestManyCallsHideNoOther(t *testing.T) {
 		if n != told+2 || lines[n-2].Op != maintenance+"MoveLeader" || lines[n-1].More != 1000-told ||
 			!strings.HasPrefix(lines[0].Who, "anybody: no rule") {
 			t.Errorf("%s: %d lines, the last: %+v", method, n, lines[max(0, n-2):])
+		}
+	}
+}
+
+// Who changes something is named though he does it too often for a line each, however many others ask for something
+// that changes nothing, or are refused.
+func TestWhoChangesMuchIsNamed(t *testing.T) {
+	var outs []leftOut
+	q := newQuiet(time.Hour, func(o leftOut) { outs = append(outs, o) })
+	for i := range 4 * mostHosts {
+		q.due(fmt.Sprint("stranger ", i), "read", true)
+	}
+	for range mostAllowed + 1 {
+		q.due("a", "one", false)
+	}
+	for range mostAllowed {
+		q.due("a", "two", false)
+	}
+	q.due("b", "two", false)
+	q.end()
+	q.due("c", "one", false)
+	q.close()
+	if len(outs) != 2 || fmt.Sprint(outs[0].ops, outs[0].by) != "[one two] [a b]" ||
+		fmt.Sprint(outs[1].ops, outs[1].by) != "[one] [c]" {
+		t.Errorf("%+v", outs)
+	}
+}
+
+// Where nothing may be done that is not written, everything is, also where everybody is an operator, however many calls
+// there are; and once that cannot be nothing is done.
+func TestNothingIsDoneThatIsNotWritten(t *testing.T) {
+	_, a, path := gateTo(t, true, io.Discard)
+	g, ran := NewGate(a), 0
+	call := func(method string) error {
+		_, err := g.Unary(t.Context(), &pb.HashKVRequest{}, &grpc.UnaryServerInfo{FullMethod: maintenance + method},
+			func(context.Context, any) (any, error) { ran++; return nil, nil })
+		return err
+	}
+	methods := []string{"MoveLeader", "HashKV"}
+	const calls = mostAllowed + 10
+	for _, method := range methods {
+		for range calls {
+			if err := call(method); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	told := map[string]int{}
+	for _, l := range linesIn(t, textOfFile(t, path)) {
+		told[l.Op+" "+l.Outcome]++
+	}
+	for _, method := range methods {
+		for _, outcome := range []string{begun, done} {
+			if n := told[maintenance+method+" "+outcome]; n != calls {
+				t.Errorf("%s %s: %d lines of %d", method, outcome, n, calls)
+			}
+		}
+	}
+	if err := os.Rename(filepath.Dir(path), filepath.Dir(path)+".gone"); err != nil {
+		t.Fatal(err)
+	}
+	ran = 0
+	for _, method := range methods {
+		if err := call(method); status.Code(err) != codes.Unavailable || ran != 0 {
+			t.Errorf("%s, which is not written: %v, ran %d times", method, err, ran)
 		}
 	}
 }

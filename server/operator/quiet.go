@@ -25,7 +25,7 @@ const (
 // quiet bounds the lines of those who have shown no right.
 type quiet struct {
 	window time.Duration
-	more   func(host string, n, hosts int)
+	more   func(leftOut)
 
 	mu      sync.Mutex
 	timer   *time.Timer // nil: nothing was heard yet
@@ -33,6 +33,16 @@ type quiet struct {
 	lines   spent
 	allowed map[string]*spent // by call
 	hosts   map[string]*heard
+	ops, by map[string]bool // calls that were allowed and left out in this window, and hosts that made them
+}
+
+// leftOut is what was not told in a window.
+type leftOut struct {
+	host     string // of which most was
+	n, hosts int    // how many of all hosts, and of how many hosts, of which those beyond a bound count as one
+	// Calls among these that were allowed and may have changed something, and hosts that made them, those beyond a
+	// bound as one.
+	ops, by []string
 }
 
 // heard is what a host did in a window.
@@ -53,10 +63,25 @@ func (s *spent) has(most, each float64, now time.Time) bool {
 	return s.lines+1 <= most
 }
 
-// newQuiet returns one that calls more, at the end of a window, if lines were left out in it: with the host of which
-// most were, how many of all hosts, and of how many hosts, of which those beyond a bound count as one.
-func newQuiet(window time.Duration, more func(host string, n, hosts int)) *quiet {
-	return &quiet{window: window, more: more, hosts: map[string]*heard{}, allowed: map[string]*spent{}}
+// newQuiet returns one that calls more, at the end of a window, if lines were left out in it.
+func newQuiet(window time.Duration, more func(leftOut)) *quiet {
+	q := &quiet{window: window, more: more, allowed: map[string]*spent{}}
+	q.renew()
+	return q
+}
+
+// renew forgets what was heard in a window.
+func (q *quiet) renew() {
+	q.hosts, q.ops, q.by = map[string]*heard{}, map[string]bool{}, map[string]bool{}
+}
+
+// hide remembers a call that was allowed and is left out. mu is held.
+func (q *quiet) hide(host, op string) {
+	q.ops[op] = true
+	if !q.by[host] && len(q.by) >= mostHosts {
+		host = otherHosts
+	}
+	q.by[host] = true
 }
 
 // due reports whether a line is to be written for what a host called.
@@ -69,14 +94,14 @@ func (q *quiet) due(host, op string, refused bool) bool {
 	if q.timer == nil {
 		q.timer = time.AfterFunc(q.window, q.end)
 	}
-	h := q.hosts[host]
+	h, known := q.hosts[host], host
 	if h == nil && len(q.hosts) >= mostHosts {
-		host = otherHosts
-		h = q.hosts[host]
+		known = otherHosts
+		h = q.hosts[known]
 	}
 	if h == nil {
 		h = &heard{calls: map[string]int{}}
-		q.hosts[host] = h
+		q.hosts[known] = h
 	}
 	now := time.Now()
 	if !refused {
@@ -87,6 +112,7 @@ func (q *quiet) due(host, op string, refused bool) bool {
 		}
 		if !of.has(mostAllowed, allowedEach, now) {
 			h.left++
+			q.hide(host, op)
 			return false
 		}
 		of.lines++
@@ -106,21 +132,22 @@ func (q *quiet) due(host, op string, refused bool) bool {
 func (q *quiet) end() {
 	q.mu.Lock()
 	hosts, now := q.hosts, time.Now()
-	q.hosts, q.timer = map[string]*heard{}, nil
+	out := leftOut{ops: slices.Sorted(maps.Keys(q.ops)), by: slices.Sorted(maps.Keys(q.by))}
+	q.timer = nil
+	q.renew()
 	maps.DeleteFunc(q.allowed, func(_ string, s *spent) bool { return s.has(1, allowedEach, now) })
 	q.mu.Unlock()
-	first, all, of := "", 0, 0
 	for _, host := range slices.Sorted(maps.Keys(hosts)) {
 		left := hosts[host].left
 		if left == 0 {
 			continue
 		}
-		if all, of = all+left, of+1; first == "" || left > hosts[first].left {
-			first = host
+		if out.n, out.hosts = out.n+left, out.hosts+1; out.host == "" || left > hosts[out.host].left {
+			out.host = host
 		}
 	}
-	if all > 0 {
-		q.more(first, all, of)
+	if out.n > 0 {
+		q.more(out)
 	}
 }
 
