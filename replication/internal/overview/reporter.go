@@ -151,11 +151,10 @@ func (a Asker) isOf(ctx context.Context) bool {
 // Report returns what this node says of itself to other nodes.
 func (r *Reporter) Report() fleet.Report {
 	c := &r.config
-	forming := c.Forming()
+	forming, leads := c.Forming(), c.Leadership.Leads() // before the state, which has everything then
 	v := c.Applied.View()
 	s := &v.State
 	leader, term := c.Group.Leader()
-	leads := c.Leadership.Leads()
 	out := fleet.Report{
 		Fleet: c.Fleet, Region: c.Region, Node: c.Self.Name, ID: c.Self.ID, PeerAddr: c.Self.PeerAddr,
 		Starts:     c.Self.Starts,

@@ -233,13 +233,13 @@ func (g *Governor) rest() (d time.Duration, awaits bool) {
 // view reduces what this node knows to what decides.
 func (g *Governor) view() succession.View {
 	v, _ := g.config.Fleet.View()
+	term, _ := g.config.Leadership.Term() // before the state, which has everything then
 	out := succession.View{
-		State: g.config.Applied.State(), Rewinds: g.config.Rewinds, Changing: g.config.Changing(),
+		Term: term, State: g.config.Applied.State(), Rewinds: g.config.Rewinds, Changing: g.config.Changing(),
 		Fleet: succession.Fleet{
 			Claim: v.Claim(timeline.Reign{}), Leaders: map[string]succession.Sight{}, Silent: map[string]string{},
 		},
 	}
-	out.Term, _ = g.config.Leadership.Term()
 	for name, r := range v.Regions {
 		if l := r.Leader(); l != nil {
 			sight := succession.Sight{

@@ -8,9 +8,10 @@ type Leads interface {
 	LeadsIn(term uint64) bool
 }
 
-// Leadership is the term in which this node leads its region and has applied everything before it. It is safe for
-// concurrent use; the Raft group sets it, in order with what is applied, and is asked besides: while nothing is applied
-// here, since the storage hangs, the end of a term is not told. One without a group goes by what it was told.
+// Leadership is the term in which this node leads its region and has applied everything before it: whoever needs a
+// state that has everything looks at it afterwards. It is safe for concurrent use; the Raft group sets it, in order
+// with what is applied, and is asked besides: while nothing is applied here, since the storage hangs, the end of a term
+// is not told. One without a group goes by what it was told.
 type Leadership struct {
 	group Leads
 	term  atomic.Uint64

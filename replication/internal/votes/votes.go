@@ -177,12 +177,12 @@ func (v *Votes) look() {
 
 // hold takes a step of the holder, and tells the fence what it comes to.
 func (v *Votes) hold(in ballot.Input) {
+	term, _ := v.config.Leadership.Term() // before the state, which has everything then
 	s := v.config.Applied.State()
 	c := s.Charter()
 	if c == nil {
 		return
 	}
-	term, _ := v.config.Leadership.Term()
 	slots := v.config.Slots.Now()
 	view := ballot.HolderView{
 		Term: term, State: s, Reached: max(s.Cursor.Position, v.config.Writes.Reached()), Shared: v.shared(s, slots),
@@ -241,6 +241,7 @@ func (v *Votes) renew(c *timeline.Charter, e ballot.Effect) {
 
 // stand takes a step of the candidate.
 func (v *Votes) stand(in ballot.Input) {
+	term, _ := v.config.Leadership.Term()
 	s := v.sees()
 	c := s.Charter()
 	if c == nil {
@@ -248,7 +249,6 @@ func (v *Votes) stand(in ballot.Input) {
 	}
 	quiet, _ := v.seat.quiet()
 	supports := v.seat.supports()
-	term, _ := v.config.Leadership.Term()
 	rank, unheard, lost := v.rank(s), v.config.Governor.Unheard(), ""
 	if l := v.config.Standing.Loss(s, v.config.Writes.Reached()); l != nil {
 		lost = l.Holds()
