@@ -127,12 +127,12 @@ func isFinal(err error) bool {
 func (m *mirror) session(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	fleet, leave, err := sides.Connect(ctx, "the fleet", m.From, 1)
+	fleet, leave, err := sides.Connect(ctx, "the fleet", nil, m.From, 1)
 	if err != nil {
 		return fmt.Errorf("the fleet: %w", err)
 	}
 	defer leave()
-	etcd, leave, err := sides.Connect(ctx, "the etcd", m.To, 1)
+	etcd, leave, err := sides.Connect(ctx, "the etcd", nil, m.To, 1)
 	if err != nil {
 		return fmt.Errorf("the etcd: %w", err)
 	}
