@@ -23,7 +23,7 @@ var errChanged = errors.New("the place in the etcd has changed meanwhile")
 // changedTo returns the error of a place that has changed.
 func (s *session) changedTo(now placed) error {
 	if s.overtaken(now) {
-		return fmt.Errorf("%w: it was started later, and has changed the place, which is key %q", ErrOvertaken, s.at.key)
+		return fmt.Errorf("%w: it was started later, and has put the place, which is key %q", ErrOvertaken, s.at.key)
 	}
 	return errChanged
 }

@@ -24,10 +24,10 @@ import (
 func through(endpoint string, between func(method string, request any, call func() error) error) sides.Dial {
 	return func(context.Context) (*grpc.ClientConn, error) {
 		return grpc.NewClient(endpoint, grpc.WithTransportCredentials(insecure.NewCredentials()),
-			grpc.WithUnaryInterceptor(func(ctx context.Context, method string, request, answer any, conn *grpc.ClientConn,
+			grpc.WithUnaryInterceptor(func(ctx context.Context, method string, q, r any, conn *grpc.ClientConn,
 				invoke grpc.UnaryInvoker, o ...grpc.CallOption) error {
-				return between(method[strings.LastIndex(method, "/")+1:], request, func() error {
-					return invoke(ctx, method, request, answer, conn, o...)
+				return between(method[strings.LastIndex(method, "/")+1:], q, func() error {
+					return invoke(ctx, method, q, r, conn, o...)
 				})
 			}))
 	}
@@ -291,8 +291,8 @@ func TestManyLeasesAreRestored(t *testing.T) {
 				}
 				return invoke(ctx, method, q, r, conn, o...)
 			}),
-			grpc.WithStreamInterceptor(func(ctx context.Context, d *grpc.StreamDesc, conn *grpc.ClientConn, method string,
-				open grpc.Streamer, o ...grpc.CallOption) (grpc.ClientStream, error) {
+			grpc.WithStreamInterceptor(func(ctx context.Context, d *grpc.StreamDesc, conn *grpc.ClientConn,
+				method string, open grpc.Streamer, o ...grpc.CallOption) (grpc.ClientStream, error) {
 				if n := grants.Load(); n > 0 && n < many {
 					others.Add(1)
 				}

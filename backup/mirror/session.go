@@ -266,7 +266,7 @@ func (s *session) keyThere(key []byte) (there []byte, mirrored bool) {
 	there = append([]byte(s.ToPrefix), bytes.TrimPrefix(key, []byte(s.Prefix))...)
 	if len(there) == 0 && !s.emptied {
 		s.emptied = true
-		s.tell(fmt.Errorf("key %q of the fleet is left out: it would be empty in the etcd, which takes no such key", key))
+		s.tell(fmt.Errorf("key %q of the fleet is left out: in the etcd it would be empty, which none may be", key))
 	}
 	return there, len(there) > 0 && !isPlace(there)
 }
