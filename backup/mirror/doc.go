@@ -25,8 +25,8 @@
 //
 // What is held in memory of keys and values is bounded, whatever the fleet has, by about 64 MiB, but for what one of
 // its transactions changed, or a single key: 16 MiB that were watched, up to 16 MiB of each side where both are
-// compared, and what is on its way. Not bounded are the leases: what is known of each that keys are under, and the keys of those
-// that are asked about, up to 16 at a time.
+// compared, and what is on its way. Not bounded are the leases: what is known of each that keys are under, and the keys
+// of those that are asked about, up to 16 at a time.
 //
 // It leaves to its neighbours: how both are reached (sides), and revisions and versions, which are the etcd's own.
 // Users and roles are not mirrored.
