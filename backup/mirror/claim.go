@@ -144,17 +144,17 @@ func (s *session) unoccupied(ctx context.Context) error {
 	if s.Overwrite {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, sides.AnswerTime)
-	defer cancel()
-	key, end := rangeOf(s.ToPrefix)
-	r, err := pb.NewKVClient(s.etcd.Conn).Range(ctx, &pb.RangeRequest{
-		Key: key, RangeEnd: end, Limit: 1, KeysOnly: true})
-	switch {
-	case err != nil:
-		return fmt.Errorf("keys of the etcd: %w", err)
-	case len(r.Kvs) > 0:
-		return fmt.Errorf("%w, %q: choose another --to-prefix, or --overwrite to have replaced and deleted what the "+
-			"fleet has otherwise", ErrOccupied, r.Kvs[0].Key)
+	there := newPages(s.etcd, s.ToPrefix, 0)
+	there.limit = 1
+	for {
+		kv, err := there.first(ctx)
+		if err != nil || kv == nil {
+			return err
+		}
+		if !isPlace(kv.Key) {
+			return fmt.Errorf("%w, %q: choose another --to-prefix, or --overwrite to have replaced and deleted what "+
+				"the fleet has otherwise", ErrOccupied, kv.Key)
+		}
+		there.next()
 	}
-	return nil
 }

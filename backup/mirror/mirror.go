@@ -42,7 +42,7 @@ const (
 
 // Progress is how far a mirror has come.
 type Progress struct {
-	Revision  int64 `json:"revision"` // of the fleet, that the etcd has, or had before both were compared; 0: none
+	Revision  int64 `json:"revision"` // of the fleet, that the etcd has, or had before it was compared; 0: unknown
 	Fleet     int64 `json:"fleet"`    // the revision of the fleet a moment ago
 	Leases    int   `json:"leases"`
 	Comparing bool  `json:"comparing"` // both are compared

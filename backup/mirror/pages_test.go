@@ -3,10 +3,12 @@ package mirror
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -20,6 +22,7 @@ type stub struct {
 	limits      []int64 // that were asked for
 	largest     int     // answer
 	puts        int
+	err         error // of each page
 }
 
 func (s *stub) Invoke(_ context.Context, _ string, request, answer any, o ...grpc.CallOption) error {
@@ -27,6 +30,9 @@ func (s *stub) Invoke(_ context.Context, _ string, request, answer any, o ...grp
 		s.puts += len(request.(*pb.TxnRequest).Success)
 		txn.Succeeded, txn.Header = true, &pb.ResponseHeader{Revision: 7}
 		return nil
+	}
+	if s.err != nil {
+		return s.err
 	}
 	q, r := request.(*pb.RangeRequest), answer.(*pb.RangeResponse)
 	s.limits = append(s.limits, q.Limit)
@@ -73,6 +79,15 @@ func TestPagesAreBounded(t *testing.T) {
 			t.Errorf("%d of %d keys of %d bytes, the largest page has %d bytes, limits %d", n, s.keys, s.bytes,
 				s.largest, s.limits)
 		}
+	}
+}
+
+// What is to be done is said where the history does not last for a comparison.
+func TestAComparisonThatTakesTooLongIsSaid(t *testing.T) {
+	s := &stub{err: rpctypes.ErrGRPCCompacted}
+	_, err := newPages(sides.Side{Name: "the fleet", Conn: s}, "", 5).first(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "longer than the fleet keeps its history") {
+		t.Error(err)
 	}
 }
 

@@ -155,8 +155,7 @@ func TestNothingOfAnotherMirrorIsTaken(t *testing.T) {
 			t.Errorf("to %q: %v", to, err)
 		}
 	}
-	w.options.ToPrefix = "mimir."
-	w.options.Prefix = "mimir."
+	w.options.Prefix, w.options.ToPrefix, w.options.Overwrite = "mimir.", "mimir.", false
 	end := w.begin()
 	w.put("mimir.k", "1")
 	w.await("it is there", func() bool { return contents(t, w.etcd)["mimir.k"] == "1 under 0" })
