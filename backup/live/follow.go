@@ -95,12 +95,12 @@ func Follow(ctx context.Context, o Options) error {
 func (f *follower) session(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	etcd, leave, err := sides.Connect(ctx, "the etcd", f.From, 1)
+	etcd, leave, err := sides.Connect(ctx, "the etcd", nil, f.From, 1)
 	if err != nil {
 		return fmt.Errorf("the etcd: %w", err)
 	}
 	defer leave()
-	fleet, leave, err := sides.Connect(ctx, "the fleet", f.To, 1)
+	fleet, leave, err := sides.Connect(ctx, "the fleet", nil, f.To, 1)
 	if err != nil {
 		return fmt.Errorf("the fleet: %w", err)
 	}

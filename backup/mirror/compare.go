@@ -3,18 +3,25 @@ package mirror
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/mimir-kv/mimir/backup/sides"
 )
 
 const (
-	// firstKeys is how many keys the first page has, mostKeys any, and pageBytes about how much one holds.
+	// firstKeys is how many keys the first page has, mostKeys any, and pageBytes about how much one is to hold.
 	firstKeys, mostKeys, pageBytes = 64, 4096, 4 << 20
+	// mostPageBytes is what a page of more than one key may take: a larger one is asked for again with fewer keys.
+	mostPageBytes = 4 * pageBytes
 	// pageTime bounds a page: an etcd counts all keys for each.
 	pageTime = 2 * time.Minute
 )
@@ -51,11 +58,16 @@ func (p *pages) first(ctx context.Context) (*mvccpb.KeyValue, error) {
 func (p *pages) next() { p.kvs = p.kvs[1:] }
 
 func (p *pages) read(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, pageTime)
-	defer cancel()
-	r, err := pb.NewKVClient(p.side.Conn).Range(ctx, &pb.RangeRequest{
-		Key: p.key, RangeEnd: p.end, Limit: p.limit, Revision: p.revision}, sides.Large)
-	if err != nil {
+	r, err := p.ask(ctx)
+	for status.Code(err) == codes.ResourceExhausted && p.limit > 1 { // it was too large for mostPageBytes
+		p.limit = max(1, p.limit/4)
+		r, err = p.ask(ctx)
+	}
+	switch {
+	case errors.Is(rpctypes.Error(err), rpctypes.ErrCompacted):
+		return fmt.Errorf("to compare takes longer than %s keeps its history: have it keep that for longer, or let "+
+			"nobody compact it until both are compared: keys as of revision %d: %w", p.side.Name, p.revision, err)
+	case err != nil:
 		return fmt.Errorf("keys of %s: %w", p.side.Name, err)
 	}
 	size := int64(1)
@@ -70,11 +82,35 @@ func (p *pages) read(ctx context.Context) error {
 	return nil
 }
 
-// compare brings the etcd in line with the fleet's revision at. Until it has, its place is where it was.
-func (s *session) compare(ctx context.Context, at int64) error {
+func (p *pages) ask(ctx context.Context) (*pb.RangeResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, pageTime)
+	defer cancel()
+	size := grpc.MaxCallRecvMsgSize(mostPageBytes)
+	if p.limit == 1 {
+		size = sides.Large
+	}
+	return pb.NewKVClient(p.side.Conn).Range(ctx, &pb.RangeRequest{
+		Key: p.key, RangeEnd: p.end, Limit: p.limit, Revision: p.revision}, size)
+}
+
+// compare brings the etcd in line with the fleet as it is. That it is on its way there stands in the place before
+// anything is changed: if it is broken off it is done over, by whoever comes next, and at no earlier revision.
+func (s *session) compare(ctx context.Context) error {
+	h, err := s.fleet.Header(ctx)
+	if err != nil {
+		return err
+	}
+	at, next := h.Revision, s.at.place
+	if at < next.Revision {
+		return s.behind(at)
+	}
+	s.pack.take()
+	next.Revision, next.Comparing = at, true
+	if err := s.write(ctx, nil, &next); err != nil {
+		return err
+	}
 	from, to := newPages(s.fleet, s.Prefix, at), newPages(s.etcd, s.ToPrefix, 0)
-	reported := time.Now()
-	s.comparing = true
+	s.comparing, s.fresh = true, map[int64]bool{}
 	defer func() { s.comparing = false }()
 	for s.compared = 0; ; s.compared++ {
 		more, err := s.compareKey(ctx, from, to)
@@ -84,22 +120,12 @@ func (s *session) compare(ctx context.Context, at int64) error {
 		if !more {
 			break
 		}
-		if time.Since(reported) >= s.Poll {
-			if err := s.leases.look(ctx, 0); err != nil {
-				return err
-			}
-			s.report(at)
-			reported = time.Now()
+		if err := s.tend(ctx); err != nil {
+			return err
 		}
 	}
-	n := int64(len(s.pack.ops))
-	next := s.at.place
-	next.Revision = at
-	if err := s.write(ctx, s.pack.take(), &next); err != nil {
-		return err
-	}
-	s.revision, s.packed, s.changed = at, at, s.changed+n
-	return nil
+	next.Comparing = false
+	return s.flushTo(ctx, next)
 }
 
 // compareKey compares the next key of both; false if there is none.
@@ -114,34 +140,38 @@ func (s *session) compareKey(ctx context.Context, from, to *pages) (more bool, e
 	}
 	var key []byte
 	if here != nil {
-		key = s.keyThere(here.Key)
+		var mirrored bool
+		if key, mirrored = s.keyThere(here.Key); !mirrored {
+			from.next()
+			return true, nil
+		}
 	}
 	switch {
-	case there != nil && bytes.Equal(there.Key, s.at.key):
+	case there != nil && isPlace(there.Key):
 		to.next()
-		return true, nil
-	case here != nil && bytes.Equal(key, s.at.key):
-		from.next()
 		return true, nil
 	case here == nil, there != nil && bytes.Compare(there.Key, key) < 0:
 		to.next()
 		return true, s.bring(ctx, deleteOf(there.Key))
 	}
 	from.next()
-	lease, err := s.leases.need(ctx, here.Lease)
+	lease, fresh, err := s.leases.need(ctx, here.Lease)
 	if err != nil {
 		return false, err
 	}
+	if fresh { // what was under it when the page was read has ended with the one before
+		s.fresh[lease] = true
+	}
 	if there != nil && bytes.Equal(there.Key, key) {
 		to.next()
-		if there.Lease == lease && bytes.Equal(there.Value, here.Value) {
+		if there.Lease == lease && bytes.Equal(there.Value, here.Value) && !s.fresh[lease] {
 			return true, nil
 		}
 	}
 	return true, s.bring(ctx, putOf(&pb.PutRequest{Key: key, Value: here.Value, Lease: lease}))
 }
 
-// bring packs a change that a comparison has found, and writes what is full. The place stays.
+// bring packs a change beside the history, and writes what is full. The place stays.
 func (s *session) bring(ctx context.Context, c change) error {
 	one := []change{c}
 	if !s.pack.fits(one) {

@@ -4,17 +4,24 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/mimir-kv/mimir/backup/sides"
 )
 
-// lookEvery is how often it is looked which leases the fleet has.
-const lookEvery = 5 * time.Second
+const (
+	// leasesAtOnce is how many leases are asked about before those are kept alive that are there, and asked how many of
+	// the questions are under way.
+	leasesAtOnce, asked = 128, 16
+)
 
 // held is a lease of the etcd that is one of the fleet.
 type held struct {
@@ -27,64 +34,127 @@ type held struct {
 type leases struct {
 	fleet, etcd sides.Side
 	known       map[int64]*held
-	looked      time.Time
 }
 
 func newLeases(fleet, etcd sides.Side) *leases {
 	return &leases{fleet: fleet, etcd: etcd, known: map[int64]*held{}}
 }
 
+// add takes note of one that is in both.
+func (l *leases) add(id, ttl int64) { l.known[id] = &held{ttl: time.Duration(ttl) * time.Second} }
+
 // need returns under which lease of the etcd something is that is under one of the fleet: 0 if that is gone there, so
-// that what is under it is about to be deleted.
-func (l *leases) need(ctx context.Context, id int64) (int64, error) {
+// that what is under it is about to be deleted. It is fresh if it was not in the etcd: no key is under it there.
+func (l *leases) need(ctx context.Context, id int64) (lease int64, fresh bool, err error) {
 	if id == 0 {
-		return 0, nil
+		return 0, false, nil
 	}
 	if h := l.known[id]; h != nil {
 		h.ended = 0 // it was granted anew
-		return id, nil
+		return id, false, nil
 	}
 	times, err := l.fleet.Granted(ctx, []int64{id})
 	if err != nil || times[id] <= 0 {
-		return 0, err
+		return 0, false, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, sides.AnswerTime)
-	defer cancel()
-	_, err = pb.NewLeaseClient(l.etcd.Conn).LeaseGrant(ctx, &pb.LeaseGrantRequest{ID: id, TTL: times[id]})
-	if err != nil && !errors.Is(rpctypes.Error(err), rpctypes.ErrLeaseExist) {
-		return 0, fmt.Errorf("grant lease %x in the etcd: %w", id, err)
+	if fresh, err = l.grant(ctx, id, times[id]); err != nil {
+		return 0, false, err
 	}
-	l.known[id] = &held{ttl: time.Duration(times[id]) * time.Second}
-	return id, nil
+	l.add(id, times[id])
+	return id, fresh, nil
 }
 
-// look keeps alive what the fleet has, and ends what it has no more and of which no key is left, now that the etcd has
-// everything up to a revision.
-func (l *leases) look(ctx context.Context, revision int64) error {
-	if time.Since(l.looked) >= lookEvery {
-		if err := l.compare(ctx); err != nil {
-			return err
-		}
-		l.looked = time.Now()
+// grant grants one in the etcd; false if it is there.
+func (l *leases) grant(ctx context.Context, id, ttl int64) (fresh bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, sides.AnswerTime)
+	defer cancel()
+	_, err = pb.NewLeaseClient(l.etcd.Conn).LeaseGrant(ctx, &pb.LeaseGrantRequest{ID: id, TTL: ttl})
+	switch {
+	case err == nil:
+		return true, nil
+	case errors.Is(rpctypes.Error(err), rpctypes.ErrLeaseExist):
+		return false, nil
 	}
-	if err := l.keepAlive(ctx); err != nil {
+	return false, fmt.Errorf("grant lease %x in the etcd: %w", id, err)
+}
+
+// span is a lease and its time to live in seconds, as it was granted.
+type span struct{ id, ttl int64 }
+
+// find keeps from now on those of the fleet's leases that keys with a prefix are under, if they are in the etcd, and
+// returns those that are not.
+func (l *leases) find(ctx context.Context, ids []int64, prefix string) (ended []span, err error) {
+	used := make([]span, len(ids)) // no ID: it is not
+	group, within := errgroup.WithContext(ctx)
+	group.SetLimit(asked)
+	for i, id := range ids {
+		group.Go(func() error {
+			keys, ttl, err := l.keysOf(within, id, prefix)
+			if ttl > 0 && len(keys) > 0 {
+				used[i] = span{id, ttl}
+			}
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	used = slices.DeleteFunc(used, func(s span) bool { return s.id == 0 })
+	ask := make([]int64, len(used))
+	for i, s := range used {
+		ask[i] = s.id
+	}
+	there, err := l.etcd.Granted(ctx, ask)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range used {
+		if there[s.id] > 0 {
+			l.add(s.id, s.ttl)
+		} else {
+			ended = append(ended, s)
+		}
+	}
+	return ended, l.keepAlive(ctx)
+}
+
+// grantAll grants some that are not in the etcd.
+func (l *leases) grantAll(ctx context.Context, all []span) error {
+	group, within := errgroup.WithContext(ctx)
+	group.SetLimit(asked)
+	for _, s := range all {
+		group.Go(func() error {
+			_, err := l.grant(within, s.id, s.ttl)
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
 		return err
 	}
-	for id, h := range l.known {
-		if h.ended == 0 || h.ended > revision {
-			continue
-		}
-		if err := l.revoke(ctx, id); err != nil {
-			return err
-		}
-		delete(l.known, id)
+	for _, s := range all {
+		l.add(s.id, s.ttl)
 	}
-	return nil
+	return l.keepAlive(ctx)
+}
+
+// list returns the IDs of the fleet's leases.
+func (l *leases) list(ctx context.Context) (map[int64]bool, error) {
+	ids, err := l.fleet.Leases(ctx)
+	return ids, explained(err)
+}
+
+// explained says who may know of leases, if who asks may not.
+func explained(err error) error {
+	if status.Code(err) == codes.PermissionDenied {
+		return fmt.Errorf("%w: leases are told to root, or to who may read all keys that are under any: give the user "+
+			"of the fleet one of both", err)
+	}
+	return err
 }
 
 // compare finds out which leases are gone from the fleet.
 func (l *leases) compare(ctx context.Context) error {
-	there, err := l.fleet.Leases(ctx)
+	there, err := l.list(ctx)
 	if err != nil {
 		return err
 	}
@@ -164,72 +234,20 @@ func (l *leases) revoke(ctx context.Context, id int64) error {
 	return nil
 }
 
-// keysOf returns the keys with a prefix that are under a lease of the fleet.
-func (l *leases) keysOf(ctx context.Context, id int64, prefix string) (keys [][]byte, err error) {
+// keysOf returns the keys with a prefix that are under a lease of the fleet, and the time to live that it was granted:
+// not above 0 if it is gone.
+func (l *leases) keysOf(ctx context.Context, id int64, prefix string) (keys [][]byte, ttl int64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, sides.AnswerTime)
 	defer cancel()
 	r, err := pb.NewLeaseClient(l.fleet.Conn).LeaseTimeToLive(ctx, &pb.LeaseTimeToLiveRequest{ID: id, Keys: true},
 		sides.Large)
 	if err != nil {
-		return nil, fmt.Errorf("keys of lease %x of the fleet: %w", id, err)
+		return nil, 0, explained(fmt.Errorf("keys of lease %x of the fleet: %w", id, err))
 	}
 	for _, key := range r.Keys {
 		if strings.HasPrefix(string(key), prefix) {
 			keys = append(keys, key)
 		}
 	}
-	return keys, nil
-}
-
-// restore brings what was under leases that have ended in the etcd and not in the fleet, as it was at the place; what
-// was changed since comes behind it.
-func (s *session) restore(ctx context.Context) error {
-	here, err := s.fleet.Leases(ctx)
-	if err != nil {
-		return err
-	}
-	there, err := s.etcd.Leases(ctx)
-	if err != nil {
-		return err
-	}
-	for id := range here {
-		keys, err := s.leases.keysOf(ctx, id, s.Prefix)
-		if err != nil {
-			return err
-		}
-		if len(keys) == 0 {
-			continue
-		}
-		if _, err := s.leases.need(ctx, id); err != nil {
-			return err
-		}
-		if there[id] {
-			continue
-		}
-		for _, key := range keys {
-			if err := s.restoreKey(ctx, id, key); err != nil {
-				return err
-			}
-		}
-	}
-	if len(s.pack.ops) == 0 {
-		return nil
-	}
-	s.changed += int64(len(s.pack.ops))
-	return s.write(ctx, s.pack.take(), nil)
-}
-
-func (s *session) restoreKey(ctx context.Context, id int64, key []byte) error {
-	within, cancel := context.WithTimeout(ctx, sides.AnswerTime)
-	defer cancel()
-	r, err := pb.NewKVClient(s.fleet.Conn).Range(within, &pb.RangeRequest{Key: key, Revision: s.revision}, sides.Large)
-	switch {
-	case errors.Is(rpctypes.Error(err), rpctypes.ErrCompacted):
-		return sides.ErrCompacted
-	case err != nil:
-		return fmt.Errorf("key %q of the fleet: %w", key, err)
-	case len(r.Kvs) == 0 || r.Kvs[0].Lease != id:
-		return nil
-	}
-	return s.bring(ctx, putOf(&pb.PutRequest{Key: s.keyThere(key), Value: r.Kvs[0].Value, Lease: id}))
+	return keys, r.GrantedTTL, nil
 }

@@ -17,13 +17,15 @@ import (
 type Options struct {
 	// From and To connect to the fleet and to the etcd.
 	From, To sides.Dial
-	// Prefix is of the keys that are mirrored, "" for all, and ToPrefix takes its place in the etcd.
+	// Prefix is of the keys that are mirrored, "" for all, and ToPrefix takes its place in the etcd. A key that would
+	// be empty there, or under one of this package, is left out.
 	Prefix, ToPrefix string
 	// Overwrite takes what is in the etcd under ToPrefix, and was put by no mirror, for what is to be brought in line.
 	Overwrite bool
 	// MostOps is how many operations the etcd takes in one transaction, LeastOps at least. Default DefaultMostOps.
 	MostOps int
-	// Poll is how often leases are kept alive, and Report is called. Default DefaultPoll.
+	// Poll is how often leases are kept alive, and Report is called. Every lookPolls of them it is looked who writes
+	// there, and which leases the fleet has. Default DefaultPoll.
 	Poll time.Duration
 	// Report is told how far it is.
 	Report func(Progress)
@@ -40,7 +42,7 @@ const (
 
 // Progress is how far a mirror has come.
 type Progress struct {
-	Revision  int64 `json:"revision"` // of the fleet, that the etcd has, or had before both were compared; 0: none
+	Revision  int64 `json:"revision"` // of the fleet, that the etcd has, or had before it was compared; 0: unknown
 	Fleet     int64 `json:"fleet"`    // the revision of the fleet a moment ago
 	Leases    int   `json:"leases"`
 	Comparing bool  `json:"comparing"` // both are compared
@@ -56,6 +58,8 @@ var (
 	ErrOccupied = errors.New("the etcd has keys there that no mirror has put")
 	// ErrForeign says that what is mirrored there is something else.
 	ErrForeign = errors.New("something else is mirrored there")
+	// ErrItself says that what is mirrored would change what is to be mirrored.
+	ErrItself = errors.New("it would be mirrored to itself")
 	// ErrRefused says that the etcd does not take what is to be put.
 	ErrRefused = errors.New("the etcd refuses it")
 )
@@ -68,10 +72,17 @@ const (
 // mirror is one Run.
 type mirror struct {
 	Options
-	run     string // tells it from all others
-	began   bool   // it was the one that writes
+	run string // tells it from all others
+	// over is the Run that this one takes the place of: what stood there when it was read first. It is its own once it
+	// has written, so that every other one was started later.
+	over    string
+	read    bool // the place was
+	emptied bool // it was told that a key is left out
 	changed int64
 }
+
+// overtaken reports whether a place is of a mirror that was started later.
+func (m *mirror) overtaken(p placed) bool { return p.mod != 0 && p.Run != m.run && p.Run != m.over }
 
 // Run mirrors until ctx ends, or something happens after which to go on is of no use. It tries again for ever what may
 // get better.
@@ -111,7 +122,7 @@ func (m *mirror) tell(err error) {
 }
 
 func isFinal(err error) bool {
-	for _, final := range []error{ErrOvertaken, ErrOccupied, ErrForeign, ErrRefused} {
+	for _, final := range []error{ErrOvertaken, ErrOccupied, ErrForeign, ErrItself, ErrRefused} {
 		if errors.Is(err, final) {
 			return true
 		}
@@ -127,17 +138,18 @@ func isFinal(err error) bool {
 func (m *mirror) session(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	fleet, leave, err := sides.Connect(ctx, "the fleet", m.From, 1)
+	first, _ := rangeOf(m.Prefix)
+	fleet, leave, err := sides.Connect(ctx, "the fleet", first, m.From, 1)
 	if err != nil {
 		return fmt.Errorf("the fleet: %w", err)
 	}
 	defer leave()
-	etcd, leave, err := sides.Connect(ctx, "the etcd", m.To, 1)
+	etcd, leave, err := sides.Connect(ctx, "the etcd", placeKey(m.ToPrefix), m.To, 1)
 	if err != nil {
 		return fmt.Errorf("the etcd: %w", err)
 	}
 	defer leave()
-	s := &session{mirror: m, cancel: cancel, fleet: fleet, etcd: etcd}
+	s := &session{mirror: m, fleet: fleet, etcd: etcd}
 	s.leases = newLeases(fleet, etcd)
 	if err := s.begin(ctx); err != nil {
 		return err

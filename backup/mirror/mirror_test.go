@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/mimir-kv/mimir/backup/mirror"
+	"github.com/mimir-kv/mimir/etcdapi"
 	"github.com/mimir-kv/mimir/etcdapi/etcdapitest"
 )
 
@@ -31,7 +32,8 @@ type world struct {
 }
 
 func newWorld(t *testing.T) *world {
-	from, to := etcdapitest.StartPlain(t), etcdapitest.StartPlain(t)
+	from := etcdapitest.StartPlain(t)
+	to := etcdapitest.StartWith(t, etcdapi.Options{ClusterID: etcdapitest.ClusterID + 1})
 	w := &world{t: t, fleet: clientOf(t, from.Endpoint), etcd: clientOf(t, to.Endpoint)}
 	w.options = mirror.Options{
 		From: dial(from.Endpoint), To: dial(to.Endpoint), Poll: 10 * time.Millisecond,

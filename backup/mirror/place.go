@@ -1,11 +1,14 @@
 package mirror
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"strconv"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/mvccpb"
 
 	"github.com/mimir-kv/mimir/backup/sides"
 )
@@ -17,14 +20,38 @@ const placeVersion = 1
 type place struct {
 	Version  int    `json:"version"`
 	Fleet    string `json:"fleet"` // its cluster ID, in hexadecimal
-	Prefix   string `json:"prefix"`
-	ToPrefix string `json:"toPrefix"`
+	Prefix   text   `json:"prefix"`
+	ToPrefix text   `json:"toPrefix"`
 	Revision int64  `json:"revision"` // of the fleet; 0: it never was like the fleet
-	Run      string `json:"run"`      // of the mirror that writes
+	// Comparing says that what is there may be older than the revision, and none of it is newer: whoever comes next
+	// compares.
+	Comparing bool   `json:"comparing,omitempty"`
+	Run       string `json:"run"` // of the mirror that writes
 }
 
-// placeKey is where the place of what is mirrored to a prefix is kept. It is not compared, and not mirrored over.
-func placeKey(toPrefix string) []byte { return []byte("mimir.mirror/place/" + toPrefix) }
+// text is any bytes as JSON: what is no UTF-8 is escaped as in Go.
+type text string
+
+// MarshalText implements encoding.TextMarshaler.
+func (t text) MarshalText() ([]byte, error) {
+	quoted := strconv.Quote(string(t))
+	return []byte(quoted[1 : len(quoted)-1]), nil
+}
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (t *text) UnmarshalText(b []byte) error {
+	s, err := strconv.Unquote(`"` + string(b) + `"`)
+	*t = text(s)
+	return err
+}
+
+// placePrefix is of the keys where places are kept. Nothing there is compared, or mirrored over.
+const placePrefix = "mimir.mirror/place/"
+
+// placeKey is where the place of what is mirrored to a prefix is kept.
+func placeKey(toPrefix string) []byte { return []byte(placePrefix + toPrefix) }
+
+func isPlace(key []byte) bool { return bytes.HasPrefix(key, []byte(placePrefix)) }
 
 // placed is a place as the etcd has it.
 type placed struct {
@@ -34,22 +61,28 @@ type placed struct {
 }
 
 // readPlace reads the place of what is mirrored to a prefix.
-func readPlace(ctx context.Context, etcd sides.Side, toPrefix string) (p placed, err error) {
+func readPlace(ctx context.Context, etcd sides.Side, toPrefix string) (placed, error) {
 	ctx, cancel := context.WithTimeout(ctx, sides.AnswerTime)
 	defer cancel()
-	p.key = placeKey(toPrefix)
-	r, err := pb.NewKVClient(etcd.Conn).Range(ctx, &pb.RangeRequest{Key: p.key})
+	key := placeKey(toPrefix)
+	r, err := pb.NewKVClient(etcd.Conn).Range(ctx, &pb.RangeRequest{Key: key})
 	if err != nil {
-		return p, fmt.Errorf("the place in the etcd: %w", err)
+		return placed{}, fmt.Errorf("the place in the etcd: %w", err)
 	}
-	if len(r.Kvs) == 0 {
+	return decodePlace(key, r.Kvs)
+}
+
+// decodePlace returns the place that was found under a key.
+func decodePlace(key []byte, kvs []*mvccpb.KeyValue) (placed, error) {
+	p := placed{key: key}
+	if len(kvs) == 0 {
 		return p, nil
 	}
-	if err := json.Unmarshal(r.Kvs[0].Value, &p.place); err != nil || p.Version != placeVersion {
+	if err := json.Unmarshal(kvs[0].Value, &p.place); err != nil || p.Version != placeVersion {
 		return p, fmt.Errorf("%w: key %q is not the place of a mirror that this version knows: %.100q", ErrForeign,
-			p.key, r.Kvs[0].Value)
+			key, kvs[0].Value)
 	}
-	p.mod = r.Kvs[0].ModRevision
+	p.mod = kvs[0].ModRevision
 	return p, nil
 }
 
@@ -66,6 +99,11 @@ func (p *placed) put(next place) (*pb.RequestOp, error) {
 		return nil, err
 	}
 	return opPut(&pb.PutRequest{Key: p.key, Value: value}), nil
+}
+
+// read is the operation that reads it, where it is not as it was.
+func (p *placed) read() []*pb.RequestOp {
+	return []*pb.RequestOp{{Request: &pb.RequestOp_RequestRange{RequestRange: &pb.RangeRequest{Key: p.key}}}}
 }
 
 func opPut(r *pb.PutRequest) *pb.RequestOp {

@@ -5,12 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
+	"maps"
+	"slices"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
-	"go.etcd.io/etcd/api/v3/mvccpb"
-	"golang.org/x/sync/semaphore"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -18,18 +18,15 @@ import (
 )
 
 const (
-	// aheadBytes is what is held of what was watched and is not in the etcd yet.
-	aheadBytes = 16 << 20
 	// writeTime bounds how long a transaction may take.
 	writeTime = time.Minute
-	// noteEvery is how often the place is written where nothing but the revision changes.
-	noteEvery = time.Minute
+	// lookPolls is every how many polls it is looked who writes there, and which leases the fleet has.
+	lookPolls = 5
 )
 
 // session is a mirror with its two connections. It is used by one goroutine.
 type session struct {
 	*mirror
-	cancel      func() // everything of it
 	fleet, etcd sides.Side
 	at          placed
 	revision    int64 // up to which the etcd has everything
@@ -37,78 +34,107 @@ type session struct {
 	pack        pack
 	packed      int64 // up to which it has it with the pack
 	leases      *leases
+	polled      time.Time
+	looked      time.Time
 	comparing   bool
 	compared    int64
+	fresh       map[int64]bool // leases that were granted since the comparison was begun
 }
 
 // begin makes this mirror the one that writes, and brings both in line if they are not.
 func (s *session) begin(ctx context.Context) error {
 	s.pack.most = s.MostOps - 1 // the place is one
-	h, err := s.fleet.Header(ctx)
-	if err != nil {
+	if err := s.claim(ctx); err != nil {
 		return err
 	}
-	if s.at, err = readPlace(ctx, s.etcd, s.ToPrefix); err != nil {
-		return err
+	if s.at.Revision == 0 || s.at.Comparing {
+		return s.compare(ctx)
 	}
-	if err := s.claim(ctx, strconv.FormatUint(h.ClusterId, 16)); err != nil {
-		return err
-	}
-	s.began, s.revision, s.packed = true, s.at.Revision, s.at.Revision
-	switch {
-	case s.revision == 0:
-		return s.compare(ctx, h.Revision)
-	case s.revision > h.Revision:
-		s.tell(fmt.Errorf("the place is revision %d, and the fleet is at %d: it was restored; both are compared",
-			s.revision, h.Revision))
-		return s.compare(ctx, h.Revision)
-	}
-	err = s.restore(ctx)
+	s.revision, s.packed = s.at.Revision, s.at.Revision
+	err := s.restore(ctx)
 	if errors.Is(err, sides.ErrCompacted) {
-		return s.compare(ctx, h.Revision)
+		return s.compare(ctx)
 	}
 	return err
 }
 
-// claim puts the place with this mirror's name, so that all others are refused.
-func (s *session) claim(ctx context.Context, fleet string) error {
-	next := place{Version: placeVersion, Fleet: fleet, Prefix: s.Prefix, ToPrefix: s.ToPrefix, Revision: s.at.Revision,
-		Run: s.run}
-	switch was := s.at; {
-	case s.began && was.Run != s.run:
-		return fmt.Errorf("%w: it was started later", ErrOvertaken)
-	case was.mod == 0:
-		if err := s.unoccupied(ctx); err != nil {
+// restore brings what was under leases that have ended in the etcd and not in the fleet, as it was at the place; what
+// was changed since comes behind it. The place says so from before they are granted until all of it is there.
+func (s *session) restore(ctx context.Context) error {
+	here, err := s.leases.list(ctx)
+	if err != nil {
+		return err
+	}
+	var ended []span
+	for ids := range slices.Chunk(slices.Collect(maps.Keys(here)), leasesAtOnce) {
+		some, err := s.leases.find(ctx, ids, s.Prefix)
+		if err == nil {
+			err = s.tend(ctx)
+		}
+		if err != nil {
 			return err
 		}
-	case was.Fleet != fleet || was.Prefix != s.Prefix:
-		if !s.Overwrite {
-			return fmt.Errorf("%w: keys %q of fleet %s at %q; choose another --to-prefix, or --overwrite", ErrForeign,
-				was.Prefix, was.Fleet, s.ToPrefix)
-		}
-		next.Revision = 0
+		ended = append(ended, some...)
 	}
-	return s.write(ctx, nil, &next)
-}
-
-// unoccupied returns ErrOccupied if there is something where nothing was mirrored yet.
-func (s *session) unoccupied(ctx context.Context) error {
-	if s.Overwrite {
+	if len(ended) == 0 {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, sides.AnswerTime)
-	defer cancel()
-	key, end := rangeOf(s.ToPrefix)
-	r, err := pb.NewKVClient(s.etcd.Conn).Range(ctx, &pb.RangeRequest{
-		Key: key, RangeEnd: end, Limit: 1, KeysOnly: true})
-	switch {
-	case err != nil:
-		return fmt.Errorf("keys of the etcd: %w", err)
-	case len(r.Kvs) > 0:
-		return fmt.Errorf("%w, %q: choose another --to-prefix, or --overwrite to have replaced and deleted what the "+
-			"fleet has otherwise", ErrOccupied, r.Kvs[0].Key)
+	next := s.at.place
+	next.Comparing = true
+	if err := s.write(ctx, nil, &next); err != nil {
+		return err
+	}
+	for some := range slices.Chunk(ended, leasesAtOnce) {
+		if err := s.leases.grantAll(ctx, some); err != nil {
+			return err
+		}
+		if err := s.tend(ctx); err != nil {
+			return err
+		}
+	}
+	for _, lease := range ended {
+		if err := s.restoreLease(ctx, lease.id); err != nil {
+			return err
+		}
+	}
+	next.Comparing = false
+	return s.flushTo(ctx, next)
+}
+
+// restoreLease brings what was under a lease at the place, and is.
+func (s *session) restoreLease(ctx context.Context, id int64) error {
+	keys, _, err := s.leases.keysOf(ctx, id, s.Prefix)
+	if err != nil {
+		return err
+	}
+	for _, key := range keys {
+		if err := s.restoreKey(ctx, id, key); err != nil {
+			return err
+		}
+		if err := s.tend(ctx); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+func (s *session) restoreKey(ctx context.Context, id int64, key []byte) error {
+	there, mirrored := s.keyThere(key)
+	if !mirrored {
+		return nil
+	}
+	within, cancel := context.WithTimeout(ctx, sides.AnswerTime)
+	defer cancel()
+	r, err := pb.NewKVClient(s.fleet.Conn).Range(within, &pb.RangeRequest{Key: key, Revision: s.revision}, sides.Large)
+	switch {
+	case errors.Is(rpctypes.Error(err), rpctypes.ErrCompacted):
+		return sides.ErrCompacted
+	case err != nil:
+		return fmt.Errorf("key %q of the fleet: %w", key, err)
+	case len(r.Kvs) == 0 || r.Kvs[0].Lease != id:
+		return nil
+	}
+	return s.bring(ctx, putOf(&pb.PutRequest{Key: there, Value: r.Kvs[0].Value, Lease: id}))
 }
 
 // write has the etcd do operations, all or none, and the place stand at next unless that is nil, if nobody else has
@@ -123,15 +149,22 @@ func (s *session) write(ctx context.Context, ops []*pb.RequestOp, next *place) e
 		}
 		ops = append(ops, op)
 	}
-	r, err := pb.NewKVClient(s.etcd.Conn).Txn(ctx, &pb.TxnRequest{Compare: s.at.unchanged(), Success: ops})
+	r, err := pb.NewKVClient(s.etcd.Conn).Txn(ctx, &pb.TxnRequest{
+		Compare: s.at.unchanged(), Success: ops, Failure: s.at.read()})
 	switch {
-	case status.Code(err) == codes.InvalidArgument:
+	case status.Code(err) == codes.InvalidArgument && !errors.Is(rpctypes.Error(err), rpctypes.ErrAuthOldRevision):
 		return fmt.Errorf("%w: %w (%d operations behind revision %d of the fleet; see --max-txn-ops here, and "+
 			"--max-txn-ops and --max-request-bytes there)", ErrRefused, err, len(ops), s.revision)
 	case err != nil:
 		return fmt.Errorf("write to the etcd: %w", err)
 	case !r.Succeeded:
-		return fmt.Errorf("%w: it has changed the place, which is key %q", ErrOvertaken, s.at.key)
+		var now placed
+		if len(r.Responses) > 0 {
+			if now, err = decodePlace(s.at.key, r.Responses[0].GetResponseRange().GetKvs()); err != nil {
+				return err
+			}
+		}
+		return s.changedTo(now)
 	}
 	if next != nil {
 		s.at.place, s.at.mod, s.noted = *next, r.Header.Revision, time.Now()
@@ -146,206 +179,96 @@ func (s *session) flush(ctx context.Context) error {
 	}
 	next := s.at.place
 	next.Revision = s.packed
+	return s.flushTo(ctx, next)
+}
+
+// flushTo writes what is packed, if anything is, and has the place stand at next.
+func (s *session) flushTo(ctx context.Context, next place) error {
 	n := int64(len(s.pack.ops))
 	if err := s.write(ctx, s.pack.take(), &next); err != nil {
 		return err
 	}
-	s.revision, s.changed = s.packed, s.changed+n
+	s.revision, s.packed, s.changed = next.Revision, next.Revision, s.changed+n
 	return nil
 }
 
-// feed is what was watched and waits.
-type feed struct {
-	revisions chan *sides.Revision // closed at the end
-	err       error                // why, then
-	room      *semaphore.Weighted
-}
-
-func (f *feed) run(ctx context.Context, w *sides.Watch) {
-	defer close(f.revisions)
-	for {
-		r, err := w.Next()
-		if err == nil {
-			err = f.room.Acquire(ctx, min(r.Bytes, aheadBytes))
-		}
-		if err != nil {
-			f.err = err
-			return
-		}
-		select {
-		case f.revisions <- r:
-		case <-ctx.Done():
-			f.err = ctx.Err()
-			return
-		}
-	}
-}
-
-// follow writes what is watched until something fails. Where the history does not lead on both are compared.
-func (s *session) follow(ctx context.Context) error {
-	for {
-		err := s.watch(ctx)
-		if !errors.Is(err, sides.ErrCompacted) {
-			return err
-		}
-		s.tell(fmt.Errorf("behind revision %d: %w, or a failover has lost a part of it: both are compared", s.revision,
-			err))
-		h, err := s.fleet.Header(ctx)
-		if err != nil {
-			return err
-		}
-		s.pack.take()
-		if err := s.compare(ctx, h.Revision); err != nil {
-			return err
-		}
-	}
-}
-
-func (s *session) watch(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
-	key, end := rangeOf(s.Prefix)
-	w, err := sides.OpenWatchOf(ctx, s.fleet.Conn, key, end, s.revision+1)
-	if err != nil {
-		cancel()
-		return err
-	}
-	f := &feed{revisions: make(chan *sides.Revision, 256), room: semaphore.NewWeighted(aheadBytes)}
-	go f.run(ctx, w)
-	defer func() { // nothing outlives it
-		cancel()
-		for range f.revisions {
-		}
-	}()
-	ticker := time.NewTicker(s.Poll)
-	defer ticker.Stop()
-	for {
-		select {
-		case r, more := <-f.revisions:
-			if !more {
-				return f.err
-			}
-			err = s.takeAll(ctx, f, r)
-		case <-ticker.C:
-			if err = s.poll(ctx); err == nil {
-				err = w.Ask()
-			}
-		}
-		if err != nil {
-			return err
-		}
-	}
-}
-
-// takeAll writes a revision, and those that wait behind it.
-func (s *session) takeAll(ctx context.Context, f *feed, r *sides.Revision) error {
-	for r != nil {
-		if err := s.take(ctx, r); err != nil {
-			return err
-		}
-		f.room.Release(min(r.Bytes, aheadBytes))
-		select {
-		case r = <-f.revisions:
-		default:
-			r = nil
-		}
-	}
-	return s.flush(ctx)
-}
-
-// take packs a revision, and writes what is full.
-func (s *session) take(ctx context.Context, r *sides.Revision) error {
-	if len(r.Events) == 0 {
-		return s.pass(ctx, r.Number)
-	}
-	changes, err := s.changesOf(ctx, r)
-	if err != nil {
-		return err
-	}
-	if !s.pack.fits(changes) {
-		if err := s.flush(ctx); err != nil {
-			return err
-		}
-	}
-	if !s.pack.fits(changes) {
-		return s.takeLarge(ctx, r.Number, changes)
-	}
-	s.pack.add(changes)
-	s.packed = r.Number
-	return nil
-}
-
-// takeLarge writes a revision that does not go into one transaction.
-func (s *session) takeLarge(ctx context.Context, number int64, changes []change) error {
-	for i := range changes {
-		one := changes[i : i+1]
-		if !s.pack.fits(one) {
-			if err := s.write(ctx, s.pack.take(), nil); err != nil {
-				return err
-			}
-		}
-		s.pack.add(one)
-	}
-	s.changed += int64(len(changes) - len(s.pack.ops))
-	s.packed = number
-	return s.flush(ctx)
-}
-
-// pass takes note that nothing was changed up to a revision.
-func (s *session) pass(ctx context.Context, number int64) error {
-	if err := s.flush(ctx); err != nil || number <= s.revision {
-		return err
-	}
-	s.revision, s.packed = number, number
-	if time.Since(s.noted) < noteEvery {
+// tend polls if it is time to: while much is written nothing else does.
+func (s *session) tend(ctx context.Context) error {
+	if time.Since(s.polled) < s.Poll {
 		return nil
 	}
-	next := s.at.place
-	next.Revision = number
-	return s.write(ctx, nil, &next)
+	return s.poll(ctx)
 }
 
-// changesOf returns what a revision is in the etcd. Its leases are there then.
-func (s *session) changesOf(ctx context.Context, r *sides.Revision) ([]change, error) {
-	changes := make([]change, 0, len(r.Events))
-	for _, e := range r.Events {
-		key := s.keyThere(e.Kv.Key)
-		switch {
-		case bytes.Equal(key, s.at.key):
-			continue
-		case e.Type == mvccpb.Event_DELETE:
-			changes = append(changes, deleteOf(key))
-			continue
-		}
-		lease, err := s.leases.need(ctx, e.Kv.Lease)
-		if err != nil {
-			return nil, err
-		}
-		changes = append(changes, putOf(&pb.PutRequest{Key: key, Value: e.Kv.Value, Lease: lease}))
-	}
-	return changes, nil
-}
-
-// poll keeps leases alive and reports.
+// poll keeps leases alive and reports, and looks now and then who writes and which leases are gone.
 func (s *session) poll(ctx context.Context) error {
-	if err := s.leases.look(ctx, s.revision); err != nil {
+	if time.Since(s.looked) >= lookPolls*s.Poll {
+		if err := s.still(ctx); err != nil {
+			return err
+		}
+		if err := s.leases.compare(ctx); err != nil {
+			return err
+		}
+		s.looked = time.Now()
+	}
+	if err := s.leases.keepAlive(ctx); err != nil {
+		return err
+	}
+	if err := s.endLeases(ctx); err != nil {
 		return err
 	}
 	h, err := s.fleet.Header(ctx)
 	if err != nil {
 		return err
 	}
-	s.report(h.Revision)
+	s.Report(Progress{Revision: s.revision, Fleet: h.Revision, Leases: len(s.leases.known), Comparing: s.comparing,
+		Compared: s.compared, Changed: s.changed})
+	s.polled = time.Now()
 	return nil
 }
 
-func (s *session) report(fleet int64) {
-	s.Report(Progress{Revision: s.revision, Fleet: fleet, Leases: len(s.leases.known), Comparing: s.comparing,
-		Compared: s.compared, Changed: s.changed})
+// still returns an error if the place is not as this mirror has put it.
+func (s *session) still(ctx context.Context) error {
+	now, err := readPlace(ctx, s.etcd, s.ToPrefix)
+	if err != nil || now.mod == s.at.mod {
+		return err
+	}
+	return s.changedTo(now)
 }
 
-// keyThere returns the key of the etcd that a key of the fleet is.
-func (s *session) keyThere(key []byte) []byte {
-	return append([]byte(s.ToPrefix), bytes.TrimPrefix(key, []byte(s.Prefix))...)
+// endLeases ends what the fleet has no more, and of which no key is left now that the etcd has everything up to there:
+// as many as there is time for until the others are to be kept alive.
+func (s *session) endLeases(ctx context.Context) error {
+	if s.comparing {
+		return nil
+	}
+	began := time.Now()
+	for id, h := range s.leases.known {
+		if h.ended == 0 || h.ended > s.revision {
+			continue
+		}
+		if err := s.still(ctx); err != nil { // it is not for who was overtaken
+			return err
+		}
+		if err := s.leases.revoke(ctx, id); err != nil {
+			return err
+		}
+		delete(s.leases.known, id)
+		if time.Since(began) >= s.Poll {
+			return nil
+		}
+	}
+	return nil
+}
+
+// keyThere returns the key of the etcd that a key of the fleet is; false if it is none.
+func (s *session) keyThere(key []byte) (there []byte, mirrored bool) {
+	there = append([]byte(s.ToPrefix), bytes.TrimPrefix(key, []byte(s.Prefix))...)
+	if len(there) == 0 && !s.emptied {
+		s.emptied = true
+		s.tell(fmt.Errorf("key %q of the fleet is left out: in the etcd it would be empty, which none may be", key))
+	}
+	return there, len(there) > 0 && !isPlace(there)
 }
 
 // rangeOf returns the first key with a prefix, and the end of them.

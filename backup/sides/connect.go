@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -18,14 +19,15 @@ const reachTime = 5 * time.Second
 // Dial connects, and logs in where somebody has to: to another endpoint each time, where there are several.
 type Dial func(context.Context) (*grpc.ClientConn, error)
 
-// Connect connects to the first endpoint that answers, of up to tries. The caller calls close.
-func Connect(ctx context.Context, name string, dial Dial, tries int) (s Side, close func(), err error) {
+// Connect connects to the first endpoint that answers, of up to tries, when it is asked for a key that whoever asks may
+// read: nil for root. The caller calls close.
+func Connect(ctx context.Context, name string, key []byte, dial Dial, tries int) (s Side, close func(), err error) {
 	for range tries {
 		conn, failed := dial(ctx)
 		if failed == nil {
 			c := &connection{dial: dial, now: &link{conn: conn}}
 			bounded, cancel := context.WithTimeout(ctx, reachTime)
-			s = Side{Name: name, Conn: c}
+			s = Side{Name: name, Key: key, Conn: c}
 			_, failed = s.Header(bounded)
 			if cancel(); failed == nil {
 				return s, c.close, nil
@@ -89,7 +91,7 @@ func (c *connection) Invoke(ctx context.Context, method string, in, out any, o .
 	l := c.begin()
 	defer c.end(l)
 	err := l.conn.Invoke(ctx, method, in, out, o...)
-	if status.Code(err) != codes.Unauthenticated {
+	if !isStale(err) {
 		return err
 	}
 	if err := c.again(ctx, l); err != nil {
@@ -98,6 +100,11 @@ func (c *connection) Invoke(ctx context.Context, method string, in, out any, o .
 	next := c.begin()
 	defer c.end(next)
 	return next.conn.Invoke(ctx, method, in, out, o...)
+}
+
+// isStale reports whether what was shown counts no longer: the token is over, or of before a change of users or roles.
+func isStale(err error) bool {
+	return status.Code(err) == codes.Unauthenticated || errors.Is(rpctypes.Error(err), rpctypes.ErrAuthOldRevision)
 }
 
 // NewStream implements grpc.ClientConnInterface.

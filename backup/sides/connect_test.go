@@ -5,6 +5,7 @@ import (
 	"errors"
 	"testing"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials/insecure"
@@ -100,4 +101,31 @@ func TestNobodyWaitsForALinkButWhoWasRefused(t *testing.T) {
 			t.Errorf("behind the end: %v, another link %t", err, c.now != first)
 		}
 	})
+}
+
+// A call that is refused because users or roles were changed since the login is made once more, with another.
+func TestAnOldTokenIsRenewed(t *testing.T) {
+	for _, refusal := range []error{rpctypes.ErrGRPCInvalidAuthToken, rpctypes.ErrGRPCAuthOldRevision} {
+		dialed := 0
+		dial := func(context.Context) (*grpc.ClientConn, error) {
+			dialed++
+			old := dialed == 1
+			return grpc.NewClient("passthrough:nowhere", grpc.WithTransportCredentials(insecure.NewCredentials()),
+				grpc.WithUnaryInterceptor(func(context.Context, string, any, any, *grpc.ClientConn, grpc.UnaryInvoker,
+					...grpc.CallOption) error {
+					if old {
+						return refusal
+					}
+					return nil
+				}))
+		}
+		s, leave, err := Connect(t.Context(), "the etcd", nil, dial, 1)
+		if err != nil {
+			t.Fatalf("%v: %v", refusal, err)
+		}
+		if _, err := s.Header(t.Context()); err != nil || dialed != 2 {
+			t.Errorf("%v: dialed %d times: %v", refusal, dialed, err)
+		}
+		leave()
+	}
 }

@@ -20,6 +20,7 @@ const (
 // Side is one of the two: the etcd, or the fleet. It is safe for concurrent use.
 type Side struct {
 	Name string // "the etcd", "the fleet"
+	Key  []byte // one that whoever asks may read; nil: root asks
 	Conn grpc.ClientConnInterface
 }
 
@@ -27,7 +28,11 @@ type Side struct {
 func (s Side) Header(ctx context.Context) (*pb.ResponseHeader, error) {
 	ctx, cancel := context.WithTimeout(ctx, AnswerTime)
 	defer cancel()
-	r, err := pb.NewKVClient(s.Conn).Range(ctx, &pb.RangeRequest{Key: All, CountOnly: true})
+	key := s.Key
+	if len(key) == 0 {
+		key = All
+	}
+	r, err := pb.NewKVClient(s.Conn).Range(ctx, &pb.RangeRequest{Key: key, CountOnly: true})
 	if err != nil {
 		return nil, fmt.Errorf("revision of %s: %w", s.Name, err)
 	}

@@ -81,12 +81,12 @@ func (x *crossing) both(ctx context.Context, f func(etcd, fleet sides.Side) erro
 	if err != nil {
 		return err
 	}
-	etcd, leave, err := sides.Connect(ctx, "the etcd", from, len(x.o.endpoints))
+	etcd, leave, err := sides.Connect(ctx, "the etcd", nil, from, len(x.o.endpoints))
 	if err != nil {
 		return err
 	}
 	defer leave()
-	fleet, leave, err := sides.Connect(ctx, "the fleet", to, len(x.n.endpoints))
+	fleet, leave, err := sides.Connect(ctx, "the fleet", nil, to, len(x.n.endpoints))
 	if err != nil {
 		return err
 	}

@@ -30,18 +30,25 @@ func newMirror() *cobra.Command {
 			"ended, run it again, anywhere, and it goes on there; of two the one that was started last does. Where\n" +
 			"the fleet has compacted what comes next, or lost it in a failover, both are compared, and brought in\n" +
 			"line. Until that is done, and at the beginning, the etcd has parts of both. Name nodes of all regions\n" +
-			"as endpoints, so that it goes on when one is lost. Users and roles are not mirrored.",
+			"as endpoints, so that it goes on when one is lost. Users and roles are not mirrored.\n\n" +
+			"The user of the fleet has to be root, or one who may read the keys with --prefix and all that are\n" +
+			"under leases. What others put among the mirrored keys of the etcd goes with the next comparison.",
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if !c.Flags().Changed("to-prefix") {
+				m.ToPrefix = m.Prefix
+			}
 			return m.run(c.Context(), c.OutOrStdout(), c.ErrOrStderr())
 		},
 	}
 	m.n.addFlags(c)
-	m.o.addFlagsOf(c, "to", "user of the etcd who may read and write what is mirrored, and the place")
+	m.o.addFlagsOf(c, "to", "user of the etcd who may read and write keys with --to-prefix, and "+
+		"with mimir.mirror/place/")
 	m.o.needEndpointsOf(c)
 	f := c.Flags()
 	f.StringVar(&m.Prefix, "prefix", "", "mirror the keys that begin with this; default: all")
-	f.StringVar(&m.ToPrefix, "to-prefix", "", "what takes the place of --prefix in the etcd; default: nothing")
+	f.StringVar(&m.ToPrefix, "to-prefix", "",
+		"what takes the place of --prefix in the etcd, \"\" for nothing; default: --prefix")
 	f.BoolVar(&m.Overwrite, "overwrite", false,
 		"replace and delete what no mirror of this has put where it is mirrored to")
 	f.IntVar(&m.MostOps, "max-txn-ops", mirror.DefaultMostOps, "how many operations the etcd takes in a transaction")
@@ -95,7 +102,8 @@ func (s *mirrorSaid) report(p mirror.Progress) {
 			fmt.Fprintf(w, "all of revision %d is there, %d changes by now, %d leases\n", p.Revision, p.Changed,
 				p.Leases)
 		case p.Comparing:
-			fmt.Fprintf(w, "compared %d keys at revision %d, %d changes by now\n", p.Compared, p.Fleet, p.Changed)
+			fmt.Fprintf(w, "compared %d keys, %d changes by now, the fleet is at revision %d\n", p.Compared, p.Changed,
+				p.Fleet)
 		default:
 			fmt.Fprintf(w, "at revision %d of %d, %d changes by now, %d leases\n", p.Revision, p.Fleet, p.Changed,
 				p.Leases)

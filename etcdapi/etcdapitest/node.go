@@ -22,7 +22,7 @@ import (
 	"github.com/mimir-kv/mimir/replication/clock"
 )
 
-// ClusterID is the cluster ID of test nodes.
+// ClusterID is the cluster ID of test nodes that are given no other.
 const ClusterID = 42
 
 // Node is a running node.
@@ -68,7 +68,7 @@ func StartOn(tb testing.TB, fs vfs.FS, o etcdapi.Options) *Node {
 			[]*replication.Command{{Data: command.EncodeLeaseRevoke(&pb.LeaseRevokeRequest{ID: id})}})
 		return err
 	})
-	o.Store, o.Lessor, o.Replicator, o.ClusterID = store, n.Lessor, n.Replicator, ClusterID
+	o.Store, o.Lessor, o.Replicator, o.ClusterID = store, n.Lessor, n.Replicator, cmp.Or(o.ClusterID, ClusterID)
 	o.BcryptCost = cmp.Or(o.BcryptCost, bcrypt.MinCost)
 	o.FailureRest = cmp.Or(o.FailureRest, -1)
 	o.Limits.RequestTimeout = cmp.Or(o.Limits.RequestTimeout, requestTimeout)

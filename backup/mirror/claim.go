@@ -1,0 +1,160 @@
+package mirror
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/mimir-kv/mimir/backup/sides"
+)
+
+// mostClaims is how often it is tried to put the place before the one that writes puts it once more.
+const mostClaims = 100
+
+// errChanged says that the place was changed, and not by who was started later: deleted, or by what was under way.
+var errChanged = errors.New("the place in the etcd has changed meanwhile")
+
+// changedTo returns the error of a place that has changed.
+func (s *session) changedTo(now placed) error {
+	if s.overtaken(now) {
+		return fmt.Errorf("%w: it was started later, and has put the place, which is key %q", ErrOvertaken, s.at.key)
+	}
+	return errChanged
+}
+
+// claim puts the place with this mirror's name, so that all others are refused.
+func (s *session) claim(ctx context.Context) (err error) {
+	if err := s.apart(ctx); err != nil {
+		return err
+	}
+	if err := s.alone(ctx); err != nil {
+		return err
+	}
+	for range mostClaims {
+		if err = s.claimNow(ctx); !errors.Is(err, errChanged) {
+			return err
+		}
+	}
+	return err
+}
+
+func (s *session) claimNow(ctx context.Context) (err error) {
+	if s.at, err = readPlace(ctx, s.etcd, s.ToPrefix); err != nil {
+		return err
+	}
+	if !s.read {
+		s.read, s.over = true, s.at.Run
+	}
+	h, err := s.fleet.Header(ctx)
+	if err != nil {
+		return err
+	}
+	fleet := strconv.FormatUint(h.ClusterId, 16)
+	next := place{Version: placeVersion, Fleet: fleet, Prefix: text(s.Prefix), ToPrefix: text(s.ToPrefix),
+		Revision: s.at.Revision, Comparing: s.at.Comparing, Run: s.run}
+	switch was := s.at; {
+	case was.mod == 0:
+		if err := s.unoccupied(ctx); err != nil {
+			return err
+		}
+	case s.overtaken(was):
+		return s.changedTo(was)
+	case was.Fleet != fleet || was.Prefix != next.Prefix:
+		if !s.Overwrite {
+			return fmt.Errorf("%w: keys %q of fleet %s at %q; choose another --to-prefix, or --overwrite", ErrForeign,
+				was.Prefix, was.Fleet, s.ToPrefix)
+		}
+		next.Revision, next.Comparing = 0, false
+	case h.Revision < was.Revision:
+		return s.behind(h.Revision)
+	}
+	if err := s.write(ctx, nil, &next); err != nil {
+		return err
+	}
+	s.over = s.run
+	return nil
+}
+
+// behind is the error of an endpoint of the fleet that is not where the etcd has come to.
+func (s *session) behind(revision int64) error {
+	return fmt.Errorf("this endpoint of the fleet is at revision %d, and the etcd has what was at %d: it may be of a "+
+		"region that is cut off, and the next one is tried; if the fleet was restored with an older revision, delete "+
+		"key %q of the etcd and run again with --overwrite", revision, s.at.Revision, s.at.key)
+}
+
+// apart returns ErrItself if what is written is what is read.
+func (s *session) apart(ctx context.Context) error {
+	from, err := s.fleet.Header(ctx)
+	if err != nil {
+		return err
+	}
+	to, err := s.etcd.Header(ctx)
+	if err != nil || from.ClusterId != to.ClusterId {
+		return err
+	}
+	for _, written := range []string{s.ToPrefix, string(placeKey(s.ToPrefix))} {
+		if overlap(s.Prefix, written) {
+			return fmt.Errorf("%w: both sides are cluster %x, and keys %q are among or around keys %q", ErrItself,
+				to.ClusterId, s.Prefix, written)
+		}
+	}
+	return nil
+}
+
+// alone returns ErrForeign if another mirror's keys are among those that are to be written, or around them. Who may not
+// list places is not told.
+func (s *session) alone(ctx context.Context) error {
+	if strings.HasPrefix(s.ToPrefix, placePrefix) {
+		return fmt.Errorf("%w: places of mirrors are at %q; choose another --to-prefix", ErrForeign, placePrefix)
+	}
+	ctx, cancel := context.WithTimeout(ctx, sides.AnswerTime)
+	defer cancel()
+	key, end := rangeOf(placePrefix)
+	r, err := pb.NewKVClient(s.etcd.Conn).Range(ctx, &pb.RangeRequest{Key: key, RangeEnd: end, KeysOnly: true},
+		sides.Large)
+	switch {
+	case status.Code(err) == codes.PermissionDenied:
+		return nil
+	case err != nil:
+		return fmt.Errorf("the places in the etcd: %w", err)
+	}
+	for _, kv := range r.Kvs {
+		other := strings.TrimPrefix(string(kv.Key), placePrefix)
+		if other != s.ToPrefix && overlap(other, s.ToPrefix) {
+			return fmt.Errorf("%w: keys %q, and these would be %q; choose another --to-prefix, or delete key %q if "+
+				"nothing is mirrored there any more", ErrForeign, other, s.ToPrefix, kv.Key)
+		}
+	}
+	return nil
+}
+
+// overlap reports whether a key may begin with both.
+func overlap(one, other string) bool {
+	return strings.HasPrefix(one, other) || strings.HasPrefix(other, one)
+}
+
+// unoccupied returns ErrOccupied if there is something where nothing was mirrored yet.
+func (s *session) unoccupied(ctx context.Context) error {
+	if s.Overwrite {
+		return nil
+	}
+	there := newPages(s.etcd, s.ToPrefix, 0)
+	there.limit = 1
+	for {
+		kv, err := there.first(ctx)
+		if err != nil || kv == nil {
+			return err
+		}
+		if !isPlace(kv.Key) {
+			return fmt.Errorf("%w, %q: choose another --to-prefix, or --overwrite to have replaced and deleted what "+
+				"the fleet has otherwise", ErrOccupied, kv.Key)
+		}
+		there.next()
+	}
+}
