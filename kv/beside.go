@@ -117,9 +117,12 @@ func digestBeside(db pebble.Reader, now *moment) (b Beside, same bool, err error
 	b.Epoch, b.Since, b.Settled, b.At = now.stay.epoch, now.stay.since, now.stay.settled, now.stay.at
 	b.Revision, b.Compact = now.Revision, now.Compact
 	sum := sha256.New()
-	err = mvcc.EachLease(db, func(id int64, ttl uint64, _ bool) error {
+	err = mvcc.EachLease(db, func(id int64, ttl uint64, ending bool) error {
 		b.Leases++
 		sum.Write(binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, uint64(id)), ttl))
+		if ending { // of which versions that do not sum it know nothing
+			sum.Write([]byte{1})
+		}
 		return nil
 	})
 	if err != nil {

@@ -46,8 +46,9 @@ func TestBeside(t *testing.T) {
 		t.Fatal(err)
 	}
 	for what, c := range map[string][]byte{
-		"a lease": grant(8),
-		"a role":  user,
+		"a lease":       grant(8),
+		"a lease's end": command.EncodeLeaseExpiryPart(7, [][]byte{[]byte("none")}, command.Begins),
+		"a role":        user,
 		"an alarm": command.EncodeAlarm(&pb.AlarmRequest{
 			Action: pb.AlarmRequest_ACTIVATE, MemberID: 3, Alarm: command.AlarmDiffers,
 		}),

@@ -26,6 +26,9 @@ func refuse(err error) error {
 
 // execute does one command other than a plain put. The response is nil if the command was refused.
 func (r *run) execute(q *command.Request) (proto.Message, error) {
+	if err := r.checkStep(q); err != nil {
+		return nil, err
+	}
 	switch {
 	case q.DeleteRange != nil:
 		return r.deleteRange(q.DeleteRange)
@@ -52,6 +55,14 @@ func (r *run) execute(q *command.Request) (proto.Message, error) {
 		return nil, err
 	}
 	return r.put(&q.Put, true)
+}
+
+// checkStep refuses a step of the end of a lease that is gone, or was granted anew since.
+func (r *run) checkStep(q *command.Request) error {
+	if q.Ends != 0 && !r.leases.Has(q.Ends) || q.Step == command.GoesOn && !r.leases.Ending(q.Ends) {
+		return refusal{command.ErrLeaseNotFound}
+	}
+	return nil
 }
 
 func (r *run) checkLease(id int64) error {

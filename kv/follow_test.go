@@ -62,7 +62,7 @@ func TestWhatFollowsAnEtcdTakesNothingElse(t *testing.T) {
 	check := func() {
 		for what, c := range map[string][]byte{
 			"put": put("k", "v"), "txn": txn("k", 0), "grant": grant(9), "revoke": revoke,
-			"expiry":           command.EncodeLeaseExpiry(5),
+			"expiry":           command.EncodeLeaseExpiry(5, command.Alone),
 			"the server's own": command.EncodeOwn(put("k", "v")), "users": command.EncodeAuthEnable(command.AuthEnable{
 				TokenKey: make([]byte, command.TokenKeyBytes)}),
 		} {

@@ -2,6 +2,7 @@ package kv
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"sync"
 	"testing"
@@ -120,18 +121,30 @@ func TestRevokedAndReplacedLeases(t *testing.T) {
 	})
 }
 
-// A lease of which a part of the keys is gone, since it has expired, is dead for whoever keeps leases then: after a
-// move, a restart and a copy of the content. With its end all of it is gone, and it may be granted anew.
+// partBefore is EncodeLeaseExpiryPart(1, "c") of versions that knew no other parts.
+const partBefore = "03121222100a0710041a0163400112051a030a0163c03e01"
+
+// A lease whose end has begun, with a part of its keys, is dead for whoever keeps leases then: after a move, a restart
+// and a copy of the content. With its end all of it is gone, and it may be granted anew. A part that versions before
+// write says nothing of the kind: they keep the lease alive after it.
 func TestALeaseOfWhichAPartIsGoneIsDead(t *testing.T) {
 	virtual.Test(t, func(t *testing.T) {
 		n := newNode(t)
 		defer func() { n.Close() }()
+		before, err := hex.DecodeString(partBefore)
+		if err != nil {
+			t.Fatal(err)
+		}
 		put := func(key string) []byte { return command.EncodePut(&pb.PutRequest{Key: []byte(key), Lease: 1}) }
-		n.apply(grant(1, 100), put("a"), put("b"), grant(2, 100))
+		n.apply(grant(1, 100), put("a"), put("b"), put("c"), grant(2, 100))
 		if err := n.Checkpoint("whole"); err != nil {
 			t.Fatal(err)
 		}
-		n.apply(command.EncodeLeaseExpiryPart(1, [][]byte{[]byte("a")}))
+		n.apply(before)
+		if err := n.Checkpoint("before"); err != nil {
+			t.Fatal(err)
+		}
+		n.apply(command.EncodeLeaseExpiryPart(1, [][]byte{[]byte("a")}, command.Begins))
 		if err := n.Checkpoint("part"); err != nil {
 			t.Fatal(err)
 		}
@@ -163,15 +176,54 @@ func TestALeaseOfWhichAPartIsGoneIsDead(t *testing.T) {
 			t.Fatal(err)
 		}
 		keeps("in a content of before", true)
+		n.apply(before)
+		expect(t, "the key of a part of before", n.get("c", 0), "-")
+		keeps("after a part of before", true)
+		again()
+		keeps("after a part of before and a restart", true)
+		if err := n.Install("before", nil); err != nil {
+			t.Fatal(err)
+		}
+		keeps("in a copy of after a part of before", true)
 		if err := n.Install("part", nil); err != nil {
 			t.Fatal(err)
 		}
 		keeps("in a copy", false)
-		n.apply(command.EncodeLeaseExpiry(1))
+		n.apply(command.EncodeLeaseExpiry(1, command.GoesOn))
 		expect(t, "a key", n.get("b", 0), "-")
 		n.apply(grant(1, 100))
 		keeps("granted anew", true)
 		again()
 		keeps("granted anew, after a restart", true)
 	})
+}
+
+// What goes on with the end of a lease is void for one that was granted anew under its identity, and for one that is
+// gone: nothing is deleted, and the lease lives on.
+func TestTheEndOfALeaseIsVoidForALaterGrant(t *testing.T) {
+	n := newNode(t)
+	defer n.Close()
+	put := func(key string) []byte { return command.EncodePut(&pb.PutRequest{Key: []byte(key), Lease: 1}) }
+	part := func(s command.Step) []byte { return command.EncodeLeaseExpiryPart(1, [][]byte{[]byte("a")}, s) }
+	end := command.EncodeLeaseExpiry(1, command.GoesOn)
+	void := func(when string, result []byte) {
+		t.Helper()
+		if _, err := command.DecodeTxnResult(result); !errors.Is(err, command.ErrLeaseNotFound) {
+			t.Errorf("%s: %v", when, err)
+		}
+	}
+	results := n.apply(grant(1, 100), put("a"), put("b"), part(command.GoesOn), end)
+	void("a part of a lease whose end has not begun", results[3])
+	void("the end of a lease whose end has not begun", results[4])
+	revoke := command.EncodeLeaseRevoke(&pb.LeaseRevokeRequest{ID: 1})
+	results = n.apply(part(command.Begins), revoke, part(command.Begins), part(command.GoesOn), grant(1, 100), put("a"))
+	void("a first part of a lease that is gone", results[2])
+	void("a part of a lease that is gone", results[3])
+	results = n.apply(part(command.GoesOn), end)
+	void("a part of a lease that was granted anew", results[0])
+	void("the end of a lease that was granted anew", results[1])
+	expect(t, "leases", len(n.Leases()), 1)
+	if n.get("a", 0) == "-" {
+		t.Error("a key of the later grant is gone")
+	}
 }

@@ -206,7 +206,8 @@ func (r *run) grant(id, ttl int64) error {
 	return r.write.Grant(id, ttl)
 }
 
-// beginEnd notes that the end of a lease has begun.
+// beginEnd notes that the end of a lease has begun. Only nodes that do so apply the command which asks for it, so that
+// the few bytes are in the batch of each, and what is refused as too large is the same everywhere.
 func (r *run) beginEnd(id int64) error {
 	if ttl, news := r.leases.End(id); news {
 		return r.write.End(id, ttl)

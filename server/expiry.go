@@ -1,9 +1,11 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/mimir-kv/mimir/kv"
 	"github.com/mimir-kv/mimir/kv/command"
@@ -18,51 +20,99 @@ const (
 	expiryPartBytes = 512 << 10
 )
 
+// askTime bounds the question whether every node knows what a part is.
+const askTime = 2 * time.Second
+
 // expiry ends leases that nobody renewed.
 type expiry struct {
 	keys        kv.LeaseKeys
 	propose     func(ctx context.Context, t replication.Tenure, command []byte) (result []byte, err error)
+	understood  func(ctx context.Context, command []byte) error // whether every node of the fleet can apply it
 	bytes, part int64
 }
 
-// expire ends a lease, as it was decided here in the tenure t. It returns once that is applied. If it fails part of the
-// keys may be gone; the rest go when it is called again, here or wherever the leases are kept then: by the first part
-// the content says that the lease ends, and nobody keeps it alive.
-func (e *expiry) expire(ctx context.Context, t replication.Tenure, id int64) error {
-	cost, err := e.keys.Cost(id, e.bytes)
-	if err == nil && cost > e.bytes {
-		err = e.deleteKeys(ctx, t, id)
+func newExpiry(s *server) expiry {
+	most := cmp.Or(s.config.Replication.MaxCommandBytes, replication.DefaultMaxCommandBytes)
+	return expiry{
+		keys: kv.LeaseKeys{Store: s.store}, propose: s.propose, bytes: expiryBytes,
+		part:       min(expiryPartBytes, int64(most)/2),
+		understood: func(ctx context.Context, c []byte) error { return s.replicator.Understood(ctx, c) },
 	}
+}
+
+// expire ends a lease, as it was decided here in the tenure t, for as long as ctx says that it is still that one. It
+// returns once that is applied. If it fails part of the keys may be gone; the rest go when it is called again, here or
+// wherever the leases are kept then: by the first part the content says that the lease ends, and nobody keeps it alive.
+// Where some node is too old to know that, or may be, the content says nothing, and who keeps leases next gives what is
+// left its full time.
+func (e *expiry) expire(ctx context.Context, t replication.Tenure, id int64) error {
+	step := command.Alone
+	cost, err := e.keys.Cost(id, e.bytes)
 	if err != nil {
 		return fmt.Errorf("keys of lease %x: %w", id, err)
 	}
-	result, err := e.propose(ctx, t, command.EncodeLeaseExpiry(id))
-	if err != nil {
-		return err
+	if cost > e.bytes {
+		step, err = e.deleteKeys(ctx, t, id)
 	}
-	if _, err = command.DecodeLeaseRevokeResult(result); errors.Is(err, command.ErrLeaseNotFound) {
+	var result []byte
+	if err == nil {
+		result, err = e.write(ctx, t, command.EncodeLeaseExpiry(id, step))
+	}
+	if err == nil {
+		_, err = command.DecodeLeaseRevokeResult(result)
+	}
+	if errors.Is(err, command.ErrLeaseNotFound) {
 		return nil // somebody revoked it
 	}
 	return err
 }
 
-// deleteKeys deletes what is attached to a lease, in commands that each node can do.
-func (e *expiry) deleteKeys(ctx context.Context, t replication.Tenure, id int64) error {
+// write proposes a command of the end of a lease, if that is still meant.
+func (e *expiry) write(ctx context.Context, t replication.Tenure, c []byte) (result []byte, err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	return e.propose(ctx, t, c)
+}
+
+// deleteKeys deletes what is attached to a lease, in commands that each node can do, and returns the step that is next.
+func (e *expiry) deleteKeys(ctx context.Context, t replication.Tenure, id int64) (next command.Step, err error) {
+	next = command.Begins
 	for after, more := []byte(nil), true; more; {
 		var keys [][]byte
-		var err error
 		keys, more, err = e.keys.Some(id, after, e.part, command.ExpiryPartBytes)
-		if err != nil || len(keys) == 0 {
-			return err
+		if err != nil {
+			return next, fmt.Errorf("keys of lease %x: %w", id, err)
 		}
-		result, err := e.propose(ctx, t, command.EncodeLeaseExpiryPart(id, keys))
+		if len(keys) == 0 {
+			break
+		}
+		c := command.EncodeLeaseExpiryPart(id, keys, next)
+		if next == command.Begins && e.ask(ctx, c) != nil {
+			next = command.Alone
+			c = command.EncodeLeaseExpiryPart(id, keys, next)
+		}
+		result, err := e.write(ctx, t, c)
 		if err == nil {
 			_, err = command.DecodeTxnResult(result)
 		}
 		if err != nil {
-			return err
+			return next, fmt.Errorf("part of the keys of lease %x: %w", id, err)
+		}
+		if next == command.Begins {
+			next = command.GoesOn
 		}
 		after = keys[len(keys)-1]
 	}
-	return nil
+	if next == command.Begins { // nothing was attached any more
+		next = command.Alone
+	}
+	return next, nil
+}
+
+// ask returns nil if every node of the fleet says that it can apply a command.
+func (e *expiry) ask(ctx context.Context, c []byte) error {
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	return e.understood(ctx, c)
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/mimir-kv/mimir/kv"
 	"github.com/mimir-kv/mimir/kv/command"
 	"github.com/mimir-kv/mimir/replication"
+	"github.com/mimir-kv/mimir/replication/timeline"
 	"github.com/mimir-kv/mimir/server/patrol"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -49,7 +50,10 @@ func TestAnExpiryOfAnotherTenureIsVoid(t *testing.T) {
 	if _, _, ok := s.store.Lease(7); ok {
 		t.Error("the lease is still there")
 	}
-	expiresInParts(ctx, t, s)
+	for _, old := range []error{nil, fmt.Errorf("%w: eu-1", replication.ErrOldNode)} {
+		expiresInParts(ctx, t, s, old)
+	}
+	expiresOnce(ctx, t, s)
 	raisesInTenure(ctx, t, s)
 }
 
@@ -67,17 +71,13 @@ func raisesInTenure(ctx context.Context, t *testing.T, s *server) {
 }
 
 // expiresInParts has a lease end whose keys are too many for one command: in several, but not the key that hangs on
-// another lease by then, and with the lease at last.
-func expiresInParts(ctx context.Context, t *testing.T, s *server) {
+// another lease by then, and with the lease at last. By the first one the lease is dead, unless some node is too old to
+// know that.
+func expiresInParts(ctx context.Context, t *testing.T, s *server, old error) {
 	const keys, part = 50, 1000
 	s.lessor.Demote() // it would go on with what is begun here
 	defer s.lessor.Promote(s.replicator.Tenure())
-	propose := func(c []byte) {
-		t.Helper()
-		if _, err := s.replicator.Propose(ctx, []*replication.Command{{Data: c}}); err != nil {
-			t.Fatal(err)
-		}
-	}
+	propose := func(c []byte) { t.Helper(); mustPropose(ctx, t, s, c) }
 	put := func(i int, lease int64) {
 		propose(command.EncodePut(&pb.PutRequest{Key: fmt.Appendf(nil, "k%04d", i), Lease: lease}))
 	}
@@ -89,9 +89,13 @@ func expiresInParts(ctx context.Context, t *testing.T, s *server) {
 	}
 	parts := 0
 	small := expiry{keys: kv.LeaseKeys{Store: s.store}, bytes: part, part: part,
+		understood: func(context.Context, []byte) error { return old },
 		propose: func(ctx context.Context, in replication.Tenure, c []byte) ([]byte, error) {
 			if !command.IsLeaseExpiry(c) || len(c) > part {
 				t.Errorf("%d bytes, and is a decision about a lease: %t", len(c), command.IsLeaseExpiry(c))
+			}
+			if commandLevel(c) >= timeline.LevelEnds != (old == nil) || old == nil && begins(t, c) != (parts == 0) {
+				t.Errorf("where a node is too old (%v) command %d is %x", old, parts, c[len(c)-3:])
 			}
 			if parts++; parts == 2 {
 				put(keys-1, 9) // while it ends
@@ -105,6 +109,7 @@ func expiresInParts(ctx context.Context, t *testing.T, s *server) {
 	if err != nil || len(answer.Kvs) != 1 || answer.Kvs[0].Lease != 9 {
 		t.Errorf("left: %v, %v", answer.GetKvs(), err)
 	}
+	defer propose(command.EncodeLeaseRevoke(&pb.LeaseRevokeRequest{ID: 9}))
 	if _, _, ok := s.store.Lease(8); ok || parts < 4 {
 		t.Errorf("the lease is there: %t, after %d commands", ok, parts)
 	}
@@ -116,5 +121,64 @@ func expiresInParts(ctx context.Context, t *testing.T, s *server) {
 		}}
 	if err := refused.expire(ctx, s.replicator.Tenure(), 9); !errors.Is(err, command.ErrEffectTooLarge) {
 		t.Errorf("an expiry that is refused where it is applied: %v", err)
+	}
+}
+
+// begins reports whether a step of the end of a lease is the first one.
+func begins(t *testing.T, c []byte) (first bool) {
+	var r command.Request
+	if err := r.Decode(c); err != nil {
+		t.Fatal(err)
+	}
+	return r.Step == command.Begins
+}
+
+func mustPropose(ctx context.Context, t *testing.T, s *server, c []byte) {
+	t.Helper()
+	if _, err := s.replicator.Propose(ctx, []*replication.Command{{Data: c}}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// expiresOnce has a lease that ends in parts be revoked and granted anew after the first: the later one loses no key
+// and lives on, also where that is not known yet to whoever writes the next part; who knows it writes none.
+func expiresOnce(ctx context.Context, t *testing.T, s *server) {
+	const keys, part = 50, 1000
+	s.lessor.Demote()
+	defer s.lessor.Promote(s.replicator.Tenure())
+	revoke := command.EncodeLeaseRevoke(&pb.LeaseRevokeRequest{ID: 8})
+	grant := func() {
+		t.Helper()
+		mustPropose(ctx, t, s, command.EncodeLeaseGrant(&pb.LeaseGrantRequest{ID: 8, TTL: 3600}))
+		for i := range keys {
+			mustPropose(ctx, t, s, command.EncodePut(&pb.PutRequest{Key: fmt.Appendf(nil, "k%04d", i), Lease: 8}))
+		}
+	}
+	for _, told := range []bool{false, true} {
+		grant()
+		going, stop := context.WithCancel(ctx)
+		defer stop()
+		parts := 0
+		small := expiry{keys: kv.LeaseKeys{Store: s.store}, bytes: part, part: part,
+			understood: func(context.Context, []byte) error { return nil },
+			propose: func(_ context.Context, in replication.Tenure, c []byte) ([]byte, error) {
+				result, err := s.propose(ctx, in, c)
+				if parts++; parts == 1 {
+					mustPropose(ctx, t, s, revoke)
+					grant()
+					if told {
+						stop()
+					}
+				}
+				return result, err
+			}}
+		err := small.expire(going, s.replicator.Tenure(), 8)
+		if told != errors.Is(err, context.Canceled) || told == (parts != 1) || !told && err != nil {
+			t.Errorf("told %t: %d parts, %v", told, parts, err)
+		}
+		if _, left, ok := s.store.Lease(8); !ok || len(left) != keys {
+			t.Errorf("told %t: the later lease is there %t, with %d keys", told, ok, len(left))
+		}
+		mustPropose(ctx, t, s, revoke)
 	}
 }

@@ -7,7 +7,10 @@ import (
 
 // commandLevel says which nodes can apply a command of the store.
 func commandLevel(p []byte) timeline.Level {
-	if command.NeedsUsers(p) {
+	switch {
+	case command.NeedsEnds(p):
+		return timeline.LevelEnds
+	case command.NeedsUsers(p):
 		return timeline.LevelUsers
 	}
 	return timeline.LevelFirst

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -225,10 +224,7 @@ func (s *server) openStore() error {
 
 func (s *server) build(plain *slog.Logger) error {
 	c := s.config
-	s.expiry = expiry{
-		keys: kv.LeaseKeys{Store: s.store}, propose: s.propose, bytes: expiryBytes,
-		part: min(expiryPartBytes, int64(cmp.Or(c.Replication.MaxCommandBytes, replication.DefaultMaxCommandBytes))/2),
-	}
+	s.expiry = newExpiry(s)
 	s.lessor = lease.NewLessor(s.store, clock.Real, s.expiry.expire)
 	wire := c.Peers
 	wire.Listener, wire.ServerTLS = s.ports.peer, s.ports.tls.peer

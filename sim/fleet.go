@@ -258,7 +258,7 @@ func (p *process) begin(ctx context.Context) error {
 	}
 	c := m.config(p.disk)
 	p.keepLeases(c)
-	if m.fleet.hasUsers() {
+	if m.fleet.hasUsers() || p.lessor != nil {
 		c.CommandLevel = commandLevel
 	}
 	p.MultiRegionReplicator, err = replication.NewMultiRegionReplicator(c, p.auditor.storage())

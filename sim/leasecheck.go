@@ -73,7 +73,9 @@ func withoutRefused(path []*place) (did []*place, err error) {
 func (l *held) check(path []*place, skewed bool, wrong report) (expired bool) {
 	grant := string(command.EncodeLeaseGrant(&pb.LeaseGrantRequest{ID: l.id, TTL: int64(l.ttl / time.Second)}))
 	revoke := string(command.EncodeLeaseRevoke(&pb.LeaseRevokeRequest{ID: l.id}))
-	expiry, part := string(command.EncodeLeaseExpiry(l.id)), string(expiryPart(l.id))
+	alone := string(command.EncodeLeaseExpiry(l.id, command.Alone))
+	goesOn := string(command.EncodeLeaseExpiry(l.id, command.GoesOn))
+	begins := string(expiryPart(l.id, command.Begins))
 	least := l.ttl
 	if skewed {
 		least = time.Duration(float64(l.ttl) / fastest)
@@ -90,12 +92,15 @@ func (l *held) check(path []*place, skewed bool, wrong report) (expired bool) {
 			granted = p
 		case granted == nil:
 		case string(asked) == revoke:
+			l.checkDead(began, p, reigns, wrong)
 			return false
-		case p.data == part && began == nil, p.data == expiry && began == nil:
-			began = p
+		case p.data == begins && began == nil, p.data == alone && began == nil:
 			l.checkExpiry(p, granted, reign, reigns, least, wrong)
-			expired = p.data == expiry
-		case p.data == expiry:
+			began, expired = p, p.data == alone
+		case p.data == goesOn && began == nil:
+			wrong("12", "lease %d ended at %v as one whose end had begun, and it had not", l.id, p)
+			return true
+		case p.data == alone, p.data == goesOn:
 			l.checkDead(began, p, reigns, wrong)
 			expired = true
 		}
@@ -104,6 +109,7 @@ func (l *held) check(path []*place, skewed bool, wrong report) (expired bool) {
 		}
 	}
 	if granted != nil {
+		l.checkDead(began, nil, reigns, wrong)
 		wrong("12", "lease %d, granted at %v, does not end although nobody keeps it alive", l.id, granted)
 	}
 	return false
@@ -134,16 +140,23 @@ func (l *held) checkExpiry(
 	}
 }
 
-// checkDead checks that nobody kept a lease alive between the beginning and the completion of its end: no primary of
-// then or later.
+// checkDead checks that nobody kept a lease alive between the beginning of its end, if it had one, and the completion
+// or revocation, if that came: no primary of then or later.
 func (l *held) checkDead(began, ended *place, reigns []*place, wrong report) {
+	if began == nil {
+		return
+	}
 	for _, r := range l.renewals {
 		is := slices.ContainsFunc(reigns, func(q *place) bool {
 			return q.epoch == r.Epoch && q.reign.Primary == r.Primary && r.Epoch >= began.epoch
 		})
 		if is && r.asked.After(began.when) {
-			wrong("12", "lease %d was kept alive at %v, between the beginning of its end at %v and %v", l.id, r.asked,
-				began, ended)
+			until := "it did not come to"
+			if ended != nil {
+				until = ended.String()
+			}
+			wrong("12", "lease %d was kept alive at %v, after the beginning of its end at %v, which is at %s", l.id,
+				r.asked, began, until)
 		}
 	}
 }

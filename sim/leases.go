@@ -24,8 +24,14 @@ func (p *process) keepLeases(c *replication.Config) {
 		return
 	}
 	p.lessor = lease.NewLessor(s, p.member.clock, func(ctx context.Context, t replication.Tenure, id int64) error {
+		step := command.Alone
 		if inParts(id) {
-			if err := p.decide(ctx, t, expiryPart(id)); err != nil {
+			part := expiryPart(id, command.Begins)
+			if step = command.GoesOn; p.Understood(ctx, part) != nil { // as a server asks
+				step = command.Alone
+				part = expiryPart(id, step)
+			}
+			if err := p.decide(ctx, t, part); err != nil {
 				return err
 			}
 			select {
@@ -34,7 +40,7 @@ func (p *process) keepLeases(c *replication.Config) {
 				return ctx.Err()
 			}
 		}
-		return p.decide(ctx, t, command.EncodeLeaseExpiry(id))
+		return p.decide(ctx, t, command.EncodeLeaseExpiry(id, step))
 	})
 	c.OnLeadership = func(primaryLeader bool) {
 		if primaryLeader {
@@ -54,8 +60,8 @@ func inParts(id int64) bool { return id%2 == 1 }
 
 // expiryPart is the first part of the end of a lease. Its key goes with the rest: nobody says of one that is gone when
 // it may be written again.
-func expiryPart(id int64) []byte {
-	return command.EncodeLeaseExpiryPart(id, [][]byte{[]byte(leaseKeys + "none")})
+func expiryPart(id int64, s command.Step) []byte {
+	return command.EncodeLeaseExpiryPart(id, [][]byte{[]byte(leaseKeys + "none")}, s)
 }
 
 // decide writes what the lessor decided, as a server does: that it is not in as many regions yet as have to have it is

@@ -60,7 +60,7 @@ var mutants = []planted{
 	},
 	{
 		name:  "a lease of which a part is gone lives on",
-		edits: []edit{{"kv/execute.go", "if err == nil && q.Ends != 0 {", "if err == nil && q.Ends < 0 {"}},
+		edits: []edit{{"kv/lease/lessor.go", "\tit.ending = true\n", ""}},
 		flags: []string{"-sim.inject=lease", "-sim.storage=kv"}, caught: []string{"invariant 12:"},
 	},
 	{

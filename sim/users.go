@@ -280,7 +280,10 @@ func mustEncode(r proto.Message) []byte {
 
 // commandLevel says which nodes understand a command of the store, as a server does.
 func commandLevel(p []byte) timeline.Level {
-	if command.NeedsUsers(p) {
+	switch {
+	case command.NeedsEnds(p):
+		return timeline.LevelEnds
+	case command.NeedsUsers(p):
 		return timeline.LevelUsers
 	}
 	return timeline.LevelFirst

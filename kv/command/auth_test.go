@@ -119,12 +119,13 @@ func TestWhatIsShownOfCommandsOfUsers(t *testing.T) {
 		t.Errorf("%v, %v", shown, err)
 	}
 	var r Request
-	for own, p := range map[bool][]byte{true: EncodeLeaseExpiry(7), false: EncodeAs(alice, EncodeLeaseExpiry(7))} {
+	expiry := EncodeLeaseExpiry(7, Alone)
+	for own, p := range map[bool][]byte{true: expiry, false: EncodeAs(alice, expiry)} {
 		if err := r.Decode(p); err != nil || r.Own != own {
 			t.Errorf("%x: %t, %v", p, r.Own, err)
 		}
 	}
-	if err := r.Decode(EncodeLeaseExpiryPart(7, [][]byte{[]byte("k")})); err != nil || !r.Own {
+	if err := r.Decode(EncodeLeaseExpiryPart(7, [][]byte{[]byte("k")}, Alone)); err != nil || !r.Own {
 		t.Errorf("a part of an expiry: %v", err)
 	}
 	if err := r.Decode(EncodeTxn(&pb.TxnRequest{})); err != nil || r.Own {

@@ -1,7 +1,9 @@
 package command
 
 import (
+	"bytes"
 	"fmt"
+	"slices"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/protobuf/encoding/protowire"
@@ -61,21 +63,41 @@ func EncodeLeaseRevoke(r *pb.LeaseRevokeRequest) []byte {
 	return encode(tagLeaseRevoke, &pb.LeaseRevokeRequest{ID: r.ID}) // and nothing that would be taken for a mark
 }
 
-// expiryField is the number of a field that no request has. With the value 1 it is a mark behind a LeaseRevokeRequest
-// or a TxnRequest, which says that nobody asked for it: a lease had expired. Whoever applies the command does what it
-// does without the mark, also one who does not know it.
+// expiryField is the number of a field that no request has. With a Step as its value it is a mark behind a
+// LeaseRevokeRequest or a TxnRequest, which says that nobody asked for it: a lease had expired. Whoever applies the
+// command does what it does without the mark, also one who does not know it, but for what a Step says.
 const expiryField = 1000
 
-var expiryMark = protowire.AppendVarint(protowire.AppendTag(nil, expiryField, protowire.VarintType), 1)
+// Step says what an expiry is in the end of a lease. The values are in the log for ever: never renumber.
+type Step uint64
 
-// EncodeLeaseExpiry returns the command that revokes a lease because it has expired.
-func EncodeLeaseExpiry(id int64) []byte {
-	return append(EncodeLeaseRevoke(&pb.LeaseRevokeRequest{ID: id}), expiryMark...)
+// Steps of the end of a lease. Those behind Alone are not for nodes that do not know them: see NeedsEnds.
+const (
+	Alone  Step = 1 // whatever came before it says nothing of the lease, which lives on until it is revoked
+	Begins Step = 2 // the lease is dead from here on; refused with ErrLeaseNotFound if there is none
+	GoesOn Step = 3 // of a lease that is dead; refused with ErrLeaseNotFound of one that is not, as one granted anew
+)
+
+func (s Step) mark() []byte {
+	return protowire.AppendVarint(protowire.AppendTag(nil, expiryField, protowire.VarintType), uint64(s))
+}
+
+// later are the marks of which nodes from before do not know more than that they are marks.
+var later = [][]byte{Begins.mark(), GoesOn.mark()}
+
+// NeedsEnds reports whether nodes must know of the ends of leases to do a command as others do.
+func NeedsEnds(p []byte) bool {
+	return slices.ContainsFunc(later, func(mark []byte) bool { return bytes.HasSuffix(p, mark) }) && stepOf(p) >= Begins
+}
+
+// EncodeLeaseExpiry returns the command that revokes a lease because it has expired. The step is not Begins.
+func EncodeLeaseExpiry(id int64, s Step) []byte {
+	return append(EncodeLeaseRevoke(&pb.LeaseRevokeRequest{ID: id}), s.mark()...)
 }
 
 // EncodeLeaseExpiryPart returns the command that deletes those of keys that are attached to a lease, because it has
 // expired and has more of them than can be deleted with it. ExpiryPartBytes of a key is about what it takes.
-func EncodeLeaseExpiryPart(id int64, keys [][]byte) []byte {
+func EncodeLeaseExpiryPart(id int64, keys [][]byte, s Step) []byte {
 	part := &pb.TxnRequest{}
 	for _, key := range keys {
 		attached := &pb.Compare{
@@ -88,7 +110,7 @@ func EncodeLeaseExpiryPart(id int64, keys [][]byte) []byte {
 			RequestTxn: &pb.TxnRequest{Compare: []*pb.Compare{attached}, Success: []*pb.RequestOp{gone}},
 		}})
 	}
-	return append(EncodeTxn(part), expiryMark...)
+	return append(EncodeTxn(part), s.mark()...)
 }
 
 // endedBy returns the lease of which a transaction of EncodeLeaseExpiryPart deletes keys.
@@ -106,18 +128,28 @@ func ExpiryPartBytes(key []byte) int64 { return 2*int64(len(key)) + 64 }
 
 // IsLeaseExpiry reports whether a command is one of EncodeLeaseExpiry or EncodeLeaseExpiryPart: a decision of whoever
 // kept the leases, and no request of a client.
-func IsLeaseExpiry(p []byte) bool {
+func IsLeaseExpiry(p []byte) bool { return stepOf(p) != 0 }
+
+// stepOf returns what is marked behind a command; 0 if it is no expiry. A mark whose value nobody gives is Alone.
+func stepOf(p []byte) Step {
 	if len(p) == 0 || tag(p[0]) != tagLeaseRevoke && tag(p[0]) != tagTxn {
-		return false
+		return 0
 	}
 	for p = p[1:]; len(p) > 0; {
 		number, _, n := protowire.ConsumeField(p)
-		if n < 0 || number == expiryField {
-			return n > 0
+		switch {
+		case n < 0:
+			return 0
+		case number == expiryField && bytes.Equal(p, Begins.mark()):
+			return Begins
+		case number == expiryField && bytes.Equal(p, GoesOn.mark()):
+			return GoesOn
+		case number == expiryField:
+			return Alone
 		}
 		p = p[n:]
 	}
-	return false
+	return 0
 }
 
 // EncodeAlarm returns the command that does r, which raises or disarms. Nodes of the version before refuse it, all

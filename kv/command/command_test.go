@@ -31,7 +31,8 @@ func TestEncodings(t *testing.T) {
 		{EncodeCompaction(&pb.CompactionRequest{Revision: 300}), "0408ac02", &pb.CompactionRequest{Revision: 300}},
 		{EncodeLeaseGrant(&pb.LeaseGrantRequest{TTL: 60, ID: 7}), "05083c1007", &pb.LeaseGrantRequest{TTL: 60, ID: 7}},
 		{EncodeLeaseRevoke(&pb.LeaseRevokeRequest{ID: 7}), "060807", &pb.LeaseRevokeRequest{ID: 7}},
-		{EncodeLeaseExpiry(7), "060807c03e01", nil},
+		{EncodeLeaseExpiry(7, Alone), "060807c03e01", nil},
+		{EncodeLeaseExpiry(7, GoesOn), "060807c03e03", nil},
 		{EncodeAlarm(&pb.AlarmRequest{
 			Action: pb.AlarmRequest_ACTIVATE, MemberID: 7, Alarm: pb.AlarmType_NOSPACE,
 		}), "07080110071801", &pb.AlarmRequest{
@@ -60,7 +61,7 @@ func TestEncodings(t *testing.T) {
 // is taken for one.
 func TestAnExpiryIsARevocationWithAMark(t *testing.T) {
 	for _, id := range []int64{1, 7, 8000, 1 << 40, math.MaxInt64, -1} {
-		asked, expired := EncodeLeaseRevoke(&pb.LeaseRevokeRequest{ID: id}), EncodeLeaseExpiry(id)
+		asked, expired := EncodeLeaseRevoke(&pb.LeaseRevokeRequest{ID: id}), EncodeLeaseExpiry(id, Alone)
 		if IsLeaseExpiry(asked) || !IsLeaseExpiry(expired) {
 			t.Errorf("lease %d: %x is an expiry: %t, %x: %t", id, asked, IsLeaseExpiry(asked), expired,
 				IsLeaseExpiry(expired))
@@ -74,8 +75,37 @@ func TestAnExpiryIsARevocationWithAMark(t *testing.T) {
 			t.Errorf("lease %d: a client's request passes for an expiry: %v", id, err)
 		}
 	}
-	if IsLeaseExpiry(nil) || IsLeaseExpiry(EncodePut(put("k", string(expiryMark)))) {
+	if IsLeaseExpiry(nil) || IsLeaseExpiry(EncodePut(put("k", string(Alone.mark())))) {
 		t.Error("something else passes for an expiry")
+	}
+}
+
+// Steps of an end that nodes from before would take for another one are known as such, by whoever writes and whoever
+// applies them. Nothing else is.
+func TestStepsOfTheEndOfALease(t *testing.T) {
+	part := func(s Step) []byte { return EncodeLeaseExpiryPart(7, [][]byte{[]byte("k")}, s) }
+	lone := &pb.TxnRequest{Success: []*pb.RequestOp{{Request: &pb.RequestOp_RequestPut{
+		RequestPut: put("k", string(Begins.mark())),
+	}}}}
+	for i, c := range []struct {
+		p     []byte
+		ends  int64
+		step  Step
+		needs bool
+	}{
+		{part(Begins), 7, Begins, true}, {part(GoesOn), 7, GoesOn, true},
+		{EncodeLeaseExpiry(7, GoesOn), 7, GoesOn, true},
+		{part(Alone), 0, 0, false}, {EncodeLeaseExpiry(7, Alone), 0, 0, false}, {EncodeTxn(lone), 0, 0, false},
+		{EncodePut(put("k", string(GoesOn.mark()))), 0, 0, false},
+		{append(EncodeLeaseExpiry(7, Alone), Begins.mark()...), 0, 0, false},
+	} {
+		var r Request
+		if err := r.Decode(c.p); err != nil || r.Ends != c.ends || r.Step != c.step || NeedsEnds(c.p) != c.needs {
+			t.Errorf("%d: ends %d, step %d, needs %t, %v", i, r.Ends, r.Step, NeedsEnds(c.p), err)
+		}
+		if err := r.Decode(EncodeAs(Identity{User: "alice"}, c.p)); err != nil || r.Step != 0 || r.Ends != 0 {
+			t.Errorf("%d: asked for by a client, step %d of %d, %v", i, r.Step, r.Ends, err)
+		}
 	}
 }
 

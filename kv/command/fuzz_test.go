@@ -14,7 +14,7 @@ func FuzzDecodeCommand(f *testing.F) {
 	f.Add(EncodePut(&pb.PutRequest{Key: []byte("k"), Lease: 5, PrevKv: true, IgnoreValue: true}))
 	f.Add([]byte{1, 0x0a, 0xff})
 	f.Add(EncodeAs(alice, EncodeCompaction(&pb.CompactionRequest{Revision: 3})))
-	f.Add(EncodeOwn(EncodeLeaseExpiry(7)))
+	f.Add(EncodeOwn(EncodeLeaseExpiry(7, Alone)))
 	f.Add(EncodeFollowed(7, EncodeOpening()))
 	f.Add(EncodeAuthEnable(AuthEnable{TokenKey: make([]byte, TokenKeyBytes)}))
 	f.Add(append([]byte{byte(tagUserAdd)}, "\x0a\x01u"...))

@@ -23,8 +23,9 @@ type Request struct {
 	Identity Identity
 	Own      bool
 
-	// Ends is the lease of which Txn deletes keys since it has expired; 0 if it does nothing of the kind.
+	// Ends is the lease that Txn or Revoke is a step of the end of, Begins or GoesOn; 0 if it is none of these.
 	Ends int64
+	Step Step
 
 	// Followed says that it comes from an etcd that is followed, and After at which revision it comes.
 	Followed bool
@@ -34,7 +35,7 @@ type Request struct {
 // Decode decodes a command into r, which is overwritten and may alias p. The error is ErrMalformed.
 func (r *Request) Decode(p []byte) error {
 	r.DeleteRange, r.Txn, r.Compaction, r.Grant, r.Revoke, r.Alarm = nil, nil, nil, nil, nil, nil
-	r.AuthEnable, r.Auth, r.Followed, r.After, r.Ends = nil, nil, false, 0, 0
+	r.AuthEnable, r.Auth, r.Followed, r.After, r.Ends, r.Step = nil, nil, false, 0, 0, 0
 	var err error
 	if len(p) > 0 && tag(p[0]) == tagFollowed {
 		r.Followed = true
@@ -85,12 +86,20 @@ func (r *Request) Decode(p []byte) error {
 		return fmt.Errorf("%w: tag %d: %w", ErrMalformed, p[0], err)
 	}
 	if r.Identity.User == "" && (r.Revoke != nil || r.Txn != nil) {
-		expiry := IsLeaseExpiry(p)
-		if r.Own = r.Own || expiry; expiry && r.Txn != nil {
-			r.Ends = endedBy(r.Txn)
-		}
+		r.noteStep(stepOf(p))
 	}
 	return nil
+}
+
+// noteStep notes which step of the end of a lease r is, if it is one.
+func (r *Request) noteStep(s Step) {
+	if r.Own = r.Own || s != 0; s < Begins {
+		return
+	}
+	r.Step = s
+	if r.Ends = r.Revoke.GetID(); r.Txn != nil {
+		r.Ends = endedBy(r.Txn)
+	}
 }
 
 // Decode returns the request that a command does, for people and programs that read tails: one of PutRequest,

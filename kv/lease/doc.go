@@ -5,8 +5,11 @@
 //   - Invariant 12: nothing here lets a lease end but a revocation that was applied. The [Lessor] of the primary's
 //     leader only asks for one, in the tenure that it was promoted in, and gives every lease its full time to live when
 //     it is promoted.
-//   - L3: a lease whose end has begun, of which some keys are gone, is not kept alive any more: not by the next one who
-//     keeps leases either, nor after a restart or a copy of the content. Who keeps them ends it.
+//   - L3: a lease whose end has begun, as the content says, is not kept alive any more: not by the next one who keeps
+//     leases either, nor after a restart or a copy of the content. Who keeps them ends it. Until every node of the
+//     fleet knows that, no end begins: keys of a lease may be gone, and who keeps it next gives it its full time.
+//   - L4: what was decided of a lease is done to no later one: an attempt to revoke ends when its lease is gone, or is
+//     granted anew under the same ID.
 //   - L1: a [Table] tells its observer of every change, in order; the observer's picture is the table's at any moment
 //     that both are seen.
 //   - L2: a lease of a promoted Lessor either waits for its deadline or is being revoked, and no more than a bounded

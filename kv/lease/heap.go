@@ -1,6 +1,9 @@
 package lease
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 // leaseItem is a lease with its deadline.
 type leaseItem struct {
@@ -8,7 +11,8 @@ type leaseItem struct {
 	deadline time.Time // of the next attempt, once one has failed
 	place    int       // in the heap; -1 while it is expiring
 	failed   bool
-	ending   bool // its end has begun: it is due, whoever keeps it
+	ending   bool               // its end has begun: it is due, whoever keeps it
+	cancel   context.CancelFunc // ends the attempt to revoke it; nil before the first
 }
 
 // leaseHeap orders leases by deadline.

@@ -27,7 +27,8 @@ const (
 )
 
 // Expire proposes the revocation of a lease that nobody renewed, which was decided in the tenure t and is void in any
-// other. It returns once that is applied, or an error if that is not known.
+// other. It returns once that is applied, or an error if that is not known. ctx ends also when the lease is gone or was
+// granted anew: what is proposed from then on would be about another one.
 type Expire func(ctx context.Context, t contract.Tenure, leaseID int64) error
 
 // ErrNotLessor says that leases are not kept alive on this node; ask the leader of the primary region.
@@ -240,6 +241,7 @@ func (l *Lessor) granted(id, ttl int64) {
 	if old := l.items[id]; old != nil && l.promoted && old.place >= 0 {
 		heap.Remove(&l.due, old.place)
 	}
+	l.abandon(id)
 	it := &leaseItem{id: id, ttl: ttl, place: -1}
 	l.items[id] = it
 	if l.promoted {
@@ -268,6 +270,7 @@ func (l *Lessor) revoked(id int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if it := l.items[id]; it != nil {
+		l.abandon(id)
 		delete(l.items, id)
 		if l.promoted && it.place >= 0 {
 			heap.Remove(&l.due, it.place)
@@ -278,12 +281,23 @@ func (l *Lessor) revoked(id int64) {
 func (l *Lessor) replaced(all Set) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	for id := range l.items {
+		l.abandon(id)
+	}
 	l.items = make(map[int64]*leaseItem, len(all))
 	for id, terms := range all {
 		l.items[id] = &leaseItem{id: id, ttl: terms.TTL, ending: terms.Ending, place: -1}
 	}
 	if l.promoted {
 		l.refresh()
+	}
+}
+
+// abandon ends the attempt to revoke a lease that is gone or is another one now: what it would do next is not meant for
+// that. l.mu is held.
+func (l *Lessor) abandon(id int64) {
+	if it := l.items[id]; it != nil && it.cancel != nil {
+		it.cancel()
 	}
 }
 
@@ -362,9 +376,10 @@ func (l *Lessor) expireDue() (wait time.Duration, closed bool) {
 		}
 		heap.Pop(&l.due)
 		l.expiring++
-		ctx, reign, tenure := l.ctx, l.reign, l.tenure
+		reign, tenure := l.reign, l.tenure
+		ctx, cancel := context.WithTimeout(l.ctx, expireTime)
+		first.cancel = cancel
 		l.done.Go(func() {
-			ctx, cancel := context.WithTimeout(ctx, expireTime)
 			defer cancel()
 			l.finish(first, reign, l.expire(ctx, tenure, first.id))
 		})

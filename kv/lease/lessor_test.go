@@ -354,3 +354,46 @@ func TestALeaseWhoseEndHasBegunEnds(t *testing.T) {
 		expect(t, "granted and begun to end in one batch", n.Len(), 2)
 	})
 }
+
+// An end in several steps goes on only for as long as its lease is the one whose end was decided: not once that is
+// revoked, granted anew, or in another content.
+func TestAnEndStopsWithItsLease(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		n, begun, ended := NewTable(Set{}), make(chan struct{}), make(chan error)
+		l := NewLessor(n, clock.Real, func(ctx context.Context, _ contract.Tenure, _ int64) error {
+			begun <- struct{}{} // the first step is applied
+			select {
+			case <-ctx.Done():
+			case <-time.After(expireTime - time.Second):
+			}
+			ended <- ctx.Err()
+			return ctx.Err()
+		})
+		defer l.Close()
+		l.Promote(tenure)
+		for what, gone := range map[string]func(){
+			"revoked and granted anew": func() {
+				change(n, func(e *Edit) { e.Revoke(7) })
+				grant(n, 7, 5)
+			},
+			"granted anew in one batch": func() { change(n, func(e *Edit) { e.Revoke(7); e.Grant(7, 5) }) },
+			"revoked":                   func() { change(n, func(e *Edit) { e.Revoke(7) }) },
+			"replaced":                  func() { n.Replace(Set{7: {TTL: 5}}, func() {}) },
+		} {
+			grant(n, 7, 5)
+			<-begun
+			gone()
+			if err := <-ended; err == nil {
+				t.Errorf("%s: its end goes on", what)
+			}
+			virtual.Wait()
+			sound(t, l)
+			if _, ok := n.TTL(7); ok {
+				if _, err := l.Renew(7); err != nil {
+					t.Errorf("%s: the later lease is renewed: %v", what, err)
+				}
+			}
+			change(n, func(e *Edit) { e.Revoke(7) })
+		}
+	})
+}

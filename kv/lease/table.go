@@ -168,7 +168,10 @@ func (e *Edit) terms(id int64) Terms {
 	return e.base[id]
 }
 
-// Changed reports whether the edit adds a lease or takes one away.
+// Ending reports whether the end of a lease has begun, with the changes of the edit.
+func (e *Edit) Ending(id int64) bool { return e.terms(id).Ending }
+
+// Changed reports whether the edit adds a lease, takes one away, or notes that the end of one has begun.
 func (e *Edit) Changed() bool { return e.moved }
 
 // Grant adds a lease.
@@ -185,6 +188,7 @@ func (e *Edit) End(id int64) (ttl int64, news bool) {
 		return terms.TTL, false
 	}
 	e.set(id, Terms{TTL: terms.TTL, Ending: true})
+	e.moved = true
 	return terms.TTL, true
 }
 

@@ -19,8 +19,8 @@ const (
 
 // FormatVersion is the first byte of every payload but that of a reign with a Place, which has placesVersion, of a
 // control of LevelPolicy, LevelDelay, LevelHold, LevelCount, LevelFollow, LevelRoster or LevelRanks, and of a frame or
-// a control of LevelUsers: a node that does not know of these cannot apply them as others do, and says that it has to
-// be upgraded.
+// a control of LevelUsers or LevelEnds: a node that does not know of these cannot apply them as others do, and says
+// that it has to be upgraded.
 const (
 	FormatVersion = 1
 	placesVersion = 2
@@ -33,6 +33,7 @@ const (
 	followVersion = 9  // of a region's state, and of a control, with a content of LevelFollow
 	rosterVersion = 10 // of a region's state that has a roster, and of a control with one
 	ranksVersion  = 11 // likewise with a roster of LevelRanks
+	endsVersion   = 12 // of a frame with commands of LevelEnds, and of what says that there were such
 )
 
 // Frame is a run of consecutive commands of one epoch: the unit of the log, of the stream and of replay. The same
@@ -42,7 +43,7 @@ type Frame struct {
 	First    Position // of the first command
 	Previous Chain    // before the first command
 	Commands []Command
-	// Level is the earliest one of nodes that understand all commands: LevelFirst or LevelUsers.
+	// Level is the earliest one of nodes that understand all commands: LevelFirst, LevelUsers or LevelEnds.
 	Level Level
 }
 
@@ -109,7 +110,7 @@ func versioned(version byte, k Kind) bool {
 		return true
 	case placesVersion:
 		return k == KindReign
-	case usersVersion:
+	case usersVersion, endsVersion:
 		return k != KindReign
 	case policyVersion, delayVersion, holdVersion, countVersion, followVersion, rosterVersion, ranksVersion:
 		return k == KindControl
@@ -143,7 +144,10 @@ func AppendFrame(dst []byte, f *Frame) []byte {
 	dst = appendHeader(dst, Header{
 		Kind: KindFrame, Count: uint32(len(f.Commands)), Epoch: f.Epoch, First: f.First, Previous: f.Previous,
 	})
-	if f.Level >= LevelUsers {
+	switch {
+	case f.Level >= LevelEnds:
+		dst[start] = endsVersion
+	case f.Level >= LevelUsers:
 		dst[start] = usersVersion
 	}
 	for i := range f.Commands {
@@ -163,8 +167,13 @@ func DecodeFrame(p []byte, f *Frame) error {
 		return fmt.Errorf("%w: frame of %d commands at %d, epoch %d", ErrFormat, h.Count, h.First, h.Epoch)
 	}
 	f.Epoch, f.First, f.Previous, f.Commands = h.Epoch, h.First, h.Previous, f.Commands[:0]
-	if f.Level = LevelFirst; p[0] == usersVersion {
+	switch p[0] {
+	case endsVersion:
+		f.Level = LevelEnds
+	case usersVersion:
 		f.Level = LevelUsers
+	default:
+		f.Level = LevelFirst
 	}
 	rest := p[headerBytes:]
 	if uint64(h.Count)*4 > uint64(len(rest)) {

@@ -193,6 +193,8 @@ func (s *State) EncodeRecord() ([]byte, error) {
 // recordVersion keeps nodes that know of no places, or no ballots, from a state which they would read without them.
 func (s *State) recordVersion() byte {
 	switch s.Level() {
+	case LevelEnds:
+		return endsVersion
 	case LevelRanks:
 		return ranksVersion
 	case LevelRoster:
@@ -242,7 +244,7 @@ func (s *State) Level() Level {
 
 // DecodeRecord is the inverse of EncodeRecord; the cursor comes from beside it.
 func DecodeRecord(p []byte, c Cursor) (*State, error) {
-	if len(p) > 0 && p[0] > ranksVersion {
+	if len(p) > 0 && p[0] > endsVersion {
 		return nil, fmt.Errorf("%w: region state of version %d", ErrVersion, p[0])
 	}
 	if len(p) == 0 || p[0] == 0 {

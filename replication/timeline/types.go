@@ -132,7 +132,8 @@ const (
 	LevelFollow  Level = 9  // contents that follow an etcd, or did, from their beginning on
 	LevelRoster  Level = 10 // regions that are state of the fleet
 	LevelRanks   Level = 11 // rosters that are ordered as claims are
-	LevelNow           = LevelRanks
+	LevelEnds    Level = 12 // frames with parts of the end of a lease that is dead from then on
+	LevelNow           = LevelEnds
 )
 
 // Level returns the earliest level of nodes that understand the beginning of r.

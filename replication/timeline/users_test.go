@@ -6,10 +6,13 @@ import (
 	"testing"
 )
 
-// TestCommandsOfUsersAreNotForOlderNodes, which would apply them otherwise: the frame that holds them, the state that
-// they were applied to, and what installs such a state have a version that they refuse. Nothing else has.
+// TestCommandsOfUsersAreNotForOlderNodes, nor are those of the ends of leases: these would apply them otherwise. The
+// frame that holds them, the state that they were applied to, and what installs such a state have a version that they
+// refuse. Nothing else has.
 func TestCommandsOfUsersAreNotForOlderNodes(t *testing.T) {
-	for level, version := range map[Level]byte{LevelFirst: FormatVersion, LevelUsers: usersVersion} {
+	for level, version := range map[Level]byte{
+		LevelFirst: FormatVersion, LevelUsers: usersVersion, LevelEnds: endsVersion,
+	} {
 		m := NewMachine(&State{Region: "us"})
 		if _, why, err := m.Reign(Reign{Epoch: 1, First: 1, Primary: "us"}); why != "" || err != nil {
 			t.Fatal(why, err)
@@ -18,7 +21,7 @@ func TestCommandsOfUsersAreNotForOlderNodes(t *testing.T) {
 			Epoch: 1, First: 1, Previous: m.Cursor().Chain, Commands: []Command{{Data: []byte("c")}}, Level: level,
 		}
 		p := AppendFrame([]byte("before"), &f)[len("before"):]
-		got := Frame{Level: LevelUsers - level} // of the frame before
+		got := Frame{Level: LevelNow - level} // of the frame before
 		h, ok := ReadHeader(p)
 		if err := DecodeFrame(p, &got); err != nil || got.Level != level || p[0] != version || !ok || h.Last() != 1 {
 			t.Errorf("level %d: %+v in version %d, %v", level, got, p[0], err)
@@ -55,11 +58,13 @@ func TestCommandsOfUsersAreNotForOlderNodes(t *testing.T) {
 			t.Errorf("level %d: where it is installed %d", level, s.Level())
 		}
 	}
-	if _, err := KindOf([]byte{usersVersion, byte(KindReign)}); !errors.Is(err, ErrVersion) {
-		t.Errorf("a reign of that version: %v", err)
-	}
-	if _, err := KindOf([]byte{usersVersion + 1, byte(KindFrame)}); !errors.Is(err, ErrVersion) {
-		t.Errorf("a frame of a later version: %v", err)
+	for _, version := range []byte{usersVersion, endsVersion} {
+		if _, err := KindOf([]byte{version, byte(KindReign)}); !errors.Is(err, ErrVersion) {
+			t.Errorf("a reign of version %d: %v", version, err)
+		}
+		if _, err := KindOf([]byte{version + 1, byte(KindFrame)}); !errors.Is(err, ErrVersion) {
+			t.Errorf("a frame of a later version than %d: %v", version, err)
+		}
 	}
 }
 

@@ -324,7 +324,8 @@ func TestAnExpiryIsNoRequest(t *testing.T) {
 		op   string
 	}{
 		{command.EncodeLeaseRevoke(&pb.LeaseRevokeRequest{ID: 7}), "lease-revoke"},
-		{command.EncodeLeaseExpiry(7), "lease-expiry"},
+		{command.EncodeLeaseExpiry(7, command.Alone), "lease-expiry"},
+		{command.EncodeLeaseExpiry(7, command.GoesOn), "lease-expiry"},
 	} {
 		w, err := describe(1, 2, c.data)
 		if err != nil || w.Op != c.op || strings.ReplaceAll(string(w.Request), " ", "") != `{"ID":"7"}` {
@@ -335,9 +336,8 @@ func TestAnExpiryIsNoRequest(t *testing.T) {
 	asked := command.EncodeTxn(&pb.TxnRequest{Success: []*pb.RequestOp{{Request: &pb.RequestOp_RequestPut{
 		RequestPut: &pb.PutRequest{Key: []byte("k"), Value: mark},
 	}}}})
-	for op, data := range map[string][]byte{
-		"lease-expiry-part": command.EncodeLeaseExpiryPart(7, [][]byte{[]byte("k")}), "txn": asked,
-	} {
+	part := command.EncodeLeaseExpiryPart(7, [][]byte{[]byte("k")}, command.Begins)
+	for op, data := range map[string][]byte{"lease-expiry-part": part, "txn": asked} {
 		if w, err := describe(1, 2, data); err != nil || w.Op != op {
 			t.Errorf("%+v, %v, want %s", w, err, op)
 		}

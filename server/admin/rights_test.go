@@ -72,11 +72,11 @@ func TestWhatATailTellsOfWhoAsked(t *testing.T) {
 		{command: as("alice", add), op: "user-add", user: "alice", refused: "permission denied"},
 		{command: command.EncodeAs(command.Identity{User: "alice", Revision: 2}, put("a")), op: "put", user: "alice",
 			doubt: "were changed since"},
-		{command: command.EncodeLeaseExpiry(7), op: "lease-expiry"},
+		{command: command.EncodeLeaseExpiry(7, command.Alone), op: "lease-expiry"},
 		{command: as(auth.Root, add), op: "user-add", user: auth.Root, text: `"name":"bob"`},
 		{command: as("alice", put("a")), op: "put", user: "alice", doubt: "before it in the tail"},
 		{command: put("a"), op: "put", doubt: "before it in the tail"},
-		{command: command.EncodeLeaseExpiry(7), op: "lease-expiry"},
+		{command: command.EncodeLeaseExpiry(7, command.Alone), op: "lease-expiry"},
 	} {
 		w, err := describe(1, 2, c.command)
 		if err == nil {

@@ -136,7 +136,6 @@ func TestTheAlarmIsRaised(t *testing.T) {
 	}
 }
 
-// A filesystem that has no bound of files lacks none, and of a small one a part is enough.
 // What a process saw before it stood still raises no alarm when it goes on: an operator may have made room and disarmed
 // it since. And what waits for a primary is given up.
 func TestWhatWasSeenLongAgoRaisesNothing(t *testing.T) {
@@ -161,8 +160,8 @@ func TestWhatWasSeenLongAgoRaisesNothing(t *testing.T) {
 	watchedAs(t, prepare, func(n *node) {
 		n.with(func() { n.lacks = errors.New("no room for a compaction") })
 		pass(time.Minute)
-		if n.isRaised() || n.told() != 0 {
-			t.Errorf("raised %t, after %d tries", n.isRaised(), n.told())
+		if n.isRaised() || n.told() != 0 || strings.Contains(n.logged(), notRaised) {
+			t.Errorf("raised %t, after %d tries: %s", n.isRaised(), n.told(), n.logged())
 		}
 		n.with(func() { n.used = 1001 })
 		pass(time.Second)
@@ -172,6 +171,7 @@ func TestWhatWasSeenLongAgoRaisesNothing(t *testing.T) {
 	})
 }
 
+// A filesystem that has no bound of files lacks none, and of a small one a part is enough.
 func TestFilesOfAFilesystem(t *testing.T) {
 	for _, c := range []struct {
 		total, free uint64
@@ -187,6 +187,34 @@ func TestFilesOfAFilesystem(t *testing.T) {
 			t.Errorf("%+v", c)
 		}
 	}
+}
+
+// A disk that takes long, or whose ballast is made slowly, keeps no alarm away but those about what is slow: of these
+// the log says, once, that they cannot be raised.
+func TestALookThatTakesLong(t *testing.T) {
+	const long = raiseTimeout + time.Second
+	slow := func(n *node) {
+		free := n.Free
+		n.Free = func() (uint64, error) { time.Sleep(long); return free() }
+	}
+	watchedAs(t, slow, func(n *node) {
+		n.with(func() { n.used = 1001 })
+		pass(time.Minute)
+		if !n.isRaised() || strings.Contains(n.logged(), notRaised) {
+			t.Errorf("not raised after a disk that is slow was asked: %s", n.logged())
+		}
+	})
+	hung := func(n *node) {
+		files := n.Files
+		n.Files = func() (uint64, uint64, error) { time.Sleep(long); return files() }
+	}
+	watchedAs(t, hung, func(n *node) {
+		n.with(func() { n.files = 1 })
+		pass(time.Minute)
+		if told := strings.Count(n.logged(), notRaised); n.isRaised() || n.told() != 0 || told != 1 {
+			t.Errorf("raised %t, the log tells %d times why not: %s", n.isRaised(), told, n.logged())
+		}
+	})
 }
 
 func TestRaisingIsTriedAgain(t *testing.T) {

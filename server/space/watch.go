@@ -58,6 +58,7 @@ type Watch struct {
 	told       time.Time         // when the alarm was last raised by this watch
 	seen       bool              // it was applied here since
 	lacking    time.Time         // since when something lacks room, or is given no ballast for it; zero if nothing does
+	late       bool              // what the last look saw was too long ago
 	complaints map[string]string // what the log was last told of each matter
 	short      chan struct{}     // has something in it when there was too little room
 }
@@ -110,26 +111,44 @@ func (w *Watch) reclaim(ctx context.Context) {
 }
 
 func (w *Watch) look(ctx context.Context) {
-	began := w.Clock.Now()
+	w.settle()
+	if trouble, began := w.trouble(); trouble != "" {
+		w.raise(ctx, began, trouble)
+		return
+	}
+	w.late = false
+	w.complain(notRaised, nil)
+}
+
+// settle has the ballast be as it should, which may take long where it is made.
+func (w *Watch) settle() {
 	free, err := w.Free()
 	w.complain("free space cannot be watched", err)
-	lacks := w.Lacks()
-	if err == nil {
+	if relief := w.relief(w.Lacks()); err == nil {
 		w.complain("the ballast cannot be kept",
-			w.Ballast.Settle(int64(free), w.ReserveBytes, w.Raised(), w.relief(lacks), w.Logger))
+			w.Ballast.Settle(int64(free), w.ReserveBytes, w.Raised(), relief, w.Logger))
 	}
-	switch used, quota := w.Used(), w.QuotaBytes(); {
-	case quota > 0 && used > quota:
-		w.raise(ctx, began, fmt.Sprintf("the store has outgrown quota-backend-bytes, which is %d", quota))
-	case err == nil && int64(free) < w.ReserveBytes:
-		w.raise(ctx, began, fmt.Sprintf("the disk has less free than the reserve, which is %d", w.ReserveBytes))
-	case w.lacksFiles():
-		w.raise(ctx, began, "the disk has room, and can hold hardly any further file (df -i)")
-	case lacks != nil:
-		w.raise(ctx, began, lacks.Error())
-	default:
-		w.complain(notRaised, nil)
+}
+
+// trouble says what there is too little of, "" if of nothing, and when it began to look at that.
+func (w *Watch) trouble() (text string, began time.Time) {
+	began = w.Clock.Now()
+	if used, quota := w.Used(), w.QuotaBytes(); quota > 0 && used > quota {
+		return fmt.Sprintf("the store has outgrown quota-backend-bytes, which is %d", quota), began
 	}
+	began = w.Clock.Now()
+	if free, err := w.Free(); err == nil && int64(free) < w.ReserveBytes {
+		return fmt.Sprintf("the disk has less free than the reserve, which is %d", w.ReserveBytes), began
+	}
+	began = w.Clock.Now()
+	if w.lacksFiles() {
+		return "the disk has room, and can hold hardly any further file (df -i)", began
+	}
+	began = w.Clock.Now()
+	if err := w.Lacks(); err != nil {
+		return err.Error(), began
+	}
+	return "", began
 }
 
 // lacksFiles reports whether hardly any file can be made: one that is needed finds no room then, however much is free.
@@ -168,9 +187,17 @@ func (w *Watch) raise(ctx context.Context, began time.Time, trouble string) {
 	raised, last := w.Raised(), now.Sub(w.told)
 	fresh := !raised && (w.seen || w.told.IsZero())
 	w.seen = w.seen || raised
-	if left <= 0 || raised && last < tellInterval || !w.seen && last < unseenInterval {
+	if raised && last < tellInterval || !w.seen && last < unseenInterval {
 		return
 	}
+	if left <= 0 {
+		if w.late { // once is what a process sees that stood still
+			w.complain(notRaised, fmt.Errorf("%s: to see that takes more than %v each time", trouble, raiseTimeout))
+		}
+		w.late = true
+		return
+	}
+	w.late = false
 	ctx, cancel := context.WithTimeout(ctx, left)
 	defer cancel()
 	if err := w.Raise(ctx); err != nil {
