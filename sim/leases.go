@@ -53,7 +53,7 @@ func (p *process) keepLeases(c *replication.Config) {
 }
 
 // partsTake is how long after its first part the end of a lease is complete that ends in parts, at least.
-const partsTake = time.Second
+const partsTake = 3 * time.Second
 
 // inParts reports whether a lease ends in parts: every other one.
 func inParts(id int64) bool { return id%2 == 1 }

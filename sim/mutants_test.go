@@ -59,8 +59,11 @@ var mutants = []planted{
 		flags: []string{"-sim.inject=watch"}, caught: []string{"invariant 11:"},
 	},
 	{
-		name:  "a lease of which a part is gone lives on",
-		edits: []edit{{"kv/lease/lessor.go", "\tit.ending = true\n", ""}},
+		name: "a lease of which a part is gone lives on",
+		edits: []edit{
+			{"kv/execute.go", "if err == nil && q.Ends != 0 {", "if err == nil && q.Ends < 0 {"},
+			{"kv/execute.go", "q.Step == command.GoesOn && !r.leases.Ending(q.Ends)", "false"},
+		},
 		flags: []string{"-sim.inject=lease", "-sim.storage=kv"}, caught: []string{"invariant 12:"},
 	},
 	{
