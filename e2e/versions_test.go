@@ -17,7 +17,7 @@ import (
 )
 
 // lastVersion is the commit that -before last means: the one before what is worked on. Move it with each version.
-const lastVersion = "ef4301f9c4a4e7e8eb170914eacef7ab1f1e8770"
+const lastVersion = "e3b4f126c925b394e1b7b48d40dcceded05950d9"
 
 var before = flag.String("before", "",
 	"the version that TestVersionBefore runs beside this one: a commit, a binary, or last; default: it is skipped")
