@@ -198,8 +198,7 @@ func (o *Options) serving(
 		grpc.StaticStreamWindowSize(o.WindowBytes),
 		grpc.StaticConnWindowSize(o.WindowBytes),
 		grpc.ReadBufferSize(0), // see gathered
-		grpc.WriteBufferSize(bufferBytes),
-		grpc.SharedWriteBuffer(true), // there is none while nothing is said
+		grpc.WriteBufferSize(bufferBytes), // shared: there is none while nothing is said
 		grpc.ConnectionTimeout(cmp.Or(o.handshake, handshakeTime)),
 		grpc.MaxConcurrentStreams(maxStreams),
 		grpc.MaxHeaderListSize(headerBytes),
