@@ -197,7 +197,7 @@ func (o *Options) serving(
 		grpc.MaxSendMsgSize(transport.MaxMessageBytes),
 		grpc.StaticStreamWindowSize(o.WindowBytes),
 		grpc.StaticConnWindowSize(o.WindowBytes),
-		grpc.ReadBufferSize(0), // see gathered
+		grpc.ReadBufferSize(0),            // see gathered
 		grpc.WriteBufferSize(bufferBytes), // shared: there is none while nothing is said
 		grpc.ConnectionTimeout(cmp.Or(o.handshake, handshakeTime)),
 		grpc.MaxConcurrentStreams(maxStreams),
