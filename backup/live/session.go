@@ -7,7 +7,6 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
-	"golang.org/x/sync/semaphore"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -16,9 +15,8 @@ import (
 )
 
 const (
-	// batchBytes is where a batch is closed, and aheadBytes what is held of what was watched and not yet applied.
+	// batchBytes is where a batch is closed.
 	batchBytes = 512 << 10
-	aheadBytes = 16 << 20
 	// applyTime bounds how long a batch may take.
 	applyTime = time.Minute
 	// lookTime is how long a side may take to tell of a revision that it has.
@@ -92,54 +90,25 @@ func (s *session) sameChange(ctx context.Context) error {
 	return same(both[0], both[1])
 }
 
-// feed is what was watched and waits.
-type feed struct {
-	revisions chan *sides.Revision // closed at the end
-	err       error                // why, then
-	room      *semaphore.Weighted
-}
-
-func (f *feed) run(ctx context.Context, w *sides.Watch) {
-	defer close(f.revisions)
-	for {
-		r, err := w.Next()
-		if err == nil {
-			err = f.room.Acquire(ctx, min(r.Bytes, aheadBytes))
-		}
-		if err != nil {
-			f.err = err
-			return
-		}
-		select {
-		case f.revisions <- r:
-		case <-ctx.Done():
-			f.err = ctx.Err()
-			return
-		}
-	}
-}
-
 // run applies what is watched until something fails.
 func (s *session) run(ctx context.Context) error {
 	w, err := sides.OpenWatch(ctx, s.etcd.Conn, s.revision+1)
 	if err != nil {
 		return err
 	}
-	f := &feed{revisions: make(chan *sides.Revision, 256), room: semaphore.NewWeighted(aheadBytes)}
-	go f.run(ctx, w)
-	defer func() { // nothing outlives the session
+	f := sides.NewFeed(ctx, w)
+	defer func() {
 		s.cancel()
-		for range f.revisions {
-		}
+		f.Drain()
 	}()
 	ticker := time.NewTicker(s.Poll)
 	defer ticker.Stop()
 	for {
 		var err error
 		select {
-		case r, more := <-f.revisions:
+		case r, more := <-f.Revisions():
 			if !more {
-				return s.explain(f.err)
+				return s.explain(f.Err())
 			}
 			err = s.take(ctx, f, r)
 		case <-ticker.C:
@@ -162,9 +131,10 @@ func (s *session) explain(err error) error {
 }
 
 // take applies a revision, and those that wait behind it.
-func (s *session) take(ctx context.Context, f *feed, r *sides.Revision) error {
+func (s *session) take(ctx context.Context, f *sides.Feed, r *sides.Revision) error {
 	var batch []byte
-	first, held, at := r, int64(0), s.revision
+	var taken []*sides.Revision
+	at := s.revision
 	for r != nil {
 		if r.Number != at+1 {
 			return fmt.Errorf("%w: behind revision %d of the etcd comes %d; %s", ErrParted, at, r.Number, importAnew)
@@ -177,19 +147,18 @@ func (s *session) take(ctx context.Context, f *feed, r *sides.Revision) error {
 			return err
 		}
 		batch, at = follow.AppendCommand(batch, c), r.Number
-		held += min(r.Bytes, aheadBytes)
-		r = nil
+		taken, r = append(taken, r), nil
 		if len(batch) < batchBytes {
 			select {
-			case r = <-f.revisions:
+			case r = <-f.Revisions():
 			default:
 			}
 		}
 	}
 	if err := s.apply(batch); err != nil {
-		return s.parted(ctx, first, err)
+		return s.parted(ctx, taken[0], err)
 	}
-	f.room.Release(held)
+	f.Done(taken...)
 	s.revision = at
 	if batch = s.leases.end(s.revision); len(batch) == 0 {
 		return nil

@@ -8,44 +8,12 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
-	"golang.org/x/sync/semaphore"
 
 	"github.com/mimir-kv/mimir/backup/sides"
 )
 
-const (
-	// aheadBytes is what is held of what was watched and is not in the etcd yet.
-	aheadBytes = 16 << 20
-	// noteEvery is how often the place is written where nothing but the revision changes.
-	noteEvery = time.Minute
-)
-
-// feed is what was watched and waits.
-type feed struct {
-	revisions chan *sides.Revision // closed at the end
-	err       error                // why, then
-	room      *semaphore.Weighted
-}
-
-func (f *feed) run(ctx context.Context, w *sides.Watch) {
-	defer close(f.revisions)
-	for {
-		r, err := w.Next()
-		if err == nil {
-			err = f.room.Acquire(ctx, min(r.Bytes, aheadBytes))
-		}
-		if err != nil {
-			f.err = err
-			return
-		}
-		select {
-		case f.revisions <- r:
-		case <-ctx.Done():
-			f.err = ctx.Err()
-			return
-		}
-	}
-}
+// noteEvery is how often the place is written where nothing but the revision changes.
+const noteEvery = time.Minute
 
 // follow writes what is watched until something fails. Where the history does not lead on both are compared.
 func (s *session) follow(ctx context.Context) error {
@@ -70,20 +38,18 @@ func (s *session) watch(ctx context.Context) error {
 		cancel()
 		return err
 	}
-	f := &feed{revisions: make(chan *sides.Revision, 256), room: semaphore.NewWeighted(aheadBytes)}
-	go f.run(ctx, w)
-	defer func() { // nothing outlives it
+	f := sides.NewFeed(ctx, w)
+	defer func() {
 		cancel()
-		for range f.revisions {
-		}
+		f.Drain()
 	}()
 	ticker := time.NewTicker(s.Poll)
 	defer ticker.Stop()
 	for {
 		select {
-		case r, more := <-f.revisions:
+		case r, more := <-f.Revisions():
 			if !more {
-				return f.err
+				return f.Err()
 			}
 			err = s.takeAll(ctx, f, r)
 		case <-ticker.C:
@@ -98,17 +64,17 @@ func (s *session) watch(ctx context.Context) error {
 }
 
 // takeAll writes a revision, and those that wait behind it.
-func (s *session) takeAll(ctx context.Context, f *feed, r *sides.Revision) error {
+func (s *session) takeAll(ctx context.Context, f *sides.Feed, r *sides.Revision) error {
 	for r != nil {
 		if err := s.take(ctx, r); err != nil {
 			return err
 		}
-		f.room.Release(min(r.Bytes, aheadBytes))
+		f.Done(r)
 		if err := s.tend(ctx); err != nil {
 			return err
 		}
 		select {
-		case r = <-f.revisions:
+		case r = <-f.Revisions():
 		default:
 			r = nil
 		}

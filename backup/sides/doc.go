@@ -3,7 +3,7 @@
 //
 // It promises that a connection logs in again when what it shows counts no longer, without losing the calls that are
 // under way; that a revision is given out once all of it is there, and that no more is held than one revision and one
-// message; and that each question has a deadline.
+// message, beside 16 MiB where a [Feed] reads ahead; and that each question has a deadline.
 //
 // It leaves to its neighbours what is done with it: live brings an etcd's writes into a fleet, mirror a fleet's into an
 // etcd.
