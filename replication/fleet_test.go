@@ -152,11 +152,14 @@ func testOutput() *os.File {
 	return f
 }
 
+// stop returns when whoever was connected to the node has seen that it is gone: what is handed to a connection before
+// has an unknown outcome.
 func (f *testFleet) stop(name string) {
 	if err := f.nodes[name].Shutdown(); err != nil {
 		f.t.Errorf("shut down %s: %v", name, err)
 	}
 	f.nodes[name].up.Store(false)
+	virtual.Wait()
 }
 
 // kill takes a node's power away: what its disk had not synced is gone.

@@ -220,9 +220,12 @@ func (l *link) end(cause error, unknown bool) {
 	l.owner.back.requeue(queue)
 }
 
-// send returns why it ends, never nil.
+// send returns why it ends, never nil. What waits while the other half has ended already stays unsent.
 func (l *link) send(ctx context.Context, s transport.Stream) error {
 	for {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 		message := l.gather()
 		if message == nil {
 			select {
