@@ -243,6 +243,7 @@ func (f *fleet) stop(name string) {
 	if err := errors.Join(n.Shutdown(), n.store.Close()); err != nil {
 		f.t.Error(err)
 	}
+	virtual.Wait() // until its peers have seen that it is gone
 }
 
 // kill takes the power away.
