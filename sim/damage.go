@@ -250,7 +250,8 @@ func (x disks) lieDisk(ctx context.Context) {
 	}
 }
 
-// others reports whether all other nodes of the member's region run, for a while already, and nothing is cut.
+// others reports whether all other nodes of the member's region run, for a while already, and write what they are sent,
+// and nothing is cut.
 func others(x *faults, m *member) bool {
 	soon := time.Now().Add(-2 * time.Second)
 	if x.lastCut.After(soon) {
@@ -260,7 +261,8 @@ func others(x *faults, m *member) bool {
 		if o == m || o.region != m.region || !o.status.exists() || o.status.mayBeRemoved() {
 			continue
 		}
-		if p := o.current(); p == nil || p.gone.Load() || o.started.After(soon) || p.still.After(soon) {
+		p := o.current()
+		if p == nil || p.gone.Load() || o.started.After(soon) || p.still.After(soon) || p.disk.stuckAfter(soon) {
 			return false
 		}
 	}

@@ -124,6 +124,13 @@ func (d *disk) hasLackedRoom() bool {
 	return d.lacked
 }
 
+// stuckAfter reports whether a moment after t is known in which the disk hangs, fails or has no room.
+func (d *disk) stuckAfter(t time.Time) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.hungUntil.After(t) || d.badWith != nil && (d.badUntil.IsZero() || d.badUntil.After(t))
+}
+
 // changeFor is change of a file. Where Pebble cannot live with an error, its goroutines stand still until the process
 // has ended: here it ends then and there. A store that is open waits for room.
 func (d *disk) changeFor(vital bool, e effect) error {
