@@ -19,7 +19,7 @@ const (
 	// as a single command that does very much, has it hang on all of them alike, and leadership stays where it is.
 	hungElections = 3
 	// slowElections is the longest that a step takes of a machine that is slow and does not hang, and longestElections
-	// for how long it is remembered.
+	// for how long it is remembered, as that others are as slow is.
 	slowElections, longestElections = 12, 300
 )
 
@@ -43,6 +43,7 @@ type unfit struct {
 	ticks   int    // since it was first seen
 	hung    uint64 // this node, while its machine hangs; 0: it does not
 	longest longest
+	round   int // ticks for which it counts that leadership was handed to this node, or that none took it
 }
 
 // longest is how long the longest step took that came to its end lately, in ticks, of those that did not hang.
@@ -69,6 +70,7 @@ func (u *unfit) known(id uint64) bool { return u.hung == id || u.is != nil && u.
 // watch looks at the machine, once in a tick.
 func (u *unfit) watch(l *loop) {
 	u.longest.tick(longestElections * l.electionTicks)
+	u.round = max(u.round-1, 0)
 	if step := l.applier.applying(); step != 0 && step == u.step {
 		u.ticks++
 	} else {
@@ -97,6 +99,7 @@ func meaning(self uint64, voters []uint64) string {
 
 // declines reports whether this node, told to take over, does not, and says why.
 func (u *unfit) declines(l *loop) bool {
+	u.round = longestElections * l.electionTicks
 	switch {
 	case u.hung == l.self:
 		l.log.Warn("this node does not take leadership over: its machine has not finished a step", "for",
@@ -115,6 +118,9 @@ func (u *unfit) ended(l *loop) {
 	if u.hung == 0 {
 		return
 	}
+	if u.round > 0 && u.ticks <= slowElections*l.electionTicks { // it was well to wait
+		u.round = longestElections * l.electionTicks
+	}
 	l.log.Warn("the machine of this node goes on", "after", l.ofTicks(u.ticks))
 	if u.is == nil || !u.is(l.self) {
 		u.tried, u.rest = nil, 0
@@ -123,10 +129,13 @@ func (u *unfit) ended(l *loop) {
 
 // waits reports whether leadership stays for now with a node whose machine hangs: those of the others may hang as it
 // does, and that is not known there yet, since what they apply comes to them a little later; they refuse to lead once
-// it is. And where steps took long and came to their end this one may as well: storages that are slow everywhere would
-// hand leadership around.
+// it is. And where steps took long and came to their end this one may as well, if others are as slow: storages that are
+// slow everywhere would hand leadership around. That they are shows where it was handed to this node, or none took it.
 func (u *unfit) waits(l *loop) bool {
-	patience := min(max((hungElections+1)*l.electionTicks, 2*u.longest.ticks()), slowElections*l.electionTicks)
+	patience := (hungElections + 1) * l.electionTicks
+	if u.round > 0 {
+		patience = min(max(patience, 2*u.longest.ticks()), slowElections*l.electionTicks)
+	}
 	return u.hung != 0 && u.ticks < patience && (u.is == nil || !u.is(l.self))
 }
 
@@ -152,7 +161,7 @@ func (u *unfit) tick(l *loop) {
 	to := l.successor(max(l.commit, 1)-1, u.tried)
 	if to == 0 {
 		if len(u.tried) > 0 { // each was, and none took it: proposals wait for each try
-			u.tried, u.rest = nil, starvingRestElections*l.electionTicks
+			u.tried, u.rest, u.round = nil, starvingRestElections*l.electionTicks, longestElections*l.electionTicks
 		}
 		return
 	}

@@ -189,6 +189,42 @@ func TestAMachineThatHangsAgain(t *testing.T) {
 	})
 }
 
+// One step that took long is no reason to leave leadership with a machine that hangs: the others are not known to be
+// as slow.
+func TestAMachineThatWasSlowOnceHangs(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		c, machines := hangingCluster(t)
+		defer c.close()
+		c.write("before")
+		l := c.leader()
+		once, late := c.members[l.id%3+1], c.members[(l.id+1)%3+1]
+		machines[once.id].hold()
+		c.write("it is slow there")
+		time.Sleep(7 * electionTime)
+		machines[once.id].release()
+		c.converge()
+		c.net.Isolate(late.addr)
+		c.write("of the two others")
+		c.stop(l.id)
+		c.net.Reconnect(late.addr)
+		c.await("it leads", func() bool { return c.leader() == once })
+		c.start(l.id)
+		c.write("of all")
+		c.converge()
+		machines[once.id].hold()
+		defer machines[once.id].release()
+		data := [][]byte{[]byte("it hangs")}
+		if _, err := once.group.Propose(t.Context(), once.group.Status().Term, data); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		c.await("another one leads", func() bool { return c.leader() != once })
+		if took := time.Since(began); took > 6*electionTime {
+			t.Errorf("it took %v", took)
+		}
+	})
+}
+
 // said is a log that is read while it is written.
 type said struct {
 	mu   sync.Mutex
