@@ -165,7 +165,7 @@ func (c *Candidate) stays() string {
 // barred says why a region that hears of no primary does not take over for it, "" if it does hear of one; or why a
 // primary does not go on.
 func (c *Candidate) barred() string {
-	if c.view.Lost != "" {
+	if c.view.Term != 0 && c.view.Lost != "" {
 		return c.view.Lost
 	}
 	s := c.view.State

@@ -149,7 +149,11 @@ func TestAPrimaryWhoseDisksWentBackIsRefused(t *testing.T) {
 	if effects := candidate.Step(100*time.Second, v, nil); len(effects) > 0 || candidate.Why() != v.Lost {
 		t.Errorf("known to have lost a part of its reign: %v, and says %q", effects, candidate.Why())
 	}
-	v.Lost = ""
+	v.Term = 0
+	if candidate.Step(100*time.Second, v, nil); candidate.Why() != "" {
+		t.Errorf("it leads its region no more, and says %q", candidate.Why())
+	}
+	v.Term, v.Lost = 1, ""
 	if effects := candidate.Step(101*time.Second, v, nil); len(effects) == 0 {
 		t.Error("beaten, and it asks nobody")
 	}

@@ -147,14 +147,18 @@ func (l *Leading) Loss() error {
 	if !l.c.Leadership.Leads() {
 		return nil
 	}
-	if loss := l.c.Standing.Loss(l.c.Applied.State(), l.Reached()); loss != nil {
+	reached := l.Reached() // before the state, which has what came to its end
+	if loss := l.c.Standing.Loss(l.c.Applied.State(), reached); loss != nil {
 		return loss
 	}
 	return nil
 }
 
 // Unlike returns the regions that hold a part of a reign which this one has not. It implements overview.Losses.
-func (l *Leading) Unlike() []string { return l.c.Standing.Unlike(l.c.Applied.State(), l.Reached()) }
+func (l *Leading) Unlike() []string {
+	reached := l.Reached()
+	return l.c.Standing.Unlike(l.c.Applied.State(), reached)
+}
 
 // confirmTimeout is how long a leader waits for a majority to confirm that it leads.
 const confirmTimeout = 2 * time.Second

@@ -151,7 +151,8 @@ func (a Asker) isOf(ctx context.Context) bool {
 // Report returns what this node says of itself to other nodes.
 func (r *Reporter) Report() fleet.Report {
 	c := &r.config
-	forming, leads := c.Forming(), c.Leadership.Leads() // before the state, which has everything then
+	forming := c.Forming()
+	led, leads := c.Leadership.Term() // before the state, which has everything then
 	v := c.Applied.View()
 	s := &v.State
 	leader, term := c.Group.Leader()
@@ -171,9 +172,11 @@ func (r *Reporter) Report() fleet.Report {
 	if _, started := c.Life.Started(); !started {
 		return out
 	}
-	out.LeaderID, out.Term = leader, term
-	at, led := c.Group.Heard()
-	out.LeaderAgeSeconds, out.Led = Age(at, c.Clock.Now()), &led
+	if out.LeaderID, out.Term = leader, term; leads { // of who leads by now it tells the next time
+		out.LeaderID, out.Term = c.Self.ID, led
+	}
+	at, ever := c.Group.Heard()
+	out.LeaderAgeSeconds, out.Led = Age(at, c.Clock.Now()), &ever
 	out.DiskStalledSeconds, out.DiskFullSeconds = c.Group.DiskStalled().Seconds(), c.Group.DiskFull().Seconds()
 	if c.StateAwaited != nil {
 		out.Awaits = c.StateAwaited()

@@ -1,13 +1,16 @@
 package overview
 
 import (
+	"errors"
 	"log/slog"
 	"testing"
+	"time"
 
 	"github.com/mimir-kv/mimir/replication/clock"
 	"github.com/mimir-kv/mimir/replication/internal/fleet"
 	"github.com/mimir-kv/mimir/replication/internal/life"
 	"github.com/mimir-kv/mimir/replication/internal/region"
+	"github.com/mimir-kv/mimir/replication/internal/succession"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
@@ -21,6 +24,26 @@ func (b becomes) Leader() (id, term uint64) {
 	b.leads()
 	return 1, 2
 }
+
+func (becomes) Heard() (at time.Time, lately bool) { return at, lately }
+func (becomes) DiskStalled() time.Duration         { return 0 }
+func (becomes) DiskFull() time.Duration            { return 0 }
+
+// rest is what else a leader tells of: nothing.
+type rest struct {
+	Governor
+	Losses
+	Follower
+}
+
+func (rest) Bytes() int64                 { return 0 }
+func (rest) Open() bool                   { return true }
+func (rest) Following() *fleet.Following  { return nil }
+func (rest) Loss() error                  { return nil }
+func (rest) Unlike() []string             { return nil }
+func (rest) Handing() *succession.Handing { return nil }
+func (rest) Trouble() *succession.Trouble { return nil }
+func (rest) Moving() (to, text string)    { return "", "" }
 
 type neverLate struct{}
 
@@ -52,5 +75,28 @@ func TestWhoSpeaksForARegionHasAppliedEverything(t *testing.T) {
 	}
 	if said := r.Report(); !said.Leader || said.Cursor.Position != 20 {
 		t.Errorf("afterwards: it leads %t, and is at %d", said.Leader, said.Cursor.Position)
+	}
+}
+
+// Who tells of its region as its leader says in which term it leads: by now another one may, in a later one.
+func TestALeaderTellsOfItsOwnTerm(t *testing.T) {
+	l, leadership := life.New(clock.Real, slog.New(slog.DiscardHandler)), &region.Leadership{}
+	if err := errors.Join(l.Begin(), l.Ready()); err != nil {
+		t.Fatal(err)
+	}
+	state := region.View{State: timeline.State{Region: "eu", Cursor: timeline.Cursor{Epoch: 1, Position: 1}}}
+	leadership.Set(1)
+	r := NewReporter(ReporterConfig{
+		Region: "eu", Self: timeline.Member{ID: 3, Name: "eu-3"}, Life: l, Leadership: leadership,
+		Applied: region.NewApplied(&state, l), Log: rest{}, Follower: rest{}, Governor: rest{}, Losses: rest{},
+		Writes: rest{}, Group: becomes{leads: func() { leadership.Set(0) }}, // it steps down, for 1 in term 2
+		Forming: func() bool { return false }, Slots: noSlots{}, Clock: clock.Real,
+		Witnesses: func() map[string][]fleet.Word { return nil }, Late: neverLate{},
+	})
+	if said := r.Report(); !said.Leader || said.LeaderID != 3 || said.Term != 1 {
+		t.Errorf("it leads %t, %d in term %d", said.Leader, said.LeaderID, said.Term)
+	}
+	if said := r.Report(); said.Leader || said.LeaderID != 1 || said.Term != 2 {
+		t.Errorf("afterwards: it leads %t, %d in term %d", said.Leader, said.LeaderID, said.Term)
 	}
 }

@@ -35,7 +35,11 @@ func (p *pipeline) hold(u *proposal, r *contract.Receipt) {
 		p.held = append(p.held, h)
 	}
 	p.mu.Unlock()
-	p.release() // it may have become admissible, for somebody who saw nothing held
+	if u.apart {
+		p.letGo(h) // it may have become admissible, for somebody who did not see it held
+		return
+	}
+	p.release() // likewise, for somebody who saw nothing held
 }
 
 // release acknowledges what may be acknowledged by now: writes in order, and what was read by where it lies, since it

@@ -1,12 +1,16 @@
 package propose
 
 import (
+	"context"
 	"errors"
+	"runtime"
 	"testing"
 
 	"github.com/mimir-kv/mimir/replication/clock/virtual"
 	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/internal/wake"
 	"github.com/mimir-kv/mimir/replication/timeline"
+	"github.com/mimir-kv/mimir/replication/transport"
 )
 
 func (m *member) Cut(e timeline.Epoch, p timeline.Position) (timeline.Reign, bool) {
@@ -53,5 +57,43 @@ func TestAnAnswerThatComesAfterItsWriteWasLostIsNone(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// over is a stream on which the time is over once something was sent.
+type over struct {
+	transport.Stream
+	sent [][]byte
+}
+
+func (o *over) Send(m []byte) error {
+	o.sent = append(o.sent, m)
+	return nil
+}
+
+// Whether a write may still be told to be done is looked at just before it is, however much is told before it.
+func TestWhatWaitsBehindAMessageIsLookedAtAfterIt(t *testing.T) {
+	s, kept := &over{}, 0
+	a := &answers{wake: wake.New(), parts: true, keeps: func(result, func(result)) bool {
+		if len(s.sent) > 0 {
+			kept++
+		}
+		return len(s.sent) > 0
+	}}
+	for i := range uint64(4) {
+		a.add(i, result{receipt: &contract.Receipt{Epoch: 1, Position: 1, Results: [][]byte{make([]byte, 400<<10)}}})
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- a.send(ctx, s) }()
+	for a.mu.Lock(); a.next != nil; a.mu.Lock() {
+		a.mu.Unlock()
+		runtime.Gosched()
+	}
+	a.mu.Unlock()
+	cancel()
+	<-ended
+	if len(s.sent) != 1 || kept != 2 {
+		t.Errorf("%d messages are sent, and %d writes kept; one, of two writes, and two are right", len(s.sent), kept)
 	}
 }

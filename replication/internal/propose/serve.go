@@ -118,23 +118,24 @@ func (a *answers) add(id uint64, r result) {
 	a.wake.Nudge()
 }
 
-// messages returns answers as they are sent, but for those that are kept.
-func (a *answers) messages(list []reply) (messages [][]byte) {
-	for _, one := range list {
+// message returns the first answers of the list in one message, nil if there are none, and those that are left. Who is
+// to be told nothing any more is left out, and kept: that is looked at just before they are sent.
+func (a *answers) message(list []reply) (m []byte, left []reply) {
+	for i, one := range list {
 		id, r := one.id, one.result
+		n := answerBytes(r)
+		if m != nil && len(m)+n > maxForwardBytes {
+			return m, list[i:]
+		}
 		if a.keeps(r, func(r result) { a.add(id, r) }) {
 			continue
-		}
-		n, last := answerBytes(r), len(messages)-1
-		if last < 0 || len(messages[last])+n > maxForwardBytes {
-			messages, last = append(messages, nil), last+1
 		}
 		if n > a.limit() {
 			r = result{err: fmt.Errorf("%w: %w: about %d bytes", contract.ErrUnknownOutcome, errAnswerTooLarge, n)}
 		}
-		messages[last] = appendAnswer(messages[last], id, r)
+		m = appendAnswer(m, id, r)
 	}
-	return messages
+	return m, nil
 }
 
 // send returns why it ends, never nil.
@@ -149,7 +150,11 @@ func (a *answers) send(ctx context.Context, s transport.Stream) error {
 		list := a.next
 		a.next = nil
 		a.mu.Unlock()
-		for _, m := range a.messages(list) {
+		for len(list) > 0 {
+			var m []byte
+			if m, list = a.message(list); m == nil {
+				break
+			}
 			if err := sendMessage(s, m); err != nil {
 				return fmt.Errorf("send answers: %w", err)
 			}

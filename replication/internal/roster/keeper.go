@@ -298,6 +298,7 @@ func Removed(region string, r *timeline.Roster) error {
 
 // learn has the region take the newest roster that was heard, while this node leads it.
 func (k *Keeper) learn(ctx context.Context) {
+	leads := k.config.Leadership.Leads() // before the state, which has everything then
 	s := k.config.Applied.State()
 	k.mu.Lock()
 	heard := k.heard
@@ -308,7 +309,7 @@ func (k *Keeper) learn(ctx context.Context) {
 	if heard.Lacks(k.config.Region, s.Roster) && !k.gives(s, heard) {
 		return
 	}
-	if !k.config.Leadership.Leads() {
+	if !leads {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, k.config.Timeout)

@@ -27,8 +27,9 @@ func (k *Keeper) ranks(ctx context.Context, r *timeline.Roster, without string) 
 // answers is asked once for a newer one, but for a handoff, which waits for that. Until then nothing is sealed. One
 // that nodes of LevelRoster wrote is written anew as a ranked one once there are no such nodes any more.
 func (k *Keeper) stamp(ctx context.Context) {
+	leads := k.config.Leadership.Leads() // before the state, which has everything then
 	s := k.config.Applied.State()
-	if !outlived(s) || !k.config.Leadership.Leads() || !k.config.Standing.Entitled(s) {
+	if !leads || !outlived(s) || !k.config.Standing.Entitled(s) {
 		k.reign = timeline.Reign{}
 		return
 	}

@@ -238,8 +238,9 @@ func (s *Slots) keepNews(a acknowledgement) {
 
 // persist writes what moved to the region's log, and gives up on secondaries that would keep more log than is allowed.
 func (s *Slots) persist(ctx context.Context) {
+	leads := s.config.Leadership.Leads() // before the state, which has everything then
 	state := s.config.Applied.State()
-	if !s.config.Leadership.Leads() || state.Role() == timeline.Diverged {
+	if !leads || state.Role() == timeline.Diverged {
 		return
 	}
 	moved := s.moved(state)

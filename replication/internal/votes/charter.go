@@ -126,8 +126,9 @@ func (v *Votes) until(ctx context.Context, d time.Duration, is func() bool) erro
 
 // primary returns the state of the region if this node leads it and it is primary.
 func (v *Votes) primary() (*timeline.State, error) {
+	leads := v.config.Leadership.Leads() // before the state, which has everything then
 	s := v.config.Applied.State()
-	if !v.config.Leadership.Leads() || !v.config.Standing.Primary() || !s.Writable() {
+	if !leads || !v.config.Standing.Primary() || !s.Writable() {
 		return nil, fmt.Errorf("%w: this node does not lead the primary", contract.ErrNotReady)
 	}
 	return s, nil

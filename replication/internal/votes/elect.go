@@ -142,6 +142,9 @@ func (v *Votes) Elect(
 	mandate = mandateOf(c, votes)
 	if err == nil && !operator {
 		accept = c.Charter.MaxLoss
+		if lost := v.lost(); lost != "" { // it became known meanwhile
+			err = fmt.Errorf("%w: %s", contract.ErrNotReady, lost)
+		}
 	}
 	if err == nil {
 		err = within(mandate, accept)

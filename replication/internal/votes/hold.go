@@ -94,7 +94,8 @@ func (v Orders) release(ctx context.Context) (*timeline.Charter, error) {
 		return nil, fmt.Errorf("%w: the hold is about to end", contract.ErrNotReady)
 	}
 	v.hold(nil)
-	c = c.Ends(max(v.config.Applied.State().Cursor.Position, v.config.Writes.Reached()))
+	reached := v.config.Writes.Reached()
+	c = c.Ends(max(reached, v.config.Applied.State().Cursor.Position))
 	err = v.write(ctx, c)
 	v.mu.Lock()
 	defer v.mu.Unlock()

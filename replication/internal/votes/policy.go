@@ -91,9 +91,10 @@ func (v *Votes) behind(s *timeline.State, region string) string {
 
 // back has a region of a higher priority take over, where the charter says so.
 func (v *Votes) back() {
+	leads, reached := v.config.Leadership.Leads(), v.config.Writes.Reached()
 	s := v.config.Applied.State()
-	leads := v.config.Leadership.Leads() && s.Role() == timeline.Primary && s.Writable() && v.config.Fence.Holds(s)
-	wall, reached := v.config.Clock.Now(), max(s.Cursor.Position, v.config.Writes.Reached())
+	leads = leads && s.Role() == timeline.Primary && s.Writable() && v.config.Fence.Holds(s)
+	wall, reached := v.config.Clock.Now(), max(s.Cursor.Position, reached)
 	v.mu.Lock()
 	now := v.config.Clock.Elapsed()
 	if now-v.marks[1].at >= keepsUp {

@@ -24,7 +24,8 @@ type Slots interface{ Now() []timeline.Slot }
 
 // Writes know how far the leader has proposed.
 type Writes interface {
-	// Reached returns the last position that was proposed, zero if none was.
+	// Reached returns the last position that was proposed, zero if there is none that is not applied. It is read before
+	// the state, which has what came to its end since.
 	Reached() timeline.Position
 	// Stalled reports whether something was proposed so long ago, and is not applied.
 	Stalled(longer time.Duration) bool
@@ -178,6 +179,7 @@ func (v *Votes) look() {
 // hold takes a step of the holder, and tells the fence what it comes to.
 func (v *Votes) hold(in ballot.Input) {
 	term, _ := v.config.Leadership.Term() // before the state, which has everything then
+	reached := v.config.Writes.Reached()
 	s := v.config.Applied.State()
 	c := s.Charter()
 	if c == nil {
@@ -185,7 +187,7 @@ func (v *Votes) hold(in ballot.Input) {
 	}
 	slots := v.config.Slots.Now()
 	view := ballot.HolderView{
-		Term: term, State: s, Reached: max(s.Cursor.Position, v.config.Writes.Reached()), Shared: v.shared(s, slots),
+		Term: term, State: s, Reached: max(s.Cursor.Position, reached), Shared: v.shared(s, slots),
 		Stalled: v.config.Writes.Stalled(c.Lease / 2), Wall: v.config.Clock.Now(),
 	}
 	v.mu.Lock()
@@ -242,6 +244,7 @@ func (v *Votes) renew(c *timeline.Charter, e ballot.Effect) {
 // stand takes a step of the candidate.
 func (v *Votes) stand(in ballot.Input) {
 	term, _ := v.config.Leadership.Term()
+	lost := v.lost()
 	s := v.sees()
 	c := s.Charter()
 	if c == nil {
@@ -249,10 +252,7 @@ func (v *Votes) stand(in ballot.Input) {
 	}
 	quiet, _ := v.seat.quiet()
 	supports := v.seat.supports()
-	rank, unheard, lost := v.rank(s), v.config.Governor.Unheard(), ""
-	if l := v.config.Standing.Loss(s, v.config.Writes.Reached()); l != nil {
-		lost = l.Holds()
-	}
+	rank, unheard := v.rank(s), v.config.Governor.Unheard()
 	v.mu.Lock()
 	view := ballot.CandidateView{
 		Term: term, State: s, Quiet: quiet, Supports: supports, Beaten: v.holder.Beaten(), Rank: rank,
@@ -271,11 +271,29 @@ func (v *Votes) stand(in ballot.Input) {
 	}
 	v.mu.Unlock()
 	if tell {
-		v.config.Logger.Info("does not take over", "err", why, "times", times)
+		v.config.Logger.Info(fails(s), "err", why, "times", times)
 	}
 	for _, e := range effects {
 		v.campaign(c, e)
 	}
+}
+
+// fails says what the candidate of a region in this state does not do.
+func fails(s *timeline.State) string {
+	if s.Role() == timeline.Primary {
+		return "does not go on"
+	}
+	return "does not take over"
+}
+
+// lost says what the region is known to have lost of its own reign, which others have, if this node leads it; "":
+// nothing.
+func (v *Votes) lost() string {
+	leads, reached := v.config.Leadership.Leads(), v.config.Writes.Reached()
+	if l := v.config.Standing.Loss(v.config.Applied.State(), reached); leads && l != nil {
+		return l.Holds()
+	}
+	return ""
 }
 
 func (v *Votes) campaign(c *timeline.Charter, e ballot.Effect) {

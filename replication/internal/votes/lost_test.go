@@ -1,0 +1,95 @@
+package votes
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
+	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/internal/fleet"
+	"github.com/mimir-kv/mimir/replication/internal/life"
+	"github.com/mimir-kv/mimir/replication/internal/region"
+	"github.com/mimir-kv/mimir/replication/internal/standing"
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
+
+// wrote are writes that come to their end while somebody looks how far they are.
+type wrote struct {
+	Writes
+	ends func() timeline.Position
+}
+
+func (w wrote) Reached() timeline.Position { return w.ends() }
+
+// A region has lost a part of its reign by the word of who leads it alone, who has proposed or applied less than another
+// region has; and it does not go on by votes, also if that is known while it asks for them.
+func TestWhatIsLostIsSaidByWhoLeads(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		own := timeline.Reign{Epoch: 1, First: 1, Primary: "us"}
+		at := func(p timeline.Position) timeline.State {
+			return timeline.State{
+				Region: "us", Cursor: timeline.Cursor{Epoch: 1, Position: p}, Reigns: []timeline.Reign{own},
+				Ballot: &timeline.Ballot{Promised: 1, For: "us", Charter: timeline.Charter{
+					Epoch: 1, Number: 1, Lease: time.Second, Automatic: true,
+					Voters: []timeline.Voter{{ID: "us", Priority: 1}},
+				}},
+			}
+		}
+		w := fleet.NewWatcher(fleet.Config{Regions: map[string][]string{"eu": {"eu-1"}}, Clock: clock.Real,
+			Interval: time.Second, Timeout: time.Second,
+			Ask: func(context.Context, string) (fleet.Report, error) {
+				return fleet.Report{Region: "eu", Node: "eu-1", Leader: true, Claim: own,
+					Reigns: []timeline.Reign{own}, Cursor: timeline.Cursor{Epoch: 1, Position: 60}}, nil
+			}})
+		ctx, cancel := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		running.Go(func() { w.Run(ctx) })
+		virtual.Wait()
+		s, log := at(50), slog.New(slog.DiscardHandler)
+		applied, leads, lives := region.NewApplied(&region.View{State: s}, endless{}), &region.Leadership{},
+			life.New(clock.Real, log)
+		nothingProposed := func() timeline.Position { return 0 }
+		v := New(Config{
+			Region: "us", Clock: clock.Real, Logger: log, Life: lives, Timeout: time.Second, Applied: applied,
+			Leadership: leads, Fence: standing.NewFence(clock.Real, applied), Witnesses: nothing{},
+			Standing: standing.New("us", applied, leads, w, nil, nil),
+		})
+		v.seat = NewSeat("us", clock.Real, lives, kept{timeline.NewMachine(&s)})
+		v.seat.Begin()
+		for _, c := range []struct {
+			what    string
+			term    uint64
+			reached func() timeline.Position
+			lost    bool
+		}{
+			{"it follows, and applies late", 0, nothingProposed, false},
+			{"it has proposed more", 3, func() timeline.Position { return 60 }, false},
+			{"it has less", 3, nothingProposed, true},
+			{"what it proposed is applied meanwhile", 3, func() timeline.Position {
+				applied.Publish(&region.View{State: at(60)})
+				return 0
+			}, false},
+		} {
+			applied.Publish(&region.View{State: at(50)})
+			leads.Set(c.term)
+			v.config.Writes = wrote{ends: c.reached}
+			if lost := v.lost(); (lost != "") != c.lost {
+				t.Errorf("%s: %q", c.what, lost)
+			}
+		}
+		applied.Publish(&region.View{State: at(50)})
+		v.config.Writes = wrote{ends: nothingProposed}
+		_, err := v.Elect(t.Context(), timeline.Reign{Epoch: 2, Primary: "us"}, false, 0)
+		if !errors.Is(err, contract.ErrNotReady) || !strings.Contains(err.Error(), "holds epoch 1 up to position 60") {
+			t.Errorf("asks for votes: %v", err)
+		}
+		cancel()
+		running.Wait()
+	})
+}
