@@ -25,18 +25,19 @@ type failures struct {
 	room      *room
 
 	mu     sync.Mutex
-	opened bool
+	opened bool          // somebody has the database
 	damage error         // that was found while it was opened, the first
 	fatal  error         // after which Pebble must not go on, the first
 	once   sync.Once     // of failed
 	failed chan struct{} // closed when the opening may not come to its end because of one
-	stuck  bool          // Pebble holds locks that nobody gives back: it cannot be closed
+	end    sync.Once     // of stuck
+	stuck  chan struct{} // closed when Pebble holds locks that nobody gives back: it cannot be closed
 }
 
 func newFailures(o *Options, path string) *failures {
 	return &failures{
 		logger: o.Logger, tell: o.OnFailure, scheduler: newScheduler(), room: newRoom(o, path),
-		failed: make(chan struct{}),
+		failed: make(chan struct{}), stuck: make(chan struct{}),
 	}
 }
 
@@ -65,25 +66,10 @@ func openPebble(path string, o *Options, cache *pebble.Cache, readOnly bool) (*p
 	case <-done:
 	case <-a.failed: // it may wait for what failed, for ever
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.opened = true
-	if a.fatal != nil {
+	if fatal := a.open(); fatal != nil {
 		a.room.end()
-		abandon := func() {
-			if <-done; db != nil {
-				_ = db.Close()
-			}
-		}
-		select {
-		case <-done:
-			abandon()
-		default:
-			if !a.stuck {
-				go abandon()
-			}
-		}
-		return nil, nil, a.fatal
+		a.abandon(done, &db)
+		return nil, nil, fatal
 	}
 	if err != nil {
 		a.room.end()
@@ -93,17 +79,58 @@ func openPebble(path string, o *Options, cache *pebble.Cache, readOnly bool) (*p
 	return db, a.room, nil
 }
 
+// open says that the opening is over, unless it returns why Pebble must not go on: then nobody ever has the database,
+// and what is found in it still is heard by nobody.
+func (a *failures) open() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.opened = a.fatal == nil
+	return a.fatal
+}
+
+// abandon closes what an opening made that is done, or is once it comes to its end. Of one that is done nothing is left
+// afterwards, unless it cannot be closed.
+func (a *failures) abandon(done <-chan struct{}, db **pebble.DB) {
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		select {
+		case <-done:
+		case <-a.stuck:
+		}
+		select {
+		case <-a.stuck:
+			return
+		default:
+		}
+		if *db != nil {
+			_ = (*db).Close()
+		}
+	}()
+	select {
+	case <-done:
+		select {
+		case <-closed:
+		case <-a.stuck:
+		}
+	default:
+	}
+}
+
 // explained wraps an error of an opening in ErrDamaged unless the system refused something.
 func (a *failures) explained(path string, err error) error {
 	var system interface {
 		error
 		Timeout() bool // what errors of the system have
 	}
+	a.mu.Lock()
+	damage := a.damage
+	a.mu.Unlock()
 	switch {
 	case errors.Is(err, replication.ErrDamaged), lockHeld(err):
 		return err
-	case a.damage != nil:
-		return a.damage
+	case damage != nil:
+		return damage
 	case errors.As(err, &system) && !errors.Is(err, fs.ErrNotExist) && !pebble.IsCorruptionError(err):
 		return err
 	default:
@@ -162,6 +189,7 @@ func (a *failures) believed(err error) bool {
 	r := a.room
 	err = fmt.Errorf("kv: the store cannot go on: %w", err)
 	if a.opening(err) {
+		a.logger.Error("pebble cannot go on", "err", err)
 		r.believes()
 		return true
 	}
@@ -180,7 +208,7 @@ func (a *failures) believed(err error) bool {
 	return true
 }
 
-// opening has an opening that is under way end with err; false if there is none.
+// opening has an opening that is under way, or that failed, end with err; false if there is none.
 func (a *failures) opening(err error) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -195,9 +223,9 @@ func (a *failures) fails(err error, stuck bool) bool {
 	if !a.opening(err) {
 		return false
 	}
-	a.mu.Lock()
-	a.stuck = a.stuck || stuck
-	a.mu.Unlock()
+	if stuck {
+		a.end.Do(func() { close(a.stuck) })
+	}
 	a.once.Do(func() { close(a.failed) })
 	return true
 }

@@ -142,7 +142,7 @@ func (v *Votes) Elect(
 	mandate = mandateOf(c, votes)
 	if err == nil && !operator {
 		accept = c.Charter.MaxLoss
-		if lost := v.lost(); lost != "" { // it became known meanwhile
+		if lost := v.config.lost(); lost != "" { // it became known meanwhile
 			err = fmt.Errorf("%w: %s", contract.ErrNotReady, lost)
 		}
 	}

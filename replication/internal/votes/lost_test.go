@@ -27,8 +27,8 @@ type wrote struct {
 
 func (w wrote) Reached() timeline.Position { return w.ends() }
 
-// A region has lost a part of its reign by the word of who leads it alone, who has proposed or applied less than another
-// region has; and it does not go on by votes, also if that is known while it asks for them.
+// A region has lost a part of its reign by the word of who leads it alone, who has proposed or applied less than
+// another region has; and it does not go on by votes, also if that is known while it asks for them.
 func TestWhatIsLostIsSaidByWhoLeads(t *testing.T) {
 	virtual.Test(t, func(t *testing.T) {
 		own := timeline.Reign{Epoch: 1, First: 1, Primary: "us"}
@@ -79,7 +79,7 @@ func TestWhatIsLostIsSaidByWhoLeads(t *testing.T) {
 			applied.Publish(&region.View{State: at(50)})
 			leads.Set(c.term)
 			v.config.Writes = wrote{ends: c.reached}
-			if lost := v.lost(); (lost != "") != c.lost {
+			if lost := v.config.lost(); (lost != "") != c.lost {
 				t.Errorf("%s: %q", c.what, lost)
 			}
 		}

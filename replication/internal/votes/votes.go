@@ -244,7 +244,7 @@ func (v *Votes) renew(c *timeline.Charter, e ballot.Effect) {
 // stand takes a step of the candidate.
 func (v *Votes) stand(in ballot.Input) {
 	term, _ := v.config.Leadership.Term()
-	lost := v.lost()
+	lost := v.config.lost()
 	s := v.sees()
 	c := s.Charter()
 	if c == nil {
@@ -288,9 +288,9 @@ func fails(s *timeline.State) string {
 
 // lost says what the region is known to have lost of its own reign, which others have, if this node leads it; "":
 // nothing.
-func (v *Votes) lost() string {
-	leads, reached := v.config.Leadership.Leads(), v.config.Writes.Reached()
-	if l := v.config.Standing.Loss(v.config.Applied.State(), reached); leads && l != nil {
+func (c *Config) lost() string {
+	leads, reached := c.Leadership.Leads(), c.Writes.Reached()
+	if l := c.Standing.Loss(c.Applied.State(), reached); leads && l != nil {
 		return l.Holds()
 	}
 	return ""
