@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -108,7 +109,7 @@ func (w *Watch) Next() (*Revision, error) {
 		case r.Canceled && r.CompactRevision > 0:
 			return nil, &CompactedError{Revision: r.CompactRevision}
 		case r.Canceled:
-			return nil, fmt.Errorf("watch: canceled: %s", r.CancelReason)
+			return nil, canceled(r.CancelReason)
 		}
 		if err := w.take(r); err != nil {
 			return nil, err
@@ -117,6 +118,14 @@ func (w *Watch) Next() (*Revision, error) {
 	first := w.ready[0]
 	w.ready = w.ready[1:]
 	return first, nil
+}
+
+// canceled is the error of a watch that an etcd has ended, which says why as text.
+func canceled(reason string) error {
+	if strings.HasSuffix(reason, rpctypes.ErrPermissionDenied.Error()) {
+		return fmt.Errorf("watch: %w", rpctypes.ErrGRPCPermissionDenied)
+	}
+	return fmt.Errorf("watch: canceled: %s", reason)
 }
 
 // take adds a message. A revision is whole when the next one begins, or a message ends that is not cut.
