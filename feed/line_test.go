@@ -28,9 +28,9 @@ func TestLinesStay(t *testing.T) {
 			{Type: mvccpb.Event_DELETE, Kv: &mvccpb.KeyValue{Key: []byte("c"), ModRevision: 9}},
 			{Type: mvccpb.Event_DELETE, Kv: &mvccpb.KeyValue{Key: []byte("\x80"), ModRevision: 9}, PrevKv: was},
 		}},
-			`{"type":"put","revision":"9007199254740993","change":1,"changes":4,"key":"a","value":"<é\n>\u2028",` +
-				`"createRevision":"2","version":"3","lease":"7","previous":{"valueBase64":"/wA=","createRevision":"2",` +
-				`"modRevision":"3","version":"2","lease":"9223372036854775807"}}` + "\n" +
+			`{"type":"put","revision":"9007199254740993","change":1,"changes":4,"key":"a",` +
+				`"value":"<é\n>\u2028","createRevision":"2","version":"3","lease":"7",` +
+				`"previous":{"valueBase64":"/wA=","createRevision":"2","modRevision":"3","version":"2","lease":"9223372036854775807"}}` + "\n" +
 				`{"type":"put","revision":"9007199254740993","change":2,"changes":4,"keyBase64":"/g==","value":"",` +
 				`"createRevision":"9","version":"1"}` + "\n" +
 				`{"type":"delete","revision":"9007199254740993","change":3,"changes":4,"key":"c"}` + "\n" +
@@ -45,7 +45,8 @@ func TestLinesStay(t *testing.T) {
 				`{"type":"key","revision":"8","key":"b","value":"","createRevision":"4","modRevision":"4",` +
 				`"version":"1"}`},
 		{Item{Kind: Copied, Revision: 8, Token: "T"}, `{"type":"copied","revision":"8","keys":0,"token":"T"}`},
-		{Item{Kind: Copied, Revision: 8, Count: 2, Token: "T"}, `{"type":"copied","revision":"8","keys":2,"token":"T"}`},
+		{Item{Kind: Copied, Revision: 8, Count: 2, Token: "T"},
+			`{"type":"copied","revision":"8","keys":2,"token":"T"}`},
 		{Item{Kind: Void, After: 8, Revision: 1 << 60, Given: true, Token: "T"},
 			`{"type":"void","revision":"1152921504606846976","after":"8","given":true,"token":"T"}`},
 		{Item{Kind: Void, After: 8, Revision: 9}, `{"type":"void","revision":"9","after":"8","given":false}`},
