@@ -1,5 +1,6 @@
 // Package feed gives a program what is changed in a fleet, in order and from any place on: for caches, indexes, queues
-// and audit trails. [Follow] is its client, and [AppendLines] writes what it gives as lines of JSON: mimir feed is both.
+// and audit trails. [Follow] is its client, and [AppendLines] writes what it gives as lines of JSON; mimir feed does
+// both.
 //
 // It promises:
 //
@@ -31,7 +32,7 @@
 // Consul has a reader begin anew when its index goes backwards; nothing here goes backwards, and a failover has
 // revisions of its own.
 //
-// It knows nothing of a fleet but the API of etcd v3, and of this module the room sides, by which it watches. Who embeds
-// package replication with an engine of his own has no revisions, and follows the log by replication.HistoryOf:
+// It knows nothing of a fleet but the API of etcd v3, and of this module the room sides, by which it watches. Whoever
+// embeds package replication with an engine of his own has no revisions, and follows the log by replication.HistoryOf:
 // examples/bolt has an example.
 package feed

@@ -16,7 +16,6 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	"github.com/mimir-kv/mimir/etcdapi"
 	"github.com/mimir-kv/mimir/etcdapi/etcdapitest"
 	"github.com/mimir-kv/mimir/feed"
 )
@@ -149,7 +148,7 @@ func TestWhatCannotBeFollowed(t *testing.T) {
 	w := newWorld(t, 1)
 	r := w.follow(feed.Options{Dial: w.to(0)})
 	r.want("begin")
-	other := etcdapitest.StartWith(t, etcdapi.Options{ClusterID: etcdapitest.ClusterID + 1})
+	other := etcdapitest.StartOther(t)
 	w.nodes = append(w.nodes, other)
 	for what, test := range map[string]struct {
 		o   feed.Options
@@ -177,6 +176,7 @@ func TestWhatCannotBeFollowed(t *testing.T) {
 		}
 	}
 	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
 	for _, err := range feed.Follow(ctx, feed.Options{Dial: w.to(0)}) {
 		if err != nil && !errors.Is(err, context.Canceled) {
 			t.Error(err)
@@ -185,14 +185,15 @@ func TestWhatCannotBeFollowed(t *testing.T) {
 	}
 }
 
-// A program that reads lines, and is killed at any byte of them, has everything when it has gone on with its last token,
-// and what it has twice is the same.
+// A program that reads lines, and is killed at any byte of them, has everything when it has gone on with its last
+// token, and what it has twice is the same.
 func TestKilledAtAnyByte(t *testing.T) {
 	w := newWorld(t, 1)
 	o := feed.Options{Dial: w.to(0), From: 2, Previous: true}
 	for i := range 3 {
-		if _, err := w.write[0].Txn(t.Context()).Then(clientv3.OpPut("a", fmt.Sprint(i)),
-			clientv3.OpPut("b\xff", fmt.Sprint(i))).Commit(); err != nil {
+		v := fmt.Sprint(i)
+		both := []clientv3.Op{clientv3.OpPut("a", v), clientv3.OpPut("b\xff", v)}
+		if _, err := w.write[0].Txn(t.Context()).Then(both...).Commit(); err != nil {
 			t.Fatal(err)
 		}
 	}

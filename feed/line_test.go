@@ -30,7 +30,8 @@ func TestLinesStay(t *testing.T) {
 		}},
 			`{"type":"put","revision":"9007199254740993","change":1,"changes":4,"key":"a",` +
 				`"value":"<é\n>\u2028","createRevision":"2","version":"3","lease":"7",` +
-				`"previous":{"valueBase64":"/wA=","createRevision":"2","modRevision":"3","version":"2","lease":"9223372036854775807"}}` + "\n" +
+				`"previous":{"valueBase64":"/wA=","createRevision":"2","modRevision":"3","version":"2",` +
+				`"lease":"9223372036854775807"}}` + "\n" +
 				`{"type":"put","revision":"9007199254740993","change":2,"changes":4,"keyBase64":"/g==","value":"",` +
 				`"createRevision":"9","version":"1"}` + "\n" +
 				`{"type":"delete","revision":"9007199254740993","change":3,"changes":4,"key":"c"}` + "\n" +

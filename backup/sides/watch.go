@@ -139,7 +139,8 @@ func (w *Watch) take(r *pb.WatchResponse) error {
 			w.last = &Revision{Number: e.Kv.ModRevision}
 		}
 		w.last.Events = append(w.last.Events, e)
-		w.last.Bytes += int64(len(e.Kv.Key)+len(e.Kv.Value)+len(e.PrevKv.GetKey())+len(e.PrevKv.GetValue())) + eventBytes
+		was := len(e.PrevKv.GetKey()) + len(e.PrevKv.GetValue())
+		w.last.Bytes += int64(len(e.Kv.Key)+len(e.Kv.Value)+was) + eventBytes
 	}
 	if !r.Fragment {
 		w.flush()

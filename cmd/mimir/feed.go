@@ -15,9 +15,9 @@ import (
 
 // feeding is a fleet of which it is told what is changed.
 type feeding struct {
-	n                     *connection
-	prefix, key, rangeEnd string
-	token                 string
+	n                      *connection
+	prefix, fromKey, toKey string
+	token                  string
 	feed.Options
 }
 
@@ -26,18 +26,18 @@ func newFeed() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "feed [--prefix PREFIX] [--token TOKEN | --revision N] [--snapshot]",
 		Short: "Follow what is changed, as lines of JSON for programs",
-		Long: "Print what is changed in the fleet, or in keys with a prefix, until it is interrupted: a line of JSON\n" +
-			"for each put and delete, in the order of the history. All changes of a revision stand together, each\n" +
-			"with its number and how many there are (change, changes). Keys and values are text (key, value), or\n" +
-			"Base64 where they are no UTF-8 (keyBase64, valueBase64). Lines of the type resolved say up to where\n" +
-			"nothing is missing.\n\n" +
+		Long: "Print what is changed in the fleet, or in keys with a prefix, until it is interrupted: a line of\n" +
+			"JSON for each put and delete, in the order of the history. All changes of a revision stand together,\n" +
+			"each with its number and how many there are (change, changes). Keys and values are text (key, value),\n" +
+			"or Base64 where they are no UTF-8 (keyBase64, valueBase64). Lines of the type resolved say up to\n" +
+			"where nothing is missing.\n\n" +
 			"Keep the token of a line with what you made of all lines up to there, and go on with --token: nothing\n" +
-			"is missing then, and what comes again has the same revision and key. A line that is cut off counts for\n" +
-			"nothing. Name nodes of all regions as endpoints: so it goes on over a switchover and a failover.\n\n" +
+			"is missing then, and what comes again has the same revision and key. A line that is cut off counts\n" +
+			"for nothing. Name nodes of all regions as endpoints: so it goes on over a switchover and a failover.\n\n" +
 			"Where a failover has cut off what was printed, a line of the type void says which revisions (those\n" +
-			"between after and revision), and it ends with status 5; the token of that line goes on behind it. With\n" +
-			"status 6 it ends where what comes next is compacted. --snapshot begins with all keys, between lines of\n" +
-			"the types copy and copied; with --token or --revision it does so only in place of ending like that.",
+			"between after and revision), and it ends with status 5; the token of that line goes on behind it.\n" +
+			"With status 6 it ends where what comes next is compacted. --snapshot begins with all keys, between\n" +
+			"lines of the types copy and copied; with --token or --revision it does so only in place of ending.",
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := f.choose(c); err != nil {
@@ -50,8 +50,8 @@ func newFeed() *cobra.Command {
 	flags := c.Flags()
 	flags.MarkHidden("output")
 	flags.StringVar(&f.prefix, "prefix", "", "follow the keys that begin with this; default: all")
-	flags.StringVar(&f.key, "key", "", "follow this key")
-	flags.StringVar(&f.rangeEnd, "range-end", "", "with --key: follow the keys from that one on up to this one")
+	flags.StringVar(&f.fromKey, "from-key", "", "follow the keys from this one on")
+	flags.StringVar(&f.toKey, "to-key", "", "follow the keys before this one")
 	flags.StringVar(&f.token, "token", "", "go on behind the line that had this token")
 	flags.Int64Var(&f.From, "revision", 0, "begin with this revision; default: with what is written next")
 	flags.BoolVar(&f.Copy, "snapshot", false, "begin with all keys")
@@ -64,10 +64,10 @@ func newFeed() *cobra.Command {
 func (f *feeding) choose(c *cobra.Command) error {
 	named := c.Flags().Changed
 	switch {
-	case named("prefix") && named("key"), named("range-end") && !named("key"), named("key") && f.key == "":
-		return fmt.Errorf("%w: either --prefix or --key, with --range-end or without", errUsage)
-	case named("range-end") && f.rangeEnd <= f.key:
-		return fmt.Errorf("%w: --range-end %q is not behind --key %q", errUsage, f.rangeEnd, f.key)
+	case named("prefix") && (named("from-key") || named("to-key")):
+		return fmt.Errorf("%w: either --prefix, or --from-key and --to-key", errUsage)
+	case named("to-key") && f.toKey <= f.fromKey:
+		return fmt.Errorf("%w: --to-key %q is not behind --from-key %q", errUsage, f.toKey, f.fromKey)
 	case named("token") && named("revision"):
 		return fmt.Errorf("%w: either --token or --revision", errUsage)
 	case named("token") && f.token == "":
@@ -76,10 +76,13 @@ func (f *feeding) choose(c *cobra.Command) error {
 		return fmt.Errorf("%w: --revision %d", errUsage, f.From)
 	case f.Heartbeat < feed.LeastHeartbeat:
 		return fmt.Errorf("%w: --heartbeat %v: at least %v", errUsage, f.Heartbeat, feed.LeastHeartbeat)
-	case named("key"):
-		f.Key, f.End = []byte(f.key), []byte(f.rangeEnd)
-	default:
-		f.Key, f.End = feed.Prefix(f.prefix)
+	}
+	f.Key, f.End = feed.Prefix(f.prefix)
+	if f.fromKey != "" {
+		f.Key = []byte(f.fromKey)
+	}
+	if f.toKey != "" {
+		f.End = []byte(f.toKey)
 	}
 	f.Token = feed.Token(f.token)
 	return f.n.check()

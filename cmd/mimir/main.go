@@ -2,9 +2,9 @@
 // with it.
 //
 // Exit status: 0 done, 1 failed with one clear line on standard error, 2 wrong usage or configuration, 3 the node was
-// removed from its region, 4 something of a tail conflicts or is left out (mimir tail diff and replay), 5 a failover has
-// cut off what a feed has printed, 6 what comes next of a feed is compacted (mimir feed). A damaged data directory and a
-// full disk are failures like others: 1.
+// removed from its region, 4 something of a tail conflicts or is left out (mimir tail diff and replay), 5 a failover
+// has cut off what a feed has printed, 6 what comes next of a feed is compacted (mimir feed). A damaged data directory
+// and a full disk are failures like others: 1.
 package main
 
 import (
