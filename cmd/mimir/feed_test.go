@@ -177,3 +177,41 @@ func TestFeedIsKilled(t *testing.T) {
 		t.Errorf("%s", f.out)
 	}
 }
+
+// A feed logs in, and ends at once where its user may not read.
+func TestFeedLogsIn(t *testing.T) {
+	n := etcdapitest.StartPlain(t)
+	put(t, n.Endpoint, "a/1")
+	c, err := clientv3.New(clientv3.Config{Endpoints: []string{n.Endpoint}, Logger: zap.NewNop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	ctx := t.Context()
+	for _, do := range []func() error{
+		func() error { _, err := c.UserAdd(ctx, "root", "r00t"); return err },
+		func() error { _, err := c.UserGrantRole(ctx, "root", "root"); return err },
+		func() error { _, err := c.UserAdd(ctx, "reader", "r"); return err },
+		func() error { _, err := c.RoleAdd(ctx, "reads"); return err },
+		func() error { _, err := c.UserGrantRole(ctx, "reader", "reads"); return err },
+		func() error {
+			_, err := c.RoleGrantPermission(ctx, "reads", "a/", "a0", clientv3.PermissionType(clientv3.PermRead))
+			return err
+		},
+		func() error { _, err := c.AuthEnable(ctx); return err },
+	} {
+		if err := do(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f := startFeed(t, n.Endpoint, "--user", "reader:r", "--prefix", "a/", "--snapshot")
+	f.until("the copy", ofKey("a/1"))
+	f.kill()
+	f.ends(exitDone, "")
+	for _, more := range [][]string{{"--user", "reader:r"}, {"--user", "reader:r", "--from-key", "a/"}, {}} {
+		arguments := append([]string{"feed", "--endpoints", n.Endpoint}, more...)
+		if status, _, errs := mimir(t, arguments...); status != exitFailed {
+			t.Errorf("%q: %d %s", more, status, errs)
+		}
+	}
+}
