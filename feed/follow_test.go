@@ -20,6 +20,7 @@ import (
 	"github.com/mimir-kv/mimir/check/leaks"
 	"github.com/mimir-kv/mimir/etcdapi/etcdapitest"
 	"github.com/mimir-kv/mimir/feed"
+	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
 func TestMain(m *testing.M) { os.Exit(leaks.Run(m)) }
@@ -347,4 +348,55 @@ func TestAFailoverThatLosesSomething(t *testing.T) {
 		o.Copy, o.Token = false, nothing.kept
 		w.follow(o).want("begin", "void given=false", "revision put k=2")
 	}
+}
+
+// Over several failovers each gap is told, in order, also where nothing was written between; and what is void is found
+// behind all that is not.
+func TestSeveralFailovers(t *testing.T) {
+	w := newWorld(t, 2)
+	key, end := feed.Prefix("x")
+	before := w.put("k", "1")
+	r := w.follow(feed.Options{Dial: w.to(0)})
+	x := w.follow(feed.Options{Dial: w.to(0), Key: key, End: end})
+	r.want("begin")
+	x.want("begin")
+	first, firstX := r.kept, x.kept
+	var forks []int64
+	for epoch := range 3 {
+		for _, n := range w.nodes {
+			n.FailOver(t, timeline.Epoch(epoch+2), 1)
+		}
+		forks = append(forks, before)
+		before = w.put("k", fmt.Sprint(epoch+2))
+	}
+	r.want("void given=false", "revision put k=2", "void given=false", "revision put k=3", "void given=false",
+		"revision put k=4")
+	for i := range 40 {
+		w.put("k", fmt.Sprint("lost", i), 0)
+		r.want(fmt.Sprint("revision put k=lost", i))
+	}
+	w.nodes[1].FailOver(t, 5, 2)
+	forks = append(forks, before)
+	w.put("x", "5", 1)
+
+	again := w.follow(feed.Options{Dial: w.to(1), Token: r.kept})
+	again.want("begin")
+	if void := again.want("void given=true"); void.After != before {
+		t.Errorf("%+v, want after %d", void, before)
+	}
+	all := w.follow(feed.Options{Dial: w.to(1), Token: first})
+	none := w.follow(feed.Options{Dial: w.to(1), Token: firstX, Key: key, End: end})
+	all.want("begin")
+	none.want("begin")
+	for i, fork := range forks {
+		void, there := all.want("void given=false"), none.want("void given=false")
+		if void.After != fork || there.After != fork || there.Revision != void.Revision {
+			t.Errorf("%+v and %+v, want after %d", void, there, fork)
+		}
+		if i < 3 {
+			all.want(fmt.Sprint("revision put k=", i+2))
+		}
+	}
+	all.want("revision put x=5")
+	none.want("revision put x=5")
 }

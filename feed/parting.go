@@ -73,29 +73,48 @@ func (s *session) void(g gap) error {
 	return s.orCopy(&VoidError{After: g.after, Next: g.next})
 }
 
-// cross tells of the gaps up to a revision that comes next. What was given out by this feed is before them.
+// cross tells of the gaps up to a revision that comes next: what this feed has given out is before them. Each is larger
+// than leastJump, so that halving finds it.
 func (s *session) cross(ctx context.Context, to int64) error {
-	for to-s.at.Revision >= leastJump {
-		at := max(s.at.Revision, 1)
-		middle := at + (to-at)/2
-		if there, err := s.readable(ctx, middle); err != nil || there {
-			return err
-		}
-		if there, err := s.readable(ctx, at); err != nil || !there { // it was compacted meanwhile: what is known ends
-			return err
-		}
-		g, err := s.gapAt(ctx, at, middle)
-		if err != nil {
-			return err
-		}
-		if g.next > to {
-			return errUnsure
-		}
-		if err := s.void(g); err != nil {
-			return err
-		}
+	at := max(s.at.Revision, 1)
+	if to-at < leastJump {
+		return nil
 	}
-	return nil
+	middle := at + (to-at)/2
+	there, err := s.readable(ctx, middle)
+	if err != nil {
+		return err
+	}
+	if there {
+		return s.crossBoth(ctx, middle, to)
+	}
+	if there, err = s.readable(ctx, at); err != nil || !there { // it was compacted meanwhile: what is known ends
+		return err
+	}
+	g, err := s.gapAt(ctx, at, middle)
+	if err != nil {
+		return err
+	}
+	if g.next > to {
+		return errUnsure
+	}
+	if err := s.cross(ctx, g.after); err != nil {
+		return err
+	}
+	s.reach(g.after)
+	if err := s.void(g); err != nil {
+		return err
+	}
+	return s.cross(ctx, to)
+}
+
+// crossBoth is cross up to one revision, which can be read, and from there up to another.
+func (s *session) crossBoth(ctx context.Context, middle, to int64) error {
+	if err := s.cross(ctx, middle); err != nil {
+		return err
+	}
+	s.reach(middle)
+	return s.cross(ctx, to)
 }
 
 // gapAt returns the gap in which a revision is that cannot be read, above one that can.
