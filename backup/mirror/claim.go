@@ -115,7 +115,7 @@ func (s *session) alone(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, sides.AnswerTime)
 	defer cancel()
-	key, end := rangeOf(placePrefix)
+	key, end := sides.RangeOf(placePrefix)
 	r, err := pb.NewKVClient(s.etcd.Conn).Range(ctx, &pb.RangeRequest{Key: key, RangeEnd: end, KeysOnly: true},
 		sides.Large)
 	switch {
@@ -145,7 +145,7 @@ func (s *session) unoccupied(ctx context.Context) error {
 		return nil
 	}
 	there := newPages(s.etcd, s.ToPrefix, 0)
-	there.limit = 1
+	there.Limit = 1
 	for {
 		kv, err := there.first(ctx)
 		if err != nil || kv == nil {

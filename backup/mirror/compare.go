@@ -5,49 +5,37 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
-	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 
 	"github.com/mimir-kv/mimir/backup/sides"
 )
 
-const (
-	// firstKeys is how many keys the first page has, mostKeys any, and pageBytes about how much one is to hold.
-	firstKeys, mostKeys, pageBytes = 64, 4096, 4 << 20
-	// mostPageBytes is what a page of more than one key may take: a larger one is asked for again with fewer keys.
-	mostPageBytes = 4 * pageBytes
-	// pageTime bounds a page: an etcd counts all keys for each.
-	pageTime = 2 * time.Minute
-)
-
 // pages reads the keys of one side, in their order.
 type pages struct {
-	side     sides.Side
-	key, end []byte
-	revision int64 // 0: as they are
-	limit    int64
-	kvs      []*mvccpb.KeyValue
-	last     bool
+	sides.Pages
+	kvs  []*mvccpb.KeyValue
+	last bool
 }
 
 func newPages(side sides.Side, prefix string, revision int64) *pages {
-	p := &pages{side: side, revision: revision, limit: firstKeys}
-	p.key, p.end = rangeOf(prefix)
-	return p
+	key, end := sides.RangeOf(prefix)
+	return &pages{Pages: sides.Pages{Side: side, Key: key, End: end, Revision: revision}}
 }
 
 // first returns the next key, nil behind the last one. Whoever has done with it calls next.
 func (p *pages) first(ctx context.Context) (*mvccpb.KeyValue, error) {
-	for len(p.kvs) == 0 && !p.last {
-		if err := p.read(ctx); err != nil {
+	if len(p.kvs) == 0 && !p.last {
+		var err error
+		if p.kvs, err = p.Next(ctx); errors.Is(err, sides.ErrCompacted) {
+			return nil, fmt.Errorf("to compare takes longer than %s keeps its history: have it keep that for longer, "+
+				"or let nobody compact it until both are compared: %w", p.Side.Name, err)
+		}
+		if err != nil {
 			return nil, err
 		}
+		p.last = len(p.kvs) == 0
 	}
 	if len(p.kvs) == 0 {
 		return nil, nil
@@ -56,42 +44,6 @@ func (p *pages) first(ctx context.Context) (*mvccpb.KeyValue, error) {
 }
 
 func (p *pages) next() { p.kvs = p.kvs[1:] }
-
-func (p *pages) read(ctx context.Context) error {
-	r, err := p.ask(ctx)
-	for status.Code(err) == codes.ResourceExhausted && p.limit > 1 { // it was too large for mostPageBytes
-		p.limit = max(1, p.limit/4)
-		r, err = p.ask(ctx)
-	}
-	switch {
-	case errors.Is(rpctypes.Error(err), rpctypes.ErrCompacted):
-		return fmt.Errorf("to compare takes longer than %s keeps its history: have it keep that for longer, or let "+
-			"nobody compact it until both are compared: keys as of revision %d: %w", p.side.Name, p.revision, err)
-	case err != nil:
-		return fmt.Errorf("keys of %s: %w", p.side.Name, err)
-	}
-	size := int64(1)
-	for _, kv := range r.Kvs {
-		size += int64(len(kv.Key) + len(kv.Value))
-	}
-	p.limit = max(1, min(2*p.limit, mostKeys, pageBytes*p.limit/size))
-	if p.kvs = r.Kvs; len(p.kvs) > 0 {
-		p.key = append(bytes.Clone(p.kvs[len(p.kvs)-1].Key), 0)
-	}
-	p.last = !r.More || len(r.Kvs) == 0
-	return nil
-}
-
-func (p *pages) ask(ctx context.Context) (*pb.RangeResponse, error) {
-	ctx, cancel := context.WithTimeout(ctx, pageTime)
-	defer cancel()
-	size := grpc.MaxCallRecvMsgSize(mostPageBytes)
-	if p.limit == 1 {
-		size = sides.Large
-	}
-	return pb.NewKVClient(p.side.Conn).Range(ctx, &pb.RangeRequest{
-		Key: p.key, RangeEnd: p.end, Limit: p.limit, Revision: p.revision}, size)
-}
 
 // compare brings the etcd in line with the fleet as it is. That it is on its way there stands in the place before
 // anything is changed: if it is broken off it is done over, by whoever comes next, and at no earlier revision.

@@ -32,8 +32,8 @@ func (s *session) follow(ctx context.Context) error {
 
 func (s *session) watch(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
-	key, end := rangeOf(s.Prefix)
-	w, err := sides.OpenWatchOf(ctx, s.fleet.Conn, key, end, s.revision+1)
+	key, end := sides.RangeOf(s.Prefix)
+	w, err := sides.OpenWatchOf(ctx, s.fleet.Conn, sides.Wanted{Key: key, End: end, From: s.revision + 1})
 	if err != nil {
 		cancel()
 		return err

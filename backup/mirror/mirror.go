@@ -138,7 +138,7 @@ func isFinal(err error) bool {
 func (m *mirror) session(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	first, _ := rangeOf(m.Prefix)
+	first, _ := sides.RangeOf(m.Prefix)
 	fleet, leave, err := sides.Connect(ctx, "the fleet", first, m.From, 1)
 	if err != nil {
 		return fmt.Errorf("the fleet: %w", err)

@@ -62,7 +62,7 @@ func (*stub) NewStream(context.Context, *grpc.StreamDesc, string, ...grpc.CallOp
 // Pages are as large as is told, and all keys are on them: a page of one key is as large as that.
 func TestPagesAreBounded(t *testing.T) {
 	for _, s := range []*stub{
-		{keys: 20_000, bytes: 10}, {keys: 200, bytes: 1 << 20}, {keys: 3, bytes: 2 * mostPageBytes},
+		{keys: 20_000, bytes: 10}, {keys: 200, bytes: 1 << 20}, {keys: 3, bytes: 2 * sides.MostPageBytes},
 	} {
 		p, n := newPages(sides.Side{Conn: s}, "", 0), 0
 		for ; ; n++ {
@@ -75,7 +75,7 @@ func TestPagesAreBounded(t *testing.T) {
 			}
 			p.next()
 		}
-		if n != s.keys || s.largest > max(mostPageBytes, s.bytes) || len(s.limits) > 100 {
+		if n != s.keys || s.largest > max(sides.MostPageBytes, s.bytes) || len(s.limits) > 100 {
 			t.Errorf("%d of %d keys of %d bytes, the largest page has %d bytes, limits %d", n, s.keys, s.bytes,
 				s.largest, s.limits)
 		}

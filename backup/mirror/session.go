@@ -270,17 +270,3 @@ func (s *session) keyThere(key []byte) (there []byte, mirrored bool) {
 	}
 	return there, len(there) > 0 && !isPlace(there)
 }
-
-// rangeOf returns the first key with a prefix, and the end of them.
-func rangeOf(prefix string) (key, end []byte) {
-	end = []byte(prefix)
-	for i := len(end) - 1; i >= 0; i-- {
-		if end[i]++; end[i] != 0 {
-			return []byte(prefix), end[:i+1]
-		}
-	}
-	if prefix == "" {
-		return sides.All, sides.All
-	}
-	return []byte(prefix), sides.All
-}

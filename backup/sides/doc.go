@@ -6,5 +6,5 @@
 // message, beside 16 MiB where a [Feed] reads ahead; and that each question has a deadline.
 //
 // It leaves to its neighbours what is done with it: live brings an etcd's writes into a fleet, mirror a fleet's into an
-// etcd.
+// etcd, and the room feed gives them to programs.
 package sides

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
+	"sync/atomic"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -17,8 +19,18 @@ import (
 // Large lets a message be as large as it is: a server cuts what it can.
 var Large = grpc.MaxCallRecvMsgSize(math.MaxInt32)
 
-// ErrCompacted says that what comes next is not there any more.
+// ErrCompacted says that what comes next is not there any more. It comes as a [CompactedError].
 var ErrCompacted = errors.New("what comes next is compacted")
+
+// CompactedError says from which revision on what was changed is there.
+type CompactedError struct{ Revision int64 }
+
+func (e *CompactedError) Error() string {
+	return fmt.Sprintf("%v: it is compacted up to revision %d", ErrCompacted, e.Revision)
+}
+
+// Is makes errors.Is(err, ErrCompacted) true.
+func (e *CompactedError) Is(target error) bool { return target == ErrCompacted }
 
 // All is the key and the end of everything.
 var All = []byte{0}
@@ -36,22 +48,34 @@ type Watch struct {
 	ready  []*Revision
 	last   *Revision // of which more may come
 	tells  bool      // revisions without a change too
+	heard  atomic.Int64
 }
 
 // OpenWatch begins at a revision. It ends with ctx, or when its node has no leader.
 func OpenWatch(ctx context.Context, conn grpc.ClientConnInterface, from int64) (*Watch, error) {
-	return openWatch(ctx, conn, All, All, from)
+	return openWatch(ctx, conn, Wanted{Key: All, End: All, From: from})
 }
 
-// OpenWatchOf is OpenWatch for the keys from one on up to an end. It gives out, too, up to where nothing more of them
-// was changed, now and then and when it is asked.
-func OpenWatchOf(ctx context.Context, conn grpc.ClientConnInterface, key, end []byte, from int64) (*Watch, error) {
-	w, err := openWatch(ctx, conn, key, end, from)
+// Wanted is what is watched: what was changed of the keys from Key on up to End, as etcd takes them, at the revision
+// From and behind it.
+type Wanted struct {
+	Key, End []byte
+	From     int64
+	Previous bool // with what each was before
+}
+
+// OpenWatchOf is OpenWatch for some keys. It gives out, too, up to where nothing more of them was changed, now and then
+// and when it is asked.
+func OpenWatchOf(ctx context.Context, conn grpc.ClientConnInterface, wanted Wanted) (*Watch, error) {
+	w, err := openWatch(ctx, conn, wanted)
 	if err == nil {
 		w.tells = true
 	}
 	return w, err
 }
+
+// Heard returns how many messages have come. It may be called beside Next.
+func (w *Watch) Heard() int64 { return w.heard.Load() }
 
 // Ask asks up to where nothing more was changed. It may be called beside Next.
 func (w *Watch) Ask() error {
@@ -59,17 +83,17 @@ func (w *Watch) Ask() error {
 		ProgressRequest: &pb.WatchProgressRequest{}}})
 }
 
-func openWatch(ctx context.Context, conn grpc.ClientConnInterface, key, end []byte, from int64) (*Watch, error) {
+func openWatch(ctx context.Context, conn grpc.ClientConnInterface, wanted Wanted) (*Watch, error) {
 	ctx = metadata.AppendToOutgoingContext(ctx, rpctypes.MetadataRequireLeaderKey, rpctypes.MetadataHasLeader)
 	stream, err := pb.NewWatchClient(conn).Watch(ctx, Large)
 	if err == nil {
 		err = stream.Send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{
-			CreateRequest: &pb.WatchCreateRequest{Key: key, RangeEnd: end, StartRevision: from, Fragment: true,
-				ProgressNotify: true},
+			CreateRequest: &pb.WatchCreateRequest{Key: wanted.Key, RangeEnd: wanted.End, StartRevision: wanted.From,
+				PrevKv: wanted.Previous, Fragment: true, ProgressNotify: true},
 		}})
 	}
 	if err != nil {
-		return nil, fmt.Errorf("watch from revision %d: %w", from, err)
+		return nil, fmt.Errorf("watch from revision %d: %w", wanted.From, err)
 	}
 	return &Watch{stream: stream}, nil
 }
@@ -78,13 +102,14 @@ func openWatch(ctx context.Context, conn grpc.ClientConnInterface, key, end []by
 func (w *Watch) Next() (*Revision, error) {
 	for len(w.ready) == 0 {
 		r, err := w.stream.Recv()
+		w.heard.Add(1)
 		switch {
 		case err != nil:
 			return nil, fmt.Errorf("watch: %w", err)
 		case r.Canceled && r.CompactRevision > 0:
-			return nil, fmt.Errorf("%w: it is compacted up to revision %d", ErrCompacted, r.CompactRevision)
+			return nil, &CompactedError{Revision: r.CompactRevision}
 		case r.Canceled:
-			return nil, fmt.Errorf("watch: canceled: %s", r.CancelReason)
+			return nil, canceled(r.CancelReason)
 		}
 		if err := w.take(r); err != nil {
 			return nil, err
@@ -93,6 +118,14 @@ func (w *Watch) Next() (*Revision, error) {
 	first := w.ready[0]
 	w.ready = w.ready[1:]
 	return first, nil
+}
+
+// canceled is the error of a watch that an etcd has ended, which says why as text.
+func canceled(reason string) error {
+	if strings.HasSuffix(reason, rpctypes.ErrPermissionDenied.Error()) {
+		return fmt.Errorf("watch: %w", rpctypes.ErrGRPCPermissionDenied)
+	}
+	return fmt.Errorf("watch: canceled: %s", reason)
 }
 
 // take adds a message. A revision is whole when the next one begins, or a message ends that is not cut.
@@ -106,7 +139,8 @@ func (w *Watch) take(r *pb.WatchResponse) error {
 			w.last = &Revision{Number: e.Kv.ModRevision}
 		}
 		w.last.Events = append(w.last.Events, e)
-		w.last.Bytes += int64(len(e.Kv.Key)+len(e.Kv.Value)) + eventBytes
+		was := len(e.PrevKv.GetKey()) + len(e.PrevKv.GetValue())
+		w.last.Bytes += int64(len(e.Kv.Key)+len(e.Kv.Value)+was) + eventBytes
 	}
 	if !r.Fragment {
 		w.flush()

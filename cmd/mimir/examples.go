@@ -17,6 +17,8 @@ var examples = map[string]string{
 	"log":     "mimir log --endpoints 10.1.0.1:2379\nmimir log --level debug --endpoints 10.1.0.1:2379",
 	"mirror": "mimir mirror --to http://10.9.0.1:2379 --endpoints 10.1.0.1:2379,10.2.0.1:2379\n" +
 		"mimir mirror --to https://etcd.example:2379 --to-cacert ca.crt --prefix /config/ --to-prefix /copy/",
+	"feed": "mimir feed --endpoints 10.1.0.1:2379,10.2.0.1:2379 --prefix /config/\n" +
+		"mimir feed --endpoints 10.1.0.1:2379,10.2.0.1:2379 --prefix /config/ --token TOKEN --snapshot",
 	"bench":   "mimir bench --endpoints 127.0.0.1:2379 --ops put,get --duration 10s",
 	"witness": "mimir witness --name w1 --listen 10.3.0.1:2380 --data-dir /var/lib/mimir-w1",
 

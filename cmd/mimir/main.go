@@ -2,8 +2,9 @@
 // with it.
 //
 // Exit status: 0 done, 1 failed with one clear line on standard error, 2 wrong usage or configuration, 3 the node was
-// removed from its region, 4 something of a tail conflicts or is left out (mimir tail diff and replay). A damaged data
-// directory and a full disk are failures like others: 1.
+// removed from its region, 4 something of a tail conflicts or is left out (mimir tail diff and replay), 5 a failover
+// has cut off what a feed has printed, 6 what comes next of a feed is compacted (mimir feed). A damaged data directory
+// and a full disk are failures like others: 1.
 package main
 
 import (
@@ -21,6 +22,7 @@ import (
 	"google.golang.org/grpc/grpclog"
 
 	"github.com/mimir-kv/mimir/bench"
+	"github.com/mimir-kv/mimir/feed"
 	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/server"
 )
@@ -34,6 +36,9 @@ const (
 	exitRemoved = 3
 	// exitLeftOver is of a tail that is not replayed whole, because of what it met and not of a failure.
 	exitLeftOver = 4
+	// exitVoid and exitCompacted are of a feed whose history does not lead on.
+	exitVoid      = 5
+	exitCompacted = 6
 )
 
 // errUsage marks wrong usage of the command line.
@@ -86,6 +91,8 @@ func run(ctx context.Context, hurry <-chan struct{}, arguments []string, out, er
 
 // exitStatus is how the command ends with an error.
 func exitStatus(err error) int {
+	var void *feed.VoidError
+	var compacted *feed.CompactedError
 	switch {
 	case isUsage(err):
 		return exitUsage
@@ -93,6 +100,10 @@ func exitStatus(err error) int {
 		return exitRemoved
 	case errors.Is(err, errLeftOver):
 		return exitLeftOver
+	case errors.As(err, &void):
+		return exitVoid
+	case errors.As(err, &compacted):
+		return exitCompacted
 	default:
 		return exitFailed
 	}
@@ -135,7 +146,7 @@ func newRoot(hurry <-chan struct{}) *cobra.Command {
 		newServe(hurry), newDev(hurry), newConfig(), newCert(), newStatus(connection), newTop(connection),
 		newEvents(connection), newSwitchover(connection), newFailover(connection), newFleet(connection),
 		newRegion(connection), newWitness(), newKeys(), newLog(connection), newSnapshot(connection), newArchive(),
-		newImport(), newExport(connection), newMirror(),
+		newImport(), newExport(connection), newMirror(), newFeed(),
 		newTail(connection), newVerify(connection), newNode(connection), newBench(connection), newVersion(),
 	)
 	return root

@@ -121,6 +121,14 @@ func TestExitStatus(t *testing.T) {
 		{"node fly", exitUsage, `unknown command "fly"`},
 		{"node rebuild us-1 --yes --endpoints 127.0.0.1:1", exitFailed, "no endpoint answered"},
 		{"tail discard a b", exitUsage, "the name of a tail"},
+		{"feed more", exitUsage, `takes no argument, got "more"`},
+		{"feed --prefix a --from-key b", exitUsage, "either --prefix, or --from-key"},
+		{"feed --from-key b --to-key a", exitUsage, "is not behind"},
+		{"feed --token 1.x --revision 2", exitUsage, "either --token or --revision"},
+		{"feed --token 1.x", exitUsage, "this is no token"},
+		{"feed --revision 0", exitUsage, "--revision 0"},
+		{"feed --heartbeat 1ms", exitUsage, "at least 10ms"},
+		{"feed --cert a.pem", exitUsage, "--cert and --key belong together"},
 		{"dev --nodes 2", exitUsage, "--nodes 2"},
 		{"dev --regions a,a", exitUsage, `"a"`},
 		{"bench --ops fly", exitUsage, `unknown operation "fly"`},
@@ -248,6 +256,8 @@ func TestFleetByHand(t *testing.T) {
 		return s.Survivable && a.Position == 1 && b.Position == 1 && a.Chain == b.Chain && a.Revision == 2 &&
 			b.Revision == 2
 	})
+	feed := startFeed(t, eu.Client+","+us.Client, "--revision", "2")
+	feed.until("what was written", ofKey("forwarded"))
 	code, text, errs := mimir(t, "switchover", "--to", "eu", "--endpoints", us.Client)
 	if code != exitDone || !strings.Contains(text, "nothing was lost; writes paused for") {
 		t.Fatalf("switchover: %d %s%s", code, text, errs)
@@ -265,6 +275,7 @@ func TestFleetByHand(t *testing.T) {
 	// over.
 	freeze(t, us.PID)
 	put(t, eu.Client, "only-in-eu")
+	feed.until("what is at eu alone", ofKey("only-in-eu")) // behind the switchover
 	loseChain(t, eu.Client)
 	syscall.Kill(eu.PID, syscall.SIGKILL)
 	syscall.Kill(us.PID, syscall.SIGKILL)
@@ -285,6 +296,14 @@ func TestFleetByHand(t *testing.T) {
 		t.Fatalf("failover: %d %s%s", code, text, errs)
 	}
 	put(t, us.Client, "contested")
+	void := feed.ends(exitVoid, "a failover has cut off")
+	if void.Type != "void" || void.After != "2" || !void.Given {
+		t.Errorf("%s", feed.out)
+	}
+	feed = startFeed(t, both, "--token", void.Token)
+	feed.until("what is behind the failover", ofKey("contested"))
+	feed.kill()
+	feed.ends(exitDone, "")
 	again := runServe(&eu)
 	defer again()
 	checkTail(t, both)

@@ -97,6 +97,12 @@ func StartPlain(tb testing.TB) *Node {
 	return Start(tb, etcdapi.Limits{})
 }
 
+// StartOther is StartPlain for a node of another fleet.
+func StartOther(tb testing.TB) *Node {
+	tb.Helper()
+	return StartWith(tb, etcdapi.Options{ClusterID: ClusterID + 1})
+}
+
 func (n *Node) serve(tb testing.TB) *grpc.Server {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
