@@ -57,7 +57,7 @@ func (s *session) claimNow(ctx context.Context) (err error) {
 	}
 	fleet := strconv.FormatUint(h.ClusterId, 16)
 	next := place{Version: placeVersion, Fleet: fleet, Prefix: text(s.Prefix), ToPrefix: text(s.ToPrefix),
-		Revision: s.at.Revision, Comparing: s.at.Comparing, Run: s.run}
+		Revision: s.at.Revision, Comparing: s.at.Comparing || s.at.sharesLeases(), Run: s.run}
 	switch was := s.at; {
 	case was.mod == 0:
 		if err := s.unoccupied(ctx); err != nil {

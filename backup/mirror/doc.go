@@ -17,8 +17,11 @@
 //     first time is taken for its own, unless that is asked for; what somebody else puts there later goes with the next
 //     comparison. Places are never touched, and the keys of another place neither. To compare takes the history that
 //     there is when it begins: if it is compacted before the end that is said, and it begins anew.
-//   - M5: what is under a lease of the fleet is under one of the same ID and time there. It is kept alive for as long
-//     as the fleet has it and the mirror runs, and ends there when it has ended in the fleet. If the mirror stands
+//   - M5: what is under a lease of the fleet is under one of the same time there, that is of its place alone: it has
+//     the same ID where the etcd has nothing but what is mirrored, and one of its own where only keys with a prefix are
+//     written, so that what becomes of one place's leases changes nothing for another place, for the fleet, if that is
+//     the same cluster, or for whoever has such a lease there. It is kept alive for as long as the fleet has it and
+//     the mirror runs, and ends there when it has ended in the fleet. If the mirror stands
 //     still for longer than that time it ends there with its keys, and comes back with them once the mirror goes on.
 //     One that ends and is granted anew in the fleet under the same ID, with another time, before the mirror has
 //     ended it in the etcd, keeps there the time that it had.

@@ -56,7 +56,7 @@ func (w *world) told(what string) bool {
 // changePlace has the place be something else.
 func (w *world) changePlace(from, to string) {
 	w.t.Helper()
-	const key = "mimir.mirror/place/"
+	key := "mimir.mirror/place/" + w.options.ToPrefix
 	r, err := w.etcd.Get(w.t.Context(), key)
 	if err != nil || len(r.Kvs) != 1 || !strings.Contains(string(r.Kvs[0].Value), from) {
 		w.t.Fatal(err, r)

@@ -2,8 +2,11 @@ package mirror
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -33,11 +36,30 @@ type held struct {
 // leases are those of the fleet that keys are under. It is used by one goroutine.
 type leases struct {
 	fleet, etcd sides.Side
-	known       map[int64]*held
+	mask        int64           // between their IDs here and there
+	known       map[int64]*held // by the ID in the fleet
 }
 
-func newLeases(fleet, etcd sides.Side) *leases {
-	return &leases{fleet: fleet, etcd: etcd, known: map[int64]*held{}}
+func newLeases(fleet, etcd sides.Side, toPrefix string) *leases {
+	return &leases{fleet: fleet, etcd: etcd, mask: maskOf(toPrefix), known: map[int64]*held{}}
+}
+
+// maskOf returns what leases of the fleet are told apart with from those of others that are mirrored to the same etcd,
+// or are of it. Nobody else can be where everything of the etcd is of this one.
+func maskOf(toPrefix string) int64 {
+	if toPrefix == "" {
+		return 0
+	}
+	sum := sha256.Sum256(placeKey(toPrefix))
+	return int64(binary.BigEndian.Uint64(sum[:]) & math.MaxInt64)
+}
+
+// there returns the ID in the etcd of a lease of the fleet, and the other way round. None is 0, which is no lease.
+func (l *leases) there(id int64) int64 {
+	if id == l.mask {
+		return id
+	}
+	return id ^ l.mask
 }
 
 // add takes note of one that is in both.
@@ -51,7 +73,7 @@ func (l *leases) need(ctx context.Context, id int64) (lease int64, fresh bool, e
 	}
 	if h := l.known[id]; h != nil {
 		h.ended = 0 // it was granted anew
-		return id, false, nil
+		return l.there(id), false, nil
 	}
 	times, err := l.fleet.Granted(ctx, []int64{id})
 	if err != nil || times[id] <= 0 {
@@ -61,14 +83,14 @@ func (l *leases) need(ctx context.Context, id int64) (lease int64, fresh bool, e
 		return 0, false, err
 	}
 	l.add(id, times[id])
-	return id, fresh, nil
+	return l.there(id), fresh, nil
 }
 
 // grant grants one in the etcd; false if it is there.
 func (l *leases) grant(ctx context.Context, id, ttl int64) (fresh bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, sides.AnswerTime)
 	defer cancel()
-	_, err = pb.NewLeaseClient(l.etcd.Conn).LeaseGrant(ctx, &pb.LeaseGrantRequest{ID: id, TTL: ttl})
+	_, err = pb.NewLeaseClient(l.etcd.Conn).LeaseGrant(ctx, &pb.LeaseGrantRequest{ID: l.there(id), TTL: ttl})
 	switch {
 	case err == nil:
 		return true, nil
@@ -102,14 +124,14 @@ func (l *leases) find(ctx context.Context, ids []int64, prefix string) (ended []
 	used = slices.DeleteFunc(used, func(s span) bool { return s.id == 0 })
 	ask := make([]int64, len(used))
 	for i, s := range used {
-		ask[i] = s.id
+		ask[i] = l.there(s.id)
 	}
 	there, err := l.etcd.Granted(ctx, ask)
 	if err != nil {
 		return nil, err
 	}
 	for _, s := range used {
-		if there[s.id] > 0 {
+		if there[l.there(s.id)] > 0 {
 			l.add(s.id, s.ttl)
 		} else {
 			ended = append(ended, s)
@@ -200,7 +222,7 @@ func (l *leases) keepAlive(ctx context.Context) error {
 	began := time.Now()
 	go func() {
 		for _, id := range due {
-			if stream.Send(&pb.LeaseKeepAliveRequest{ID: id}) != nil {
+			if stream.Send(&pb.LeaseKeepAliveRequest{ID: l.there(id)}) != nil {
 				return // which is received
 			}
 		}
@@ -210,13 +232,13 @@ func (l *leases) keepAlive(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("keep leases alive in the etcd: %w", err)
 		}
-		h := l.known[r.ID]
+		id := l.there(r.ID)
+		h := l.known[id]
 		switch {
 		case h == nil:
 		case r.TTL <= 0 && h.ended == 0:
-			delete(l.known, r.ID)
-			return fmt.Errorf("lease %x has ended in the etcd, and not in the fleet: what is under it is brought anew",
-				r.ID)
+			delete(l.known, id)
+			return fmt.Errorf("lease %x of the fleet has ended in the etcd: what is under it is brought anew", id)
 		default:
 			h.kept = began
 		}
@@ -227,7 +249,7 @@ func (l *leases) keepAlive(ctx context.Context) error {
 func (l *leases) revoke(ctx context.Context, id int64) error {
 	ctx, cancel := context.WithTimeout(ctx, sides.AnswerTime)
 	defer cancel()
-	_, err := pb.NewLeaseClient(l.etcd.Conn).LeaseRevoke(ctx, &pb.LeaseRevokeRequest{ID: id})
+	_, err := pb.NewLeaseClient(l.etcd.Conn).LeaseRevoke(ctx, &pb.LeaseRevokeRequest{ID: l.there(id)})
 	if err != nil && !errors.Is(rpctypes.Error(err), rpctypes.ErrLeaseNotFound) {
 		return fmt.Errorf("revoke lease %x in the etcd: %w", id, err)
 	}

@@ -36,19 +36,21 @@ func newWorld(t *testing.T) *world {
 	to := etcdapitest.StartWith(t, etcdapi.Options{ClusterID: etcdapitest.ClusterID + 1})
 	w := &world{t: t, fleet: clientOf(t, from.Endpoint), etcd: clientOf(t, to.Endpoint)}
 	w.options = mirror.Options{
-		From: dial(from.Endpoint), To: dial(to.Endpoint), Poll: 10 * time.Millisecond,
-		Report: func(p mirror.Progress) {
-			w.mu.Lock()
-			defer w.mu.Unlock()
-			w.reached = p
-		},
-		Trouble: func(err error) {
-			w.mu.Lock()
-			defer w.mu.Unlock()
-			w.trouble = append(w.trouble, err.Error())
-		},
+		From: dial(from.Endpoint), To: dial(to.Endpoint), Poll: 10 * time.Millisecond, Report: w.report, Trouble: w.tell,
 	}
 	return w
+}
+
+func (w *world) report(p mirror.Progress) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.reached = p
+}
+
+func (w *world) tell(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.trouble = append(w.trouble, err.Error())
 }
 
 func dial(endpoint string) func(context.Context) (*grpc.ClientConn, error) {

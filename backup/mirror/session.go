@@ -134,7 +134,7 @@ func (s *session) restoreKey(ctx context.Context, id int64, key []byte) error {
 	case len(r.Kvs) == 0 || r.Kvs[0].Lease != id:
 		return nil
 	}
-	return s.bring(ctx, putOf(&pb.PutRequest{Key: there, Value: r.Kvs[0].Value, Lease: id}))
+	return s.bring(ctx, putOf(&pb.PutRequest{Key: there, Value: r.Kvs[0].Value, Lease: s.leases.there(id)}))
 }
 
 // write has the etcd do operations, all or none, and the place stand at next unless that is nil, if nobody else has
