@@ -101,9 +101,6 @@ func (s *session) compare(ctx context.Context) error {
 		return err
 	}
 	at, next := h.Revision, s.at.place
-	if at < next.Revision {
-		return s.behind(at)
-	}
 	s.pack.take()
 	next.Revision, next.Comparing = at, true
 	if err := s.write(ctx, nil, &next); err != nil {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
@@ -181,6 +182,46 @@ func TestAnEndpointThatIsBehindIsNotBelieved(t *testing.T) {
 	w.stop(end)
 	if old.Load() > 0 || !w.told("cut off") {
 		t.Errorf("%d of its values were put; trouble: %q", old.Load(), w.trouble)
+	}
+}
+
+// A login that is over may lead to another node. What that says of leases from before what the etcd has ends none.
+func TestANodeThatIsBehindEndsNoLease(t *testing.T) {
+	w := newWorld(t)
+	w.put("k", "1", clientv3.WithLease(w.grant()))
+	w.put("other", "1")
+	behind, fleet := etcdapitest.StartPlain(t), w.fleet.Endpoints()[0]
+	var dialed, revoked atomic.Int64
+	var over atomic.Bool
+	w.options.From = func(ctx context.Context) (*grpc.ClientConn, error) {
+		switch dialed.Add(1) {
+		case 1:
+			return through(fleet, func(_ string, _ any, call func() error) error {
+				if over.Load() {
+					return rpctypes.ErrGRPCInvalidAuthToken
+				}
+				return call()
+			})(ctx)
+		case 2:
+			return dial(behind.Endpoint)(ctx)
+		}
+		return dial(fleet)(ctx)
+	}
+	w.toEtcd(func(method string, _ any, call func() error) error {
+		if method == "LeaseRevoke" {
+			revoked.Add(1)
+		}
+		return call()
+	})
+	end := w.begin()
+	w.equal()
+	over.Store(true)
+	w.await("another node is asked, and not believed", func() bool { return dialed.Load() > 2 })
+	w.put("k2", "1")
+	w.equal()
+	w.stop(end)
+	if revoked.Load() > 0 || !w.told("cut off") {
+		t.Errorf("%d leases were revoked; trouble: %q", revoked.Load(), w.trouble)
 	}
 }
 

@@ -150,7 +150,8 @@ func (m *mirror) session(ctx context.Context) error {
 	}
 	defer leave()
 	s := &session{mirror: m, fleet: fleet, etcd: etcd}
-	s.leases = newLeases(fleet, etcd, m.ToPrefix)
+	s.fleet.Conn = believed{fleet.Conn, s}
+	s.leases = newLeases(s.fleet, etcd, m.ToPrefix)
 	if err := s.begin(ctx); err != nil {
 		return err
 	}

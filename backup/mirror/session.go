@@ -29,6 +29,7 @@ type session struct {
 	*mirror
 	fleet, etcd sides.Side
 	at          placed
+	claimed     bool  // it is of this mirror, of what it has from this fleet
 	revision    int64 // up to which the etcd has everything
 	noted       time.Time
 	pack        pack
