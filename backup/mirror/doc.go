@@ -6,9 +6,8 @@
 //     together with the place up to which it has come, and in the fleet's order; several revisions may be one of the
 //     etcd's. Only what the etcd does not take in one transaction comes in several, and its place with the last.
 //   - M2: killed at any point and started again, it goes on behind its place; nothing is missing, and nothing that is
-//     older takes the place of something newer. No answer of the fleet that is from before what the etcd has is believed,
-//     of whichever endpoint, and whenever it comes; a session stays with one endpoint, also as it logs in again. What
-//     is done beside the history, to compare and to bring back what ended with leases, is marked in the place before it
+//     older takes the place of something newer. No answer of the fleet is believed that is from before what the etcd
+//     has, of whichever endpoint, and whenever it comes. What is done beside the history, to compare and to bring back what ended with leases, is marked in the place before it
 //     is begun: broken off, it is done over by whoever comes next.
 //   - M3: one mirror writes. Whoever was started last does, and the others end with ErrOvertaken before they change
 //     anything more, or at the latest lookPolls polls later if there is nothing to change. Leases alone are granted,

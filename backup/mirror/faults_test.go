@@ -119,6 +119,28 @@ func TestALeaseThatEndsMeanwhileComesBack(t *testing.T) {
 	}
 }
 
+// As long as what ended with a lease is not there again it is not said that everything is.
+func TestWhatIsMissingIsNotSaidToBeThere(t *testing.T) {
+	w := newWorld(t)
+	w.put("k", "1", clientv3.WithLease(w.grant()))
+	end := w.begin()
+	w.equal()
+	w.stop(end)
+	w.endThere()
+	said := 0
+	w.options.Poll = time.Nanosecond
+	w.options.Report = func(p mirror.Progress) {
+		w.report(p)
+		if said++; p.Whole() && contents(t, w.etcd)["k"] == "" {
+			t.Errorf("report %d, without what has ended: %+v", said, p)
+		}
+	}
+	end = w.begin()
+	w.equal()
+	w.await("it is said", func() bool { return w.at().Whole() })
+	w.stop(end)
+}
+
 // A mirror that is killed as it has granted a lease anew, and brought nothing that is under it, is gone on with.
 func TestAKillBetweenALeaseAndItsKeys(t *testing.T) {
 	w := newWorld(t)

@@ -45,10 +45,13 @@ type Progress struct {
 	Revision  int64 `json:"revision"` // of the fleet, that the etcd has, or had before it was compared; 0: unknown
 	Fleet     int64 `json:"fleet"`    // the revision of the fleet a moment ago
 	Leases    int   `json:"leases"`
-	Comparing bool  `json:"comparing"` // both are compared
+	Comparing bool  `json:"comparing"` // something may be missing: both are compared, or it is looked what has ended
 	Compared  int64 `json:"compared"`  // keys, since that was begun last
 	Changed   int64 `json:"changed"`   // changes that were made, by this process
 }
+
+// Whole reports whether all that the fleet had a moment ago is in the etcd.
+func (p Progress) Whole() bool { return !p.Comparing && p.Revision >= p.Fleet }
 
 // Errors after which to go on is of no use.
 var (

@@ -37,7 +37,7 @@ type session struct {
 	leases      *leases
 	polled      time.Time
 	looked      time.Time
-	comparing   bool
+	comparing   bool // something may be missing
 	compared    int64
 	fresh       map[int64]bool // leases that were granted since the comparison was begun
 }
@@ -62,6 +62,8 @@ func (s *session) begin(ctx context.Context) error {
 // restore brings what was under leases that have ended in the etcd and not in the fleet, as it was at the place; what
 // was changed since comes behind it. The place says so from before they are granted until all of it is there.
 func (s *session) restore(ctx context.Context) error {
+	s.comparing = true
+	defer func() { s.comparing = false }()
 	here, err := s.leases.list(ctx)
 	if err != nil {
 		return err
