@@ -11,8 +11,6 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 
 	"github.com/mimir-kv/mimir/backup/sides"
 )
@@ -155,9 +153,11 @@ func (s *session) write(ctx context.Context, ops []*pb.RequestOp, next *place) e
 	r, err := pb.NewKVClient(s.etcd.Conn).Txn(ctx, &pb.TxnRequest{
 		Compare: s.at.unchanged(), Success: ops, Failure: s.at.read()})
 	switch {
-	case status.Code(err) == codes.InvalidArgument && !errors.Is(rpctypes.Error(err), rpctypes.ErrAuthOldRevision):
-		return fmt.Errorf("%w: %w (%d operations behind revision %d of the fleet; see --max-txn-ops here, and "+
-			"--max-txn-ops and --max-request-bytes there)", ErrRefused, err, len(ops), s.revision)
+	case isRefusal(err):
+		key, size := largest(ops)
+		return fmt.Errorf("%w: %w (%d operations behind revision %d of the fleet, the largest has %d bytes, of key %q; "+
+			"see --max-txn-ops here, and --max-txn-ops and --max-request-bytes there)", ErrRefused, err, len(ops),
+			s.revision, size, key)
 	case err != nil:
 		return fmt.Errorf("write to the etcd: %w", err)
 	case !r.Succeeded:
