@@ -65,8 +65,7 @@ func (p *pages) read(ctx context.Context) error {
 	}
 	switch {
 	case errors.Is(rpctypes.Error(err), rpctypes.ErrCompacted):
-		return fmt.Errorf("to compare takes longer than %s keeps its history: have it keep that for longer, or let "+
-			"nobody compact it until both are compared: keys as of revision %d: %w", p.side.Name, p.revision, err)
+		return fmt.Errorf("%s: keys as of revision %d: %w", tooLong(p.side), p.revision, err)
 	case err != nil:
 		return fmt.Errorf("keys of %s: %w", p.side.Name, err)
 	}
@@ -80,6 +79,12 @@ func (p *pages) read(ctx context.Context) error {
 	}
 	p.last = !r.More || len(r.Kvs) == 0
 	return nil
+}
+
+// tooLong says why a comparison can be of something that is not there any more.
+func tooLong(side sides.Side) string {
+	return fmt.Sprintf("to compare takes longer than %s keeps its history, or a failover has lost a part of that: "+
+		"have it keep more, or let nobody compact it, until both are compared", side.Name)
 }
 
 func (p *pages) ask(ctx context.Context) (*pb.RangeResponse, error) {
@@ -107,7 +112,7 @@ func (s *session) compare(ctx context.Context) error {
 		return err
 	}
 	from, to := newPages(s.fleet, s.Prefix, at), newPages(s.etcd, s.ToPrefix, 0)
-	s.comparing, s.fresh = true, map[int64]bool{}
+	s.comparing, s.fresh, s.back, s.rounds = true, map[int64]bool{}, nil, 0
 	defer func() { s.comparing = false }()
 	for s.compared = 0; ; s.compared++ {
 		more, err := s.compareKey(ctx, from, to)
@@ -121,8 +126,11 @@ func (s *session) compare(ctx context.Context) error {
 			return err
 		}
 	}
-	next.Comparing = false
-	return s.flushTo(ctx, next)
+	err = s.settle(ctx)
+	if errors.Is(err, sides.ErrCompacted) {
+		return fmt.Errorf("%s: keys under leases that ended meanwhile: %w", tooLong(s.fleet), err)
+	}
+	return err
 }
 
 // compareKey compares the next key of both; false if there is none.
@@ -172,12 +180,23 @@ func (s *session) compareKey(ctx context.Context, from, to *pages) (more bool, e
 func (s *session) bring(ctx context.Context, c change) error {
 	one := []change{c}
 	if !s.pack.fits(one) {
-		n := int64(len(s.pack.ops))
-		if err := s.write(ctx, s.pack.take(), nil); err != nil {
+		if err := s.bringPacked(ctx); err != nil {
 			return err
 		}
-		s.changed += n
 	}
 	s.pack.add(one)
+	return nil
+}
+
+// bringPacked writes what is packed. The place stays.
+func (s *session) bringPacked(ctx context.Context) error {
+	n := int64(len(s.pack.ops))
+	if n == 0 {
+		return nil
+	}
+	if err := s.write(ctx, s.pack.take(), nil); err != nil {
+		return err
+	}
+	s.changed += n
 	return nil
 }

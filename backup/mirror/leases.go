@@ -9,6 +9,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -31,13 +32,17 @@ type held struct {
 	ttl   time.Duration
 	kept  time.Time // when it was kept alive last
 	ended int64     // it is gone from the fleet at this revision; 0: it is not, as far as it is known
+	lost  bool      // it has ended in the etcd
 }
 
-// leases are those of the fleet that keys are under. It is used by one goroutine.
+// leases are those of the fleet that keys are under. It is used by one goroutine, beside the one of keep.
 type leases struct {
 	fleet, etcd sides.Side
-	mask        int64           // between their IDs here and there
-	known       map[int64]*held // by the ID in the fleet
+	mask        int64 // between their IDs here and there
+
+	mu     sync.Mutex
+	known  map[int64]*held // by the ID in the fleet
+	failed error           // why they could not be kept alive
 }
 
 func newLeases(fleet, etcd sides.Side, toPrefix string) *leases {
@@ -63,7 +68,41 @@ func (l *leases) there(id int64) int64 {
 }
 
 // add takes note of one that is in both.
-func (l *leases) add(id, ttl int64) { l.known[id] = &held{ttl: time.Duration(ttl) * time.Second} }
+func (l *leases) add(id, ttl int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.known[id] = &held{ttl: time.Duration(ttl) * time.Second}
+}
+
+// has reports whether one is known that something is under in the fleet: if it ended there it was granted anew.
+func (l *leases) has(id int64) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	h := l.known[id]
+	if h != nil {
+		h.ended = 0
+	}
+	return h != nil
+}
+
+// count returns how many are known.
+func (l *leases) count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.known)
+}
+
+// over returns those that were gone from the fleet at a revision.
+func (l *leases) over(revision int64) (ids []int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for id, h := range l.known {
+		if h.ended != 0 && h.ended <= revision {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
 
 // need returns under which lease of the etcd something is that is under one of the fleet: 0 if that is gone there, so
 // that what is under it is about to be deleted. It is fresh if it was not in the etcd: no key is under it there.
@@ -71,8 +110,7 @@ func (l *leases) need(ctx context.Context, id int64) (lease int64, fresh bool, e
 	if id == 0 {
 		return 0, false, nil
 	}
-	if h := l.known[id]; h != nil {
-		h.ended = 0 // it was granted anew
+	if l.has(id) {
 		return l.there(id), false, nil
 	}
 	times, err := l.fleet.Granted(ctx, []int64{id})
@@ -98,6 +136,11 @@ func (l *leases) grant(ctx context.Context, id, ttl int64) (fresh bool, err erro
 		return false, nil
 	}
 	return false, fmt.Errorf("grant lease %x in the etcd: %w", id, err)
+}
+
+// answerTime bounds a question about so many leases.
+func answerTime(leases int) time.Duration {
+	return sides.AnswerTime + time.Duration(leases)*time.Millisecond
 }
 
 // span is a lease and its time to live in seconds, as it was granted.
@@ -140,7 +183,7 @@ func (l *leases) find(ctx context.Context, ids []int64, prefix string) (ended []
 	return ended, l.keepAlive(ctx)
 }
 
-// grantAll grants some that are not in the etcd.
+// grantAll grants some that are not in the etcd, and keeps them from now on.
 func (l *leases) grantAll(ctx context.Context, all []span) error {
 	group, within := errgroup.WithContext(ctx)
 	group.SetLimit(asked)
@@ -180,12 +223,7 @@ func (l *leases) compare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var gone []int64
-	for id, h := range l.known {
-		if !there[id] && h.ended == 0 {
-			gone = append(gone, id)
-		}
-	}
+	gone := l.missing(there)
 	times, err := l.fleet.Granted(ctx, gone)
 	if err != nil || len(gone) == 0 {
 		return err
@@ -194,6 +232,8 @@ func (l *leases) compare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	for _, id := range gone {
 		if times[id] <= 0 { // the list may be of a node that is behind
 			l.known[id].ended = h.Revision
@@ -202,50 +242,19 @@ func (l *leases) compare(ctx context.Context) error {
 	return nil
 }
 
-// keepAlive renews those of which a third of the time is over.
-func (l *leases) keepAlive(ctx context.Context) error {
-	var due []int64
+// missing returns those that are known and not in the fleet, of which that is not known.
+func (l *leases) missing(fleet map[int64]bool) (ids []int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	for id, h := range l.known {
-		if time.Since(h.kept) >= h.ttl/3 {
-			due = append(due, id)
+		if !fleet[id] && h.ended == 0 {
+			ids = append(ids, id)
 		}
 	}
-	if len(due) == 0 {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, sides.AnswerTime+time.Duration(len(due))*time.Millisecond)
-	defer cancel()
-	stream, err := pb.NewLeaseClient(l.etcd.Conn).LeaseKeepAlive(ctx)
-	if err != nil {
-		return fmt.Errorf("keep leases alive in the etcd: %w", err)
-	}
-	began := time.Now()
-	go func() {
-		for _, id := range due {
-			if stream.Send(&pb.LeaseKeepAliveRequest{ID: l.there(id)}) != nil {
-				return // which is received
-			}
-		}
-	}()
-	for range due {
-		r, err := stream.Recv()
-		if err != nil {
-			return fmt.Errorf("keep leases alive in the etcd: %w", err)
-		}
-		id := l.there(r.ID)
-		h := l.known[id]
-		switch {
-		case h == nil:
-		case r.TTL <= 0 && h.ended == 0:
-			delete(l.known, id)
-			return fmt.Errorf("lease %x of the fleet has ended in the etcd: what is under it is brought anew", id)
-		default:
-			h.kept = began
-		}
-	}
-	return nil
+	return ids
 }
 
+// revoke ends one in the etcd, which is not known then.
 func (l *leases) revoke(ctx context.Context, id int64) error {
 	ctx, cancel := context.WithTimeout(ctx, sides.AnswerTime)
 	defer cancel()
@@ -253,6 +262,9 @@ func (l *leases) revoke(ctx context.Context, id int64) error {
 	if err != nil && !errors.Is(rpctypes.Error(err), rpctypes.ErrLeaseNotFound) {
 		return fmt.Errorf("revoke lease %x in the etcd: %w", id, err)
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.known, id)
 	return nil
 }
 

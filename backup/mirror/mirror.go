@@ -24,8 +24,8 @@ type Options struct {
 	Overwrite bool
 	// MostOps is how many operations the etcd takes in one transaction, LeastOps at least. Default DefaultMostOps.
 	MostOps int
-	// Poll is how often leases are kept alive, and Report is called. Every lookPolls of them it is looked who writes
-	// there, and which leases the fleet has. Default DefaultPoll.
+	// Poll is how often it is looked which leases are to be kept alive, and Report is called. Every lookPolls of them
+	// it is looked who writes there, and which leases the fleet has. Default DefaultPoll.
 	Poll time.Duration
 	// Report is told how far it is.
 	Report func(Progress)
@@ -155,6 +155,15 @@ func (m *mirror) session(ctx context.Context) error {
 	s := &session{mirror: m, fleet: fleet, etcd: etcd}
 	s.fleet.Conn = believed{fleet.Conn, s}
 	s.leases = newLeases(s.fleet, etcd, m.ToPrefix)
+	kept := make(chan struct{})
+	go func() {
+		s.leases.keep(ctx, m.Poll)
+		close(kept)
+	}()
+	defer func() {
+		cancel()
+		<-kept
+	}()
 	if err := s.begin(ctx); err != nil {
 		return err
 	}

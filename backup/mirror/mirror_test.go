@@ -41,7 +41,8 @@ func newWorldOf(t *testing.T, limits etcdapi.Limits) *world {
 	to := etcdapitest.StartWith(t, etcdapi.Options{ClusterID: etcdapitest.ClusterID + 1})
 	w := &world{t: t, fleet: clientOf(t, from.Endpoint), etcd: clientOf(t, to.Endpoint)}
 	w.options = mirror.Options{
-		From: dial(from.Endpoint), To: dial(to.Endpoint), Poll: 10 * time.Millisecond, Report: w.report, Trouble: w.tell,
+		From: dial(from.Endpoint), To: dial(to.Endpoint), Poll: 10 * time.Millisecond,
+		Report: w.report, Trouble: w.tell,
 	}
 	return w
 }
@@ -337,13 +338,13 @@ func TestWhatTheEtcdRefusesIsSaid(t *testing.T) {
 	}
 }
 
-// A value that is beyond what the etcd takes in a message is said as well, with its key, and not tried for ever; an etcd
-// that lacks room is tried again.
+// A value that is beyond what the etcd takes in a message is said as well, with its key, and not tried for ever; an
+// etcd that lacks room is tried again.
 func TestAValueBeyondTheLimitIsSaid(t *testing.T) {
 	w := newWorldOf(t, etcdapi.Limits{RequestBytes: 8 << 20})
 	w.put("large", strings.Repeat("x", 3<<20))
 	if err := mirror.Run(t.Context(), w.options); !errors.Is(err, mirror.ErrRefused) ||
-		!strings.Contains(err.Error(), `of key "large"`) || !strings.Contains(err.Error(), "larger than max") {
+		!strings.Contains(err.Error(), `bytes of key "large"`) || !strings.Contains(err.Error(), "larger than max") {
 		t.Error(err)
 	}
 	if _, err := w.fleet.Delete(t.Context(), "large"); err != nil {

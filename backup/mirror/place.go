@@ -89,7 +89,8 @@ func decodePlace(key []byte, kvs []*mvccpb.KeyValue) (placed, error) {
 	if len(kvs) == 0 {
 		return p, nil
 	}
-	if err := json.Unmarshal(kvs[0].Value, &p.place); err != nil || p.Version < sharedLeaseVersion || p.Version > placeVersion {
+	err := json.Unmarshal(kvs[0].Value, &p.place)
+	if err != nil || p.Version < sharedLeaseVersion || p.Version > placeVersion {
 		return p, fmt.Errorf("%w: key %q is not the place of a mirror that this version knows: %.100q", ErrForeign,
 			key, kvs[0].Value)
 	}

@@ -101,8 +101,8 @@ func (s *mirrorSaid) report(p mirror.Progress) {
 			fmt.Fprintf(w, "all of revision %d is there, %d changes by now, %d leases\n", p.Revision, p.Changed,
 				p.Leases)
 		case p.Comparing:
-			fmt.Fprintf(w, "not all is there yet: compared %d keys, %d changes by now, the fleet is at revision %d\n", p.Compared, p.Changed,
-				p.Fleet)
+			fmt.Fprintf(w, "not all is there yet: compared %d keys, %d changes by now, the fleet is at revision %d\n",
+				p.Compared, p.Changed, p.Fleet)
 		default:
 			fmt.Fprintf(w, "at revision %d of %d, %d changes by now, %d leases\n", p.Revision, p.Fleet, p.Changed,
 				p.Leases)
