@@ -57,7 +57,7 @@ func (s *session) claimNow(ctx context.Context) (err error) {
 	}
 	fleet := strconv.FormatUint(h.ClusterId, 16)
 	next := place{Version: placeVersion, Fleet: fleet, Prefix: text(s.Prefix), ToPrefix: text(s.ToPrefix),
-		Revision: s.at.Revision, Comparing: s.at.Comparing, Run: s.run}
+		Revision: s.at.Revision, Comparing: s.at.Comparing || s.at.sharesLeases(), Run: s.run}
 	switch was := s.at; {
 	case was.mod == 0:
 		if err := s.unoccupied(ctx); err != nil {
@@ -77,15 +77,8 @@ func (s *session) claimNow(ctx context.Context) (err error) {
 	if err := s.write(ctx, nil, &next); err != nil {
 		return err
 	}
-	s.over = s.run
+	s.over, s.claimed = s.run, true
 	return nil
-}
-
-// behind is the error of an endpoint of the fleet that is not where the etcd has come to.
-func (s *session) behind(revision int64) error {
-	return fmt.Errorf("this endpoint of the fleet is at revision %d, and the etcd has what was at %d: it may be of a "+
-		"region that is cut off, and the next one is tried; if the fleet was restored with an older revision, delete "+
-		"key %q of the etcd and run again with --overwrite", revision, s.at.Revision, s.at.key)
 }
 
 // apart returns ErrItself if what is written is what is read.

@@ -29,8 +29,7 @@ func (p *pages) first(ctx context.Context) (*mvccpb.KeyValue, error) {
 	if len(p.kvs) == 0 && !p.last {
 		var err error
 		if p.kvs, err = p.Next(ctx); errors.Is(err, sides.ErrCompacted) {
-			return nil, fmt.Errorf("to compare takes longer than %s keeps its history: have it keep that for longer, "+
-				"or let nobody compact it until both are compared: %w", p.Side.Name, err)
+			return nil, fmt.Errorf("%s: %w", tooLong(p.Side), err)
 		}
 		if err != nil {
 			return nil, err
@@ -45,6 +44,12 @@ func (p *pages) first(ctx context.Context) (*mvccpb.KeyValue, error) {
 
 func (p *pages) next() { p.kvs = p.kvs[1:] }
 
+// tooLong says why a comparison can be of something that is not there any more.
+func tooLong(side sides.Side) string {
+	return fmt.Sprintf("to compare takes longer than %s keeps its history, or a failover has lost a part of that: "+
+		"have it keep more, or let nobody compact it, until both are compared", side.Name)
+}
+
 // compare brings the etcd in line with the fleet as it is. That it is on its way there stands in the place before
 // anything is changed: if it is broken off it is done over, by whoever comes next, and at no earlier revision.
 func (s *session) compare(ctx context.Context) error {
@@ -53,16 +58,13 @@ func (s *session) compare(ctx context.Context) error {
 		return err
 	}
 	at, next := h.Revision, s.at.place
-	if at < next.Revision {
-		return s.behind(at)
-	}
 	s.pack.take()
 	next.Revision, next.Comparing = at, true
 	if err := s.write(ctx, nil, &next); err != nil {
 		return err
 	}
 	from, to := newPages(s.fleet, s.Prefix, at), newPages(s.etcd, s.ToPrefix, 0)
-	s.comparing, s.fresh = true, map[int64]bool{}
+	s.comparing, s.fresh, s.back, s.rounds = true, map[int64]bool{}, nil, 0
 	defer func() { s.comparing = false }()
 	for s.compared = 0; ; s.compared++ {
 		more, err := s.compareKey(ctx, from, to)
@@ -76,8 +78,11 @@ func (s *session) compare(ctx context.Context) error {
 			return err
 		}
 	}
-	next.Comparing = false
-	return s.flushTo(ctx, next)
+	err = s.settle(ctx)
+	if errors.Is(err, sides.ErrCompacted) {
+		return fmt.Errorf("%s: keys under leases that ended meanwhile: %w", tooLong(s.fleet), err)
+	}
+	return err
 }
 
 // compareKey compares the next key of both; false if there is none.
@@ -127,12 +132,23 @@ func (s *session) compareKey(ctx context.Context, from, to *pages) (more bool, e
 func (s *session) bring(ctx context.Context, c change) error {
 	one := []change{c}
 	if !s.pack.fits(one) {
-		n := int64(len(s.pack.ops))
-		if err := s.write(ctx, s.pack.take(), nil); err != nil {
+		if err := s.bringPacked(ctx); err != nil {
 			return err
 		}
-		s.changed += n
 	}
 	s.pack.add(one)
+	return nil
+}
+
+// bringPacked writes what is packed. The place stays.
+func (s *session) bringPacked(ctx context.Context) error {
+	n := int64(len(s.pack.ops))
+	if n == 0 {
+		return nil
+	}
+	if err := s.write(ctx, s.pack.take(), nil); err != nil {
+		return err
+	}
+	s.changed += n
 	return nil
 }

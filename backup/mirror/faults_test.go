@@ -11,6 +11,7 @@ import (
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
@@ -56,7 +57,7 @@ func (w *world) told(what string) bool {
 // changePlace has the place be something else.
 func (w *world) changePlace(from, to string) {
 	w.t.Helper()
-	const key = "mimir.mirror/place/"
+	key := "mimir.mirror/place/" + w.options.ToPrefix
 	r, err := w.etcd.Get(w.t.Context(), key)
 	if err != nil || len(r.Kvs) != 1 || !strings.Contains(string(r.Kvs[0].Value), from) {
 		w.t.Fatal(err, r)
@@ -116,6 +117,28 @@ func TestALeaseThatEndsMeanwhileComesBack(t *testing.T) {
 			w.stop(end)
 		})
 	}
+}
+
+// As long as what ended with a lease is not there again it is not said that everything is.
+func TestWhatIsMissingIsNotSaidToBeThere(t *testing.T) {
+	w := newWorld(t)
+	w.put("k", "1", clientv3.WithLease(w.grant()))
+	end := w.begin()
+	w.equal()
+	w.stop(end)
+	w.endThere()
+	said := 0
+	w.options.Poll = time.Nanosecond
+	w.options.Report = func(p mirror.Progress) {
+		w.report(p)
+		if said++; p.Whole() && contents(t, w.etcd)["k"] == "" {
+			t.Errorf("report %d, without what has ended: %+v", said, p)
+		}
+	}
+	end = w.begin()
+	w.equal()
+	w.await("it is said", func() bool { return w.at().Whole() })
+	w.stop(end)
 }
 
 // A mirror that is killed as it has granted a lease anew, and brought nothing that is under it, is gone on with.
@@ -181,6 +204,46 @@ func TestAnEndpointThatIsBehindIsNotBelieved(t *testing.T) {
 	w.stop(end)
 	if old.Load() > 0 || !w.told("cut off") {
 		t.Errorf("%d of its values were put; trouble: %q", old.Load(), w.trouble)
+	}
+}
+
+// A login that is over may lead to another node. What that says of leases from before what the etcd has ends none.
+func TestANodeThatIsBehindEndsNoLease(t *testing.T) {
+	w := newWorld(t)
+	w.put("k", "1", clientv3.WithLease(w.grant()))
+	w.put("other", "1")
+	behind, fleet := etcdapitest.StartPlain(t), w.fleet.Endpoints()[0]
+	var dialed, revoked atomic.Int64
+	var over atomic.Bool
+	w.options.From = func(ctx context.Context) (*grpc.ClientConn, error) {
+		switch dialed.Add(1) {
+		case 1:
+			return through(fleet, func(_ string, _ any, call func() error) error {
+				if over.Load() {
+					return rpctypes.ErrGRPCInvalidAuthToken
+				}
+				return call()
+			})(ctx)
+		case 2:
+			return dial(behind.Endpoint)(ctx)
+		}
+		return dial(fleet)(ctx)
+	}
+	w.toEtcd(func(method string, _ any, call func() error) error {
+		if method == "LeaseRevoke" {
+			revoked.Add(1)
+		}
+		return call()
+	})
+	end := w.begin()
+	w.equal()
+	over.Store(true)
+	w.await("another node is asked, and not believed", func() bool { return dialed.Load() > 2 })
+	w.put("k2", "1")
+	w.equal()
+	w.stop(end)
+	if revoked.Load() > 0 || !w.told("cut off") {
+		t.Errorf("%d leases were revoked; trouble: %q", revoked.Load(), w.trouble)
 	}
 }
 

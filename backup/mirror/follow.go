@@ -19,6 +19,12 @@ const noteEvery = time.Minute
 func (s *session) follow(ctx context.Context) error {
 	for {
 		err := s.watch(ctx)
+		if errors.Is(err, errLost) {
+			s.tell(fmt.Errorf("behind revision %d: %w: what is under them is brought anew", s.revision, err))
+			if err = s.bringBack(ctx, nil); err == nil {
+				continue
+			}
+		}
 		if !errors.Is(err, sides.ErrCompacted) {
 			return err
 		}

@@ -2,10 +2,14 @@ package mirror
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -28,20 +32,77 @@ type held struct {
 	ttl   time.Duration
 	kept  time.Time // when it was kept alive last
 	ended int64     // it is gone from the fleet at this revision; 0: it is not, as far as it is known
+	lost  bool      // it has ended in the etcd
 }
 
-// leases are those of the fleet that keys are under. It is used by one goroutine.
+// leases are those of the fleet that keys are under. It is used by one goroutine, beside the one of keep.
 type leases struct {
 	fleet, etcd sides.Side
-	known       map[int64]*held
+	mask        int64 // between their IDs here and there
+
+	mu     sync.Mutex
+	known  map[int64]*held // by the ID in the fleet
+	failed error           // why they could not be kept alive
 }
 
-func newLeases(fleet, etcd sides.Side) *leases {
-	return &leases{fleet: fleet, etcd: etcd, known: map[int64]*held{}}
+func newLeases(fleet, etcd sides.Side, toPrefix string) *leases {
+	return &leases{fleet: fleet, etcd: etcd, mask: maskOf(toPrefix), known: map[int64]*held{}}
+}
+
+// maskOf returns what leases of the fleet are told apart with from those of others that are mirrored to the same etcd,
+// or are of it. Nobody else can be where everything of the etcd is of this one.
+func maskOf(toPrefix string) int64 {
+	if toPrefix == "" {
+		return 0
+	}
+	sum := sha256.Sum256(placeKey(toPrefix))
+	return int64(binary.BigEndian.Uint64(sum[:]) & math.MaxInt64)
+}
+
+// there returns the ID in the etcd of a lease of the fleet, and the other way round. None is 0, which is no lease.
+func (l *leases) there(id int64) int64 {
+	if id == l.mask {
+		return id
+	}
+	return id ^ l.mask
 }
 
 // add takes note of one that is in both.
-func (l *leases) add(id, ttl int64) { l.known[id] = &held{ttl: time.Duration(ttl) * time.Second} }
+func (l *leases) add(id, ttl int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.known[id] = &held{ttl: time.Duration(ttl) * time.Second}
+}
+
+// has reports whether one is known that something is under in the fleet: if it ended there it was granted anew.
+func (l *leases) has(id int64) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	h := l.known[id]
+	if h != nil {
+		h.ended = 0
+	}
+	return h != nil
+}
+
+// count returns how many are known.
+func (l *leases) count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.known)
+}
+
+// over returns those that were gone from the fleet at a revision.
+func (l *leases) over(revision int64) (ids []int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for id, h := range l.known {
+		if h.ended != 0 && h.ended <= revision {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
 
 // need returns under which lease of the etcd something is that is under one of the fleet: 0 if that is gone there, so
 // that what is under it is about to be deleted. It is fresh if it was not in the etcd: no key is under it there.
@@ -49,9 +110,8 @@ func (l *leases) need(ctx context.Context, id int64) (lease int64, fresh bool, e
 	if id == 0 {
 		return 0, false, nil
 	}
-	if h := l.known[id]; h != nil {
-		h.ended = 0 // it was granted anew
-		return id, false, nil
+	if l.has(id) {
+		return l.there(id), false, nil
 	}
 	times, err := l.fleet.Granted(ctx, []int64{id})
 	if err != nil || times[id] <= 0 {
@@ -61,14 +121,14 @@ func (l *leases) need(ctx context.Context, id int64) (lease int64, fresh bool, e
 		return 0, false, err
 	}
 	l.add(id, times[id])
-	return id, fresh, nil
+	return l.there(id), fresh, nil
 }
 
 // grant grants one in the etcd; false if it is there.
 func (l *leases) grant(ctx context.Context, id, ttl int64) (fresh bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, sides.AnswerTime)
 	defer cancel()
-	_, err = pb.NewLeaseClient(l.etcd.Conn).LeaseGrant(ctx, &pb.LeaseGrantRequest{ID: id, TTL: ttl})
+	_, err = pb.NewLeaseClient(l.etcd.Conn).LeaseGrant(ctx, &pb.LeaseGrantRequest{ID: l.there(id), TTL: ttl})
 	switch {
 	case err == nil:
 		return true, nil
@@ -76,6 +136,11 @@ func (l *leases) grant(ctx context.Context, id, ttl int64) (fresh bool, err erro
 		return false, nil
 	}
 	return false, fmt.Errorf("grant lease %x in the etcd: %w", id, err)
+}
+
+// answerTime bounds a question about so many leases.
+func answerTime(leases int) time.Duration {
+	return sides.AnswerTime + time.Duration(leases)*time.Millisecond
 }
 
 // span is a lease and its time to live in seconds, as it was granted.
@@ -102,14 +167,14 @@ func (l *leases) find(ctx context.Context, ids []int64, prefix string) (ended []
 	used = slices.DeleteFunc(used, func(s span) bool { return s.id == 0 })
 	ask := make([]int64, len(used))
 	for i, s := range used {
-		ask[i] = s.id
+		ask[i] = l.there(s.id)
 	}
 	there, err := l.etcd.Granted(ctx, ask)
 	if err != nil {
 		return nil, err
 	}
 	for _, s := range used {
-		if there[s.id] > 0 {
+		if there[l.there(s.id)] > 0 {
 			l.add(s.id, s.ttl)
 		} else {
 			ended = append(ended, s)
@@ -118,7 +183,7 @@ func (l *leases) find(ctx context.Context, ids []int64, prefix string) (ended []
 	return ended, l.keepAlive(ctx)
 }
 
-// grantAll grants some that are not in the etcd.
+// grantAll grants some that are not in the etcd, and keeps them from now on.
 func (l *leases) grantAll(ctx context.Context, all []span) error {
 	group, within := errgroup.WithContext(ctx)
 	group.SetLimit(asked)
@@ -158,12 +223,7 @@ func (l *leases) compare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var gone []int64
-	for id, h := range l.known {
-		if !there[id] && h.ended == 0 {
-			gone = append(gone, id)
-		}
-	}
+	gone := l.missing(there)
 	times, err := l.fleet.Granted(ctx, gone)
 	if err != nil || len(gone) == 0 {
 		return err
@@ -172,6 +232,8 @@ func (l *leases) compare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	for _, id := range gone {
 		if times[id] <= 0 { // the list may be of a node that is behind
 			l.known[id].ended = h.Revision
@@ -180,57 +242,29 @@ func (l *leases) compare(ctx context.Context) error {
 	return nil
 }
 
-// keepAlive renews those of which a third of the time is over.
-func (l *leases) keepAlive(ctx context.Context) error {
-	var due []int64
+// missing returns those that are known and not in the fleet, of which that is not known.
+func (l *leases) missing(fleet map[int64]bool) (ids []int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	for id, h := range l.known {
-		if time.Since(h.kept) >= h.ttl/3 {
-			due = append(due, id)
+		if !fleet[id] && h.ended == 0 {
+			ids = append(ids, id)
 		}
 	}
-	if len(due) == 0 {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, sides.AnswerTime+time.Duration(len(due))*time.Millisecond)
-	defer cancel()
-	stream, err := pb.NewLeaseClient(l.etcd.Conn).LeaseKeepAlive(ctx)
-	if err != nil {
-		return fmt.Errorf("keep leases alive in the etcd: %w", err)
-	}
-	began := time.Now()
-	go func() {
-		for _, id := range due {
-			if stream.Send(&pb.LeaseKeepAliveRequest{ID: id}) != nil {
-				return // which is received
-			}
-		}
-	}()
-	for range due {
-		r, err := stream.Recv()
-		if err != nil {
-			return fmt.Errorf("keep leases alive in the etcd: %w", err)
-		}
-		h := l.known[r.ID]
-		switch {
-		case h == nil:
-		case r.TTL <= 0 && h.ended == 0:
-			delete(l.known, r.ID)
-			return fmt.Errorf("lease %x has ended in the etcd, and not in the fleet: what is under it is brought anew",
-				r.ID)
-		default:
-			h.kept = began
-		}
-	}
-	return nil
+	return ids
 }
 
+// revoke ends one in the etcd, which is not known then.
 func (l *leases) revoke(ctx context.Context, id int64) error {
 	ctx, cancel := context.WithTimeout(ctx, sides.AnswerTime)
 	defer cancel()
-	_, err := pb.NewLeaseClient(l.etcd.Conn).LeaseRevoke(ctx, &pb.LeaseRevokeRequest{ID: id})
+	_, err := pb.NewLeaseClient(l.etcd.Conn).LeaseRevoke(ctx, &pb.LeaseRevokeRequest{ID: l.there(id)})
 	if err != nil && !errors.Is(rpctypes.Error(err), rpctypes.ErrLeaseNotFound) {
 		return fmt.Errorf("revoke lease %x in the etcd: %w", id, err)
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.known, id)
 	return nil
 }
 

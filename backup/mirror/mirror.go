@@ -24,8 +24,8 @@ type Options struct {
 	Overwrite bool
 	// MostOps is how many operations the etcd takes in one transaction, LeastOps at least. Default DefaultMostOps.
 	MostOps int
-	// Poll is how often leases are kept alive, and Report is called. Every lookPolls of them it is looked who writes
-	// there, and which leases the fleet has. Default DefaultPoll.
+	// Poll is how often it is looked which leases are to be kept alive, and Report is called. Every lookPolls of them
+	// it is looked who writes there, and which leases the fleet has. Default DefaultPoll.
 	Poll time.Duration
 	// Report is told how far it is.
 	Report func(Progress)
@@ -45,10 +45,13 @@ type Progress struct {
 	Revision  int64 `json:"revision"` // of the fleet, that the etcd has, or had before it was compared; 0: unknown
 	Fleet     int64 `json:"fleet"`    // the revision of the fleet a moment ago
 	Leases    int   `json:"leases"`
-	Comparing bool  `json:"comparing"` // both are compared
+	Comparing bool  `json:"comparing"` // something may be missing: both are compared, or it is looked what has ended
 	Compared  int64 `json:"compared"`  // keys, since that was begun last
 	Changed   int64 `json:"changed"`   // changes that were made, by this process
 }
+
+// Whole reports whether all that the fleet had a moment ago is in the etcd.
+func (p Progress) Whole() bool { return !p.Comparing && p.Revision >= p.Fleet }
 
 // Errors after which to go on is of no use.
 var (
@@ -150,7 +153,17 @@ func (m *mirror) session(ctx context.Context) error {
 	}
 	defer leave()
 	s := &session{mirror: m, fleet: fleet, etcd: etcd}
-	s.leases = newLeases(fleet, etcd)
+	s.fleet.Conn = believed{fleet.Conn, s}
+	s.leases = newLeases(s.fleet, etcd, m.ToPrefix)
+	kept := make(chan struct{})
+	go func() {
+		s.leases.keep(ctx, m.Poll)
+		close(kept)
+	}()
+	defer func() {
+		cancel()
+		<-kept
+	}()
 	if err := s.begin(ctx); err != nil {
 		return err
 	}

@@ -8,9 +8,11 @@ import (
 	"math/rand/v2"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
@@ -31,24 +33,30 @@ type world struct {
 	trouble []string
 }
 
-func newWorld(t *testing.T) *world {
-	from := etcdapitest.StartPlain(t)
+func newWorld(t *testing.T) *world { return newWorldOf(t, etcdapi.Limits{}) }
+
+// newWorldOf is newWorld with limits of the fleet.
+func newWorldOf(t *testing.T, limits etcdapi.Limits) *world {
+	from := etcdapitest.Start(t, limits)
 	to := etcdapitest.StartWith(t, etcdapi.Options{ClusterID: etcdapitest.ClusterID + 1})
 	w := &world{t: t, fleet: clientOf(t, from.Endpoint), etcd: clientOf(t, to.Endpoint)}
 	w.options = mirror.Options{
 		From: dial(from.Endpoint), To: dial(to.Endpoint), Poll: 10 * time.Millisecond,
-		Report: func(p mirror.Progress) {
-			w.mu.Lock()
-			defer w.mu.Unlock()
-			w.reached = p
-		},
-		Trouble: func(err error) {
-			w.mu.Lock()
-			defer w.mu.Unlock()
-			w.trouble = append(w.trouble, err.Error())
-		},
+		Report: w.report, Trouble: w.tell,
 	}
 	return w
+}
+
+func (w *world) report(p mirror.Progress) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.reached = p
+}
+
+func (w *world) tell(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.trouble = append(w.trouble, err.Error())
 }
 
 func dial(endpoint string) func(context.Context) (*grpc.ClientConn, error) {
@@ -58,7 +66,8 @@ func dial(endpoint string) func(context.Context) (*grpc.ClientConn, error) {
 }
 
 func clientOf(t *testing.T, endpoint string) *clientv3.Client {
-	c, err := clientv3.New(clientv3.Config{Endpoints: []string{endpoint}})
+	c, err := clientv3.New(clientv3.Config{
+		Endpoints: []string{endpoint}, MaxCallSendMsgSize: 16 << 20, MaxCallRecvMsgSize: 16 << 20})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -327,4 +336,32 @@ func TestWhatTheEtcdRefusesIsSaid(t *testing.T) {
 	if err := end(); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
+}
+
+// A value that is beyond what the etcd takes in a message is said as well, with its key, and not tried for ever; an
+// etcd that lacks room is tried again.
+func TestAValueBeyondTheLimitIsSaid(t *testing.T) {
+	w := newWorldOf(t, etcdapi.Limits{RequestBytes: 8 << 20})
+	w.put("large", strings.Repeat("x", 3<<20))
+	if err := mirror.Run(t.Context(), w.options); !errors.Is(err, mirror.ErrRefused) ||
+		!strings.Contains(err.Error(), `bytes of key "large"`) || !strings.Contains(err.Error(), "larger than max") {
+		t.Error(err)
+	}
+	if _, err := w.fleet.Delete(t.Context(), "large"); err != nil {
+		t.Fatal(err)
+	}
+	var full atomic.Bool
+	full.Store(true)
+	w.put("k", "1")
+	w.toEtcd(func(method string, _ any, call func() error) error {
+		if method == "Txn" && full.Load() {
+			return rpctypes.ErrGRPCNoSpace
+		}
+		return call()
+	})
+	end := w.begin()
+	w.await("it is told", func() bool { return w.told("space exceeded") })
+	full.Store(false)
+	w.equal()
+	w.stop(end)
 }

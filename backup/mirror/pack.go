@@ -1,7 +1,13 @@
 package mirror
 
 import (
+	"errors"
+	"strings"
+
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 )
 
 // packBytes is how many bytes of keys and values go into one transaction, if one change is not larger: an etcd takes
@@ -52,6 +58,28 @@ func (p *pack) add(changes []change) {
 		p.keys[string(c.key)] = true
 		p.ops, p.bytes = append(p.ops, c.op), p.bytes+c.bytes
 	}
+}
+
+// isRefusal reports whether an etcd has refused a transaction for what it is, so that it refuses it again.
+func isRefusal(err error) bool {
+	switch status.Code(err) {
+	case codes.InvalidArgument:
+		return !errors.Is(rpctypes.Error(err), rpctypes.ErrAuthOldRevision)
+	case codes.ResourceExhausted: // of gRPC, before the etcd has seen it; what lacks room says something else
+		return strings.Contains(status.Convert(err).Message(), "larger than max")
+	}
+	return false
+}
+
+// largest returns the key of the largest of some operations, and how many bytes of key and value that has.
+func largest(ops []*pb.RequestOp) (key []byte, bytes int) {
+	for _, op := range ops {
+		put := op.GetRequestPut()
+		if n := len(put.GetKey()) + len(put.GetValue()); n > bytes {
+			key, bytes = put.GetKey(), n
+		}
+	}
+	return key, bytes
 }
 
 // take returns the operations, and leaves nothing.

@@ -86,7 +86,7 @@ func TestPagesAreBounded(t *testing.T) {
 func TestAComparisonThatTakesTooLongIsSaid(t *testing.T) {
 	s := &stub{err: rpctypes.ErrGRPCCompacted}
 	_, err := newPages(sides.Side{Name: "the fleet", Conn: s}, "", 5).first(t.Context())
-	if err == nil || !strings.Contains(err.Error(), "longer than the fleet keeps its history") {
+	if err == nil || !strings.Contains(err.Error(), "longer than the fleet keeps its history, or a failover") {
 		t.Error(err)
 	}
 }

@@ -14,7 +14,13 @@ import (
 )
 
 // placeVersion is of what is kept as the place.
-const placeVersion = 1
+//
+//   - 1: leases of all places have the IDs of the fleet in the etcd.
+//   - 2: each place has leases of its own there. One of version 1 is compared, and is of version 2 then.
+const (
+	placeVersion       = 2
+	sharedLeaseVersion = 1
+)
 
 // place is how far a mirror has come. It is the value of a key of the etcd: never change a name.
 type place struct {
@@ -53,6 +59,11 @@ func placeKey(toPrefix string) []byte { return []byte(placePrefix + toPrefix) }
 
 func isPlace(key []byte) bool { return bytes.HasPrefix(key, []byte(placePrefix)) }
 
+// sharesLeases reports whether what is there may be under leases that others have as well.
+func (p place) sharesLeases() bool {
+	return p.Version == sharedLeaseVersion && maskOf(string(p.ToPrefix)) != 0
+}
+
 // placed is a place as the etcd has it.
 type placed struct {
 	place
@@ -78,7 +89,8 @@ func decodePlace(key []byte, kvs []*mvccpb.KeyValue) (placed, error) {
 	if len(kvs) == 0 {
 		return p, nil
 	}
-	if err := json.Unmarshal(kvs[0].Value, &p.place); err != nil || p.Version != placeVersion {
+	err := json.Unmarshal(kvs[0].Value, &p.place)
+	if err != nil || p.Version < sharedLeaseVersion || p.Version > placeVersion {
 		return p, fmt.Errorf("%w: key %q is not the place of a mirror that this version knows: %.100q", ErrForeign,
 			key, kvs[0].Value)
 	}

@@ -134,8 +134,15 @@ func TestNothingIsMirroredToItself(t *testing.T) {
 		}
 	}
 	w.options.Prefix, w.options.ToPrefix = "a/", "b/"
+	brief, err := w.fleet.Grant(t.Context(), 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.put("a/brief", "1", clientv3.WithLease(brief.ID))
 	end := w.begin()
 	w.await("it is there", func() bool { return contents(t, w.etcd)["b/k"] == "1 under 0" })
+	w.there("b/brief")
+	w.await("a lease that nobody keeps alive ends", func() bool { return len(contents(t, w.etcd)) == 2 })
 	w.stop(end)
 }
 

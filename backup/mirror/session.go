@@ -5,14 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 
 	"github.com/mimir-kv/mimir/backup/sides"
 )
@@ -29,6 +26,7 @@ type session struct {
 	*mirror
 	fleet, etcd sides.Side
 	at          placed
+	claimed     bool  // it is of this mirror, of what it has from this fleet
 	revision    int64 // up to which the etcd has everything
 	noted       time.Time
 	pack        pack
@@ -36,9 +34,11 @@ type session struct {
 	leases      *leases
 	polled      time.Time
 	looked      time.Time
-	comparing   bool
+	comparing   bool // something may be missing
 	compared    int64
 	fresh       map[int64]bool // leases that were granted since the comparison was begun
+	back        []int64        // leases that were granted anew since the place says that something may be missing
+	rounds      int            // of bringing back what is under them
 }
 
 // begin makes this mirror the one that writes, and brings both in line if they are not.
@@ -58,88 +58,20 @@ func (s *session) begin(ctx context.Context) error {
 	return err
 }
 
-// restore brings what was under leases that have ended in the etcd and not in the fleet, as it was at the place; what
-// was changed since comes behind it. The place says so from before they are granted until all of it is there.
-func (s *session) restore(ctx context.Context) error {
-	here, err := s.leases.list(ctx)
-	if err != nil {
-		return err
-	}
-	var ended []span
-	for ids := range slices.Chunk(slices.Collect(maps.Keys(here)), leasesAtOnce) {
-		some, err := s.leases.find(ctx, ids, s.Prefix)
-		if err == nil {
-			err = s.tend(ctx)
-		}
-		if err != nil {
-			return err
-		}
-		ended = append(ended, some...)
-	}
-	if len(ended) == 0 {
-		return nil
-	}
-	next := s.at.place
-	next.Comparing = true
-	if err := s.write(ctx, nil, &next); err != nil {
-		return err
-	}
-	for some := range slices.Chunk(ended, leasesAtOnce) {
-		if err := s.leases.grantAll(ctx, some); err != nil {
-			return err
-		}
-		if err := s.tend(ctx); err != nil {
-			return err
-		}
-	}
-	for _, lease := range ended {
-		if err := s.restoreLease(ctx, lease.id); err != nil {
-			return err
-		}
-	}
-	next.Comparing = false
-	return s.flushTo(ctx, next)
-}
-
-// restoreLease brings what was under a lease at the place, and is.
-func (s *session) restoreLease(ctx context.Context, id int64) error {
-	keys, _, err := s.leases.keysOf(ctx, id, s.Prefix)
-	if err != nil {
-		return err
-	}
-	for _, key := range keys {
-		if err := s.restoreKey(ctx, id, key); err != nil {
-			return err
-		}
-		if err := s.tend(ctx); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (s *session) restoreKey(ctx context.Context, id int64, key []byte) error {
-	there, mirrored := s.keyThere(key)
-	if !mirrored {
-		return nil
-	}
-	within, cancel := context.WithTimeout(ctx, sides.AnswerTime)
-	defer cancel()
-	r, err := pb.NewKVClient(s.fleet.Conn).Range(within, &pb.RangeRequest{Key: key, Revision: s.revision}, sides.Large)
-	switch {
-	case errors.Is(rpctypes.Error(err), rpctypes.ErrCompacted):
-		return sides.ErrCompacted
-	case err != nil:
-		return fmt.Errorf("key %q of the fleet: %w", key, err)
-	case len(r.Kvs) == 0 || r.Kvs[0].Lease != id:
-		return nil
-	}
-	return s.bring(ctx, putOf(&pb.PutRequest{Key: there, Value: r.Kvs[0].Value, Lease: id}))
-}
-
 // write has the etcd do operations, all or none, and the place stand at next unless that is nil, if nobody else has
-// changed it.
+// changed it. Where it may be missing for now, what is under leases that have ended meanwhile is put all the same.
 func (s *session) write(ctx context.Context, ops []*pb.RequestOp, next *place) error {
+	err := s.writeOnce(ctx, ops, next)
+	for tries := 0; errors.Is(err, errLost) && tries < mostTries; tries++ {
+		if err := s.lost(ctx, ops, err); err != nil {
+			return err
+		}
+		err = s.writeOnce(ctx, ops, next)
+	}
+	return err
+}
+
+func (s *session) writeOnce(ctx context.Context, ops []*pb.RequestOp, next *place) error {
 	ctx, cancel := context.WithTimeout(ctx, writeTime)
 	defer cancel()
 	if next != nil {
@@ -147,14 +79,18 @@ func (s *session) write(ctx context.Context, ops []*pb.RequestOp, next *place) e
 		if err != nil {
 			return err
 		}
-		ops = append(ops, op)
+		ops = append(slices.Clip(ops), op)
 	}
 	r, err := pb.NewKVClient(s.etcd.Conn).Txn(ctx, &pb.TxnRequest{
 		Compare: s.at.unchanged(), Success: ops, Failure: s.at.read()})
 	switch {
-	case status.Code(err) == codes.InvalidArgument && !errors.Is(rpctypes.Error(err), rpctypes.ErrAuthOldRevision):
-		return fmt.Errorf("%w: %w (%d operations behind revision %d of the fleet; see --max-txn-ops here, and "+
-			"--max-txn-ops and --max-request-bytes there)", ErrRefused, err, len(ops), s.revision)
+	case isRefusal(err):
+		key, size := largest(ops)
+		return fmt.Errorf("%w: %w (%d operations behind revision %d of the fleet, the largest with %d bytes of key "+
+			"%q; see --max-txn-ops here, and --max-txn-ops and --max-request-bytes there)", ErrRefused, err, len(ops),
+			s.revision, size, key)
+	case errors.Is(rpctypes.Error(err), rpctypes.ErrLeaseNotFound):
+		return fmt.Errorf("%w: %w", errLost, err)
 	case err != nil:
 		return fmt.Errorf("write to the etcd: %w", err)
 	case !r.Succeeded:
@@ -200,7 +136,7 @@ func (s *session) tend(ctx context.Context) error {
 	return s.poll(ctx)
 }
 
-// poll keeps leases alive and reports, and looks now and then who writes and which leases are gone.
+// poll looks after leases and reports, and looks now and then who writes and which leases are gone.
 func (s *session) poll(ctx context.Context) error {
 	if time.Since(s.looked) >= lookPolls*s.Poll {
 		if err := s.still(ctx); err != nil {
@@ -211,7 +147,7 @@ func (s *session) poll(ctx context.Context) error {
 		}
 		s.looked = time.Now()
 	}
-	if err := s.leases.keepAlive(ctx); err != nil {
+	if err := s.seeLeases(ctx); err != nil {
 		return err
 	}
 	if err := s.endLeases(ctx); err != nil {
@@ -221,7 +157,7 @@ func (s *session) poll(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.Report(Progress{Revision: s.revision, Fleet: h.Revision, Leases: len(s.leases.known), Comparing: s.comparing,
+	s.Report(Progress{Revision: s.revision, Fleet: h.Revision, Leases: s.leases.count(), Comparing: s.comparing,
 		Compared: s.compared, Changed: s.changed})
 	s.polled = time.Now()
 	return nil
@@ -243,17 +179,13 @@ func (s *session) endLeases(ctx context.Context) error {
 		return nil
 	}
 	began := time.Now()
-	for id, h := range s.leases.known {
-		if h.ended == 0 || h.ended > s.revision {
-			continue
-		}
+	for _, id := range s.leases.over(s.revision) {
 		if err := s.still(ctx); err != nil { // it is not for who was overtaken
 			return err
 		}
 		if err := s.leases.revoke(ctx, id); err != nil {
 			return err
 		}
-		delete(s.leases.known, id)
 		if time.Since(began) >= s.Poll {
 			return nil
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -19,13 +20,43 @@ const reachTime = 5 * time.Second
 // Dial connects, and logs in where somebody has to: to another endpoint each time, where there are several.
 type Dial func(context.Context) (*grpc.ClientConn, error)
 
+// chosen is in the context of a Dial: where the endpoint stands that it is to connect to, "" for whichever is next.
+type chosen struct{}
+
+// InTurn returns a Dial to one endpoint after the other, each of which dial connects to. What Connect connects with it
+// logs in again at its own endpoint: another one may be of a region that is cut off.
+func InTurn(
+	endpoints []string, dial func(ctx context.Context, endpoint string) (*grpc.ClientConn, error),
+) Dial {
+	var next atomic.Uint64
+	return func(ctx context.Context) (*grpc.ClientConn, error) {
+		at, known := ctx.Value(chosen{}).(*string)
+		if !known {
+			at = new(string)
+		}
+		if *at == "" {
+			*at = endpoints[(next.Add(1)-1)%uint64(len(endpoints))]
+		}
+		return dial(ctx, *at)
+	}
+}
+
+// atOne returns a Dial to the next endpoint, and to no other, if dial takes them in turn.
+func atOne(dial Dial) Dial {
+	at := new(string)
+	return func(ctx context.Context) (*grpc.ClientConn, error) {
+		return dial(context.WithValue(ctx, chosen{}, at))
+	}
+}
+
 // Connect connects to the first endpoint that answers, of up to tries, when it is asked for a key that whoever asks may
 // read: nil for root. The caller calls close.
 func Connect(ctx context.Context, name string, key []byte, dial Dial, tries int) (s Side, close func(), err error) {
 	for range tries {
-		conn, failed := dial(ctx)
+		one := atOne(dial)
+		conn, failed := one(ctx)
 		if failed == nil {
-			c := &connection{dial: dial, now: &link{conn: conn}}
+			c := &connection{dial: one, now: &link{conn: conn}}
 			bounded, cancel := context.WithTimeout(ctx, reachTime)
 			s = Side{Name: name, Key: key, Conn: c}
 			_, failed = s.Header(bounded)

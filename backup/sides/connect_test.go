@@ -3,6 +3,7 @@ package sides
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -127,5 +128,47 @@ func TestAnOldTokenIsRenewed(t *testing.T) {
 			t.Errorf("%v: dialed %d times: %v", refusal, dialed, err)
 		}
 		leave()
+	}
+}
+
+// Who logs in again does so where it is; who connects anew goes to the next endpoint.
+func TestALoginIsRenewedWhereItIs(t *testing.T) {
+	var dialed []string
+	dial := InTurn([]string{"a", "b"}, func(_ context.Context, endpoint string) (*grpc.ClientConn, error) {
+		dialed = append(dialed, endpoint)
+		asked := 0
+		return grpc.NewClient("passthrough:nowhere", grpc.WithTransportCredentials(insecure.NewCredentials()),
+			grpc.WithUnaryInterceptor(func(context.Context, string, any, any, *grpc.ClientConn, grpc.UnaryInvoker,
+				...grpc.CallOption) error {
+				if asked++; asked > 1 { // than once with one login
+					return rpctypes.ErrGRPCInvalidAuthToken
+				}
+				return nil
+			}))
+	})
+	for range 3 {
+		s, leave, err := Connect(t.Context(), "the fleet", nil, dial, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Header(t.Context()); err != nil {
+			t.Error(err)
+		}
+		leave()
+	}
+	if got := strings.Join(dialed, " "); got != "a a b b a a" {
+		t.Error(got)
+	}
+	dialed = nil
+	refused := errors.New("it is not there")
+	dial = InTurn([]string{"a", "b"}, func(_ context.Context, endpoint string) (*grpc.ClientConn, error) {
+		dialed = append(dialed, endpoint)
+		return nil, refused
+	})
+	if _, _, err := Connect(t.Context(), "the fleet", nil, dial, 3); !errors.Is(err, refused) {
+		t.Error(err)
+	}
+	if got := strings.Join(dialed, " "); got != "a b a" {
+		t.Error(got)
 	}
 }

@@ -91,19 +91,18 @@ type mirrorSaid struct {
 func (s *mirrorSaid) report(p mirror.Progress) {
 	before, now := s.last, time.Now()
 	s.last = p
-	if caught := p.Revision >= p.Fleet; !s.at.IsZero() && caught == (before.Revision >= before.Fleet) &&
-		(now.Sub(s.at) < quietFollow || p == before) {
+	if !s.at.IsZero() && p.Whole() == before.Whole() && (now.Sub(s.at) < quietFollow || p == before) {
 		return
 	}
 	s.at = now
 	_ = s.n.print(s.out, p, func(w io.Writer) { // who does not listen any more is not told
 		switch {
-		case p.Revision >= p.Fleet:
+		case p.Whole():
 			fmt.Fprintf(w, "all of revision %d is there, %d changes by now, %d leases\n", p.Revision, p.Changed,
 				p.Leases)
 		case p.Comparing:
-			fmt.Fprintf(w, "compared %d keys, %d changes by now, the fleet is at revision %d\n", p.Compared, p.Changed,
-				p.Fleet)
+			fmt.Fprintf(w, "not all is there yet: compared %d keys, %d changes by now, the fleet is at revision %d\n",
+				p.Compared, p.Changed, p.Fleet)
 		default:
 			fmt.Fprintf(w, "at revision %d of %d, %d changes by now, %d leases\n", p.Revision, p.Fleet, p.Changed,
 				p.Leases)

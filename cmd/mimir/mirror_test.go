@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/mimir-kv/mimir/backup/mirror"
 	"github.com/mimir-kv/mimir/etcdapi/etcdapitest"
 )
 
@@ -21,5 +22,23 @@ func TestMirrorKeepsThePrefix(t *testing.T) {
 			!strings.Contains(said.String(), want) {
 			t.Errorf("%q: status %d: %s", more, status, said.String())
 		}
+	}
+}
+
+// That all of it is there is said once it is, and not while something may be missing.
+func TestMirrorSaysWhatIsThere(t *testing.T) {
+	var out strings.Builder
+	said := mirrorSaid{n: &connection{}, out: &out}
+	for _, p := range []mirror.Progress{
+		{Revision: 7, Fleet: 7, Comparing: true}, {Revision: 7, Fleet: 7, Comparing: true, Compared: 3},
+		{Revision: 7, Fleet: 7}, {Revision: 7, Fleet: 9},
+	} {
+		said.report(p)
+	}
+	const want = "not all is there yet: compared 0 keys, 0 changes by now, the fleet is at revision 7\n" +
+		"all of revision 7 is there, 0 changes by now, 0 leases\n" +
+		"at revision 7 of 9, 0 changes by now, 0 leases\n"
+	if out.String() != want {
+		t.Error(out.String())
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"strings"
-	"sync/atomic"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
@@ -61,9 +60,7 @@ func (o *origin) needEndpointsOf(c *cobra.Command) {
 
 // newDialing connects to one endpoint after the other.
 func newDialing(endpoints []string, secure *tls.Config, who backup.Who) sides.Dial {
-	var next atomic.Uint64
-	return func(ctx context.Context) (*grpc.ClientConn, error) {
-		at := endpoints[(next.Add(1)-1)%uint64(len(endpoints))]
+	return sides.InTurn(endpoints, func(ctx context.Context, at string) (*grpc.ClientConn, error) {
 		ctx, cancel := context.WithTimeout(ctx, callTimeout)
 		defer cancel()
 		conn, err := backup.Dial(ctx, at, secure, who)
@@ -71,7 +68,7 @@ func newDialing(endpoints []string, secure *tls.Config, who backup.Who) sides.Di
 			return nil, fmt.Errorf("%s: %w", at, err)
 		}
 		return conn, nil
-	}
+	})
 }
 
 func (o *origin) dialing(warn io.Writer) (sides.Dial, error) {

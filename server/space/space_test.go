@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -213,6 +214,28 @@ func TestALookThatTakesLong(t *testing.T) {
 		pass(time.Minute)
 		if told := strings.Count(n.logged(), notRaised); n.isRaised() || n.told() != 0 || told != 1 {
 			t.Errorf("raised %t, the log tells %d times why not: %s", n.isRaised(), told, n.logged())
+		}
+	})
+}
+
+// An alarm that is raised is not said to be one that cannot be, however long it takes to see that it has to stay.
+func TestAnAlarmThatIsRaisedMayTakeLongToSee(t *testing.T) {
+	var slow atomic.Bool
+	watchedAs(t, func(n *node) {
+		files := n.Files
+		n.Files = func() (uint64, uint64, error) {
+			if slow.Load() {
+				time.Sleep(raiseTimeout + time.Second)
+			}
+			return files()
+		}
+	}, func(n *node) {
+		n.with(func() { n.files = 1 })
+		pass(time.Second)
+		slow.Store(true)
+		pass(3 * tellInterval)
+		if !n.isRaised() || strings.Contains(n.logged(), notRaised) {
+			t.Errorf("raised %t: %s", n.isRaised(), n.logged())
 		}
 	})
 }

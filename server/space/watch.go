@@ -191,7 +191,7 @@ func (w *Watch) raise(ctx context.Context, began time.Time, trouble string) {
 		return
 	}
 	if left <= 0 {
-		if w.late { // once is what a process sees that stood still
+		if w.late && !raised { // once is what a process sees that stood still
 			w.complain(notRaised, fmt.Errorf("%s: to see that takes more than %v each time", trouble, raiseTimeout))
 		}
 		w.late = true

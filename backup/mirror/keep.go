@@ -1,0 +1,130 @@
+package mirror
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"golang.org/x/sync/errgroup"
+)
+
+const (
+	// leastKeep is how long it rests at least before it is looked which leases are to be kept alive.
+	leastKeep = 10 * time.Millisecond
+	// keepStreams is how many streams leases are kept alive with, where each has streamLeases of them to do: on one, a
+	// member of an etcd asks the one that leads about one lease behind the other.
+	keepStreams, streamLeases = 16, 64
+)
+
+// keep keeps leases alive until ctx ends, whatever else is waited for meanwhile.
+func (l *leases) keep(ctx context.Context, every time.Duration) {
+	ticker := time.NewTicker(max(every, leastKeep))
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		if err := l.keepAlive(ctx); err != nil {
+			l.mu.Lock()
+			l.failed = err
+			l.mu.Unlock()
+		}
+	}
+}
+
+// failure returns, once, why leases could not be kept alive.
+func (l *leases) failure() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	err := l.failed
+	l.failed = nil
+	return err
+}
+
+// keepAlive renews those of which a third of the time is over.
+func (l *leases) keepAlive(ctx context.Context) error { return l.renew(ctx, l.due()) }
+
+// due returns those of which a third of the time is over, first the one that ends first.
+func (l *leases) due() (ids []int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := time.Now()
+	for id, h := range l.known {
+		if !h.lost && now.Sub(h.kept) >= h.ttl/3 {
+			ids = append(ids, id)
+		}
+	}
+	slices.SortFunc(ids, func(a, b int64) int {
+		one, other := l.known[a], l.known[b]
+		return cmp.Or(one.kept.Add(one.ttl).Compare(other.kept.Add(other.ttl)), cmp.Compare(a, b))
+	})
+	return ids
+}
+
+// renew keeps some alive, and takes note of those that are not there.
+func (l *leases) renew(ctx context.Context, ids []int64) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	for some := range slices.Chunk(ids, max(streamLeases, (len(ids)+keepStreams-1)/keepStreams)) {
+		group.Go(func() error { return l.renewOn(ctx, some) })
+	}
+	return group.Wait()
+}
+
+// renewOn is renew on one stream.
+func (l *leases) renewOn(ctx context.Context, ids []int64) error {
+	ctx, cancel := context.WithTimeout(ctx, answerTime(len(ids)))
+	defer cancel()
+	stream, err := pb.NewLeaseClient(l.etcd.Conn).LeaseKeepAlive(ctx)
+	if err != nil {
+		return fmt.Errorf("keep leases alive in the etcd: %w", err)
+	}
+	began := time.Now()
+	go func() {
+		for _, id := range ids {
+			if stream.Send(&pb.LeaseKeepAliveRequest{ID: l.there(id)}) != nil {
+				return // which is received
+			}
+		}
+	}()
+	for range ids {
+		r, err := stream.Recv()
+		if err != nil {
+			return fmt.Errorf("keep leases alive in the etcd: %w", err)
+		}
+		l.kept(l.there(r.ID), r.TTL > 0, began)
+	}
+	return nil
+}
+
+// kept takes note of one that was kept alive, or was not there.
+func (l *leases) kept(id int64, alive bool, at time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch h := l.known[id]; {
+	case h == nil:
+	case alive:
+		h.kept = at
+	default:
+		h.lost = true
+	}
+}
+
+// lost returns those that are known, and have ended in the etcd.
+func (l *leases) lost() (some []span) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for id, h := range l.known {
+		if h.lost {
+			some = append(some, span{id, int64(h.ttl / time.Second)})
+		}
+	}
+	return some
+}
