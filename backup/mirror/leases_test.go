@@ -1,8 +1,14 @@
 package mirror
 
 import (
+	"context"
 	"math"
+	"sync/atomic"
 	"testing"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/mimir-kv/mimir/backup/sides"
 )
@@ -34,6 +40,31 @@ func TestIDsOfAPlace(t *testing.T) {
 			if p.sharesLeases() != (version == sharedLeaseVersion && to != "") {
 				t.Errorf("to %q, version %d: %t", to, version, p.sharesLeases())
 			}
+		}
+	}
+}
+
+// opened counts streams, and has none.
+type opened struct {
+	grpc.ClientConnInterface
+	n atomic.Int64
+}
+
+func (o *opened) NewStream(context.Context, *grpc.StreamDesc, string, ...grpc.CallOption) (grpc.ClientStream, error) {
+	o.n.Add(1)
+	return nil, status.Error(codes.Unavailable, "no streams")
+}
+
+// Few leases are kept alive on one stream, and many on several.
+func TestManyLeasesAreKeptAliveOnSeveralStreams(t *testing.T) {
+	for many, want := range map[int64]int64{0: 0, 1: 1, streamLeases: 1, streamLeases + 1: 2, 2000: keepStreams} {
+		etcd := &opened{}
+		l := newLeases(sides.Side{}, sides.Side{Conn: etcd}, "")
+		for id := range many {
+			l.add(id+1, 60)
+		}
+		if err := l.keepAlive(t.Context()); (err == nil) != (many == 0) || etcd.n.Load() != want {
+			t.Errorf("%d leases: %d streams: %v", many, etcd.n.Load(), err)
 		}
 	}
 }
