@@ -12,14 +12,14 @@ import (
 )
 
 // Codes of resets (RFC 9113, section 7), by what clients of gRPC make of them: an internal error, after which a watch
-// goes on elsewhere; unavailable, as nothing was done of what was asked for, so that they ask again by themselves; and
-// too much, of which nothing was done either.
+// goes on elsewhere; unavailable, as nothing was done of what was asked for, so that they ask again by themselves, and
+// a watch goes on too; and too much, of which nothing was done either, and after which a watch would end for good.
 const codeInternal, codeRefused, codeCalm = 0x2, 0x7, 0xb
 
 // refusedErrors are what a client is told of a request that was refused in the moment in which it was taken.
 var refusedErrors = map[uint32]error{
 	codeInternal: status.Error(codes.Internal, "the server ends the request"),
-	codeRefused:  status.Error(codes.Unavailable, "the request did not come in time"),
+	codeRefused:  status.Error(codes.Unavailable, "nothing was done of the request: ask again"),
 	codeCalm:     status.Error(codes.ResourceExhausted, "too much is kept of this client"),
 }
 
@@ -28,7 +28,11 @@ var refusedErrors = map[uint32]error{
 const refusalTime = door.DefaultPatience
 
 // unserved is the code of a request that is refused: of whose messages one was taken, something may have been done.
+// That it was too much is told of one that says one message; a stream may be opened again.
 func (r *request) unserved(code uint32) uint32 {
+	if !r.one {
+		code = codeRefused
+	}
 	if r.taken || r.answered && code == codeRefused {
 		return codeInternal
 	}
