@@ -148,15 +148,28 @@ func (v *victims) Pop() any {
 	return last
 }
 
-// relieve refuses requests of a client of whom more is kept than may be, until some is free: those that say one message
-// before others, and of each kind what began last, so that what began before comes to its end. What has come
-// whole is not refused unless all says so: it is about to be taken; nor is what was taken, to be answered once. It
-// reports whether there still is too much.
+// relieve has a client lose what is too much, if more is kept of him than may be, and reports whether there still is
+// too much.
 func (u *underway) relieve(all bool) (beyond bool) {
 	u.mu.Lock()
-	if beyond = u.beyond(); !beyond {
-		u.mu.Unlock()
-		return false
+	n := 0
+	if beyond = u.beyond(); beyond {
+		n = u.lose(all)
+		beyond = u.beyond()
+	}
+	u.mu.Unlock()
+	u.told(n, u.much)
+	return beyond
+}
+
+// lose refuses requests of a client who has more than his share kept, until some of it is free, or of all: those that
+// say one message before others, and of each kind what began last, so that what began before comes to its end. What has
+// come whole is not refused unless all says so: it is about to be taken; nor is what was taken, to be answered once. It
+// returns how many were, which are to be told of. mu is held.
+func (u *underway) lose(all bool) (n int) {
+	most := func() bool { return u.kept != nil && u.kept.wellBeyond(u.bytes.Load(), u.going.Load()) }
+	if !most() {
+		return 0
 	}
 	var may victims
 	for id, r := range u.streams {
@@ -165,20 +178,17 @@ func (u *underway) relieve(all bool) (beyond bool) {
 		}
 	}
 	heap.Init(&may)
-	n := 0
-	for ; len(may) > 0 && u.kept.wellBeyond(u.bytes.Load(), u.going.Load()); n++ {
+	for ; len(may) > 0 && most(); n++ {
 		id := heap.Pop(&may).(victim).id
 		r := u.streams[id]
 		u.refuse(id, r, r.unserved(codeCalm))
 	}
-	beyond = u.beyond()
-	u.mu.Unlock()
-	u.told(n, u.much)
-	return beyond
+	return n
 }
 
-// lessen has whoever has most kept, where there is too much, lose what is: and then this client, if there still is too
-// much, and more of him than of others. It reports whether there is afterwards.
+// lessen has all who have more than their share kept lose it, where there is too much, who has most first, until some
+// is free; and then this client, if there still is too much, and more of him than of others. It reports whether there
+// is afterwards.
 func (u *underway) lessen(all bool, now time.Time) (beyond bool) {
 	u.mu.Lock()
 	mine, urgent := u.kept, u.beyond()
@@ -190,8 +200,16 @@ func (u *underway) lessen(all bool, now time.Time) (beyond bool) {
 		if k == nil {
 			continue
 		}
-		if who, late := k.hoarder(urgent, now); who != nil && who != u {
-			who.relieve(late)
+		who, late := k.hoarders(urgent, now)
+		for _, one := range who {
+			if one == u {
+				u.relieve(all)
+				continue
+			}
+			one.mu.Lock()
+			n := one.lose(late)
+			one.mu.Unlock()
+			one.told(n, one.much)
 		}
 	}
 	return u.relieve(all)
