@@ -86,3 +86,30 @@ func TestManyWhoAreSilentLoseWhatIsTooMuch(t *testing.T) {
 		}
 	}
 }
+
+// Where nobody has anything to lose, they are not all asked for it all the time, until what came whole is no longer
+// waited for: then they lose it.
+func TestManyWhoHaveNothingToLoseAreAskedSeldom(t *testing.T) {
+	h := &hoard{now: time.Unix(1, 0)}
+	h.bound(0, 0)
+	for range 3000 {
+		for _, r := range h.client(false, 1).streams {
+			r.whole = []int64{hoardFrame}
+		}
+	}
+	h.bound(1<<20, 1<<20)
+	u, looked, times := h.client(true, 0), h.fresh.looked, 0
+	for began := h.now; h.now.Sub(began) < longestWait; h.now = h.now.Add(lookEach) {
+		if u.lessen(false, h.now); h.fresh.looked != looked {
+			looked = h.fresh.looked
+			times++
+		}
+	}
+	if most := int(longestWait/(lookEach+3000*lookEachVain)) + 1; times < 2 || times > most || len(h.woken) > 0 {
+		t.Errorf("they are asked %d times, want %d at most, and %d lose something", times, most, len(h.woken))
+	}
+	h.now = h.now.Add(longestWait)
+	if u.lessen(false, h.now); len(h.woken) == 0 {
+		t.Error("nobody loses anything")
+	}
+}

@@ -30,8 +30,9 @@ type kept struct {
 
 	mu     sync.Mutex
 	of     map[*underway]bool
-	looked time.Time // for who has more than his share
-	first  *underway // who had most
+	looked time.Time     // for who has more than his share
+	first  *underway     // who had most
+	vain   time.Duration // it is not looked again for so much longer, as many had nothing to lose
 }
 
 // beyond reports whether there is too much, without so much of a client's that is being ended, and more of his than of
@@ -91,20 +92,25 @@ func (k *kept) add(u *underway, before, n int64) {
 	k.clients.Add(1)
 }
 
-// lookEach is how long it is not looked again for who has more than his share kept.
-const lookEach = 20 * time.Millisecond
+// lookEach is how long it is not looked again for who has more than his share kept, and for how much longer it is not
+// for each client who had nothing to lose: what came whole of him is about to be taken.
+const lookEach, lookEachVain = 20 * time.Millisecond, 20 * time.Microsecond
 
-// full reports whether there is too much.
-func (k *kept) full() bool {
+// full reports whether there is more than all but a part of what may be; of 0, than all.
+func (k *kept) full(part int64) bool {
 	most := k.most.Load()
-	return most > 0 && k.bytes.Load()-min(most/2, k.going.Load()) > most+k.left()
+	all := most + k.left()
+	if part > 0 {
+		all -= all / part
+	}
+	return most > 0 && k.bytes.Load()-min(most/2, k.going.Load()) > all
 }
 
 // hoarders returns the clients who have more than their share kept, who has most first, where there is too much, and
 // whether there has been for so long that what came whole is no longer waited for. It returns none if there is not; and
 // if that was just looked for, unless it is urgent: then it is who had most then.
-func (k *kept) hoarders(urgent bool, now time.Time) (who []*underway, all bool) {
-	if !k.full() {
+func (k *kept) hoarders(urgent bool, now time.Time) (who []hoarder, all bool) {
+	if !k.full(0) {
 		if k.since.Load() != 0 { // which is looked at for all that is read, by all
 			k.since.Store(0)
 		}
@@ -114,27 +120,33 @@ func (k *kept) hoarders(urgent bool, now time.Time) (who []*underway, all bool) 
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	switch {
-	case now.Sub(k.looked) >= lookEach:
+	case now.Sub(k.looked) >= lookEach+k.vain:
 		k.looked, k.first = now, nil
 		if who = k.above(); len(who) > 0 {
-			k.first = who[0]
+			k.first = who[0].underway
 		}
 	case urgent && k.first != nil:
-		who = []*underway{k.first}
+		who = []hoarder{{underway: k.first}}
 	}
 	since := k.since.Load()
 	return who, since != 0 && now.UnixNano()-since >= int64(longestWait)
 }
 
-// above returns who has more than his share kept, without what is being ended, who has most first. mu is held.
-func (k *kept) above() (who []*underway) {
-	share, has := k.most.Load()/max(1, int64(len(k.of))), map[*underway]int64{}
+// hoarder is a client who has so much kept, without what is being ended.
+type hoarder struct {
+	*underway
+	has int64
+}
+
+// above returns who has more than his share kept, who has most first. mu is held.
+func (k *kept) above() (who []hoarder) {
+	share := k.most.Load() / max(1, int64(len(k.of)))
 	for u := range k.of {
 		if n := u.bytes.Load() - u.going.Load(); n > share {
-			who, has[u] = append(who, u), n
+			who = append(who, hoarder{u, n})
 		}
 	}
-	slices.SortFunc(who, func(a, b *underway) int { return cmp.Compare(has[b], has[a]) })
+	slices.SortFunc(who, func(a, b hoarder) int { return cmp.Compare(b.has, a.has) })
 	return who
 }
 

@@ -197,22 +197,33 @@ func (u *underway) lessen(all bool, now time.Time) (beyond bool) {
 		return false
 	}
 	for _, k := range []*kept{mine, mine.others} {
-		if k == nil {
-			continue
-		}
-		who, late := k.hoarders(urgent, now)
-		for _, one := range who {
-			if one == u {
-				u.relieve(all)
-				continue
-			}
-			one.mu.Lock()
-			n := one.lose(late)
-			one.mu.Unlock()
-			one.told(n, one.much)
+		if k != nil {
+			k.lessen(u, all, urgent, now)
 		}
 	}
 	return u.relieve(all)
+}
+
+// lessen is that for one kind of clients. Of u, who is heard, what came whole is refused if all says so.
+func (k *kept) lessen(u *underway, all, urgent bool, now time.Time) {
+	who, late := k.hoarders(urgent, now)
+	vain := 0
+	for _, one := range who {
+		if !k.full(slack) {
+			break
+		}
+		one.mu.Lock()
+		n := one.lose(late && one.underway != u || all && one.underway == u)
+		one.mu.Unlock()
+		if one.told(n, one.much); n == 0 {
+			vain++
+		}
+	}
+	if len(who) > 1 {
+		k.mu.Lock()
+		k.vain = time.Duration(vain) * lookEachVain
+		k.mu.Unlock()
+	}
 }
 
 // beyond reports whether more is kept of the client than may be. mu is held.
