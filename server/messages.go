@@ -1,8 +1,10 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,8 +30,9 @@ type kept struct {
 
 	mu     sync.Mutex
 	of     map[*underway]bool
-	looked time.Time // for who has most
-	first  *underway // who had
+	looked time.Time     // for who has more than his share
+	first  *underway     // who had most
+	vain   time.Duration // it is not looked again for so much longer, as many had nothing to lose
 }
 
 // beyond reports whether there is too much, without so much of a client's that is being ended, and more of his than of
@@ -89,39 +92,61 @@ func (k *kept) add(u *underway, before, n int64) {
 	k.clients.Add(1)
 }
 
-// lookEach is how long it is not looked again for who has most kept.
-const lookEach = 20 * time.Millisecond
+// lookEach is how long it is not looked again for who has more than his share kept, and for how much longer it is not
+// for each client who had nothing to lose: what came whole of him is about to be taken.
+const lookEach, lookEachVain = 20 * time.Millisecond, 20 * time.Microsecond
 
-// hoarder returns the client who has most kept, where there is too much, and whether there has been for so long that
-// what came whole is no longer waited for. It is nil if there is not; and if it was just looked for, unless that is
-// urgent: then it is who had most then.
-func (k *kept) hoarder(urgent bool, now time.Time) (who *underway, all bool) {
+// full reports whether there is more than all but a part of what may be; of 0, than all.
+func (k *kept) full(part int64) bool {
 	most := k.most.Load()
-	if most == 0 || k.bytes.Load()-min(most/2, k.going.Load()) <= most+k.left() {
-		k.since.Store(0)
+	all := most + k.left()
+	if part > 0 {
+		all -= all / part
+	}
+	return most > 0 && k.bytes.Load()-min(most/2, k.going.Load()) > all
+}
+
+// hoarders returns the clients who have more than their share kept, who has most first, where there is too much, and
+// whether there has been for so long that what came whole is no longer waited for. It returns none if there is not; and
+// if that was just looked for, unless it is urgent: then it is who had most then.
+func (k *kept) hoarders(urgent bool, now time.Time) (who []hoarder, all bool) {
+	if !k.full(0) {
+		if k.since.Load() != 0 { // which is looked at for all that is read, by all
+			k.since.Store(0)
+		}
 		return nil, false
 	}
 	k.since.CompareAndSwap(0, now.UnixNano())
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if now.Sub(k.looked) >= lookEach {
-		k.looked = now
-		k.first = k.largest()
-	} else if !urgent {
-		return nil, false
+	switch {
+	case now.Sub(k.looked) >= lookEach+k.vain:
+		k.looked, k.first = now, nil
+		if who = k.above(); len(who) > 0 {
+			k.first = who[0].underway
+		}
+	case urgent && k.first != nil:
+		who = []hoarder{{underway: k.first}}
 	}
 	since := k.since.Load()
-	return k.first, since != 0 && now.UnixNano()-since >= int64(longestWait)
+	return who, since != 0 && now.UnixNano()-since >= int64(longestWait)
 }
 
-// largest returns who has most kept without what is being ended. mu is held.
-func (k *kept) largest() (who *underway) {
-	most := int64(0)
+// hoarder is a client who has so much kept, without what is being ended.
+type hoarder struct {
+	*underway
+	has int64
+}
+
+// above returns who has more than his share kept, who has most first. mu is held.
+func (k *kept) above() (who []hoarder) {
+	share := k.most.Load() / max(1, int64(len(k.of)))
 	for u := range k.of {
-		if n := u.bytes.Load() - u.going.Load(); n > most {
-			who, most = u, n
+		if n := u.bytes.Load() - u.going.Load(); n > share {
+			who = append(who, hoarder{u, n})
 		}
 	}
+	slices.SortFunc(who, func(a, b hoarder) int { return cmp.Compare(b.has, a.has) })
 	return who
 }
 

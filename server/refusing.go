@@ -12,14 +12,14 @@ import (
 )
 
 // Codes of resets (RFC 9113, section 7), by what clients of gRPC make of them: an internal error, after which a watch
-// goes on elsewhere; unavailable, as nothing was done of what was asked for, so that they ask again by themselves; and
-// too much, of which nothing was done either.
+// goes on elsewhere; unavailable, as nothing was done of what was asked for, so that they ask again by themselves, and
+// a watch goes on too; and too much, of which nothing was done either, and after which a watch would end for good.
 const codeInternal, codeRefused, codeCalm = 0x2, 0x7, 0xb
 
 // refusedErrors are what a client is told of a request that was refused in the moment in which it was taken.
 var refusedErrors = map[uint32]error{
 	codeInternal: status.Error(codes.Internal, "the server ends the request"),
-	codeRefused:  status.Error(codes.Unavailable, "the request did not come in time"),
+	codeRefused:  status.Error(codes.Unavailable, "nothing was done of the request: ask again"),
 	codeCalm:     status.Error(codes.ResourceExhausted, "too much is kept of this client"),
 }
 
@@ -28,7 +28,11 @@ var refusedErrors = map[uint32]error{
 const refusalTime = door.DefaultPatience
 
 // unserved is the code of a request that is refused: of whose messages one was taken, something may have been done.
+// That it was too much is told of one that says one message; a stream may be opened again.
 func (r *request) unserved(code uint32) uint32 {
+	if !r.one {
+		code = codeRefused
+	}
 	if r.taken || r.answered && code == codeRefused {
 		return codeInternal
 	}
@@ -144,15 +148,28 @@ func (v *victims) Pop() any {
 	return last
 }
 
-// relieve refuses requests of a client of whom more is kept than may be, until some is free: those that say one message
-// before others, and of each kind what began last, so that what began before comes to its end. What has come
-// whole is not refused unless all says so: it is about to be taken; nor is what was taken, to be answered once. It
-// reports whether there still is too much.
+// relieve has a client lose what is too much, if more is kept of him than may be, and reports whether there still is
+// too much.
 func (u *underway) relieve(all bool) (beyond bool) {
 	u.mu.Lock()
-	if beyond = u.beyond(); !beyond {
-		u.mu.Unlock()
-		return false
+	n := 0
+	if beyond = u.beyond(); beyond {
+		n = u.lose(all)
+		beyond = u.beyond()
+	}
+	u.mu.Unlock()
+	u.told(n, u.much)
+	return beyond
+}
+
+// lose refuses requests of a client who has more than his share kept, until some of it is free, or of all: those that
+// say one message before others, and of each kind what began last, so that what began before comes to its end. What has
+// come whole is not refused unless all says so: it is about to be taken; nor is what was taken, to be answered once. It
+// returns how many were, which are to be told of. mu is held.
+func (u *underway) lose(all bool) (n int) {
+	most := func() bool { return u.kept != nil && u.kept.wellBeyond(u.bytes.Load(), u.going.Load()) }
+	if !most() {
+		return 0
 	}
 	var may victims
 	for id, r := range u.streams {
@@ -161,20 +178,17 @@ func (u *underway) relieve(all bool) (beyond bool) {
 		}
 	}
 	heap.Init(&may)
-	n := 0
-	for ; len(may) > 0 && u.kept.wellBeyond(u.bytes.Load(), u.going.Load()); n++ {
+	for ; len(may) > 0 && most(); n++ {
 		id := heap.Pop(&may).(victim).id
 		r := u.streams[id]
 		u.refuse(id, r, r.unserved(codeCalm))
 	}
-	beyond = u.beyond()
-	u.mu.Unlock()
-	u.told(n, u.much)
-	return beyond
+	return n
 }
 
-// lessen has whoever has most kept, where there is too much, lose what is: and then this client, if there still is too
-// much, and more of him than of others. It reports whether there is afterwards.
+// lessen has all who have more than their share kept lose it, where there is too much, who has most first, until some
+// is free; and then this client, if there still is too much, and more of him than of others. It reports whether there
+// is afterwards.
 func (u *underway) lessen(all bool, now time.Time) (beyond bool) {
 	u.mu.Lock()
 	mine, urgent := u.kept, u.beyond()
@@ -183,14 +197,33 @@ func (u *underway) lessen(all bool, now time.Time) (beyond bool) {
 		return false
 	}
 	for _, k := range []*kept{mine, mine.others} {
-		if k == nil {
-			continue
-		}
-		if who, late := k.hoarder(urgent, now); who != nil && who != u {
-			who.relieve(late)
+		if k != nil {
+			k.lessen(u, all, urgent, now)
 		}
 	}
 	return u.relieve(all)
+}
+
+// lessen is that for one kind of clients. Of u, who is heard, what came whole is refused if all says so.
+func (k *kept) lessen(u *underway, all, urgent bool, now time.Time) {
+	who, late := k.hoarders(urgent, now)
+	vain := 0
+	for _, one := range who {
+		if !k.full(slack) {
+			break
+		}
+		one.mu.Lock()
+		n := one.lose(late && one.underway != u || all && one.underway == u)
+		one.mu.Unlock()
+		if one.told(n, one.much); n == 0 {
+			vain++
+		}
+	}
+	if len(who) > 1 {
+		k.mu.Lock()
+		k.vain = time.Duration(vain) * lookEachVain
+		k.mu.Unlock()
+	}
 }
 
 // beyond reports whether more is kept of the client than may be. mu is held.

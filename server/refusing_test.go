@@ -107,7 +107,7 @@ func TestWhoseMessagesAreNotTakenIsHeardAgain(t *testing.T) {
 			t.Errorf("%d bytes are kept, %d requests are over", kept, s.over())
 		}
 		time.Sleep(longestWait)
-		if kept := i.keeps(); kept != 0 || s.told(codeCalm) != 1 {
+		if kept := i.keeps(); kept != 0 || s.told(codeInternal) != 1 {
 			t.Errorf("%d bytes are kept, %v", kept, s.codes)
 		}
 		if refused := i.door.Figures().Refused; refused[door.ReasonMuch] != 1 || refused[door.ReasonLate] != 0 {
@@ -135,7 +135,7 @@ func TestLargeHeadersAreKeptToo(t *testing.T) {
 		}
 		i.both.clients.bound(0, streams*largeHeaders)
 		s.say(headersOf(1+2*streams, "/a/stream"))
-		if kept := i.keeps(); kept > streams*largeHeaders || s.told(codeCalm) < streams/2 {
+		if kept := i.keeps(); kept > streams*largeHeaders || s.told(codeRefused) < streams/2 {
 			t.Errorf("%d bytes are kept, %v", kept, s.codes)
 		}
 		s.mu.Lock()
@@ -207,8 +207,8 @@ func TestWhoIsNotHeardIsNotLate(t *testing.T) {
 	}
 }
 
-// A client that takes nothing of its answers, and goes on with what it asks, is told that this is too much, and nothing
-// of it is kept: neither what it says nor what it was to be told, which is not sent when it takes something again.
+// A client that takes nothing of its answers, and goes on with what it asks, is told that this is ended, and nothing of
+// it is kept: neither what it says nor what it was to be told, which is not sent when it takes something again.
 func TestWhatIsRefusedIsNotKeptForAnAnswerThatIsNotTaken(t *testing.T) {
 	virtual.Test(t, func(t *testing.T) {
 		i := newInnFor(t, 3)
@@ -227,8 +227,9 @@ func TestWhatIsRefusedIsNotKeptForAnAnswerThatIsNotTaken(t *testing.T) {
 			}
 		}
 		time.Sleep(time.Minute)
-		if kept := i.keeps(); kept > 64<<10 || s.told(codeCalm) < streams-1 {
-			t.Errorf("%d bytes are kept, %d are told of %d", kept, s.told(codeCalm), s.over())
+		told := s.told(codeInternal) + s.told(codeRefused) // as the answer had begun, or had not
+		if kept := i.keeps(); kept > 64<<10 || told < streams-1 {
+			t.Errorf("%d bytes are kept, %d are told of %d", kept, told, s.over())
 		}
 		if more := heapBytes() - before; more > streams*each/4 {
 			t.Errorf("%d bytes are kept", more)
@@ -250,7 +251,8 @@ func heapBytes() int64 {
 }
 
 // Of whose message was taken, something may have been done: he is not told that nothing was. And what was refused is
-// not taken any more.
+// not taken any more. Who has a stream of which nothing was taken is told to ask again, as etcd's clients do with a
+// watch: they end it for good if it was too much.
 func TestWhatWasTakenIsNotRefusedAsIfNothingWereDone(t *testing.T) {
 	at := &clients{}
 	c := newLeavable(&sink{}, at)
@@ -261,26 +263,29 @@ func TestWhatWasTakenIsNotRefusedAsIfNothingWereDone(t *testing.T) {
 		c.requests.heard([9]byte{3: frameHeaders, 4: flagEndHeaders | flagEndStream, 8: byte(id)})
 		return c.requests.opens(one, 2*largeHeaders)
 	}
-	put, stream, late := open(1, true), open(3, false), open(5, true)
+	put, stream, late, watch := open(1, true), open(3, false), open(5, true), open(7, false)
 	for _, r := range []*coming{put, stream} {
 		if err := r.took(); err != nil {
 			t.Fatal(err)
 		}
 	}
 	c.requests.relieve(false)
-	if put.refused || !stream.refused || !late.refused {
-		t.Errorf("refused: %v, %v, %v", put.refused, stream.refused, late.refused)
+	if put.refused || !stream.refused || !late.refused || !watch.refused {
+		t.Errorf("refused: %v, %v, %v, %v", put.refused, stream.refused, late.refused, watch.refused)
 	}
 	if c.requests.relieve(true); !put.refused {
 		t.Error("who waits for good is not refused")
 	}
-	if put.code != codeInternal || stream.code != codeInternal || late.code != codeCalm {
-		t.Errorf("told %x, %x, %x", put.code, stream.code, late.code)
+	if put.code != codeInternal || stream.code != codeInternal || late.code != codeCalm || watch.code != codeRefused {
+		t.Errorf("told %x, %x, %x, %x", put.code, stream.code, late.code, watch.code)
+	}
+	if err := watch.took(); status.Code(err) != codes.Unavailable || watch.taken {
+		t.Errorf("a watch that was refused is told %v", err)
 	}
 	if err := late.took(); status.Code(err) != codes.ResourceExhausted || late.taken {
 		t.Errorf("what was refused is taken: %v", err)
 	}
-	if frames := c.requests.endings(); len(frames) != 3*13 || c.requests.owing() {
+	if frames := c.requests.endings(); len(frames) != 4*13 || c.requests.owing() {
 		t.Errorf("%x", frames)
 	}
 }

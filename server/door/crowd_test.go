@@ -28,7 +28,7 @@ func (c *crowd) come(n int) time.Duration {
 		for range missing {
 			near, far := net.Pipe()
 			far.Close()
-			time.Sleep(c.slow)
+			time.Sleep(time.Until(c.next))
 			if in := c.admit(from{near, c.addr}); in != nil {
 				missing--
 				Vouch(in)
@@ -148,7 +148,7 @@ func TestACrowdIsLookedAtSoFast(t *testing.T) {
 		for range 20_000 {
 			near, far := net.Pipe()
 			far.Close()
-			time.Sleep(c.slow)
+			time.Sleep(time.Until(c.next))
 			c.admit(from{near, c.addr}).Close()
 		}
 		if took := time.Since(began); took < 7*time.Second || took > 9*time.Second {

@@ -52,7 +52,7 @@ type Door struct {
 	renewal   *renewal  // nil: nobody waits to be asked to come anew
 	refused   map[string]uint64
 	tolls     tolls
-	slow      time.Duration // how long the next newcomer waits
+	next      time.Time // when the next newcomer is looked at
 }
 
 // Reasons for which a connection is closed by the door.
@@ -113,17 +113,13 @@ func (d *Door) Bound(most, strangers int) {
 func (d *Door) Accept() (net.Conn, error) {
 	pause := firstPause
 	for {
-		if d.slow > 0 {
-			d.count(ReasonWaits)
-			d.complain(ReasonWaits, "newcomers wait: more come than are looked at of those who come to nothing, "+
-				"or have asked nothing yet", "each-second", tollOfAll.each)
-			if !d.wait(d.slow) {
-				return nil, net.ErrClosed
-			}
-		}
 		c, err := d.Listener.Accept()
 		if err == nil {
 			pause = firstPause
+			if !d.itsTurn() {
+				drop(c)
+				return nil, net.ErrClosed
+			}
 			if admitted := d.admit(c); admitted != nil {
 				return admitted, nil
 			}
@@ -136,6 +132,20 @@ func (d *Door) Accept() (net.Conn, error) {
 		d.count(ReasonSystem)
 		d.complain(ReasonSystem, "connections cannot be accepted", "err", err)
 	}
+}
+
+// itsTurn waits until a newcomer is to be looked at. It returns false if the door was closed meanwhile.
+func (d *Door) itsTurn() bool {
+	d.mu.Lock()
+	left := time.Until(d.next)
+	d.mu.Unlock()
+	if left <= 0 {
+		return true
+	}
+	d.count(ReasonWaits)
+	d.complain(ReasonWaits, "newcomers wait: more come than are looked at of those who come to nothing, "+
+		"or have asked nothing yet", "each-second", tollOfAll.each)
+	return d.wait(left)
 }
 
 // Pauses between two tries of an Accept that fails.
@@ -166,10 +176,11 @@ func (d *Door) Close() error {
 func (d *Door) admit(c net.Conn) net.Conn {
 	fresh := &conn{Conn: c, door: d, since: time.Now()}
 	d.mu.Lock()
-	var in bool
-	if fresh.account, in, d.slow = d.tolls.enter(c.RemoteAddr(), fresh.since); !in {
+	account, in, wait := d.tolls.enter(c.RemoteAddr(), fresh.since)
+	fresh.account, d.next = account, fresh.since.Add(wait)
+	if !in {
 		d.mu.Unlock()
-		d.turnAway(c, fresh.account)
+		d.turnAway(c, account)
 		return nil
 	}
 	var leaves *conn
@@ -222,7 +233,7 @@ func (d *Door) admit(c net.Conn) net.Conn {
 	return fresh
 }
 
-// turnAway closes a connection whose account does not let it in.
+// turnAway closes a connection that an account does not let in.
 func (d *Door) turnAway(c net.Conn, account *toll) {
 	drop(c)
 	d.count(ReasonToll)

@@ -218,6 +218,46 @@ func TestAcceptGoesOn(t *testing.T) {
 	})
 }
 
+// Nobody waits who does not stand there: it is counted and told when one does. He is let in when his time has come, and
+// closed if the door is before.
+func TestWhoWaitsIsCounted(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		h := open(t, Options{Most: 10, Strangers: 10})
+		h.tolls.all.rate = rate{burst: 1, each: 1}
+		later := func() (waited uint64, inside int) {
+			time.Sleep(10 * time.Second)
+			virtual.Wait()
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			return h.Figures().Refused[ReasonWaits], len(h.inside)
+		}
+		for n := range 3 {
+			_, in := h.visit(t)
+			if in == nil != (n == 2) {
+				t.Errorf("newcomer %d is let in at once: %t", n, in != nil)
+			}
+			if n == 1 && h.Figures().Refused[ReasonWaits] != 0 {
+				t.Error("one waits whom nobody has seen")
+			}
+		}
+		if waited, inside := later(); waited != 1 || inside != 3 {
+			t.Errorf("%d waited, %d are in", waited, inside)
+		}
+		h.visit(t)
+		h.visit(t)
+		if waited, inside := later(); waited != 1 || inside != 5 {
+			t.Errorf("%d waited, %d are in", waited, inside)
+		}
+		h.visit(t)
+		h.visit(t)
+		out, _ := h.visit(t)
+		h.Close()
+		if waited, inside := later(); waited != 2 || inside != 7 || !ended(out) {
+			t.Errorf("who waits at a door that is closed is left there: %d waited, %d are in", waited, inside)
+		}
+	})
+}
+
 func TestSharesLeaveAReserve(t *testing.T) {
 	for _, limit := range []int{LeastLimit, 512, 1024, 4096, 20000, 1 << 20, 0} {
 		s, err := Split(limit, 0)

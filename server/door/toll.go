@@ -59,16 +59,25 @@ func (t *toll) charge(cost float64, now time.Time) time.Duration {
 // owes reports whether something is left of it.
 func (t *toll) owes(now time.Time) bool { return t.owed > now.Sub(t.at).Seconds()*t.each }
 
-// enter is charge for it and its site. If one of them does not let the newcomer in, he costs neither of them anything.
-func (t *toll) enter(cost float64, now time.Time) (in bool) {
-	in = t.charge(cost, now) == 0
-	if t.site != nil && t.site.charge(cost, now) > 0 {
-		in = false
+// idle reports whether nothing is to be known of it any more: neither it nor a part of it owes anything, and no crowd
+// is expected. What a site's further networks have together may owe more than the site itself, which pays faster.
+func (t *toll) idle(now time.Time) bool {
+	return t.has == 0 && !t.owes(now) && !t.back.crowd(now) && (t.rest == nil || t.rest.idle(now))
+}
+
+// enter is charge for it and its site. It returns which of them is full, and does not let the newcomer in, who then
+// costs neither of them anything; nil: he may.
+func (t *toll) enter(cost float64, now time.Time) (full *toll) {
+	if t.charge(cost, now) > 0 {
+		full = t
 	}
-	if !in {
+	if t.site != nil && t.site.charge(cost, now) > 0 && full == nil {
+		full = t.site
+	}
+	if full != nil {
 		t.leave(cost)
 	}
-	return in
+	return full
 }
 
 // leave takes back so much of what enter charged.
@@ -148,7 +157,9 @@ func (t *tolls) account(source netip.Prefix, now time.Time) *toll {
 		}
 	}
 	if all.has >= mostOfSite {
+		all.has++ // it stays while room is made, as it is to have one more
 		t.settle(now)
+		all.has--
 	}
 	if all.has < mostOfSite {
 		return t.open(source, tollOfOne, all, now)
@@ -162,7 +173,7 @@ func (t *tolls) account(source netip.Prefix, now time.Time) *toll {
 // open makes an account, where there is room for it or some owe nothing any more, and else it is that of all others.
 func (t *tolls) open(source netip.Prefix, r rate, site *toll, now time.Time) *toll {
 	if site != nil {
-		site.has++ // it stays while there is room made
+		site.has++ // it stays while room is made
 	}
 	if len(t.of) >= mostSources {
 		t.settle(now)
@@ -186,20 +197,20 @@ func (t *tolls) settle(now time.Time) {
 	}
 	t.settled = now
 	for p, one := range t.of {
-		if one.site != nil && !one.owes(now) && !one.back.crowd(now) {
+		if one.site != nil && one.idle(now) {
 			one.site.has--
 			delete(t.of, p)
 		}
 	}
 	for p, one := range t.of {
-		if one.has == 0 && !one.owes(now) && !one.back.crowd(now) { // then its rest owes nothing either
+		if one.idle(now) {
 			delete(t.of, p)
 		}
 	}
 }
 
-// enter counts a newcomer from an address. It returns the account that lets him in or does not, nil if he needs none,
-// whether he is in, and how long the door is to wait before it looks at the next one.
+// enter counts a newcomer from an address. It returns the account that lets him in, or the one that does not, nil if he
+// needs none, whether he is in, and how long the door is to wait before it looks at the next one.
 func (t *tolls) enter(from net.Addr, now time.Time) (account *toll, in bool, wait time.Duration) {
 	source := sourceOf(from)
 	if t.crowded(source) {
@@ -210,8 +221,10 @@ func (t *tolls) enter(from net.Addr, now time.Time) (account *toll, in bool, wai
 	case account == nil:
 	case account.back.take(now):
 		account = nil // it is free
-	case !account.enter(costOfOne, now):
-		return account, false, t.all.charge(costOfTurnedAway, now)
+	default:
+		if full := account.enter(costOfOne, now); full != nil {
+			return full, false, t.all.charge(costOfTurnedAway, now)
+		}
 	}
 	return account, true, t.all.charge(costOfOne, now)
 }

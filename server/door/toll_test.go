@@ -1,8 +1,11 @@
 package door
 
 import (
+	"bytes"
+	"log/slog"
 	"net"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -175,6 +178,103 @@ func TestASiteIsKeptWithItsParts(t *testing.T) {
 		if parts := len(d.of) - (mostSources - owing) - 1; sites != max(parts, 0) || len(d.of) > mostSources {
 			t.Errorf("%d places: %d parts are counted, %d accounts", owing, sites, len(d.of))
 		}
+	}
+}
+
+// A site of which all have been idle is kept for the one that comes next, or it would begin anew each time.
+func TestASiteIsKeptForTheNextOne(t *testing.T) {
+	now := time.Now()
+	d := newTolls()
+	come := func(network int) {
+		ip := netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb8, 0, 1, byte(network >> 8), byte(network), 15: 1})
+		d.enter(from{addr: ip}.RemoteAddr(), now)
+	}
+	for network := range 3*mostOfSite + 1 { // the last ones are the first of a time in which all others owe nothing
+		if network%mostOfSite == 0 {
+			now = now.Add(2 * time.Second)
+		}
+		come(network)
+		for p, one := range d.of {
+			if site := d.of[netip.MustParsePrefix("2001:db8:1::/48")]; one.site != nil && one.site != site {
+				t.Fatalf("%s is a part of a site that is forgotten", p)
+			}
+		}
+	}
+	if len(d.of) != 2 {
+		t.Errorf("%d accounts", len(d.of))
+	}
+}
+
+// A site is kept as long as what its further networks have together owes something, which is paid more slowly.
+func TestASiteIsKeptWithItsRest(t *testing.T) {
+	now := time.Now()
+	d := newTolls()
+	come := func(network, n int) (in int) {
+		ip := netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb8, 0, 1, byte(network >> 8), byte(network), 15: 1})
+		for range n {
+			if _, ok, _ := d.enter(from{addr: ip}.RemoteAddr(), now); ok {
+				in++
+			}
+		}
+		return in
+	}
+	for network := range mostOfSite {
+		come(network, 1)
+	}
+	come(mostOfSite, int(tollOfOne.burst))
+	now = now.Add(6 * time.Second) // nobody owes anything but the rest
+	d.settle(now)
+	for network := range mostOfSite {
+		come(network, 1)
+	}
+	if in, want := come(mostOfSite, int(tollOfOne.burst)), 6*int(tollOfOne.each); in != want {
+		t.Errorf("%d more are in, want %d", in, want)
+	}
+	now = now.Add(time.Minute)
+	if d.settle(now); len(d.of) != 0 {
+		t.Errorf("%d accounts of who owes nothing", len(d.of))
+	}
+}
+
+// The account is named that does not let a newcomer in: his own, that of his site, or that of its further networks.
+func TestTheLogNamesTheAccountThatIsFull(t *testing.T) {
+	one, all := "at-once=1000 each-second=100", "at-once=2000 each-second=200"
+	for name, c := range map[string]struct {
+		come [][2]int // networks, and how many come from each
+		line string
+	}{
+		"a network":         {[][2]int{{1, 1001}}, "of=2001:db8:1:1::/64 " + one},
+		"its site":          {[][2]int{{1, 1000}, {2, 1000}, {3, 1}}, "of=2001:db8:1::/48 " + all},
+		"further ones":      {[][2]int{{mostOfSite, 1001}}, "of=\"2001:db8:1::/48 beyond 64 networks\" " + one},
+		"the site of those": {[][2]int{{1, 999}, {2, 937}, {mostOfSite, 1}}, "of=2001:db8:1::/48 " + all},
+	} {
+		virtual.Test(t, func(t *testing.T) {
+			var log bytes.Buffer
+			d := New(nil, Options{
+				Most: 100_000, Strangers: 100_000, Logger: slog.New(slog.NewTextHandler(&log, nil)),
+			})
+			come := func(network, n int) {
+				for range n {
+					near, far := net.Pipe()
+					far.Close()
+					ip := netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb8, 0, 1, 0, byte(network), 15: 1})
+					if c := d.admit(from{near, ip}); c != nil {
+						c.Close()
+					}
+				}
+			}
+			if last := c.come[len(c.come)-1]; last[0] == mostOfSite { // all others have accounts
+				for network := range mostOfSite {
+					come(network, 1)
+				}
+			}
+			for _, many := range c.come {
+				come(many[0], many[1])
+			}
+			if lines := log.String(); strings.Count(lines, "\n") != 1 || !strings.Contains(lines, c.line) {
+				t.Errorf("%s: want %q in\n%s", name, c.line, lines)
+			}
+		})
 	}
 }
 
