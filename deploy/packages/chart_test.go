@@ -315,7 +315,7 @@ func TestTheChartStartsTwoRegions(t *testing.T) {
 		return n
 	}
 	host := func(region string) string { return fmt.Sprintf("mimir-%s-0.mimir-%[1]s-peers.stores.svc", region) }
-	archive := writeImage(t)
+	archive := anImage(t)
 	started := map[string]*node{}
 	for i, region := range []string{"us", "eu"} {
 		other, first, firstOfOther := []string{"eu", "us"}[i], 3*i, 3*(1-i)

@@ -18,6 +18,12 @@ import (
 	"github.com/mimir-kv/mimir/deploy/packages/image"
 )
 
+// anImage is the image of this machine's kind, as an archive.
+func anImage(t *testing.T) []byte {
+	t.Helper()
+	return once("image", stamp.Version, func() []byte { return writeImage(t) })
+}
+
 // writeImage makes the image of this machine's kind, as an archive.
 func writeImage(t *testing.T) []byte {
 	t.Helper()
@@ -130,7 +136,7 @@ func inImage(t *testing.T, dir string, config v1.Config, arguments, variables []
 
 // The image has what it needs, and starts a node by what it says of itself.
 func TestTheImageStartsANode(t *testing.T) {
-	dir, config, headers := unpackImage(t, writeImage(t))
+	dir, config, headers := unpackImage(t, anImage(t))
 	seen := map[string]int64{}
 	for _, h := range headers {
 		seen[h.Name] = h.Mode

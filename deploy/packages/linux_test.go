@@ -3,6 +3,7 @@ package packages
 import (
 	"archive/tar"
 	"bytes"
+	"compress/gzip"
 	"errors"
 	"io"
 	"maps"
@@ -16,12 +17,31 @@ import (
 	"testing"
 
 	"github.com/blakesmith/ar"
-	"github.com/ulikunitz/xz"
 
 	"github.com/mimir-kv/mimir/deploy/packages/build"
 	"github.com/mimir-kv/mimir/deploy/packages/linux"
 	"github.com/mimir-kv/mimir/server"
 )
+
+// made are packages and images that tests need and none of them changes, by format and version.
+var made = map[string][]byte{}
+
+// once makes something once for all tests, which do not run side by side.
+func once(what, version string, make func() []byte) []byte {
+	key := what + " " + version
+	if made[key] == nil {
+		made[key] = make()
+	}
+	return made[key]
+}
+
+// aPackage is a package for this machine's kind.
+func aPackage(t *testing.T, f linux.Format, version string) []byte {
+	t.Helper()
+	s := stamp
+	s.Version = version
+	return once(string(f), version, func() []byte { return writePackage(t, f, s) })
+}
 
 // writePackage makes a package for this machine's kind.
 func writePackage(t *testing.T, f linux.Format, s build.Stamp) []byte {
@@ -52,10 +72,10 @@ func readDeb(t *testing.T, deb []byte) (control, data map[string]entry) {
 			t.Fatal(err)
 		}
 		name := strings.TrimSuffix(h.Name, "/")
-		if !strings.HasSuffix(name, ".tar.xz") {
+		if !strings.HasSuffix(name, ".tar.gz") {
 			continue
 		}
-		text, err := xz.NewReader(r)
+		text, err := gzip.NewReader(r)
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
@@ -64,7 +84,7 @@ func readDeb(t *testing.T, deb []byte) (control, data map[string]entry) {
 	if len(parts) != 2 {
 		t.Fatalf("the package has the parts %v", slices.Collect(maps.Keys(parts)))
 	}
-	return parts["control.tar.xz"], parts["data.tar.xz"]
+	return parts["control.tar.gz"], parts["data.tar.gz"]
 }
 
 // entry is a file of an archive.
@@ -102,7 +122,7 @@ func TestWhatADebHas(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("a deb is for linux")
 	}
-	control, data := readDeb(t, writePackage(t, linux.Deb, stamp))
+	control, data := readDeb(t, aPackage(t, linux.Deb, stamp.Version))
 	if got := control["/conffiles"].text; got != linux.Configuration+"\n" {
 		t.Errorf("conffiles %q", got)
 	}
@@ -207,10 +227,8 @@ func debRoot(t *testing.T) string {
 // debFile writes a package of a version to a file.
 func debFile(t *testing.T, version string) string {
 	t.Helper()
-	s := stamp
-	s.Version = version
 	file := filepath.Join(t.TempDir(), "mimir.deb")
-	if err := os.WriteFile(file, writePackage(t, linux.Deb, s), 0o644); err != nil {
+	if err := os.WriteFile(file, aPackage(t, linux.Deb, version), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	return file
@@ -220,7 +238,7 @@ func debFile(t *testing.T, version string) string {
 // keeps.
 func TestADebStartsANode(t *testing.T) {
 	dir := debRoot(t)
-	out := dpkg(t, dir, "--install", debFile(t, "v1.2.3"))
+	out := dpkg(t, dir, "--install", debFile(t, stamp.Version))
 	if !strings.Contains(out, "set name and region in /etc/mimir/mimir.yaml") {
 		t.Errorf("dpkg said\n%s", out)
 	}
@@ -337,7 +355,11 @@ func TestTheUnitIsHardened(t *testing.T) {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(path, []byte(content), 0o755); err != nil {
+		mode := os.FileMode(0o644)
+		if strings.HasPrefix(content, "#!") {
+			mode = 0o755
+		}
+		if err := os.WriteFile(path, []byte(content), mode); err != nil {
 			t.Fatal(err)
 		}
 	}

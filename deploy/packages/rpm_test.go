@@ -90,7 +90,7 @@ func TestWhatAnRPMHas(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("an RPM is for linux")
 	}
-	h := readRPM(t, writePackage(t, linux.RPM, stamp))
+	h := readRPM(t, aPackage(t, linux.RPM, stamp.Version))
 	got := h.text(tagName) + " " + h.text(tagVersion) + " " + h.text(tagRelease) + " " + h.text(tagBuildHost)
 	if got != "mimir 1.2.3~rc.1 1 mimir" {
 		t.Errorf("it is %s", got)
@@ -125,7 +125,7 @@ func TestRPMTakesAnRPM(t *testing.T) {
 	}
 	dir := root(t)
 	file := filepath.Join(dir, "mimir.rpm")
-	if err := os.WriteFile(file, writePackage(t, linux.RPM, stamp), 0o644); err != nil {
+	if err := os.WriteFile(file, aPackage(t, linux.RPM, stamp.Version), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	at := func(arguments ...string) {

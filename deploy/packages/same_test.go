@@ -29,32 +29,36 @@ func TestTwoBuildsGiveTheSameBytes(t *testing.T) {
 	if !bytes.Equal(read(t, first), read(t, second)) {
 		t.Error("the binaries differ")
 	}
-	same(t, "image", func() []byte { return writeImage(t) })
+	same(t, "image", func() []byte { return anImage(t) }, func() []byte { return writeImage(t) })
 	for _, f := range linux.Formats {
-		same(t, string(f), func() []byte { return writePackage(t, f, stamp) })
+		same(t, string(f), func() []byte { return aPackage(t, f, stamp.Version) }, func() []byte {
+			return writePackage(t, f, stamp)
+		})
 	}
-	same(t, "chart", func() []byte {
+	packed := func() []byte {
 		var b bytes.Buffer
 		if err := chart.Write(stamp, &b); err != nil {
 			t.Fatal(err)
 		}
 		return b.Bytes()
-	})
-	same(t, "bill", func() []byte {
+	}
+	same(t, "chart", packed, packed)
+	bill := func() []byte {
 		var b bytes.Buffer
 		if err := bom.Write(stamp, target, first, &b); err != nil {
 			t.Fatal(err)
 		}
 		return b.Bytes()
-	})
+	}
+	same(t, "bill", bill, bill)
 }
 
-// same makes something twice, and the second time in another directory for temporary files.
-func same(t *testing.T, what string, make func() []byte) {
+// same holds what was made before against what is made with another directory for temporary files.
+func same(t *testing.T, what string, before, anew func() []byte) {
 	t.Helper()
-	first := make()
+	first := before()
 	t.Setenv("TMPDIR", root(t))
-	if second := make(); len(first) == 0 || !bytes.Equal(first, second) {
+	if second := anew(); len(first) == 0 || !bytes.Equal(first, second) {
 		t.Errorf("%s: %d and %d bytes, which differ", what, len(first), len(second))
 	}
 }

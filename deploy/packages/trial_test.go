@@ -87,7 +87,7 @@ func (p *process) command(t *testing.T) *exec.Cmd {
 		t.Fatal(err)
 	}
 	if os.Geteuid() != 0 {
-		c := exec.CommandContext(t.Context(), filepath.Join(p.root, p.arguments[0]))
+		c := exec.Command(filepath.Join(p.root, p.arguments[0]))
 		for _, a := range p.arguments[1:] {
 			if strings.HasPrefix(a, "/") {
 				a = filepath.Join(p.root, a)
@@ -100,7 +100,7 @@ func (p *process) command(t *testing.T) *exec.Cmd {
 	if err := os.Chown(data, p.uid, p.gid); err != nil {
 		t.Fatal(err)
 	}
-	c := exec.CommandContext(t.Context(), p.arguments[0], p.arguments[1:]...)
+	c := exec.Command(p.arguments[0], p.arguments[1:]...)
 	c.Path, c.Err, c.Dir, c.Env = p.arguments[0], nil, "/", p.variables
 	c.SysProcAttr = &syscall.SysProcAttr{
 		Chroot: p.root, Credential: &syscall.Credential{Uid: uint32(p.uid), Gid: uint32(p.gid)},
@@ -132,12 +132,13 @@ func (p *process) start(t *testing.T, client string) *node {
 	c := p.command(t)
 	var log bytes.Buffer
 	c.Stdout, c.Stderr = &log, &log
-	c.Cancel = func() error { return c.Process.Signal(syscall.SIGTERM) }
 	if err := c.Start(); err != nil {
 		t.Fatalf("start %s in %s: %v", strings.Join(p.arguments, " "), p.root, err)
 	}
 	stop := sync.OnceFunc(func() {
 		c.Process.Signal(syscall.SIGTERM)
+		hung := time.AfterFunc(patience, func() { c.Process.Kill() })
+		defer hung.Stop()
 		if err := c.Wait(); err != nil {
 			t.Errorf("%s: %v\n%s", strings.Join(p.arguments, " "), err, log.String())
 		}

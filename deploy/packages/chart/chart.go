@@ -35,8 +35,8 @@ func Files(s build.Stamp) (files []packing.File, err error) {
 			return err
 		}
 		if path == "mimir/Chart.yaml" {
-			text = []byte(strings.NewReplacer("\nversion: 0.0.0\n", "\nversion: "+s.Number()+"\n",
-				"\nappVersion: v0.0.0\n", "\nappVersion: "+s.Version+"\n").Replace(string(text)))
+			text = []byte(strings.NewReplacer("\nversion: 0.0.0", "\nversion: "+s.Number(),
+				"\nappVersion: v0.0.0", "\nappVersion: "+s.Version).Replace(string(text)))
 		}
 		files = append(files, packing.File{Name: path, Mode: 0o644, Text: text})
 		return nil

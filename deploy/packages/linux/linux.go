@@ -125,12 +125,12 @@ func (p *Package) info(f Format) *nfpm.Info {
 	switch f {
 	case Deb:
 		info.Depends = []string{"passwd"} // for useradd, where there is no systemd-sysusers
-		info.Deb.Compression = "xz"
+		info.Deb.Compression = "gzip"
 	case RPM:
 		info.Depends = []string{"/usr/sbin/useradd"}
 		info.RPM.Summary = info.Description
 		info.RPM.BuildHost = "mimir"
-		info.RPM.Compression = "xz"
+		info.RPM.Compression = "gzip"
 	}
 	return info
 }
