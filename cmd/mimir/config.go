@@ -29,8 +29,8 @@ func newConfigSample() *cobra.Command {
 	return &cobra.Command{
 		Use:   "sample",
 		Short: "Print a configuration file that explains every setting",
-		Long: "Print a configuration file for mimir serve that has every setting with what it means and its default,\n" +
-			"commented out but for data-dir. Packages install it as /etc/mimir/mimir.yaml.",
+		Long: "Print a configuration file for mimir serve that has every setting with what it means and its\n" +
+			"default, commented out but for data-dir. Packages install it as /etc/mimir/mimir.yaml.",
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			_, err := c.OutOrStdout().Write(server.Sample())

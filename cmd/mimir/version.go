@@ -29,8 +29,8 @@ func version() string {
 	return revision
 }
 
-// builtFrom returns the commit that the program was built from, marked if what was built differs from it, and the time of
-// that commit; "unknown" where nobody said.
+// builtFrom returns the commit that the program was built from, marked if what was built differs from it, and the time
+// of that commit; "unknown" where nobody said.
 func builtFrom(info *debug.BuildInfo) (revision, at string) {
 	revision, at = "unknown", "unknown"
 	modified := ""
