@@ -1,3 +1,5 @@
+//go:build unix
+
 package packages
 
 import (
@@ -14,6 +16,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/blakesmith/ar"
@@ -310,9 +313,21 @@ func inUnit(t *testing.T, dir string) *process {
 	if p.uid == 0 {
 		t.Fatalf("there is no user %q of its own", unit["User"])
 	}
-	tls, err := os.Stat(filepath.Join(dir, "etc/mimir/tls"))
-	if err != nil || tls.Mode().Perm() != 0o750 {
-		t.Errorf("the directory of certificates: %v, %v", tls, err)
+	for name, want := range map[string]struct {
+		mode     os.FileMode
+		uid, gid int
+	}{
+		"/etc/mimir/tls": {0o750, 0, p.gid}, p.directory: {0o700, p.uid, p.gid},
+		"/var/log/" + unit["LogsDirectory"]: {0o700, p.uid, p.gid},
+	} {
+		info, err := os.Stat(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		owner := info.Sys().(*syscall.Stat_t)
+		if info.Mode().Perm() != want.mode || int(owner.Uid) != want.uid || int(owner.Gid) != want.gid {
+			t.Errorf("%s: mode %o of %d:%d, want %+v", name, info.Mode().Perm(), owner.Uid, owner.Gid, want)
+		}
 	}
 	return p
 }
