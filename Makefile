@@ -1,6 +1,6 @@
 # The commands of README.md by name, and what a change is checked with before it is merged.
 
-.PHONY: build dev test quick compat bench ci
+.PHONY: build dev test quick compat bench release ci
 
 # The version that `mimir version` says; empty: the commit.
 VERSION ?=
@@ -24,6 +24,10 @@ compat:
 # Beside etcd and an echo server: docs/benchmarks.md.
 bench:
 	go run ./bench/all
+
+# All that Mimir is installed from, into dist: docs/packages.md.
+release:
+	cd deploy/packages && go run ./release -version "$(VERSION)"
 
 ci:
 	.ci/run

@@ -17,12 +17,26 @@ import (
 func newConfig() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "config",
-		Short: "Make the settings of all nodes of a fleet out of one file",
+		Short: "Make files of settings: of all nodes of a fleet, or a sample of every setting",
 		Args:  knownCommand,
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(newConfigGenerate())
+	c.AddCommand(newConfigGenerate(), newConfigSample())
 	return c
+}
+
+func newConfigSample() *cobra.Command {
+	return &cobra.Command{
+		Use:   "sample",
+		Short: "Print a configuration file that explains every setting",
+		Long: "Print a configuration file for mimir serve that has every setting with what it means and its\n" +
+			"default, commented out but for data-dir. Packages install it as /etc/mimir/mimir.yaml.",
+		Args: noArguments,
+		RunE: func(c *cobra.Command, _ []string) error {
+			_, err := c.OutOrStdout().Write(server.Sample())
+			return err
+		},
+	}
 }
 
 func newConfigGenerate() *cobra.Command {

@@ -25,8 +25,9 @@ var examples = map[string]string{
 	"switchover": "mimir switchover --to eu --endpoints 10.1.0.1:2379,10.2.0.1:2379\nmimir switchover --abort",
 	"failover":   "mimir failover --to eu --accept-loss 100 --endpoints 10.2.0.1:2379\nmimir failover --to eu --force",
 
-	"config":          "mimir config generate fleet.yaml --out nodes",
+	"config":          "mimir config generate fleet.yaml --out nodes\nmimir config sample > /etc/mimir/mimir.yaml",
 	"config generate": "mimir config generate fleet.yaml --out nodes",
+	"config sample":   "mimir config sample > /etc/mimir/mimir.yaml",
 	"cert": "mimir cert init --fleet production\nmimir cert nodes fleet.yaml\nmimir cert client operator\n" +
 		"mimir cert show certs",
 	"cert init":   "mimir cert init --dir certs --fleet production",

@@ -102,6 +102,7 @@ func TestExitStatus(t *testing.T) {
 		{"config generate", exitUsage, "the fleet file; got 0"},
 		{"config generate none.yaml --out none", exitUsage, "no such file"},
 		{"config generate none.yaml", exitUsage, "required flag"},
+		{"config sample more", exitUsage, "takes no argument"},
 		{"config fly", exitUsage, `unknown command "fly"`},
 		{"cert fly", exitUsage, `unknown command "fly"`},
 		{"cert client ../a", exitUsage, "no name of a client"},

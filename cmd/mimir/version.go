@@ -9,9 +9,9 @@ import (
 	api "go.etcd.io/etcd/api/v3/version"
 )
 
-// release is the version as whoever builds a package says it: go build -ldflags "-X main.release=v1.2.3". Empty
-// otherwise.
-var release string
+// What whoever builds a package says of it: go build -ldflags "-X main.release=v1.2.3 -X main.commit=… -X main.date=…".
+// Empty otherwise.
+var release, commit, date string
 
 // version returns the release, or the module's version, or the commit it was built from.
 func version() string {
@@ -25,22 +25,43 @@ func version() string {
 	if v := info.Main.Version; v != "" && v != "(devel)" {
 		return v
 	}
-	revision, modified := "unknown", ""
+	revision, _ := builtFrom(info)
+	return revision
+}
+
+// builtFrom returns the commit that the program was built from, marked if what was built differs from it, and the time
+// of that commit; "unknown" where nobody said.
+func builtFrom(info *debug.BuildInfo) (revision, at string) {
+	revision, at = "unknown", "unknown"
+	modified := ""
 	for _, s := range info.Settings {
 		switch {
 		case s.Key == "vcs.revision":
 			revision = s.Value
+		case s.Key == "vcs.time":
+			at = s.Value
 		case s.Key == "vcs.modified" && s.Value == "true":
 			modified = "+changes"
 		}
 	}
-	return revision + modified
+	if commit != "" {
+		revision, modified = commit, ""
+	}
+	if date != "" {
+		at = date
+	}
+	return revision + modified, at
 }
 
 // versionText is what `mimir version` and `mimir --version` print.
 func versionText() string {
-	return fmt.Sprintf("mimir %s\netcd API %s\n%s %s/%s\n", version(), api.Version, runtime.Version(), runtime.GOOS,
-		runtime.GOARCH)
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		info = &debug.BuildInfo{}
+	}
+	revision, at := builtFrom(info)
+	return fmt.Sprintf("mimir %s\netcd API %s\n%s %s/%s\ncommit %s of %s\n", version(), api.Version, runtime.Version(),
+		runtime.GOOS, runtime.GOARCH, revision, at)
 }
 
 func newVersion() *cobra.Command {

@@ -27,18 +27,20 @@ func TestVersionOfAPackage(t *testing.T) {
 		t.Skip("links the whole program")
 	}
 	const flags, manual = "-X main.release=", "../../docs/operating.md"
+	const origin = " -X main.commit=0123abcd -X main.date=2026-11-27T22:00:00Z"
 	if text, err := os.ReadFile(manual); err != nil || !strings.Contains(string(text), `-ldflags "`+flags+`v`) {
 		t.Errorf("%s does not name %s: %v", manual, flags, err)
 	}
 	program := filepath.Join(t.TempDir(), "mimir")
-	build := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-ldflags", flags+"v1.2.3-ours", "-o",
-		program, ".")
+	build := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-ldflags", flags+"v1.2.3-ours"+origin,
+		"-o", program, ".")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	for _, argument := range []string{"version", "--version"} {
 		out, err := exec.CommandContext(t.Context(), program, argument).CombinedOutput()
-		if err != nil || !strings.HasPrefix(string(out), "mimir v1.2.3-ours\n") {
+		if err != nil || !strings.HasPrefix(string(out), "mimir v1.2.3-ours\n") ||
+			!strings.HasSuffix(string(out), "\ncommit 0123abcd of 2026-11-27T22:00:00Z\n") {
 			t.Errorf("%s: %v\n%s", argument, err, out)
 		}
 	}
