@@ -128,8 +128,8 @@ func (f *Fleet) place(node string) (localfleet.Place, error) {
 	return localfleet.Place{}, fmt.Errorf("%s is damaged: it has no node %s", fleetFile, node)
 }
 
-// describe returns what fleet.json says of a fleet.
-func describe(f *localfleet.Fleet) *Fleet {
+// Describe returns what fleet.json says of a fleet.
+func Describe(f *localfleet.Fleet) *Fleet {
 	d := &Fleet{}
 	for _, r := range f.Regions {
 		region := Region{Name: r.Name}
