@@ -18,8 +18,8 @@
 // of tables and lists, and what a framework would bring (its build, its updates, its advisories) is more than what it
 // would save. Pictures come as server-sent events, read by fetch, since an EventSource cannot show a token.
 //
-// Keys are read by the page as by any client, over the API of etcd beside it, in the name of whoever looks: nothing here
-// has a right to them. They are shown where that API is served, which listen-http does not.
+// Keys are read by the page as by any client, over the API of etcd beside it, in the name of whoever looks: nothing
+// here has a right to them. They are shown where that API is served, which listen-http does not.
 //
 // How a picture is made is the command line's business (cmd/mimir), and who may do what that of package operator. The
 // page is tested in a real browser by a module of its own, in the folder browser.
