@@ -40,7 +40,11 @@ func TestTheQuickStart(t *testing.T) {
 		case words[0] == "dev":
 			done(t, append(words, "--data-dir", dir))
 			if words[1] == "heal" { // who types the next command takes longer
-				eventually(t, "eu follows", func() bool { return status(t, us).region("eu").Role == "secondary" })
+				eventually(t, "eu follows", func() bool {
+					s := status(t, us)
+					eu := s.region("eu")
+					return eu.Role == "secondary" && eu.Epoch == s.Epoch && eu.Lag.Seconds >= 0
+				})
 			}
 		case slices.Contains(words, "--watch"):
 			watched(t, words, "primary us")
