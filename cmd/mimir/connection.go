@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -46,6 +47,7 @@ func (n *connection) addFlags(c *cobra.Command) {
 	n.who.addFlags(c)
 	flags.BoolVar(&n.insecure, "insecure-skip-tls-verify", false, "use TLS, but trust any server")
 	flags.StringVarP(&n.output, "output", "o", "text", "text or json")
+	completes(c, "output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
 }
 
 func (n *connection) check() error {
@@ -147,7 +149,10 @@ func (n *connection) asking(
 			return err
 		}
 		defer client.Close()
-		return do(c, client, arguments)
+		told := admin.Telling(client, func(endpoints string, silent time.Duration) {
+			fmt.Fprintf(c.ErrOrStderr(), "mimir: waiting for %s: no answer for %s\n", endpoints, silent)
+		})
+		return do(c, told, arguments)
 	}
 }
 

@@ -19,10 +19,11 @@ func newDevBreak(dir *string) *cobra.Command {
 		Long: "Kill a node or all nodes of a region, as a power cut would, or cut the link between two regions, so\n" +
 			"that nothing gets through and nobody is told. The fleet is that of the mimir dev that runs on\n" +
 			"--data-dir; a witness is a node.",
-		Example:   "  mimir dev break region us\n  mimir dev break link us-eu\n  mimir dev break node eu-1",
-		Args:      orderArguments(false),
-		ValidArgs: breakable,
-		RunE:      ordering(dir, false),
+		Example: "  mimir dev break region us\n  mimir dev break link us-eu\n  mimir dev break node eu-1",
+		Args:    orderArguments(false),
+		RunE:    ordering(dir, false),
+
+		ValidArgsFunction: breakables(dir),
 	}
 }
 
@@ -32,10 +33,11 @@ func newDevHeal(dir *string) *cobra.Command {
 		Short: "Undo what mimir dev break did, or all of it",
 		Long: "Start a node, or all nodes of a region, again with what they have on disk, or let a link between two\n" +
 			"regions pass again; what was on its way there is lost. Without a name all that is broken is healed.",
-		Example:   "  mimir dev heal\n  mimir dev heal region us",
-		Args:      orderArguments(true),
-		ValidArgs: breakable,
-		RunE:      ordering(dir, true),
+		Example: "  mimir dev heal\n  mimir dev heal region us",
+		Args:    orderArguments(true),
+		RunE:    ordering(dir, true),
+
+		ValidArgsFunction: breakables(dir),
 	}
 }
 

@@ -61,6 +61,7 @@ func newEvents(n *connection) *cobra.Command {
 	flags := c.Flags()
 	flags.StringVar(&o.since, "since", "", "from when on: a duration back, as 24h, or a time, as 2026-11-27T03:00:00Z")
 	flags.StringVar(&o.region, "region", "", "only what concerns this region")
+	completes(c, "region", n.regions)
 	flags.BoolVarP(&o.follow, "follow", "f", false, "go on telling what comes, until Ctrl-C")
 	flags.BoolVar(&o.json, "json", false, "the same as --output json")
 	return c

@@ -184,6 +184,7 @@ func newFleetRecover(n *connection) *cobra.Command {
 	c.Flags().StringVar(&keep, "keep", "", "region that goes on")
 	c.Flags().BoolVar(&stopped, "others-are-stopped", false, "no client reaches the others any more")
 	at.add(c)
+	completes(c, "keep", n.regions)
 	c.MarkFlagRequired("keep")
 	return c
 }

@@ -143,7 +143,7 @@ func newRoot(hurry <-chan struct{}) *cobra.Command {
 	root.SetVersionTemplate(versionText())
 	connection := &connection{}
 	root.AddCommand(
-		newServe(hurry), newDev(hurry), newConfig(), newCert(), newStatus(connection), newTop(connection),
+		newServe(hurry), newDev(hurry), newDemo(), newConfig(), newCert(), newStatus(connection), newTop(connection),
 		newEvents(connection), newSwitchover(connection), newFailover(connection), newFleet(connection),
 		newRegion(connection), newWitness(), newKeys(), newLog(connection), newSnapshot(connection), newArchive(),
 		newImport(), newExport(connection), newMirror(), newFeed(),

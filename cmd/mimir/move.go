@@ -45,6 +45,7 @@ func newSwitchover(n *connection) *cobra.Command {
 	}
 	n.addFlags(c)
 	c.Flags().StringVar(&to, "to", "", "region that becomes primary")
+	completes(c, "to", n.regions)
 	c.Flags().BoolVar(&abort, "abort", false, "take the switchover under way back")
 	return c
 }
@@ -103,6 +104,7 @@ func newFailover(n *connection) *cobra.Command {
 	c.Flags().Uint64Var(&accept, "accept-loss", 0, "where votes are taken: how many acknowledged writes may be lost; "+
 		"if it could be more, nothing is done")
 	at.add(c)
+	completes(c, "to", n.regions)
 	c.MarkFlagRequired("to")
 	return c
 }

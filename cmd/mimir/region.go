@@ -94,7 +94,8 @@ func newRegionRemove(n *connection) *cobra.Command {
 			"it, and what it acknowledged; nobody asks or serves it. Its nodes hear of that, end, and do not start\n" +
 			"again on their data. What is to be done is told before it is; with --dry-run that is all. The primary\n" +
 			"cannot be removed, nor a voter without which the others could not decide.",
-		Args: oneArgument("the name of a region"),
+		Args:              oneArgument("the name of a region"),
+		ValidArgsFunction: n.firstRegion,
 		RunE: n.asking(func(c *cobra.Command, client *admin.Client, arguments []string) error {
 			r.Region = arguments[0]
 			dry := r.Try

@@ -49,7 +49,12 @@ type regionReport struct {
 	alarms   []admin.Alarm  // of the fleet, as that node has them
 }
 
-const revisionTimeout = 3 * time.Second
+// Nodes that are asked together have revisionTimeout for an answer, and no longer than silenceTimeout after the last
+// that gave one: a node that stands still costs that, and no more.
+const (
+	revisionTimeout = 3 * time.Second
+	silenceTimeout  = time.Second
+)
 
 func newStatus(n *connection) *cobra.Command {
 	var o statusOptions
@@ -102,6 +107,7 @@ func (o *statusOptions) run(c *cobra.Command, n *connection, client *admin.Clien
 			return fmt.Errorf("%w: --watch goes on until Ctrl-C, without --check, every %s or more slowly", errUsage,
 				leastWatch)
 		}
+		client = admin.Telling(client, nil) // the picture says it itself
 		w := statusWatch{every: o.watch, out: c.OutOrStdout(), screen: isTerminal(c.OutOrStdout()),
 			json: n.output == "json", print: o.print}
 		return w.run(c.Context(), client)
@@ -128,6 +134,10 @@ func (o *statusOptions) print(w io.Writer, f *fleetReport) {
 
 // inspect asks one node for the fleet, and one node of each region for what its store knows.
 func inspect(ctx context.Context, client *admin.Client) (*fleetReport, error) {
+	return inspectWithin(ctx, client, revisionTimeout, silenceTimeout)
+}
+
+func inspectWithin(ctx context.Context, client *admin.Client, bound, silence time.Duration) (*fleetReport, error) {
 	fleet, err := client.Fleet(ctx)
 	if err != nil {
 		return nil, err
@@ -137,8 +147,8 @@ func inspect(ctx context.Context, client *admin.Client) (*fleetReport, error) {
 		report.Regions = append(report.Regions, regionReport{RegionStatus: r, Revision: -1})
 		report.Survivable = report.Survivable && r.LossSurvivable
 	}
-	ctx, cancel := context.WithTimeout(ctx, revisionTimeout)
-	defer cancel()
+	ctx, heard, end := together(ctx, bound, silence)
+	defer end()
 	var wg sync.WaitGroup
 	for i := range report.Regions {
 		r := &report.Regions[i]
@@ -146,10 +156,11 @@ func inspect(ctx context.Context, client *admin.Client) (*fleetReport, error) {
 			wg.Go(func() {
 				if node, err := client.At(urls...).Node(ctx); err == nil {
 					r.Revision, r.alarms = node.Revision, node.Alarms
+					heard()
 				}
 			})
 		}
-		wg.Go(func() { r.nodes = askNodes(ctx, client, r.Nodes) })
+		wg.Go(func() { r.nodes = askNodes(ctx, client, r.Nodes, heard) })
 	}
 	wg.Wait()
 	report.tellAlarms()
@@ -160,6 +171,16 @@ func inspect(ctx context.Context, client *admin.Client) (*fleetReport, error) {
 	report.tellCompare(time.Now())
 	report.tellNext()
 	return report, nil
+}
+
+// together returns a context for questions that are asked at the same time: it ends after bound, and earlier if none is
+// heard for silence after another was. The caller ends it.
+func together(
+	ctx context.Context, bound, silence time.Duration,
+) (_ context.Context, heard func(), end context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(ctx, bound)
+	late := time.AfterFunc(bound, cancel)
+	return ctx, func() { late.Reset(silence) }, func() { late.Stop(); cancel() }
 }
 
 // clientURLs returns where the node serves clients that spoke for the region: what another one has is of another

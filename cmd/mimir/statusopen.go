@@ -30,8 +30,11 @@ type nodeReport struct {
 	revision, storeBytes int64
 }
 
-// askNodes asks every node of a region that is reachable. Those that do not answer are left out.
-func askNodes(ctx context.Context, client *admin.Client, nodes []replication.NodeStatus) (reports []nodeReport) {
+// askNodes asks every node of a region that is reachable, and tells heard of each answer. Those that do not answer are
+// left out.
+func askNodes(
+	ctx context.Context, client *admin.Client, nodes []replication.NodeStatus, heard func(),
+) (reports []nodeReport) {
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	for _, n := range nodes {
@@ -43,6 +46,7 @@ func askNodes(ctx context.Context, client *admin.Client, nodes []replication.Nod
 			if err != nil {
 				return
 			}
+			heard()
 			mu.Lock()
 			defer mu.Unlock()
 			reports = append(reports, nodeReport{

@@ -36,6 +36,7 @@ func newTop(n *connection) *cobra.Command {
 			if t.every < leastWatch {
 				return fmt.Errorf("%w: --every %s: it is counted for %s or longer", errUsage, t.every, leastWatch)
 			}
+			client = admin.Telling(client, nil) // what is shown says it itself
 			t.client, t.out, t.json = client, c.OutOrStdout(), asJSON || n.output == "json"
 			t.screen = isTerminal(t.out) && !t.once
 			return t.run(c.Context())

@@ -31,9 +31,10 @@ type Client struct {
 	endpoints []string
 	http      *http.Client
 	answer    time.Duration // for a question
-	secure    bool          // TLS was asked for
-	token     string        // of an operator; may be empty
-	login     *login        // nil: as nobody
+	waits     waits
+	secure    bool   // TLS was asked for
+	token     string // of an operator; may be empty
+	login     *login // nil: as nobody
 }
 
 // NewClient returns a client of the nodes at endpoints, each host:port or a URL, of which unix:///path and
@@ -41,7 +42,8 @@ type Client struct {
 // scheme.
 func NewClient(endpoints []string, secure *tls.Config) (*Client, error) {
 	c := &Client{
-		answer: answerTimeout, secure: secure != nil, http: &http.Client{Transport: newTransport(secure)},
+		answer: answerTimeout, waits: waits{first: firstWord}, secure: secure != nil,
+		http: &http.Client{Transport: newTransport(secure)},
 	}
 	for _, e := range endpoints {
 		c.endpoints = append(c.endpoints, baseURL(e, secure != nil))
@@ -64,10 +66,10 @@ func baseURL(endpoint string, secure bool) string {
 	}
 }
 
-// At returns a client of other endpoints that shares everything else with c.
+// At returns a client of other endpoints that shares everything else with c, but tells nobody that it waits.
 func (c *Client) At(endpoints ...string) *Client {
 	other := *c
-	other.endpoints = nil
+	other.endpoints, other.waits.tell = nil, nil
 	secure := strings.HasPrefix(c.endpoints[0], "https://") || strings.HasPrefix(c.endpoints[0], "unixs://")
 	for _, e := range endpoints {
 		other.endpoints = append(other.endpoints, baseURL(e, secure))
@@ -111,6 +113,7 @@ func (c *Client) getWithin(ctx context.Context, bound time.Duration, path string
 	return c.each(ctx, func(endpoint string) error {
 		ctx, cancel := context.WithTimeout(ctx, bound)
 		defer cancel()
+		defer c.waits.begin(ctx, endpoint)()
 		return c.ask(ctx, http.MethodGet, endpoint, path, nil, out)
 	})
 }

@@ -22,6 +22,7 @@ func (c *Client) inTurn(ctx context.Context) ([]string, error) {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	defer c.waits.begin(ctx, c.endpoints...)()
 	type answer struct {
 		endpoint string
 		err      error

@@ -14,9 +14,12 @@
 //   - It decides nothing about who may see: every route goes through the guard, by a line of the table of package
 //     operator. /console/events is where status is open, and /console/operator/events asks for the operator's right.
 //
-// The page is HTML, CSS and four modules of JavaScript as browsers read them, written by hand: there is one view, made
+// The page is HTML, CSS and six modules of JavaScript as browsers read them, written by hand: there is one view, made
 // of tables and lists, and what a framework would bring (its build, its updates, its advisories) is more than what it
 // would save. Pictures come as server-sent events, read by fetch, since an EventSource cannot show a token.
+//
+// Keys are read by the page as by any client, over the API of etcd beside it, in the name of whoever looks: nothing
+// here has a right to them. They are shown where that API is served, which listen-http does not.
 //
 // How a picture is made is the command line's business (cmd/mimir), and who may do what that of package operator. The
 // page is tested in a real browser by a module of its own, in the folder browser.

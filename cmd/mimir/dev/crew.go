@@ -79,4 +79,4 @@ func lastWords(n *localfleet.Node) string {
 	return text
 }
 
-func (c *crew) describe() *Fleet { return describe(c.fleet) }
+func (c *crew) describe() *Fleet { return Describe(c.fleet) }

@@ -73,6 +73,32 @@ func HasWitness(dir string) bool {
 	return err == nil && f != nil && f.Witness != nil
 }
 
+// Names are what there is of a kind in the fleet of the last run in dir; none if there was none.
+func Names(dir string, kind Kind) (names []string) {
+	f, err := load(dir)
+	if err != nil || f == nil {
+		return nil
+	}
+	switch kind {
+	case KindRegion:
+		return f.names()
+	case KindLink:
+		for _, pair := range pairsOf(f.names()) {
+			names = append(names, pair[0]+"-"+pair[1])
+		}
+	case KindNode:
+		for _, r := range f.Regions {
+			for _, n := range r.Nodes {
+				names = append(names, n.Name)
+			}
+		}
+		if f.Witness != nil {
+			names = append(names, f.Witness.Name)
+		}
+	}
+	return names
+}
+
 // check refuses to go on with a fleet of another shape.
 func (f *Fleet) check(o *Options) error {
 	nodes := len(f.Regions[0].Nodes)
@@ -128,8 +154,8 @@ func (f *Fleet) place(node string) (localfleet.Place, error) {
 	return localfleet.Place{}, fmt.Errorf("%s is damaged: it has no node %s", fleetFile, node)
 }
 
-// describe returns what fleet.json says of a fleet.
-func describe(f *localfleet.Fleet) *Fleet {
+// Describe returns what fleet.json says of a fleet.
+func Describe(f *localfleet.Fleet) *Fleet {
 	d := &Fleet{}
 	for _, r := range f.Regions {
 		region := Region{Name: r.Name}

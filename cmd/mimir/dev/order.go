@@ -115,8 +115,9 @@ func (c *crew) named(o Order) ([]*localfleet.Node, error) {
 }
 
 // pairs returns the pairs of regions, each once.
-func (c *crew) pairs() (pairs [][2]string) {
-	names := c.describe().names()
+func (c *crew) pairs() [][2]string { return pairsOf(c.describe().names()) }
+
+func pairsOf(names []string) (pairs [][2]string) {
 	for i, a := range names {
 		for _, b := range names[i+1:] {
 			pairs = append(pairs, [2]string{a, b})

@@ -4,6 +4,7 @@ package dev
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -51,6 +52,27 @@ func TestBreakAndHeal(t *testing.T) {
 	} {
 		if text, err := Tell(t.Context(), dir, o); !errors.Is(err, ErrOrder) {
 			t.Errorf("%+v: %q, %v", o, text, err)
+		}
+	}
+}
+
+// What can be broken is known by the fleet of the last run, for who completes a command line.
+func TestNames(t *testing.T) {
+	dir := t.TempDir()
+	if names := Names(dir, KindRegion); names != nil {
+		t.Errorf("where nothing ran: %q", names)
+	}
+	f := &Fleet{Witness: &Node{Name: "w1"}, Regions: []Region{
+		{Name: "us", Nodes: []Node{{Name: "us-1"}}}, {Name: "eu", Nodes: []Node{{Name: "eu-1"}}}, {Name: "ap"},
+	}}
+	if err := f.save(dir); err != nil {
+		t.Fatal(err)
+	}
+	for kind, want := range map[Kind]string{
+		KindRegion: "[us eu ap]", KindLink: "[us-eu us-ap eu-ap]", KindNode: "[us-1 eu-1 w1]", "planet": "[]",
+	} {
+		if got := fmt.Sprint(Names(dir, kind)); got != want {
+			t.Errorf("%s: %s, want %s", kind, got, want)
 		}
 	}
 }

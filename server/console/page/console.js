@@ -1,5 +1,6 @@
 // What the page asks of its node, and what it says when the node does not answer.
 
+import { beginKeys, forgetKeys } from "./keys.js";
 import { begin, known } from "./orders.js";
 import { gap, put, remember, show, table } from "./view.js";
 
@@ -159,6 +160,7 @@ function who() {
 function forget() {
   state.token = "";
   sessionStorage.removeItem(tokenKey);
+  forgetKeys();
   who();
 }
 
@@ -223,6 +225,8 @@ shows("settings", "operator/settings", (list) => table(by("settings"), list, (s)
   (s) => [s.key, s.value || "–", s.from]));
 shows("tails", "/mimir/v1/tails", (list) => table(by("tails"), list, (t) => t.name,
   (t) => [t.name, String(t.commands), String(t.fork), `mimir tail show ${t.name}`]));
+
+beginKeys(ask, headers);
 
 begin(async (path, body) => {
   try {

@@ -22,6 +22,18 @@ const notForced = "failover may lose writes and was not forced";
 
 const region = (name) => picture.regions.find((r) => r.name === name);
 
+// removal has a region be none of the fleet; gone says that no node of it runs, and none comes back.
+const removal = (gone) => ({
+  title: (to) => `Remove region ${to}${gone ? ", which is gone for good" : ""}`,
+  async preview(to, ask) { // tried, it says what it would do, and changes nothing
+    const change = await ask("regions/remove", { region: to, gone, try: true });
+    return [...change.steps, gone ? `No node of ${to} may run when this is confirmed, and none come back on its data.`
+      : `The nodes of ${to} end when they hear of it, and do not start again on their data.`];
+  },
+  confirm: (to) => to,
+  carryOut: (ask, to) => ask("regions/remove", { region: to, gone }),
+});
+
 // orders are what there is: how each is previewed, confirmed and carried out.
 const orders = {
   switchover: {
@@ -79,10 +91,16 @@ const orders = {
     confirm: () => picture.fleet,
     carryOut: (ask) => ask("votes/pause", { reason: "" }),
   },
+  remove: removal(false),
+  gone: removal(true),
 };
 
 // outcome says how an order ended, in the words of the command line.
 function outcome(report) {
+  if ("steps" in report) {
+    return [report.written ? `The fleet has the regions ${report.regions.join(", ")}: roster ${report.number} of epoch ` +
+      `${report.epoch}.` : "Nothing had to be changed."];
+  }
   if ("number" in report) return [`Charter ${report.number} of epoch ${report.epoch} says so now.`];
   if (!("to" in report)) return [`The primary is what it was, and takes writes at position ${report.position}.`];
   const lines = [`${report.to} is primary${report.from ? `, after ${report.from}` : ""}: epoch ${report.epoch} begins ` +

@@ -1,0 +1,108 @@
+//go:build unix
+
+package main
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mimir-kv/mimir/replication"
+	"github.com/mimir-kv/mimir/server/admin"
+)
+
+// oneOfTwo is a node us-1 of a fleet, in which us-2 is said to answer and listens, and never does. It returns where
+// us-1 and us-2 are.
+func oneOfTwo(t *testing.T) (answers, stands string) {
+	t.Helper()
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { silent.Close() })
+	var s *httptest.Server
+	s = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		at := map[string]string{"us-1": s.URL, "us-2": "http://" + silent.Addr().String()}
+		us := replication.RegionStatus{Name: "us", Heard: true, By: "us-1", Role: replication.RolePrimary}
+		for _, name := range []string{"us-1", "us-2"} {
+			us.Nodes = append(us.Nodes, replication.NodeStatus{Name: name, Region: "us", Reachable: true,
+				ReachableKnown: true, ClientURLs: []string{at[name]}})
+		}
+		var v any = &replication.FleetStatus{Fleet: "f", Asked: "us-1", Primary: "us",
+			Regions: []replication.RegionStatus{us, {Name: "eu"}}}
+		if r.URL.Path == "/mimir/v1/node" {
+			v = &admin.Node{HealthStatus: &replication.HealthStatus{NodeID: "us-1", Healthy: true}, Revision: 7}
+		}
+		text, err := admin.Marshal(v)
+		if err != nil {
+			t.Error(err)
+		}
+		_, _ = w.Write(text)
+	}))
+	t.Cleanup(s.Close)
+	return strings.TrimPrefix(s.URL, "http://"), silent.Addr().String()
+}
+
+// A node that stands still is waited for a while after the others have answered, and no longer, however long an answer
+// may take.
+func TestANodeThatStandsStillCostsLittle(t *testing.T) {
+	at, _ := oneOfTwo(t)
+	client, err := admin.NewClient([]string{at}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	f, err := inspectWithin(t.Context(), client, time.Hour, 200*time.Millisecond)
+	if err != nil {
+		t.Fatal(err)
+	}
+	us := f.find("us")
+	if us.node("us-2") != nil || us.node("us-1") == nil && us.Revision != 7 {
+		t.Errorf("us-1 is not known, or us-2 is: %+v", us)
+	}
+}
+
+// Who waits for an endpoint is told so, while he waits.
+func TestWhoIsWaitedForIsSaid(t *testing.T) {
+	at, silent := oneOfTwo(t)
+	status, out, errs := mimir(t, "status", "--endpoints", silent+","+at)
+	if status != exitDone || errs != "" || !strings.Contains(out, "as us-1 sees it") {
+		t.Errorf("where another endpoint answers: %d %s%s", status, out, errs)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	said := &output{}
+	done := make(chan int, 1)
+	go func() { done <- run(ctx, nil, []string{"status", "--endpoints", silent}, said, said) }()
+	eventually(t, "it is said", func() bool {
+		return strings.Contains(said.String(), "mimir: waiting for http://"+silent+": no answer for 1s\n")
+	})
+	cancel()
+	if status := <-done; status != exitFailed {
+		t.Errorf("%d %s", status, said)
+	}
+}
+
+// Shells complete what a fleet, or the fleet of mimir dev, knows by name.
+func TestNamesAreCompleted(t *testing.T) {
+	at, silent := oneOfTwo(t)
+	for line, want := range map[string]string{
+		"switchover --endpoints " + at + " --to ":      "us\neu\n:4\n",
+		"failover --endpoints " + silent + " --to ":    ":4\n",
+		"region remove --endpoints " + at + " ":        "us\neu\n:4\n",
+		"region remove --endpoints " + at + " us ":     ":4\n",
+		"fleet recover --endpoints " + at + " --keep ": "us\neu\n:4\n",
+		"status --output ":                             "text\njson\n:4\n",
+		"dev break ":                                   "node\nregion\nlink\n:4\n",
+		"dev break --data-dir /none region ":           ":4\n",
+	} {
+		status, out, errs := mimir(t, append([]string{"__complete"}, strings.Split(line, " ")...)...)
+		if status != exitDone || out != want {
+			t.Errorf("%q: %d, %q, want %q; %s", line, status, out, want, errs)
+		}
+	}
+}
