@@ -25,6 +25,7 @@ type etcdGiven struct {
 	// schemes are those of the URLs of nodes, by flag.
 	schemes map[string]string
 	notes   []string // for the log
+	file    string   // of etcd's settings; "" for none
 }
 
 // env is the variable of etcd that says the same.
@@ -55,6 +56,10 @@ func (e *etcdGiven) flags(c *Config, flags *pflag.FlagSet) (wrong faults) {
 		f := &etcdFlags[i]
 		given := flags.Lookup(f.name)
 		if f.same || given == nil || !given.Changed {
+			continue
+		}
+		if e.file != "" && f.name != etcdFileFlag {
+			e.note("--"+f.name, etcdBeside)
 			continue
 		}
 		for _, key := range f.keys {

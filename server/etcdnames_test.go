@@ -176,7 +176,6 @@ func TestNamesOfEtcdAreRefused(t *testing.T) {
 		"--auto-tls":                                  "see docs/certificates.md",
 		"--force-new-cluster":                         "docs/failover.md",
 		"--peer-crl-file=x":                           "peer-tls: crl needs ca",
-		"--config-file=x":                             "--config",
 		"--log-outputs=/var/log/etcd":                 "the log goes to standard error",
 		"--grpc-keepalive-min-time=1s":                "every 5s, not more often",
 		"--feature-gates=Teleport=true":               `"Teleport": no such feature of etcd 3.7`,

@@ -19,6 +19,7 @@ type etcdFlag struct {
 	// refused says what to do instead; the values of harmless, and none, mean nothing here too.
 	refused  string
 	harmless []string
+	told     string // of one that goes its own way, for people
 }
 
 // Reasons that several flags share.
@@ -28,6 +29,7 @@ const (
 	noDiscovery  = "nodes are not discovered: list them in nodes (initial-cluster)"
 	noTracing    = "there are no traces; the log tells of slow requests (warning-unary-request-duration)"
 	ownCheck     = "every entry and every file carries a check sum, which is looked at whenever it is read"
+	allCompared  = "all nodes are compared by themselves: see compare.every, and docs/operating.md, Are all nodes equal"
 	onlyWithTrue = "it belongs to what is refused"
 	etcdIgnores  = "etcd ignores it too"
 	ownLease     = "no lease ends early because the primary moves, always"
@@ -114,7 +116,7 @@ var etcdFlags = slices.Concat(
 	ignoring("see peer-dead-after", "raft-read-timeout", "raft-write-timeout"),
 	ignoring("a silent client is asked every two minutes, and given 20 s", "grpc-keepalive-interval",
 		"grpc-keepalive-timeout"),
-	ignoring(ownCheck, "corrupt-check-time", "compact-hash-check-time"),
+	ignoring(allCompared, "corrupt-check-time", "compact-hash-check-time"),
 	ignoring(noCompactH, "compaction-batch-limit", "compaction-sleep-interval"),
 	ignoring("there is one size of metrics", "metrics"),
 	ignoring("see warning-unary-request-duration", "warning-apply-duration"),
@@ -134,8 +136,6 @@ var etcdFlags = slices.Concat(
 
 	refusingEtcd(noDiscovery, nil, "discovery", "discovery-token", "discovery-endpoints", "discovery-srv"),
 	refusingEtcd("the log has no directory of its own: put data-dir on the faster disk", nil, "wal-dir"),
-	refusingEtcd("a file of etcd's settings is not read: give them as flags, or write one of Mimir's and name it by "+
-		"--config (docs/configuration.md)", nil, "config-file"),
 	refusingEtcd("clients are told apart by users and roles (docs/auth.md), operators by operator.allowed-hostname",
 		nil,
 		"client-cert-allowed-hostname"),
@@ -163,6 +163,8 @@ var etcdFlags = slices.Concat(
 		{name: "grpc-keepalive-min-time", to: (*etcdGiven).keepaliveMin},
 		{name: "cors", keys: []string{"allowed-origins"}, to: (*etcdGiven).cors},
 		{name: "feature-gates", to: (*etcdGiven).featureGates},
+		{name: etcdFileFlag, to: func(*etcdGiven, *Config, string) error { return nil }, // it was read before
+			told: "read: see [A file of etcd's](#a-file-of-etcds)"},
 	},
 
 	// Of etcd 3.5 and 3.6.
@@ -171,7 +173,7 @@ var etcdFlags = slices.Concat(
 		{name: "experimental-warning-unary-request-duration", keys: []string{"warning-unary-request-duration"},
 			to: as("warning-unary-request-duration")}},
 	switches(ignoring(ownCheck, "experimental-initial-corrupt-check", "experimental-compact-hash-check-enabled")),
-	ignoring(ownCheck, "experimental-corrupt-check-time", "experimental-compact-hash-check-time"),
+	ignoring(allCompared, "experimental-corrupt-check-time", "experimental-compact-hash-check-time"),
 	switches(ignoring(ownLease, "experimental-enable-lease-checkpoint",
 		"experimental-enable-lease-checkpoint-persist")),
 	ignoring(noCompactH, "experimental-compaction-batch-limit", "experimental-compaction-sleep-interval"),
@@ -202,6 +204,8 @@ func (f *etcdFlag) about() string {
 	}
 	words := strings.Join(quoted, ", ")
 	switch {
+	case f.told != "":
+		return f.told
 	case f.same:
 		return "the same"
 	case len(f.keys) > 0:
