@@ -149,7 +149,7 @@ func TestFileOfEtcdIsRefused(t *testing.T) {
 		"peer-cert-file: x":                            "FILE:4: peer-cert-file: etcd reads it in peer-",
 		"heartbeat-interval: fast":                     `FILE:4: heartbeat-interval: "fast" is not a number of`,
 		"heartbeat-interval: {a: 1}":                   "FILE:4: heartbeat-interval: want a value, or a list",
-		"grpc-keepalive-min-time: 1000000000":          "FILE:4: grpc-keepalive-min-time: ",
+		"grpc-keepalive-min-time: soon":                "FILE:4: grpc-keepalive-min-time: ",
 		"discovery-config: {token: x}":                 "FILE:4: discovery-config: ",
 		"socket-options: {reuse-port: true}":           "FILE:4: socket-options.reuse-port: ",
 		"listen-peer-urls: 'https://127.0.0.1:1'":      "listen-peer-urls says https, and peer-cert-file is \"\"",

@@ -272,17 +272,6 @@ func (e *etcdGiven) election(_ *Config, text string) (err error) {
 	return err
 }
 
-// keepaliveMin takes what is no less than the bound that there is.
-func (e *etcdGiven) keepaliveMin(_ *Config, text string) error {
-	d, err := parseDuration(text)
-	if err == nil && d < keepaliveMinTime {
-		return fmt.Errorf("%q: clients may ask whether the server lives every %s, not more often", text,
-			keepaliveMinTime)
-	}
-	e.note("grpc-keepalive-min-time", fmt.Sprintf("clients may ask whether it lives every %s", keepaliveMinTime))
-	return err
-}
-
 // cors takes the pages that are named. All is what etcd does by itself, and is not done here.
 func (e *etcdGiven) cors(c *Config, text string) error {
 	if text == "*" {

@@ -151,6 +151,8 @@ func TestNamesOfEtcd(t *testing.T) {
 		{[]string{"--tls-min-version=TLS1.3", "--discovery=", "--auto-tls=false", "--logger=zap", "--cors=*",
 			"--log-outputs=stderr", "--pre-vote", "--grpc-keepalive-min-time=10s"},
 			map[string]string{"region": defaultRegion, "allowed-origins": ""}},
+		{[]string{"--grpc-keepalive-interval=2h", "--grpc-keepalive-timeout=20s"},
+			map[string]string{"grpc-keepalive-interval": "2h", "grpc-keepalive-min-time": "5s"}},
 		{[]string{"--cors=https://a.example,http://b:80"},
 			map[string]string{"allowed-origins": "https://a.example,http://b:80"}},
 	} {
@@ -177,7 +179,7 @@ func TestNamesOfEtcdAreRefused(t *testing.T) {
 		"--force-new-cluster":                         "docs/failover.md",
 		"--peer-crl-file=x":                           "peer-tls: crl needs ca",
 		"--log-outputs=/var/log/etcd":                 "the log goes to standard error",
-		"--grpc-keepalive-min-time=1s":                "every 5s, not more often",
+		"--grpc-keepalive-min-time=0s":                "out of bounds: 10ms to 24h",
 		"--feature-gates=Teleport=true":               `"Teleport": no such feature of etcd 3.7`,
 		"--feature-gates=CompactHashCheck=x":          "want name=true or name=false",
 		"--listen-client=127.0.0.1:1":                 "--listen-client-urls and --listen-client say the same",

@@ -71,7 +71,8 @@ func switches(list []etcdFlag) []etcdFlag {
 var etcdFlags = slices.Concat(
 	sameAs("name", "data-dir", "initial-cluster-state", "quota-backend-bytes", "max-txn-ops", "max-request-bytes",
 		"max-concurrent-streams", "auto-compaction-mode", "auto-compaction-retention", "tls-min-version", "auth-token",
-		"auth-token-ttl", "bcrypt-cost", "log-level", "log-format", "warning-unary-request-duration"),
+		"auth-token-ttl", "bcrypt-cost", "log-level", "log-format", "warning-unary-request-duration",
+		"grpc-keepalive-min-time", "grpc-keepalive-interval", "grpc-keepalive-timeout"),
 	[]etcdFlag{
 		{name: "listen-client-urls", keys: []string{"listen-client"}, to: (*etcdGiven).listenClient},
 		{name: "listen-client-http-urls", keys: []string{"listen-client"}, to: (*etcdGiven).listenMore},
@@ -114,8 +115,6 @@ var etcdFlags = slices.Concat(
 	switches(ignoring("the address of who connects is not looked at: see peer-tls.bind",
 		"peer-skip-client-san-verification")),
 	ignoring("see peer-dead-after", "raft-read-timeout", "raft-write-timeout"),
-	ignoring("a silent client is asked every two minutes, and given 20 s", "grpc-keepalive-interval",
-		"grpc-keepalive-timeout"),
 	ignoring(allCompared, "corrupt-check-time", "compact-hash-check-time"),
 	ignoring(noCompactH, "compaction-batch-limit", "compaction-sleep-interval"),
 	ignoring("there is one size of metrics", "metrics"),
@@ -160,7 +159,6 @@ var etcdFlags = slices.Concat(
 	switches(refusingEtcd(noTracing, []string{"false"}, "enable-distributed-tracing")),
 	switches(refusingEtcd("`mimir version` tells it", []string{"false"}, "version")),
 	[]etcdFlag{
-		{name: "grpc-keepalive-min-time", to: (*etcdGiven).keepaliveMin},
 		{name: "cors", keys: []string{"allowed-origins"}, to: (*etcdGiven).cors},
 		{name: "feature-gates", to: (*etcdGiven).featureGates},
 		{name: etcdFileFlag, to: func(*etcdGiven, *Config, string) error { return nil }, // it was read before
