@@ -2,6 +2,7 @@ package server
 
 import (
 	"cmp"
+	"crypto/tls"
 	"fmt"
 	"math"
 	"slices"
@@ -270,6 +271,33 @@ func (e *etcdGiven) heartbeat(c *Config, text string) (err error) {
 func (e *etcdGiven) election(_ *Config, text string) (err error) {
 	e.elects, err = milliseconds(text)
 	return err
+}
+
+// cipherSuites takes those that can be chosen here, of which etcd knows two by former names too. Those of TLS 1.3 are
+// always there; where etcd is given no others it speaks nothing but TLS 1.3.
+func (e *etcdGiven) cipherSuites(c *Config, text string) error {
+	given, chosen := address.Split(text), []string(nil)
+	for _, name := range given {
+		switch {
+		case ofTLS13(name):
+			e.note("cipher-suites "+name, "it is of TLS 1.3, whose suites are always there")
+		case strings.HasSuffix(name, "_CHACHA20_POLY1305"):
+			chosen = append(chosen, name+"_SHA256")
+		default:
+			chosen = append(chosen, name)
+		}
+	}
+	if len(chosen) == 0 && len(given) > 0 {
+		return fmt.Errorf("%q: they are of TLS 1.3, all of whose suites are always there: set tls-min-version to 1.3",
+			text)
+	}
+	return settingOf("tls-cipher-suites").set(c, strings.Join(chosen, ","))
+}
+
+func ofTLS13(suite string) bool {
+	return slices.ContainsFunc(tls.CipherSuites(), func(s *tls.CipherSuite) bool {
+		return s.Name == suite && !slices.Contains(s.SupportedVersions, tls.VersionTLS12)
+	})
 }
 
 // cors takes the pages that are named. All is what etcd does by itself, and is not done here.

@@ -151,6 +151,9 @@ func TestNamesOfEtcd(t *testing.T) {
 		{[]string{"--tls-min-version=TLS1.3", "--discovery=", "--auto-tls=false", "--logger=zap", "--cors=*",
 			"--log-outputs=stderr", "--pre-vote", "--grpc-keepalive-min-time=10s"},
 			map[string]string{"region": defaultRegion, "allowed-origins": ""}},
+		{[]string{"--cipher-suites=TLS_AES_128_GCM_SHA256,TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305," +
+			"TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"}, map[string]string{"tls-cipher-suites": "TLS_ECDHE_RSA_WITH_" +
+			"CHACHA20_POLY1305_SHA256,TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"}},
 		{[]string{"--grpc-keepalive-interval=2h", "--grpc-keepalive-timeout=20s"},
 			map[string]string{"grpc-keepalive-interval": "2h", "grpc-keepalive-min-time": "5s"}},
 		{[]string{"--cors=https://a.example,http://b:80"},
@@ -174,6 +177,7 @@ func TestNamesOfEtcdAreRefused(t *testing.T) {
 	alone := []string{"--name=a", "--data-dir=d", "--listen-client-urls=http://127.0.0.1:2379"}
 	for argument, want := range map[string]string{
 		"--cors=a.example":                            `allowed-origins "a.example": want what a browser says`,
+		"--cipher-suites=TLS_AES_128_GCM_SHA256":      "set tls-min-version to 1.3",
 		"--discovery=https://d/x":                     `--discovery: "https://d/x": no such thing here: nodes`,
 		"--auto-tls":                                  "see docs/certificates.md",
 		"--force-new-cluster":                         "docs/failover.md",

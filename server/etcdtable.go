@@ -99,7 +99,7 @@ var etcdFlags = slices.Concat(
 			to: as("peer-tls.allowed-hostname")},
 		{name: "client-crl-file", keys: []string{"client-tls.crl"}, to: as("client-tls.crl")},
 		{name: "peer-crl-file", keys: []string{"peer-tls.crl"}, to: as("peer-tls.crl")},
-		{name: "cipher-suites", keys: []string{"tls-cipher-suites"}, to: as("tls-cipher-suites")},
+		{name: "cipher-suites", keys: []string{"tls-cipher-suites"}, to: (*etcdGiven).cipherSuites},
 		{name: "enable-pprof", keys: []string{"pprof"}, to: as("pprof"), bool: true},
 		{name: "watch-progress-notify-interval", keys: []string{"watch-progress-interval"},
 			to: as("watch-progress-interval")},

@@ -105,7 +105,7 @@ func TestAClientMayAsk(t *testing.T) {
 		for {
 			kind, flags, payload := client.hear()
 			if payload == nil || kind == frameGoAway {
-				t.Fatalf("question %d: it was let go: %s", i, payload)
+				t.Fatalf("question %d: it was let go: %q", i, payload)
 			}
 			if kind == framePing && flags == 1 && string(payload) == "question" {
 				break
