@@ -40,6 +40,8 @@ type Config struct {
 
 	// HTTPTLS secures ListenHTTP.
 	HTTPTLS TLS
+	// Keepalive is how clients that are gone are found out.
+	Keepalive Keepalive
 	// Handshakes are the bounds of all of them.
 	Handshakes Handshakes
 

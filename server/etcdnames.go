@@ -2,6 +2,7 @@ package server
 
 import (
 	"cmp"
+	"crypto/tls"
 	"fmt"
 	"math"
 	"slices"
@@ -25,6 +26,7 @@ type etcdGiven struct {
 	// schemes are those of the URLs of nodes, by flag.
 	schemes map[string]string
 	notes   []string // for the log
+	file    string   // of etcd's settings; "" for none
 }
 
 // env is the variable of etcd that says the same.
@@ -55,6 +57,10 @@ func (e *etcdGiven) flags(c *Config, flags *pflag.FlagSet) (wrong faults) {
 		f := &etcdFlags[i]
 		given := flags.Lookup(f.name)
 		if f.same || given == nil || !given.Changed {
+			continue
+		}
+		if e.file != "" && f.name != etcdFileFlag {
+			e.note("--"+f.name, etcdBeside)
 			continue
 		}
 		for _, key := range f.keys {
@@ -267,15 +273,31 @@ func (e *etcdGiven) election(_ *Config, text string) (err error) {
 	return err
 }
 
-// keepaliveMin takes what is no less than the bound that there is.
-func (e *etcdGiven) keepaliveMin(_ *Config, text string) error {
-	d, err := parseDuration(text)
-	if err == nil && d < keepaliveMinTime {
-		return fmt.Errorf("%q: clients may ask whether the server lives every %s, not more often", text,
-			keepaliveMinTime)
+// cipherSuites takes those that can be chosen here, of which etcd knows two by former names too. Those of TLS 1.3 are
+// always there; where etcd is given no others it speaks nothing but TLS 1.3.
+func (e *etcdGiven) cipherSuites(c *Config, text string) error {
+	given, chosen := address.Split(text), []string(nil)
+	for _, name := range given {
+		switch {
+		case ofTLS13(name):
+			e.note("cipher-suites "+name, "it is of TLS 1.3, whose suites are always there")
+		case strings.HasSuffix(name, "_CHACHA20_POLY1305"):
+			chosen = append(chosen, name+"_SHA256")
+		default:
+			chosen = append(chosen, name)
+		}
 	}
-	e.note("grpc-keepalive-min-time", fmt.Sprintf("clients may ask whether it lives every %s", keepaliveMinTime))
-	return err
+	if len(chosen) == 0 && len(given) > 0 {
+		return fmt.Errorf("%q: they are of TLS 1.3, all of whose suites are always there: set tls-min-version to 1.3",
+			text)
+	}
+	return settingOf("tls-cipher-suites").set(c, strings.Join(chosen, ","))
+}
+
+func ofTLS13(suite string) bool {
+	return slices.ContainsFunc(tls.CipherSuites(), func(s *tls.CipherSuite) bool {
+		return s.Name == suite && !slices.Contains(s.SupportedVersions, tls.VersionTLS12)
+	})
 }
 
 // cors takes the pages that are named. All is what etcd does by itself, and is not done here.

@@ -151,6 +151,11 @@ func TestNamesOfEtcd(t *testing.T) {
 		{[]string{"--tls-min-version=TLS1.3", "--discovery=", "--auto-tls=false", "--logger=zap", "--cors=*",
 			"--log-outputs=stderr", "--pre-vote", "--grpc-keepalive-min-time=10s"},
 			map[string]string{"region": defaultRegion, "allowed-origins": ""}},
+		{[]string{"--cipher-suites=TLS_AES_128_GCM_SHA256,TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305," +
+			"TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"}, map[string]string{"tls-cipher-suites": "TLS_ECDHE_RSA_WITH_" +
+			"CHACHA20_POLY1305_SHA256,TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"}},
+		{[]string{"--grpc-keepalive-interval=2h", "--grpc-keepalive-timeout=20s"},
+			map[string]string{"grpc-keepalive-interval": "2h", "grpc-keepalive-min-time": "5s"}},
 		{[]string{"--cors=https://a.example,http://b:80"},
 			map[string]string{"allowed-origins": "https://a.example,http://b:80"}},
 	} {
@@ -172,13 +177,13 @@ func TestNamesOfEtcdAreRefused(t *testing.T) {
 	alone := []string{"--name=a", "--data-dir=d", "--listen-client-urls=http://127.0.0.1:2379"}
 	for argument, want := range map[string]string{
 		"--cors=a.example":                            `allowed-origins "a.example": want what a browser says`,
+		"--cipher-suites=TLS_AES_128_GCM_SHA256":      "set tls-min-version to 1.3",
 		"--discovery=https://d/x":                     `--discovery: "https://d/x": no such thing here: nodes`,
 		"--auto-tls":                                  "see docs/certificates.md",
 		"--force-new-cluster":                         "docs/failover.md",
 		"--peer-crl-file=x":                           "peer-tls: crl needs ca",
-		"--config-file=x":                             "--config",
 		"--log-outputs=/var/log/etcd":                 "the log goes to standard error",
-		"--grpc-keepalive-min-time=1s":                "every 5s, not more often",
+		"--grpc-keepalive-min-time=0s":                "out of bounds: 10ms to 24h",
 		"--feature-gates=Teleport=true":               `"Teleport": no such feature of etcd 3.7`,
 		"--feature-gates=CompactHashCheck=x":          "want name=true or name=false",
 		"--listen-client=127.0.0.1:1":                 "--listen-client-urls and --listen-client say the same",

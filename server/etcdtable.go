@@ -19,6 +19,7 @@ type etcdFlag struct {
 	// refused says what to do instead; the values of harmless, and none, mean nothing here too.
 	refused  string
 	harmless []string
+	told     string // of one that goes its own way, for people
 }
 
 // Reasons that several flags share.
@@ -28,6 +29,7 @@ const (
 	noDiscovery  = "nodes are not discovered: list them in nodes (initial-cluster)"
 	noTracing    = "there are no traces; the log tells of slow requests (warning-unary-request-duration)"
 	ownCheck     = "every entry and every file carries a check sum, which is looked at whenever it is read"
+	allCompared  = "all nodes are compared by themselves: see compare.every, and docs/operating.md, Are all nodes equal"
 	onlyWithTrue = "it belongs to what is refused"
 	etcdIgnores  = "etcd ignores it too"
 	ownLease     = "no lease ends early because the primary moves, always"
@@ -69,7 +71,8 @@ func switches(list []etcdFlag) []etcdFlag {
 var etcdFlags = slices.Concat(
 	sameAs("name", "data-dir", "initial-cluster-state", "quota-backend-bytes", "max-txn-ops", "max-request-bytes",
 		"max-concurrent-streams", "auto-compaction-mode", "auto-compaction-retention", "tls-min-version", "auth-token",
-		"auth-token-ttl", "bcrypt-cost", "log-level", "log-format", "warning-unary-request-duration"),
+		"auth-token-ttl", "bcrypt-cost", "log-level", "log-format", "warning-unary-request-duration",
+		"grpc-keepalive-min-time", "grpc-keepalive-interval", "grpc-keepalive-timeout"),
 	[]etcdFlag{
 		{name: "listen-client-urls", keys: []string{"listen-client"}, to: (*etcdGiven).listenClient},
 		{name: "listen-client-http-urls", keys: []string{"listen-client"}, to: (*etcdGiven).listenMore},
@@ -96,7 +99,7 @@ var etcdFlags = slices.Concat(
 			to: as("peer-tls.allowed-hostname")},
 		{name: "client-crl-file", keys: []string{"client-tls.crl"}, to: as("client-tls.crl")},
 		{name: "peer-crl-file", keys: []string{"peer-tls.crl"}, to: as("peer-tls.crl")},
-		{name: "cipher-suites", keys: []string{"tls-cipher-suites"}, to: as("tls-cipher-suites")},
+		{name: "cipher-suites", keys: []string{"tls-cipher-suites"}, to: (*etcdGiven).cipherSuites},
 		{name: "enable-pprof", keys: []string{"pprof"}, to: as("pprof"), bool: true},
 		{name: "watch-progress-notify-interval", keys: []string{"watch-progress-interval"},
 			to: as("watch-progress-interval")},
@@ -112,9 +115,7 @@ var etcdFlags = slices.Concat(
 	switches(ignoring("the address of who connects is not looked at: see peer-tls.bind",
 		"peer-skip-client-san-verification")),
 	ignoring("see peer-dead-after", "raft-read-timeout", "raft-write-timeout"),
-	ignoring("a silent client is asked every two minutes, and given 20 s", "grpc-keepalive-interval",
-		"grpc-keepalive-timeout"),
-	ignoring(ownCheck, "corrupt-check-time", "compact-hash-check-time"),
+	ignoring(allCompared, "corrupt-check-time", "compact-hash-check-time"),
 	ignoring(noCompactH, "compaction-batch-limit", "compaction-sleep-interval"),
 	ignoring("there is one size of metrics", "metrics"),
 	ignoring("see warning-unary-request-duration", "warning-apply-duration"),
@@ -134,8 +135,6 @@ var etcdFlags = slices.Concat(
 
 	refusingEtcd(noDiscovery, nil, "discovery", "discovery-token", "discovery-endpoints", "discovery-srv"),
 	refusingEtcd("the log has no directory of its own: put data-dir on the faster disk", nil, "wal-dir"),
-	refusingEtcd("a file of etcd's settings is not read: give them as flags, or write one of Mimir's and name it by "+
-		"--config (docs/configuration.md)", nil, "config-file"),
 	refusingEtcd("clients are told apart by users and roles (docs/auth.md), operators by operator.allowed-hostname",
 		nil,
 		"client-cert-allowed-hostname"),
@@ -160,9 +159,10 @@ var etcdFlags = slices.Concat(
 	switches(refusingEtcd(noTracing, []string{"false"}, "enable-distributed-tracing")),
 	switches(refusingEtcd("`mimir version` tells it", []string{"false"}, "version")),
 	[]etcdFlag{
-		{name: "grpc-keepalive-min-time", to: (*etcdGiven).keepaliveMin},
 		{name: "cors", keys: []string{"allowed-origins"}, to: (*etcdGiven).cors},
 		{name: "feature-gates", to: (*etcdGiven).featureGates},
+		{name: etcdFileFlag, to: func(*etcdGiven, *Config, string) error { return nil }, // it was read before
+			told: "read: see [A file of etcd's](#a-file-of-etcds)"},
 	},
 
 	// Of etcd 3.5 and 3.6.
@@ -171,7 +171,7 @@ var etcdFlags = slices.Concat(
 		{name: "experimental-warning-unary-request-duration", keys: []string{"warning-unary-request-duration"},
 			to: as("warning-unary-request-duration")}},
 	switches(ignoring(ownCheck, "experimental-initial-corrupt-check", "experimental-compact-hash-check-enabled")),
-	ignoring(ownCheck, "experimental-corrupt-check-time", "experimental-compact-hash-check-time"),
+	ignoring(allCompared, "experimental-corrupt-check-time", "experimental-compact-hash-check-time"),
 	switches(ignoring(ownLease, "experimental-enable-lease-checkpoint",
 		"experimental-enable-lease-checkpoint-persist")),
 	ignoring(noCompactH, "experimental-compaction-batch-limit", "experimental-compaction-sleep-interval"),
@@ -202,6 +202,8 @@ func (f *etcdFlag) about() string {
 	}
 	words := strings.Join(quoted, ", ")
 	switch {
+	case f.told != "":
+		return f.told
 	case f.same:
 		return "the same"
 	case len(f.keys) > 0:

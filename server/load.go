@@ -19,8 +19,8 @@ import (
 // the refused value.
 var ErrConfig = errors.New("configuration")
 
-// Load reads the variables of etcd if there is no file, the file (none if empty), then the environment, then the flags
-// that were set, fills defaults and validates. All errors are ErrConfig.
+// Load reads the file (none if empty), else one of etcd's if a flag or a variable names it, else the variables of etcd;
+// then the environment, then the flags that were set, fills defaults and validates. All errors are ErrConfig.
 func Load(file string, lookupEnv func(string) (string, bool), flags *pflag.FlagSet) (*Config, error) {
 	c, wrong := load(file, lookupEnv, flags)
 	if len(wrong) > 0 {
@@ -34,9 +34,16 @@ func load(file string, lookupEnv func(string) (string, bool), flags *pflag.FlagS
 	c := DefaultConfig()
 	etcd := etcdGiven{values: map[string]string{}, schemes: map[string]string{}}
 	var wrong faults
-	if file == "" { // a node of Mimir's own settings is not changed by what was left in its environment for etcd
+	theirs := etcdFile(file, lookupEnv, flags)
+	switch {
+	case file != "" && theirs != "":
+		wrong.add("--config and --%s both name a file of settings: give one of them", etcdFileFlag)
+		return &c, wrong
+	case theirs != "":
+		wrong = etcd.readFile(&c, theirs, lookupEnv)
+	case file == "": // a node of Mimir's own settings is not changed by what was left in its environment for etcd
 		wrong = etcd.environment(&c, lookupEnv)
-	} else {
+	default:
 		text, err := os.ReadFile(file)
 		if err != nil {
 			wrong.addError(err)
@@ -136,6 +143,9 @@ func (d *decoder) unknown(key string, line int) {
 	text := fmt.Sprintf("line %d: unknown key %q", line, key)
 	if near := nearest(key); near != "" {
 		text += fmt.Sprintf(" (did you mean %q?)", near)
+	}
+	if etcdFlagOf(key) != nil || etcdBlocks[key] != nil {
+		text += fmt.Sprintf("; a file of etcd's is named by --%s", etcdFileFlag)
 	}
 	d.complaints = append(d.complaints, text)
 }

@@ -45,6 +45,9 @@ type Options struct {
 	HungUp <-chan struct{}
 	Reload func() (*Config, error)
 
+	// Serving is called once, when all ports are served; whether there is a leader it does not say. May be nil.
+	Serving func() error
+
 	// Look makes pictures of the fleet for the console; nil: there is none.
 	Look Looker
 
@@ -73,6 +76,11 @@ func Run(ctx context.Context, c *Config, o Options) error {
 			return nil
 		}
 		return explained(c, s.cause(err))
+	}
+	if o.Serving != nil {
+		if err := o.Serving(); err != nil {
+			s.logger.Warn("whoever started the node is not told that it serves", "err", err)
+		}
 	}
 	select {
 	case <-ctx.Done():

@@ -400,6 +400,17 @@ var sections = []section{
 			"the log is told of a request that takes longer, of ten in ten seconds at most, and of how many others "+
 				"did; not of watches and other streams; 0 for none",
 			func(c *Config) *time.Duration { return &c.SlowRequest }),
+		duration("grpc-keepalive-interval", defaultKeepaliveInterval, time.Second, 24*time.Hour,
+			"for how long a client over gRPC may say nothing before it is asked whether it lives; less than what "+
+				"stands between takes for the end of a connection, as a load balancer or NAT",
+			func(c *Config) *time.Duration { return &c.Keepalive.Interval }),
+		duration("grpc-keepalive-timeout", defaultKeepaliveTimeout, time.Second, time.Hour,
+			"how long it has to answer, before its connection is closed",
+			func(c *Config) *time.Duration { return &c.Keepalive.Timeout }),
+		duration("grpc-keepalive-min-time", defaultKeepaliveMinTime, 10*time.Millisecond, 24*time.Hour,
+			"what has to pass between two questions by which a client finds out whether the node lives; who asks more "+
+				"often is closed",
+			func(c *Config) *time.Duration { return &c.Keepalive.MinTime }),
 		duration("leader-timeout", etcdapi.DefaultLeaderTimeout, time.Millisecond, time.Hour,
 			"how long a stream that requires a leader outlives the loss of it, and, five times as long, that of the "+
 				"primary, where the region's own leader is there",

@@ -37,7 +37,7 @@ func newServe(hurry <-chan struct{}) *cobra.Command {
 			}
 			o := server.Options{
 				Version: version(), LogTo: os.Stderr, Hurry: hurry, HungUp: hungUp(c.Context()), Reload: read,
-				Look: lookForConsole,
+				Look: lookForConsole, Serving: func() error { return tellSystemd(os.Getenv("NOTIFY_SOCKET")) },
 			}
 			return server.Run(c.Context(), config, o)
 		},
