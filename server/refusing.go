@@ -162,7 +162,7 @@ func (u *underway) relieve(all bool) (beyond bool) {
 	}
 	heap.Init(&may)
 	n := 0
-	for ; len(may) > 0 && u.kept.wellBeyond(u.bytes.Load(), u.going.Load()); n++ {
+	for ; len(may) > 0 && u.kept.wellBeyond(u); n++ {
 		id := heap.Pop(&may).(victim).id
 		r := u.streams[id]
 		u.refuse(id, r, r.unserved(codeCalm))
@@ -195,7 +195,7 @@ func (u *underway) lessen(all bool, now time.Time) (beyond bool) {
 
 // beyond reports whether more is kept of the client than may be. mu is held.
 func (u *underway) beyond() bool {
-	return u.kept != nil && u.kept.beyond(u.bytes.Load(), u.going.Load())
+	return u.kept != nil && u.kept.beyond(u)
 }
 
 // proves says that the client has had an answer: what is kept of him is from now on beside what is of others that had.
@@ -203,8 +203,8 @@ func (u *underway) proves(kept *kept) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	n, going := u.bytes.Load(), u.going.Load()
-	u.keep(-n)
 	u.goes(-going)
+	u.keep(-n)
 	u.kept = kept
 	u.keep(n)
 	u.goes(going)

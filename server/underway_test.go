@@ -39,8 +39,13 @@ func newInn(t *testing.T) *inn { return newInnFor(t, 1) }
 
 // newInnFor is one with so many places.
 func newInnFor(t *testing.T, places int) *inn {
+	return newInnBehind(t, places, func(l net.Listener) net.Listener { return l })
+}
+
+// newInnBehind is one whose connections come by what is made of its listener.
+func newInnBehind(t *testing.T, places int, by func(net.Listener) net.Listener) *inn {
 	i := &inn{street: bufconn.Listen(1 << 10), answered: make(chan bool, 1)}
-	i.door = door.New(i.street, door.Options{
+	i.door = door.New(by(i.street), door.Options{
 		Name: "inn", Most: places, Strangers: places, Logger: slog.New(slog.DiscardHandler),
 	})
 	i.both = sniff(i.door)
