@@ -53,6 +53,23 @@ func newInnBehind(t *testing.T, places int, by func(net.Listener) net.Listener) 
 		switch method, _ := grpc.MethodFromServerStream(s); method {
 		case "/a/stream":
 			return s.RecvMsg(&wrapperspb.BytesValue{})
+		case "/a/echo":
+			for m := new(wrapperspb.BytesValue); ; {
+				if err := s.RecvMsg(m); err != nil {
+					return err
+				}
+				if err := s.SendMsg(m); err != nil {
+					return err
+				}
+			}
+		case "/a/take":
+			for m := new(wrapperspb.BytesValue); ; {
+				if err := s.RecvMsg(m); errors.Is(err, io.EOF) {
+					return s.SendMsg(wrapperspb.Bytes(nil))
+				} else if err != nil {
+					return err
+				}
+			}
 		case "/a/word":
 			return s.SendMsg(wrapperspb.Bytes(nil))
 		}
