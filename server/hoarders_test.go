@@ -47,7 +47,8 @@ func (h *hoard) say(u *underway, id uint32) {
 	u.opens(false, 0)
 	u.heard([9]byte{1: byte(hoardFrame >> 8), 3: frameData, 7: byte(id >> 8), 8: byte(id)})
 	h.now = h.now.Add(hoardFrame * time.Second / 100e6)
-	h.most = max(h.most, h.known.bytes.Load()-h.known.going.Load()+h.fresh.bytes.Load()-h.fresh.going.Load())
+	h.most = max(h.most, h.known.all.bytes.Load()-h.known.all.going.Load()+
+		h.fresh.all.bytes.Load()-h.fresh.all.going.Load())
 }
 
 // What is kept stays within its bound, however many clients have what there is, each no more than the others, and

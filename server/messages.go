@@ -23,40 +23,48 @@ const mostKept, mostKeptFresh = 192 << 20, 64 << 20
 type kept struct {
 	others  *kept        // may leave some of theirs; nil: there are none
 	most    atomic.Int64 // bytes; 0: any number
-	bytes   atomic.Int64
-	going   atomic.Int64 // bytes of requests that are being ended
-	clients atomic.Int64 // of whom something is kept
+	all     party        // of whom something is kept
+	clients atomic.Int64 // how many those are
 	since   atomic.Int64 // there was too much whenever that was looked at, in Unix nanoseconds; or 0
 
 	mu     sync.Mutex
-	of     map[*underway]bool
 	looked time.Time     // for who has more than his share
 	first  *underway     // who had most
 	vain   time.Duration // it is not looked again for so much longer, as many had nothing to lose
 }
 
-// beyond reports whether there is too much, without so much of a client's that is being ended, and more of his than of
-// others. What is being ended of others counts as gone too, up to half of what may be kept: it may take a while.
-func (k *kept) beyond(bytes, going int64) bool { return k.over(bytes, going, 0) }
+// beyond reports whether there is too much, without what of a client's is being ended, and more of his than his share.
+// What is being ended of others counts as gone too, up to half of what may be kept: it may take a while. The mutex of
+// the client is held.
+func (k *kept) beyond(u *underway) bool { return k.over(u, 0) }
 
 // slack is which part of what may be kept is free when requests were refused: so that it is not looked through all of
 // them for each that comes.
 const slack = 16
 
 // wellBeyond is as beyond, until that is free.
-func (k *kept) wellBeyond(bytes, going int64) bool { return k.over(bytes, going, slack) }
+func (k *kept) wellBeyond(u *underway) bool { return k.over(u, slack) }
 
 // over reports whether there is more than all but a part of what may be; of 0, than all.
-func (k *kept) over(bytes, going, part int64) bool {
-	most := k.most.Load()
-	if most == 0 {
+func (k *kept) over(u *underway, part int64) bool {
+	most, bytes, going := k.most.Load(), u.bytes.Load(), u.going.Load()
+	if most == 0 || u.party == nil {
 		return false
 	}
-	share, all := most/max(1, k.clients.Load()), most+k.left()
+	all := most + k.left()
 	if part > 0 {
-		share, all = share-share/part, all-all/part
+		all -= all / part
 	}
-	return bytes-going > share && k.bytes.Load()-going-min(most/2, k.going.Load()-going) > all
+	if k.all.bytes.Load()-going-min(most/2, k.all.going.Load()-going) <= all {
+		return false
+	}
+	k.mu.Lock()
+	share := u.party.share(most)
+	k.mu.Unlock()
+	if part > 0 {
+		share -= share / part
+	}
+	return bytes-going > share
 }
 
 // left is how much the others leave of theirs.
@@ -64,32 +72,31 @@ func (k *kept) left() int64 {
 	if k.others == nil {
 		return 0
 	}
-	return max(0, k.others.most.Load()-k.others.bytes.Load())
+	return max(0, k.others.most.Load()-k.others.all.bytes.Load())
 }
 
-// add counts bytes of a client of whom there were so many before.
+// add counts bytes of a client of whom there were so many before. His mutex is held.
 func (k *kept) add(u *underway, before, n int64) {
 	if n == 0 {
 		return
 	}
-	k.bytes.Add(n)
-	if before != 0 && before+n != 0 {
+	if before == 0 {
+		k.mu.Lock()
+		u.party = k.all.join(u)
+		k.mu.Unlock()
+		k.clients.Add(1)
+	}
+	u.party.keep(n)
+	if before+n != 0 {
 		return
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if before+n == 0 {
-		if delete(k.of, u); k.first == u {
-			k.first = nil
-		}
-		k.clients.Add(-1)
-		return
+	u.party.leave(u)
+	if u.party = nil; k.first == u {
+		k.first = nil
 	}
-	if k.of == nil {
-		k.of = map[*underway]bool{}
-	}
-	k.of[u] = true
-	k.clients.Add(1)
+	k.clients.Add(-1)
 }
 
 // lookEach is how long it is not looked again for who has more than his share kept, and for how much longer it is not
@@ -103,12 +110,12 @@ func (k *kept) full(part int64) bool {
 	if part > 0 {
 		all -= all / part
 	}
-	return most > 0 && k.bytes.Load()-min(most/2, k.going.Load()) > all
+	return most > 0 && k.all.bytes.Load()-min(most/2, k.all.going.Load()) > all
 }
 
-// hoarders returns the clients who have more than their share kept, who has most first, where there is too much, and
-// whether there has been for so long that what came whole is no longer waited for. It returns none if there is not; and
-// if that was just looked for, unless it is urgent: then it is who had most then.
+// hoarders returns the clients who have more than their share kept, who has most for it first, where there is too much,
+// and whether there has been for so long that what came whole is no longer waited for. It returns none if there is not;
+// and if that was just looked for, unless it is urgent: then it is who had most then.
 func (k *kept) hoarders(urgent bool, now time.Time) (who []hoarder, all bool) {
 	if !k.full(0) {
 		if k.since.Load() != 0 { // which is looked at for all that is read, by all
@@ -122,7 +129,9 @@ func (k *kept) hoarders(urgent bool, now time.Time) (who []hoarder, all bool) {
 	switch {
 	case now.Sub(k.looked) >= lookEach+k.vain:
 		k.looked, k.first = now, nil
-		if who = k.above(); len(who) > 0 {
+		who = k.all.above(nil, float64(k.most.Load()))
+		slices.SortFunc(who, func(a, b hoarder) int { return cmp.Compare(b.over, a.over) })
+		if len(who) > 0 {
 			k.first = who[0].underway
 		}
 	case urgent && k.first != nil:
@@ -132,22 +141,10 @@ func (k *kept) hoarders(urgent bool, now time.Time) (who []hoarder, all bool) {
 	return who, since != 0 && now.UnixNano()-since >= int64(longestWait)
 }
 
-// hoarder is a client who has so much kept, without what is being ended.
+// hoarder is a client who has so many times his share kept.
 type hoarder struct {
 	*underway
-	has int64
-}
-
-// above returns who has more than his share kept, who has most first. mu is held.
-func (k *kept) above() (who []hoarder) {
-	share := k.most.Load() / max(1, int64(len(k.of)))
-	for u := range k.of {
-		if n := u.bytes.Load() - u.going.Load(); n > share {
-			who = append(who, hoarder{u, n})
-		}
-	}
-	slices.SortFunc(who, func(a, b hoarder) int { return cmp.Compare(b.has, a.has) })
-	return who
+	over float64
 }
 
 // messagePrefix is how many bytes come before each message of gRPC: a flag, and its length.
@@ -288,10 +285,11 @@ func (u *underway) drop(id uint32) {
 		if u.hearing.request == r {
 			u.hearing = incoming{}
 		}
-		if u.keep(-r.kept); r.refused {
+		if r.refused {
 			u.goes(-r.going)
 			u.ending.Add(-1)
 		}
+		u.keep(-r.kept)
 		r.bytes, r.whole, r.kept, r.going = 0, nil, 0, 0
 		delete(u.streams, id)
 	}
@@ -308,14 +306,12 @@ func (u *underway) keep(n int64) {
 	u.bytes.Add(n)
 }
 
-// goes counts bytes of requests that are being ended. mu is held.
+// goes counts bytes, of those that are kept, of requests that are being ended. mu is held.
 func (u *underway) goes(n int64) {
 	if u.gone {
 		return
 	}
-	if u.kept != nil {
-		u.kept.going.Add(n)
-	}
+	u.party.end(n)
 	u.going.Add(n)
 }
 
@@ -323,8 +319,8 @@ func (u *underway) goes(n int64) {
 func (u *underway) leave() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.keep(-u.bytes.Load())
 	u.goes(-u.going.Load())
+	u.keep(-u.bytes.Load())
 	u.gone = true
 	for _, timer := range []*time.Timer{u.timer, u.stuck} {
 		if timer != nil {

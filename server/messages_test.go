@@ -123,7 +123,7 @@ func dataOf(stream uint32, message, come int) []byte {
 // keeps waits for nothing, and returns how much is kept of all clients.
 func (i *inn) keeps() int64 {
 	virtual.Wait()
-	return i.both.clients.known.bytes.Load() + i.both.clients.fresh.bytes.Load()
+	return i.both.clients.known.all.bytes.Load() + i.both.clients.fresh.all.bytes.Load()
 }
 
 // A request of which the message does not come whole is ended in time, however many there are on a connection, whether
@@ -189,8 +189,8 @@ func TestNothingIsKeptOfWhatIsTaken(t *testing.T) {
 		hear(dataOf(1, 300, 200))
 		hear(frameOf(frameData, 0, 1, append(make([]byte, 100), 0, 0, 0)))
 		mine := c.requests.bytes.Load()
-		if n := len(one.whole); n != 2 || !one.comes() || at.fresh.bytes.Load() != mine || mine == 0 {
-			t.Fatalf("steps of %d: %d messages, %d bytes of %d", step, n, mine, at.fresh.bytes.Load())
+		if n := len(one.whole); n != 2 || !one.comes() || at.fresh.all.bytes.Load() != mine || mine == 0 {
+			t.Fatalf("steps of %d: %d messages, %d bytes of %d", step, n, mine, at.fresh.all.bytes.Load())
 		}
 		one.took()
 		one.took()
@@ -199,8 +199,8 @@ func TestNothingIsKeptOfWhatIsTaken(t *testing.T) {
 			t.Fatalf("steps of %d: %d messages", step, n)
 		}
 		one.took()
-		if at.fresh.bytes.Load() != 0 || at.fresh.clients.Load() != 0 {
-			t.Fatalf("steps of %d: %d bytes of %d", step, at.fresh.bytes.Load(), at.fresh.clients.Load())
+		if at.fresh.all.bytes.Load() != 0 || at.fresh.clients.Load() != 0 {
+			t.Fatalf("steps of %d: %d bytes of %d", step, at.fresh.all.bytes.Load(), at.fresh.clients.Load())
 		}
 		for id := uint32(3); id < 7; id += 2 {
 			hear(headersOf(id, "/a"))
@@ -209,18 +209,18 @@ func TestNothingIsKeptOfWhatIsTaken(t *testing.T) {
 			hear(dataOf(id, 300, 200))
 		}
 		hear(frameOf(frameReset, 0, 3, make([]byte, 4)))
-		if kept := at.fresh.bytes.Load(); kept != held(205) {
+		if kept := at.fresh.all.bytes.Load(); kept != held(205) {
 			t.Fatalf("steps of %d: %d bytes are left", step, kept)
 		}
 		c.Write(framesOf([3]byte{frameHeaders, flagEndStream, 5}))
-		if kept := at.fresh.bytes.Load(); kept != 0 {
+		if kept := at.fresh.all.bytes.Load(); kept != 0 {
 			t.Fatalf("steps of %d: %d bytes are left", step, kept)
 		}
 		hear(dataOf(1, 300, 200))
 		c.requests.leave()
 		one.took()
-		if at.fresh.bytes.Load() != 0 || at.fresh.clients.Load() != 0 {
-			t.Fatalf("steps of %d: %d bytes of %d", step, at.fresh.bytes.Load(), at.fresh.clients.Load())
+		if at.fresh.all.bytes.Load() != 0 || at.fresh.clients.Load() != 0 {
+			t.Fatalf("steps of %d: %d bytes of %d", step, at.fresh.all.bytes.Load(), at.fresh.clients.Load())
 		}
 	}
 }

@@ -13,8 +13,10 @@ const (
 	// allTrifles is how many a second all clients of a port may send that are in debt: they share it.
 	allTrifles = 1000
 	// smallData is what a frame of data has at most that is a trifle, as a window is, unless it answers a frame of this
-	// side: so many of them each of those is good for, and one more for each windowStep of its bytes.
-	smallData, answersEach, windowStep = 128, 2, 4 << 10
+	// side: so many of them each of those is good for, and one more for each windowStep of its bytes. A client that
+	// keeps a lease says that of each answer, and enlarges two windows. And where it goes with large ones of the same
+	// client: for each windowStep of those one is free, since some cut what they send into unequal frames.
+	smallData, answersEach, windowStep = 128, 3, 4 << 10
 	// largeHeaders is what headers have at most that count as none.
 	largeHeaders = 4 << 10
 )
@@ -64,6 +66,7 @@ type pace struct {
 	most   float64 // what the budget comes to with time
 	credit int     // in requests
 	early  int     // frames that were paid for, and answer one of this side if that is still to come
+	free   int     // small frames of data that go with large ones
 	at     time.Time
 	rate   float64 // in trifles, of who was in debt then
 	others *debtors
@@ -218,8 +221,13 @@ func (c *pace) data(flags byte, asked bool) int {
 	case flags&flagPadded != 0, c.left == 0 && flags&flagEndStream == 0: // nothing, in other words
 		return whole
 	case flags&flagEndStream == 0 && c.left < smallData: // as whoever renews a lease says
+		if c.free > 0 {
+			c.free--
+			return 0
+		}
 		return c.reply()
 	}
+	c.free = min(mostCredit, c.free+c.left/windowStep)
 	return 0
 }
 

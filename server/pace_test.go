@@ -43,6 +43,9 @@ func TestTriflesAreHeardSlowly(t *testing.T) {
 		{"nothing but padding", begun, frame(frameData, flagPadded, 256), 1},
 		{"ends of no request", nil, frame(frameData, flagEndStream, 0), 1},
 		{"large data", begun, frame(frameData, 0, 9000), 0},
+		{"small data among large", begun, append(frame(frameData, 0, 9000), frame(frameData, 0, 16)...), 0},
+		{"much small data among large", begun,
+			append(frame(frameData, 0, 9000), bytes.Repeat(frame(frameData, 0, 16), 5)...), 3},
 	} {
 		now := time.Now()
 		requests := underway{begin: func() func() { return func() {} }}

@@ -167,7 +167,7 @@ func (u *underway) relieve(all bool) (beyond bool) {
 // come whole is not refused unless all says so: it is about to be taken; nor is what was taken, to be answered once. It
 // returns how many were, which are to be told of. mu is held.
 func (u *underway) lose(all bool) (n int) {
-	most := func() bool { return u.kept != nil && u.kept.wellBeyond(u.bytes.Load(), u.going.Load()) }
+	most := func() bool { return u.kept != nil && u.kept.wellBeyond(u) }
 	if !most() {
 		return 0
 	}
@@ -228,7 +228,7 @@ func (k *kept) lessen(u *underway, all, urgent bool, now time.Time) {
 
 // beyond reports whether more is kept of the client than may be. mu is held.
 func (u *underway) beyond() bool {
-	return u.kept != nil && u.kept.beyond(u.bytes.Load(), u.going.Load())
+	return u.kept != nil && u.kept.beyond(u)
 }
 
 // proves says that the client has had an answer: what is kept of him is from now on beside what is of others that had.
@@ -236,8 +236,8 @@ func (u *underway) proves(kept *kept) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	n, going := u.bytes.Load(), u.going.Load()
-	u.keep(-n)
 	u.goes(-going)
+	u.keep(-n)
 	u.kept = kept
 	u.keep(n)
 	u.goes(going)

@@ -70,7 +70,7 @@ func TestWhoHasMostKeptIsRefused(t *testing.T) {
 		for id := uint32(1); id < 41; id += 2 {
 			hoards.say(headersOf(id, healthpb.Health_Check_FullMethodName), dataOf(id, 13<<10, 12<<10))
 		}
-		if kept := i.keeps(); kept > 180<<10 || i.both.clients.known.bytes.Load() < 48<<10 {
+		if kept := i.keeps(); kept > 180<<10 || i.both.clients.known.all.bytes.Load() < 48<<10 {
 			t.Errorf("%d bytes are kept", kept)
 		}
 		if hoards.over() == 0 || hoards.told(codeCalm) != hoards.over() {
@@ -348,7 +348,7 @@ func TestManySmallMessagesCount(t *testing.T) {
 		u.body(make([]byte, each*messagePrefix))
 	}
 	want := frames * (held(each*messagePrefix) + each*eachWhole)
-	if n := at.bytes.Load(); n != want || len(one.whole) != frames*each {
+	if n := at.all.bytes.Load(); n != want || len(one.whole) != frames*each {
 		t.Errorf("%d bytes of %d messages, want %d", n, len(one.whole), want)
 	}
 	u.room = func() {}
@@ -357,7 +357,7 @@ func TestManySmallMessagesCount(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if n := at.bytes.Load(); n != 0 || len(at.of) != 0 {
-		t.Errorf("%d bytes are left of %d", n, len(at.of))
+	if n := at.all.bytes.Load(); n != 0 || len(at.all.clients) != 0 {
+		t.Errorf("%d bytes are left of %d", n, len(at.all.clients))
 	}
 }

@@ -41,9 +41,9 @@ func (k Keepalive) options() []grpc.ServerOption {
 // newRPCServer makes the gRPC server of the client port with the API's own options. TLS is the listener's business;
 // what certificates were shown comes with the connection, and so does a buffer for what is read. When all is registered
 // the methods are to be told.
-func newRPCServer(api ...grpc.ServerOption) (*grpc.Server, *methods) {
+func newRPCServer(k Keepalive, api ...grpc.ServerOption) (*grpc.Server, *methods) {
 	m := &methods{}
-	return grpc.NewServer(append(append(m.options(), api...),
+	return grpc.NewServer(append(append(append(m.options(), k.options()...), api...),
 		grpc.ReadBufferSize(0),
 		grpc.Creds(operator.Credentials()),
 		grpc.InitialWindowSize(windowBytes),
@@ -56,7 +56,7 @@ func newRPCServer(api ...grpc.ServerOption) (*grpc.Server, *methods) {
 
 // newRPC makes one with everything that is served, by the limits of now.
 func newRPC(s *server) *grpc.Server {
-	made, methods := newRPCServer(append(s.api.ServerOptions(), s.config.Keepalive.options()...)...)
+	made, methods := newRPCServer(s.config.Keepalive, s.api.ServerOptions()...)
 	s.api.Register(made)
 	methods.know(made)
 	s.calls.Know(made.GetServiceInfo())

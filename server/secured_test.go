@@ -84,7 +84,7 @@ func guardedPortThatTells(t *testing.T, block TLS, auditLog string) string {
 		t.Fatal(err)
 	}
 	both := sniff(tls.NewListener(bound, ports.client))
-	rpc, _ := newRPCServer(append(n.API.ServerOptions(), grpc.ChainUnaryInterceptor(gate.Unary))...)
+	rpc, _ := newRPCServer(usualKeepalive, append(n.API.ServerOptions(), grpc.ChainUnaryInterceptor(gate.Unary))...)
 	n.API.Register(rpc)
 	served := make(chan error, 1)
 	go func() { served <- rpc.Serve(both.grpc) }()

@@ -312,7 +312,8 @@ var sections = []section{
 			"networks, `10.0.0.0/8` or `2001:db8::/48`, and addresses behind each of which there may be many clients "+
 				"or nodes, as behind a proxy or NAT: of connections from there that come to nothing as many are let "+
 				"in as of those from everywhere together, 2,000 a second after 4,000 at once, where it is 100 after "+
-				"1,000 from any other address ([limits](operating.md#limits)). At all ports",
+				"1,000 from any other address ([limits](operating.md#limits)). At all ports; and at `listen-client` "+
+				"what is kept of clients is shared there by connection, and elsewhere by address",
 			func(c *Config) *[]string { return &c.Crowds }),
 		count("max-concurrent-streams", etcdapi.DefaultStreams, 16, math.MaxInt32,
 			"most requests, streams of watches included, under way on one client connection; others wait at the client",

@@ -2,6 +2,7 @@ package server
 
 import (
 	"encoding/binary"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,6 +18,8 @@ type underway struct {
 	close func()              // ends the connection, if it does not
 	room  func()              // is told when a message was taken
 
+	site, source netip.Prefix // of whom it is, as of door.Party
+
 	mu      sync.Mutex
 	streams map[uint32]*request
 	end     func()       // not nil while there are some
@@ -28,6 +31,7 @@ type underway struct {
 	ending  atomic.Int64 // requests that are being ended
 	stuck   *time.Timer  // looks whether they are; nil before the first
 	kept    *kept        // of all clients as he is; nil: that is not counted
+	party   *party       // whose part he is there; nil: nothing is kept of him
 	gone    bool         // the connection is closed
 	hearing incoming
 	fed     time.Time     // until when what comes of messages has none of them be late

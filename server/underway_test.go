@@ -23,6 +23,9 @@ import (
 	"github.com/mimir-kv/mimir/server/door"
 )
 
+// usualKeepalive is that of a node that says nothing of it.
+var usualKeepalive = Keepalive{defaultKeepaliveMinTime, defaultKeepaliveInterval, defaultKeepaliveTimeout}
+
 // inn is a port with a place for one connection: it answers a health check, and all else with a large message or a
 // word.
 type inn struct {
@@ -39,15 +42,37 @@ func newInn(t *testing.T) *inn { return newInnFor(t, 1) }
 
 // newInnFor is one with so many places.
 func newInnFor(t *testing.T, places int) *inn {
+	return newInnBehind(t, places, func(l net.Listener) net.Listener { return l })
+}
+
+// newInnBehind is one whose connections come by what is made of its listener.
+func newInnBehind(t *testing.T, places int, by func(net.Listener) net.Listener) *inn {
 	i := &inn{street: bufconn.Listen(1 << 10), answered: make(chan bool, 1)}
-	i.door = door.New(i.street, door.Options{
+	i.door = door.New(by(i.street), door.Options{
 		Name: "inn", Most: places, Strangers: places, Logger: slog.New(slog.DiscardHandler),
 	})
 	i.both = sniff(i.door)
-	rpc, methods := newRPCServer(grpc.UnknownServiceHandler(func(_ any, s grpc.ServerStream) error {
+	rpc, methods := newRPCServer(usualKeepalive, grpc.UnknownServiceHandler(func(_ any, s grpc.ServerStream) error {
 		switch method, _ := grpc.MethodFromServerStream(s); method {
 		case "/a/stream":
 			return s.RecvMsg(&wrapperspb.BytesValue{})
+		case "/a/echo":
+			for m := new(wrapperspb.BytesValue); ; {
+				if err := s.RecvMsg(m); err != nil {
+					return err
+				}
+				if err := s.SendMsg(m); err != nil {
+					return err
+				}
+			}
+		case "/a/take":
+			for m := new(wrapperspb.BytesValue); ; {
+				if err := s.RecvMsg(m); errors.Is(err, io.EOF) {
+					return s.SendMsg(wrapperspb.Bytes(nil))
+				} else if err != nil {
+					return err
+				}
+			}
 		case "/a/word":
 			return s.SendMsg(wrapperspb.Bytes(nil))
 		}

@@ -7,8 +7,9 @@
 // request under way or an answer that has not arrived (D3); that a listener goes on whatever Accept says, until it is
 // closed (D4); and that connections which come to nothing are so many a second at most from one address, and so many
 // looked at in all, while those who prove their worth ([Prove]) cost nothing, and may come again once they have stayed
-// (D5); it can be said where an address has many behind it ([Door.Crowds]). What is refused is closed at once, counted,
-// and told in the log, not more often than every ten seconds for one reason.
+// (D5); it can be said where an address has many behind it ([Door.Crowds]), and asked of whom a connection is
+// ([Party]). What is refused is closed at once, counted, and told in the log, not more often than every ten seconds for
+// one reason.
 //
 // A connection that was let in can be asked to leave, and tells who wants to know of its end ([Farewell]). All can be
 // asked to come anew, as there is room for that ([Door.Renew]).

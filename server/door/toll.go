@@ -108,36 +108,6 @@ func newTolls() tolls {
 	}
 }
 
-// How much of an address of IPv6 is that of the network that one party has, and of its site, which may have many: an
-// attacker who has such a site has 65,536 of those.
-const networkBits, siteBits = 64, 48
-
-// sourceOf returns where a connection comes from: an address, or of IPv6 the network that one party has. It is not
-// valid for one that comes over no network.
-func sourceOf(a net.Addr) netip.Prefix {
-	tcp, ok := a.(*net.TCPAddr)
-	if !ok {
-		return netip.Prefix{}
-	}
-	ip := tcp.AddrPort().Addr().Unmap()
-	bits := networkBits
-	if ip.Is4() {
-		bits = 32
-	}
-	p, _ := ip.Prefix(bits)
-	return p
-}
-
-// siteOf returns the site of a source of IPv6; it is not valid for any other, nor for a private one: all of a company
-// may have the same.
-func siteOf(source netip.Prefix) netip.Prefix {
-	if !source.IsValid() || source.Addr().Is4() || source.Addr().IsPrivate() {
-		return netip.Prefix{}
-	}
-	p, _ := source.Addr().Prefix(siteBits)
-	return p
-}
-
 // account returns what a source owes, nil if it is none.
 func (t *tolls) account(source netip.Prefix, now time.Time) *toll {
 	if !source.IsValid() {
@@ -146,8 +116,8 @@ func (t *tolls) account(source netip.Prefix, now time.Time) *toll {
 	if one := t.of[source]; one != nil {
 		return one
 	}
-	site := siteOf(source)
-	if !site.IsValid() {
+	site := Site(source)
+	if site == source {
 		return t.open(source, tollOfOne, nil, now)
 	}
 	all := t.of[site]

@@ -3,7 +3,9 @@ package operator
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
+	"unicode"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -15,12 +17,32 @@ type argument struct{ name, value string }
 // mostArgumentBytes bounds what is told of one.
 const mostArgumentBytes = 256
 
-// short cuts what is too long to be told.
-func short(s string) string {
-	if len(s) <= mostArgumentBytes {
-		return s
+// mostUnprovenBytes bounds what is told of all arguments of a call of who has shown no right.
+const mostUnprovenBytes = 512
+
+// short cuts what is too long to be told, and has no character in it for which a log writes six.
+func short(s string) string { return cut(s, mostArgumentBytes) }
+
+func cut(s string, most int) string {
+	if len(s) > most {
+		s = strings.ToValidUTF8(s[:most], "") + "…"
 	}
-	return strings.ToValidUTF8(s[:mostArgumentBytes], "") + "…"
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return '?'
+	}, s)
+}
+
+// within returns arguments whose values together are no longer than most, those behind cut.
+func within(args []argument, most int) []argument {
+	fit := slices.Clone(args)
+	for i, one := range fit {
+		fit[i].value = cut(one.value, max(0, most))
+		most -= len(one.value)
+	}
+	return fit
 }
 
 // fieldsOf returns the fields of a request over gRPC that have one of these names and are set.

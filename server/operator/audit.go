@@ -32,8 +32,8 @@ type entry struct {
 type AuditOptions struct {
 	// File is appended to; it is made with mode 0600. Empty: the lines go to Logger.
 	File string
-	// Required refuses calls for operators while File cannot be written, and has each that is let in written, also
-	// where everybody is an operator, however many there are.
+	// Required refuses calls for operators while File cannot be written, and has each that is let in written. Where
+	// everybody is an operator no more are let in than may be written.
 	Required bool
 	// Logger is the node's.
 	Logger *slog.Logger
@@ -45,6 +45,7 @@ type Audit struct {
 	file     *file        // nil: there is none
 	out      slog.Handler // to the file, or to the log
 	quiet    *quiet
+	rations  rations
 	problem  atomic.Pointer[string] // why the last line could not be written
 	failures atomic.Uint64
 	told     [4]atomic.Uint64 // by outcome
@@ -131,9 +132,12 @@ func (a *Audit) tell(e *entry) error {
 		r.AddAttrs(slog.String("certificate", short(c.Subject.String())), slog.Any("names", namesOf(c)),
 			slog.String("serial", c.SerialNumber.Text(16)))
 	}
-	if len(e.args) > 0 {
+	if args := e.args; len(args) > 0 {
+		if !e.proven {
+			args = within(args, mostUnprovenBytes)
+		}
 		var group []any
-		for _, arg := range e.args {
+		for _, arg := range args {
 			group = append(group, slog.String(arg.name, arg.value))
 		}
 		r.AddAttrs(slog.Group("args", group...))

@@ -6,12 +6,15 @@ import (
 	"crypto/x509"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 	grpcpeer "google.golang.org/grpc/peer"
+
+	"github.com/mimir-kv/mimir/server/door"
 )
 
 // Caller is who makes a call, as far as he shows it.
@@ -116,6 +119,15 @@ func (c *Caller) host() string {
 		return c.Remote
 	}
 	return host
+}
+
+// site is where the caller is, by what is told apart of networks. It is not valid for who is on this machine.
+func (c *Caller) site() netip.Prefix {
+	at, err := netip.ParseAddrPort(c.Remote)
+	if err != nil || at.Addr().Unmap().IsLoopback() { // a socket of the machine has no port
+		return netip.Prefix{}
+	}
+	return door.Site(door.Source(at.Addr()))
 }
 
 // Credentials are those of a gRPC server whose listener has done the handshake of TLS: what the client showed comes to

@@ -18,6 +18,11 @@ var ErrDenied = errors.New("needs the operator's right")
 // ErrAudit says that a call was refused because the audit log cannot be written.
 var ErrAudit = errors.New("the audit log cannot be written, and audit-log-required wants it")
 
+// ErrMany says that a call was refused because who made it has shown no right, too many were made by him or others who
+// have not, and each would have to be written.
+var ErrMany = errors.New("too many calls of who has shown no right, each of which audit-log-required wants written; " +
+	"say who is an operator, or ask on the node's machine")
+
 // Link is one way to have the operator's right. It is safe for concurrent use.
 type Link interface {
 	// Operator returns who the caller is, for the audit log, if he is an operator; ErrUnused if this way is not in use,
@@ -117,6 +122,11 @@ func (g *Gate) begin(ctx context.Context, name string, call *Call, c *Caller, ar
 		o.outcome, o.err = refused, err
 		o.audit.tell(&o.entry) //nolint:errcheck // it is refused either way
 		return nil, fmt.Errorf("%s %w: %w", name, ErrDenied, err)
+	}
+	if g.audit.Required() && !id.proven && !g.audit.rations.take(c.site(), o.began) {
+		o.outcome, o.err = refused, ErrMany
+		o.audit.tell(&o.entry) //nolint:errcheck // it is refused either way
+		return nil, fmt.Errorf("%s: %w", name, ErrMany)
 	}
 	if call.Long || g.audit.Required() {
 		o.outcome = begun

@@ -76,8 +76,11 @@ func statusOf(err error) error {
 		return own.GRPCStatus().Err()
 	}
 	code := codes.PermissionDenied
-	if errors.Is(err, ErrAudit) {
+	switch {
+	case errors.Is(err, ErrAudit):
 		code = codes.Unavailable
+	case errors.Is(err, ErrMany):
+		code = codes.ResourceExhausted
 	}
 	return status.Error(code, "mimir: "+err.Error())
 }

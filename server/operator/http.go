@@ -37,8 +37,11 @@ func (g *Gate) HTTP(pattern string, h http.Handler) http.Handler {
 
 func refuse(w http.ResponseWriter, err error) {
 	code := http.StatusForbidden
-	if errors.Is(err, ErrAudit) {
+	switch {
+	case errors.Is(err, ErrAudit):
 		code = http.StatusServiceUnavailable
+	case errors.Is(err, ErrMany):
+		code = http.StatusTooManyRequests
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)

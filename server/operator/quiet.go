@@ -63,6 +63,15 @@ func (s *spent) has(most, each float64, now time.Time) bool {
 	return s.lines+1 <= most
 }
 
+// take is has, and counts that one.
+func (s *spent) take(most, each float64, now time.Time) bool {
+	has := s.has(most, each, now)
+	if has {
+		s.lines++
+	}
+	return has
+}
+
 // newQuiet returns one that calls more, at the end of a window, if lines were left out in it.
 func newQuiet(window time.Duration, more func(leftOut)) *quiet {
 	q := &quiet{window: window, more: more, allowed: map[string]*spent{}}
@@ -110,21 +119,19 @@ func (q *quiet) due(host, op string, refused bool) bool {
 			of = &spent{}
 			q.allowed[op] = of
 		}
-		if !of.has(mostAllowed, allowedEach, now) {
+		if !of.take(mostAllowed, allowedEach, now) {
 			h.left++
 			q.hide(host, op)
 			return false
 		}
-		of.lines++
 		return true
 	}
-	if h.calls[op] >= mostRefused || h.lines >= mostOfHost || !q.lines.has(mostLines, linesEach, now) {
+	if h.calls[op] >= mostRefused || h.lines >= mostOfHost || !q.lines.take(mostLines, linesEach, now) {
 		h.left++
 		return false
 	}
 	h.calls[op]++
 	h.lines++
-	q.lines.lines++
 	return true
 }
 
