@@ -16,7 +16,9 @@ type clients struct {
 
 // bound says how many bytes are kept of each kind.
 func (c *clients) bound(known, fresh int64) {
-	c.known.others, c.fresh.others = &c.fresh, &c.known
+	if c.known.others == nil { // before anybody is heard
+		c.known.others, c.fresh.others = &c.fresh, &c.known
+	}
 	c.known.most.Store(known)
 	c.fresh.most.Store(fresh)
 }
