@@ -44,6 +44,7 @@ func (s *server) newConsole(look Looker, handler http.Handler) (*console.Console
 				Node: r.NodeID, Region: r.RegionID, Version: s.version, Everybody: s.gate.Everybody(),
 			}
 		},
+		Slow:     s.slow.last,
 		Settings: func() []console.Setting { return inForce(s.settled.now()) },
 	}), nil
 }

@@ -103,6 +103,7 @@ func TestTheConsoleOfAGuardedFleet(t *testing.T) {
 		{"operator/events", strings.Repeat("x", 32), http.StatusForbidden},
 		{"operator/events", testToken, http.StatusOK},
 		{"operator/settings", "", http.StatusForbidden},
+		{"operator/slow", "", http.StatusForbidden},
 	} {
 		if _, code := firstPicture(t, http.DefaultClient, plain+test.path, test.token); code != test.want {
 			t.Errorf("%s with %q: %d, want %d", test.path, test.token, code, test.want)

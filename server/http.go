@@ -86,6 +86,7 @@ func (r *routes) show(mux *http.ServeMux, open bool) {
 	}
 	r.handle(mux, "GET /console/operator/events", http.HandlerFunc(r.console.OperatorEvents))
 	r.handle(mux, "GET /console/operator/settings", http.HandlerFunc(r.console.Settings))
+	r.handle(mux, "GET /console/operator/slow", http.HandlerFunc(r.console.Slow))
 }
 
 // observe adds what both ports serve.

@@ -2,7 +2,11 @@ package server
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,6 +16,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/mimir-kv/mimir/server/console"
 	"github.com/mimir-kv/mimir/server/operator"
 )
 
@@ -25,7 +30,8 @@ type slow struct {
 	mu    sync.Mutex
 	began time.Time // of the window
 	lines int
-	left  int // told nobody, since the last line
+	left  int            // told nobody, since the last line
+	told  []console.Slow // the last of those that the log was told, the newest last
 }
 
 const (
@@ -33,6 +39,8 @@ const (
 	slowLines  = 10
 	// keyBytes is how much of a key the log is told.
 	keyBytes = 64
+	// slowKept is how many of those that the log was told are kept for the console.
+	slowKept = 50
 )
 
 // patients are the requests that wait for others as long as those like.
@@ -75,6 +83,40 @@ func (s *slow) heard(ctx context.Context, method string, took time.Duration, req
 		about = append(about, "answerBytes", proto.Size(m))
 	}
 	s.logger.Warn("a request was slow", append(about, "more", left)...)
+	s.keep(console.Slow{At: s.now(), Method: method, Took: fmt.Sprint(took.Round(time.Millisecond)),
+		About: aboutText(about[6:]), More: left})
+}
+
+// keep has what the log was told kept for the console, as far as there is room.
+func (s *slow) keep(one console.Slow) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.told) == slowKept {
+		s.told = slices.Delete(s.told, 0, 1)
+	}
+	s.told = append(s.told, one)
+}
+
+// last returns what is kept, the newest first.
+func (s *slow) last() []console.Slow {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list := slices.Clone(s.told)
+	slices.Reverse(list)
+	return list
+}
+
+// aboutText writes what a line of the log says of a request: keys in quotes, whatever bytes they are.
+func aboutText(about []any) string {
+	var out strings.Builder
+	for i := 0; i+1 < len(about); i += 2 {
+		value := fmt.Sprint(about[i+1])
+		if about[i] == "key" || about[i] == "rangeEnd" {
+			value = strconv.Quote(value)
+		}
+		fmt.Fprintf(&out, "%s %s, ", about[i], value)
+	}
+	return strings.TrimSuffix(out.String(), ", ")
 }
 
 // due reports whether a line is to be written, and of how many requests none was.

@@ -36,6 +36,12 @@ func TestSlowRequests(t *testing.T) {
 	for range 2 * slowLines {
 		hear("/etcdserverpb.KV/Put", 1234567*time.Microsecond)
 	}
+	kept := s.last()
+	want := "code Unavailable, key \"name" + strings.Repeat("x", 60) + "\", requestBytes "
+	if len(kept) != slowLines || kept[0].Took != "1.235s" || !strings.HasPrefix(kept[0].About, want) ||
+		strings.Contains(kept[0].About, "secret") {
+		t.Errorf("kept for the console: %+v", kept)
+	}
 	if n := strings.Count(log.String(), "\n"); n != slowLines {
 		t.Errorf("%d lines", n)
 	}
@@ -53,6 +59,16 @@ func TestSlowRequests(t *testing.T) {
 	hear("/etcdserverpb.KV/Put", time.Second)
 	if !strings.Contains(log.String(), "more=10") {
 		t.Errorf("what was left out is not told: %s", &log)
+	}
+	if kept := s.last(); kept[0].More != 10 || kept[1].More != 0 {
+		t.Errorf("what was left out is not kept: %+v", kept[:2])
+	}
+	for range slowKept {
+		now = now.Add(slowWindow)
+		hear("/etcdserverpb.KV/Put", time.Second)
+	}
+	if kept := s.last(); len(kept) != slowKept || !kept[0].At.Equal(now) || kept[0].About == "" {
+		t.Errorf("%d are kept, the newest of %v", len(kept), kept[0].At)
 	}
 	s.bound.Store(0)
 	log.Reset()

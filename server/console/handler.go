@@ -26,6 +26,8 @@ type Options struct {
 	Greeting func() Greeting
 	// Settings are those in force.
 	Settings func() []Setting
+	// Slow are the last requests that took long, the newest first.
+	Slow func() []Slow
 
 	// Every is how often a picture is made while somebody looks. Default DefaultEvery.
 	Every time.Duration
@@ -179,7 +181,15 @@ func (c *Console) events(w http.ResponseWriter, r *http.Request, in *places) {
 
 // Settings serves the settings in force.
 func (c *Console) Settings(w http.ResponseWriter, _ *http.Request) {
-	text, err := json.Marshal(c.options.Settings())
+	list(w, c.options.Settings())
+}
+
+// Slow serves the last requests that took long.
+func (c *Console) Slow(w http.ResponseWriter, _ *http.Request) { list(w, c.options.Slow()) }
+
+// list serves what is asked for once.
+func list(w http.ResponseWriter, v any) {
+	text, err := json.Marshal(v)
 	if err != nil {
 		refuse(w, http.StatusInternalServerError, err)
 		return

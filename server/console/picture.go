@@ -123,6 +123,15 @@ type Certificate struct {
 	State    string    `json:"state,omitempty"` // expiring, expired, or empty
 }
 
+// Slow is a request that took long, as the log of the node that serves the page was told of it.
+type Slow struct {
+	At     time.Time `json:"at"`
+	Method string    `json:"method"`
+	Took   string    `json:"took"`
+	About  string    `json:"about"` // how it ended, who asked, and its first key; no value
+	More   int       `json:"more"`  // that were slow, and of which the log was told nothing, since the one before
+}
+
 // Setting is one that is in force on the node that serves the page. None is a secret: those are in files.
 type Setting struct {
 	Key   string `json:"key"`

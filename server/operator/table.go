@@ -152,6 +152,7 @@ var table = map[string]Call{
 	"GET /console/events":            {Right: Client},
 	"GET /console/operator/events":   {Reads: true, Long: true},
 	"GET /console/operator/settings": {Reads: true},
+	"GET /console/operator/slow":     {Reads: true},   // with keys of clients in it
 	"POST /v3/auth/authenticate":     {Right: Anyone}, // on listen-http, as over gRPC
 
 	// The arguments of the process, and the inside of its memory; each costs the node something.

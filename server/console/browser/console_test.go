@@ -349,6 +349,11 @@ func TestTheConsoleIsForEverybody(t *testing.T) {
 			r.textContent.endsWith("config.yaml")) && [...document.querySelectorAll("#settings tr")].some((r) =>
 			r.textContent.startsWith("operator.token-file") && r.textContent.endsWith("--operator-token-file"))`)
 	})
+	v.click("#slow-show")
+	v.until("slow requests, or that there are none", func(*Seen) bool {
+		return shown(`document.getElementById("answer").textContent === (document.querySelectorAll("#slow tr").length ?
+			"" : "There are none.") && document.getElementById("slow-box").hidden === !document.querySelector("#slow tr")`)
+	})
 	if shown(`document.body.textContent.includes("` + Token + `") || document.cookie !== ""`) {
 		t.Error("the token is shown, or a cookie is set")
 	}

@@ -113,6 +113,9 @@ func (f *Fleet) Close() {
 // Console is where a node serves the page.
 func Console(n *localfleet.Node) string { return "http://" + n.Config.ListenHTTP + "/console/" }
 
+// ClientConsole is where a node serves the page at the port for clients, at which keys are read too.
+func ClientConsole(n *localfleet.Node) string { return "http://" + n.Config.ListenClient + "/console/" }
+
 // Run runs a command as the page shows it, with more arguments, as an operator.
 func (f *Fleet) Run(ctx context.Context, command string, more ...string) (output string, err error) {
 	words := append(strings.Fields(command), more...)

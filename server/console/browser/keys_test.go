@@ -58,7 +58,7 @@ func putKey(t *testing.T, n *localfleet.Node, key, value string) {
 // keysAt opens the console where a node serves clients, which is where keys are read.
 func keysAt(t *testing.T, b *Browser, f *Fleet, n *localfleet.Node, s Screen) *visit {
 	t.Helper()
-	p, err := b.Open("http://"+n.Config.ListenClient+"/console/", s)
+	p, err := b.Open(ClientConsole(n), s)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -47,13 +47,13 @@ const see = `(() => {
     };
   }
   return {
-    State: document.getElementById("state").dataset.is, StateText: id("state"), Title: document.title,
+    State: document.getElementById("state")?.dataset.is ?? "", StateText: id("state"), Title: document.title,
     Primary: id("primary"), Epoch: id("epoch"), Asked: id("asked"), Wrong: lines("wrong"), Told: lines("told"),
     Votes: lines("votes"), Commands: all("#wrong pre").map((p) => p.textContent), Regions: regions,
   };
 })()`
 
-// See returns what the page says now.
+// See returns what the page says now; nothing, while it is loaded.
 func (p *Page) See() (*Seen, error) {
 	s, err := Evaluate[Seen](p, see)
 	if err != nil {

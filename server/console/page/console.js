@@ -192,7 +192,7 @@ by("login-open").addEventListener("click", () => openLogin(""));
 by("login-close").addEventListener("click", () => by("login").close());
 by("logout").addEventListener("click", () => {
   forget();
-  for (const id of ["tails", "settings"]) {
+  for (const id of ["tails", "slow", "settings"]) {
     by(id).replaceChildren();
     by(`${id}-box`).hidden = true;
   }
@@ -223,6 +223,8 @@ function shows(name, path, fill) {
 
 shows("settings", "operator/settings", (list) => table(by("settings"), list, (s) => s.key,
   (s) => [s.key, s.value || "–", s.from]));
+shows("slow", "operator/slow", (list) => table(by("slow"), list, (s) => list.indexOf(s), (s) => [s.at.slice(0, 23).replace("T", " "),
+  s.method.split("/").pop(), s.took, s.about, String(s.more)]));
 shows("tails", "/mimir/v1/tails", (list) => table(by("tails"), list, (t) => t.name,
   (t) => [t.name, String(t.commands), String(t.fork), `mimir tail show ${t.name}`]));
 

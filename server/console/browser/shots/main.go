@@ -1,5 +1,5 @@
-// Command shots makes pictures of the console for people to look at: of a fleet that is well, of one that has lost a
-// region, and of a node that does not answer; on a desktop and a phone, dark and light.
+// Command shots makes pictures of the console for people to look at: of a fleet that is well, of its keys, of one that has
+// lost a region, and of a node that does not answer; on a desktop and a phone, dark and light.
 //
 //	cd server/console/browser && go run ./shots -to DIR
 package main
@@ -86,6 +86,9 @@ func run(ctx context.Context, to string, nodes int) error {
 	}); err != nil {
 		return err
 	}
+	if err := v.keys(ctx); err != nil {
+		return err
+	}
 	localfleet.Kill(us.Nodes)
 	if err := v.until(ctx, "lost", func(s *browser.Seen) bool {
 		return s.State == "wrong" && s.Regions["us"].Role == "unknown"
@@ -107,7 +110,7 @@ type views struct {
 
 func (v *views) open(b *browser.Browser, n *localfleet.Node) error {
 	for name, screen := range screens {
-		p, err := b.Open(browser.Console(n), screen)
+		p, err := b.Open(browser.ClientConsole(n), screen)
 		if err != nil {
 			return err
 		}
@@ -148,6 +151,36 @@ func (v *views) until(ctx context.Context, state string, ok func(*browser.Seen) 
 		fmt.Println(file)
 	}
 	return nil
+}
+
+// keys lists keys on every page, and opens the first. Nothing is watched: a browser opens six connections to a node, and
+// the pages have four.
+func (v *views) keys(ctx context.Context) error {
+	steps := []string{
+		`document.getElementById("keys-form").requestSubmit(), false`,
+		`document.querySelector("#keys button") !== null`,
+		`document.querySelector("#keys button").click(), false`,
+		`!document.getElementById("key-older").disabled`,
+		`document.getElementById("key-older").click(), false`,
+		`document.querySelectorAll("#key-versions tr").length > 5`,
+	}
+	for _, p := range v.pages {
+		for _, step := range steps {
+			for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
+				ok, err := browser.Evaluate[bool](p, step)
+				if err != nil {
+					return err
+				}
+				if ok || strings.HasSuffix(step, ", false") {
+					break
+				}
+				if time.Now().After(deadline) || ctx.Err() != nil {
+					return fmt.Errorf("the keys are not shown: %s", step)
+				}
+			}
+		}
+	}
+	return v.until(ctx, "keys", func(*browser.Seen) bool { return true })
 }
 
 // order logs in on every page, and opens what a failover would do.
