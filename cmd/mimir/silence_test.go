@@ -66,6 +66,39 @@ func TestANodeThatStandsStillCostsLittle(t *testing.T) {
 	}
 }
 
+// One answer begins the time after which the others are given up, and each answer is told.
+func TestAnAnswerBeginsTheSilence(t *testing.T) {
+	ctx, heard, end := together(t.Context(), time.Hour, time.Millisecond)
+	defer end()
+	if ctx.Err() != nil {
+		t.Error("given up before anybody answered")
+	}
+	heard()
+	select {
+	case <-ctx.Done():
+	case <-time.After(time.Minute):
+		t.Error("waits on")
+	}
+
+	at, _ := oneOfTwo(t)
+	client, err := admin.NewClient([]string{at}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	fleet, err := client.Fleet(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	asking, enough := context.WithCancel(t.Context())
+	defer enough()
+	answers := 0
+	list := askNodes(asking, client, fleet.Regions[0].Nodes, func() { answers++; enough() })
+	if answers != 1 || len(list) != 1 {
+		t.Errorf("%d nodes are told to have answered, and %d did", answers, len(list))
+	}
+}
+
 // Who waits for an endpoint is told so, while he waits.
 func TestWhoIsWaitedForIsSaid(t *testing.T) {
 	at, silent := oneOfTwo(t)
