@@ -248,7 +248,11 @@ func (r *recipe) write() <-chan written {
 	c, done := r.client(r.etcd), make(chan written, 1)
 	go func() {
 		for n := 0; ; n++ {
-			if _, err := c.Put(r.Context(), "/registry/living", strconv.Itoa(n)); err != nil {
+			_, err := c.Put(r.Context(), "/registry/living", strconv.Itoa(n))
+			if errors.Is(err, rpctypes.ErrTimeout) { // an etcd may say so of what was on its way when it was fenced
+				continue
+			}
+			if err != nil {
 				done <- written{n, err}
 				return
 			}
