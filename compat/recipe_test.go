@@ -54,7 +54,8 @@ func TestRecipe(t *testing.T) {
 
 	r.run(append([]string{"import", "finish", "--fence", "--verified", verified}, both...)...)
 	if w := <-wrote; w.writes == 0 || !errors.Is(w.err, rpctypes.ErrCorrupt) {
-		t.Errorf("who wrote all the while made %d writes, and ended with %v: the etcd was to refuse it", w.writes, w.err)
+		t.Errorf("who wrote all the while made %d writes, and ended with %v: the etcd was to refuse it", w.writes,
+			w.err)
 	}
 	if err := <-followed; err != nil {
 		t.Errorf("whoever followed ended with %v", err)

@@ -9,7 +9,8 @@ import (
 	api "go.etcd.io/etcd/api/v3/version"
 )
 
-// What whoever builds a package says of it: go build -ldflags "-X main.release=v1.2.3 -X main.commit=… -X main.date=…".
+// What whoever builds a package says of it:
+// go build -ldflags "-X main.release=v1.2.3 -X main.commit=… -X main.date=…".
 // Empty otherwise.
 var release, commit, date string
 

@@ -223,7 +223,8 @@ func TestReleasesOfTwoClusters(t *testing.T) {
 		return map[string]any{
 			"region": region, "initialPrimary": "us",
 			"regions": map[string]any{other: []any{
-				"mimir-" + other + "-0." + other + ".example.net:2380", "mimir-" + other + "-1." + other + ".example.net:2380",
+				"mimir-" + other + "-0." + other + ".example.net:2380",
+				"mimir-" + other + "-1." + other + ".example.net:2380",
 			}},
 			"hosts": map[string]any{"peer": "{name}." + region + ".example.net"},
 			"tls": map[string]any{
@@ -231,7 +232,8 @@ func TestReleasesOfTwoClusters(t *testing.T) {
 				"peer":   map[string]any{"secretName": "mimir-peer"},
 			},
 			"nodeServices": map[string]any{
-				"enabled": true, "annotations": map[string]any{"external-dns/hostname": "{name}." + region + ".example.net"},
+				"enabled":     true,
+				"annotations": map[string]any{"external-dns/hostname": "{name}." + region + ".example.net"},
 			},
 			"config": map[string]any{"operator": map[string]any{"allowed-cn": []any{"operator"}}, "priority": 200},
 		}

@@ -83,7 +83,8 @@ func unpackImage(t *testing.T, archive []byte) (dir string, config v1.Config, he
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(outer.Manifests) != 1 || outer.Manifests[0].Annotations["org.opencontainers.image.ref.name"] != stamp.Version {
+	if len(outer.Manifests) != 1 ||
+		outer.Manifests[0].Annotations["org.opencontainers.image.ref.name"] != stamp.Version {
 		t.Fatalf("the layout has %+v", outer.Manifests)
 	}
 	inner, err := index.ImageIndex(outer.Manifests[0].Digest)

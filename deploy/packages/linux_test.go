@@ -278,7 +278,8 @@ func TestADebStartsANode(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(dir, linux.Configuration)); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a purge left the configuration: %v", err)
 	}
-	if _, err := os.Stat(filepath.Join(dir, p.directory)); err != nil || !strings.Contains(out, p.directory+" is left") {
+	if _, err := os.Stat(filepath.Join(dir, p.directory)); err != nil ||
+		!strings.Contains(out, p.directory+" is left") {
 		t.Errorf("a purge took what the node keeps: %v\n%s", err, out)
 	}
 }

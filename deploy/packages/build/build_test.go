@@ -13,7 +13,8 @@ func TestAStampThatPackagesCannotSayIsRefused(t *testing.T) {
 			t.Errorf("%s: %v", version, s.Valid())
 		}
 	}
-	for _, version := range []string{"", "1.2.3", "v1.2", "v01.2.3", "v1.2.3+dirty", "v1.2.3 -X main.x=y", "v1.2.3-a-b"} {
+	for _, version := range []string{"", "1.2.3", "v1.2", "v01.2.3", "v1.2.3+dirty", "v1.2.3 -X main.x=y",
+		"v1.2.3-a-b"} {
 		s := good
 		if s.Version = version; s.Valid() == nil {
 			t.Errorf("%q is taken", version)

@@ -101,7 +101,8 @@ func (p *Package) stagePages(s *stage, f Format) {
 		return
 	}
 	for _, page := range pages {
-		s.file(Pages+"/"+filepath.Base(page), 0o644, files.TypeFile, func() ([]byte, error) { return os.ReadFile(page) })
+		s.file(Pages+"/"+filepath.Base(page), 0o644, files.TypeFile,
+			func() ([]byte, error) { return os.ReadFile(page) })
 	}
 	license := Pages + "/copyright"
 	if f == RPM {

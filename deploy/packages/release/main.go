@@ -1,9 +1,10 @@
-// Release builds everything that Mimir is installed from into a directory: archives, packages of Debian and of RPM, the
-// image, the chart, a bill of material of each binary, and the sums of all.
+// Command release builds everything that Mimir is installed from into a directory: archives, packages of Debian and of
+// RPM, the image, the chart, a bill of material of each binary, and the sums of all.
 //
 //	go run ./release -version v1.2.3 -to ../../dist
 //
-// It is run in deploy/packages, and builds the work tree around it. The same commit, version and Go give the same bytes.
+// It is run in deploy/packages, and builds the work tree around it. The same commit, version and Go give the same
+// bytes.
 package main
 
 import (
@@ -37,7 +38,8 @@ func main() {
 	var version, targets string
 	flag.StringVar(&version, "version", "", "version, as v1.2.3 or v1.2.3-rc.1; made of the commit if empty")
 	flag.StringVar(&r.to, "to", "../../dist", "directory that gets everything; what it has of a release goes")
-	flag.StringVar(&targets, "targets", "", "systems to build for, as linux/amd64,linux/arm64; all of a release if empty")
+	flag.StringVar(&targets, "targets", "",
+		"systems to build for, as linux/amd64,linux/arm64; all of a release if empty")
 	flag.Parse()
 	if err := r.run(ctx, version, targets); err != nil {
 		fmt.Fprintln(os.Stderr, "release:", err)
@@ -67,7 +69,8 @@ func (r *release) run(ctx context.Context, version, targets string) (err error) 
 	if err := r.clear(); err != nil {
 		return err
 	}
-	fmt.Printf("mimir %s, commit %s of %s\n", r.stamp.Version, r.stamp.Commit, r.stamp.Date.Format("2006-01-02 15:04:05"))
+	fmt.Printf("mimir %s, commit %s of %s\n", r.stamp.Version, r.stamp.Commit,
+		r.stamp.Date.Format("2006-01-02 15:04:05"))
 	binaries, err := os.MkdirTemp("", "mimir-release-")
 	if err != nil {
 		return err

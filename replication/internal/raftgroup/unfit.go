@@ -97,7 +97,7 @@ func meaning(self uint64, voters []uint64) string {
 	return "; until it has, the node leads nobody who can do without it"
 }
 
-// declines reports whether this node, told to take over, does not, and says why.
+// declines reports whether this node, told to take over, does not, and says why. Either way it counts as handed over.
 func (u *unfit) declines(l *loop) bool {
 	u.round = longestElections * l.electionTicks
 	switch {

@@ -352,7 +352,8 @@ func TestTheConsoleIsForEverybody(t *testing.T) {
 	v.click("#slow-show")
 	v.until("slow requests, or that there are none", func(*Seen) bool {
 		return shown(`document.getElementById("answer").textContent === (document.querySelectorAll("#slow tr").length ?
-			"" : "There are none.") && document.getElementById("slow-box").hidden === !document.querySelector("#slow tr")`)
+			"" : "There are none.") &&
+			document.getElementById("slow-box").hidden === !document.querySelector("#slow tr")`)
 	})
 	if shown(`document.body.textContent.includes("` + Token + `") || document.cookie !== ""`) {
 		t.Error("the token is shown, or a cookie is set")

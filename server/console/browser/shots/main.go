@@ -69,9 +69,14 @@ func run(ctx context.Context, to string, nodes int) error {
 		return err
 	}
 	defer f.Close()
-	us, eu := f.Region("us"), f.Region("eu")
 	v := &views{pages: map[string]*browser.Page{}, to: to}
 	defer v.close()
+	return v.failover(ctx, b, f)
+}
+
+// failover takes the pictures of a fleet that loses one region after the other.
+func (v *views) failover(ctx context.Context, b *browser.Browser, f *browser.Fleet) error {
+	us, eu := f.Region("us"), f.Region("eu")
 	if err := v.open(b, eu.Nodes[0]); err != nil {
 		return err
 	}
