@@ -84,10 +84,23 @@ func scrapesOf(ctx context.Context, f *localfleet.Fleet) (all []scrape, err erro
 // The words that a page of every node has once the fleet is well and a node has probed each other one.
 var well = []string{"mimir_healthy 1", "mimir_peer_round_trip_seconds_count", "mimir_role", "mimir_keys"}
 
+// The words that the page of one node of each region has, its leader's: the primary's leader serves the stream, and
+// knows how far behind the other region is; the other one knows it of itself.
+var wellLeads = map[string][]string{
+	"us": {"mimir_leader 1\n", `mimir_role{role="primary"} 1`, "mimir_slot_lag_seconds{", "mimir_slot_lag_bytes{"},
+	"eu": {"mimir_leader 1\n", `mimir_role{role="secondary"} 1`, "mimir_lag_known 1\n"},
+}
+
+// leads reports whether a page is that of a leader of a region that is well.
+func leads(region, page string) bool {
+	return !slices.ContainsFunc(wellLeads[region], func(word string) bool { return !strings.Contains(page, word) })
+}
+
 // scrapeWell writes and reads a little in each region, and then scrapes every node.
 func scrapeWell(ctx context.Context, f *localfleet.Fleet) (scrape, error) {
 	s := scrape{}
 	for _, region := range f.Regions {
+		leaders := 0
 		for _, n := range region.Nodes {
 			if !n.Running() {
 				return nil, fmt.Errorf("%s ended: %s: %s", n.Config.Name, n.Exit(), n.LastWords())
@@ -109,7 +122,14 @@ func scrapeWell(ctx context.Context, f *localfleet.Fleet) (scrape, error) {
 					return nil, fmt.Errorf("%s does not say %s", n.Config.Name, word)
 				}
 			}
+			if leads(region.Name, page) {
+				leaders++
+			}
 			s[target{n.Config.ListenClient, region.Name}] = page
+		}
+		if leaders != 1 {
+			return nil, fmt.Errorf("%d nodes of %s say what its leader says: %q",
+				leaders, region.Name, wellLeads[region.Name])
 		}
 	}
 	return s, nil
