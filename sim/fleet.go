@@ -200,6 +200,9 @@ func (m *member) startIf(ctx context.Context, expected func(error) bool) {
 		m.old = m.memory.CrashClone(vfs.CrashCloneCfg{})
 	}
 	m.starts++
+	if c, ok := m.clock.(*machine); ok {
+		c.thaw() // what stood still has ended
+	}
 	m.fleet.disturb(time.Now())
 	m.mu.Lock()
 	m.started = time.Now()

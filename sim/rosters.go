@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/mimir-kv/mimir/replication"
+	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
 // orderRegions has somebody order where nodes of a region are, some of them: the primary writes a roster with it. At
@@ -52,8 +53,8 @@ func (x *faults) places(region string, few bool) (addrs []string) {
 	return addrs
 }
 
-// sameRoster waits until all nodes go by one roster, with all regions, which is of the reign that they are in; or by
-// none, if nobody has one.
+// sameRoster waits until all nodes go by one roster, with all regions, which is of the reign that they are in unless a
+// node is too old for that; or by none, if nobody has one.
 func (e *evidence) sameRoster(ctx context.Context) {
 	why := ""
 	for deadline := time.Now().Add(convergence); time.Now().Before(deadline); time.Sleep(500 * time.Millisecond) {
@@ -67,6 +68,7 @@ func (e *evidence) sameRoster(ctx context.Context) {
 
 func (f *fleet) rostersDiffer(ctx context.Context) string {
 	here, why := f.here()
+	ranks := !slices.ContainsFunc(here, func(m *member) bool { return m.level < timeline.LevelRanks })
 	var first *replication.FleetStatus
 	for _, m := range here {
 		p := m.current()
@@ -84,7 +86,7 @@ func (f *fleet) rostersDiffer(ctx context.Context) string {
 		switch has, want := s.Roster, first.Roster; {
 		case (has == nil) != (want == nil), has != nil && *has != *want:
 			return fmt.Sprintf("%s goes by %+v, %s by %+v", m.name, has, here[0].name, want)
-		case has != nil && (!has.Ranked || uint64(has.Epoch) != uint64(s.Epoch)):
+		case has != nil && ranks && (!has.Ranked || uint64(has.Epoch) != uint64(s.Epoch)):
 			return fmt.Sprintf("%s goes by %+v in epoch %d", m.name, has, s.Epoch)
 		case !slices.Equal(slices.Sorted(slices.Values(f.plan.regions)), regions):
 			return fmt.Sprintf("%s knows the regions %v", m.name, regions)
