@@ -93,21 +93,24 @@ func (m *member) giveUp() {
 // telling is how long a file has to be to be known by what it holds.
 const telling = 64
 
-// repair puts the flipped bit back, where the file is still there and nothing was written in its place. It may have
-// other names too: what a node keeps for itself are links to files of its store, and after a power cut one file each.
+// repair puts the flipped bit back on the disk of a member.
 func (m *member) repair() {
-	f := m.rot
-	if f == nil {
-		return
+	if m.rot != nil {
+		m.rot.undo(m.memory)
+		m.rot = nil
 	}
-	m.rot = nil
+}
+
+// undo puts the flipped bit back, where the file is still there and nothing was written in its place. It may have other
+// names too: what a node keeps for itself are links to files of its store, and after a power cut one file each.
+func (f flip) undo(fs *vfs.MemFS) {
 	names := []string{f.path}
-	if _, err := m.memory.Stat(f.path); err != nil || len(f.damaged) >= telling {
-		names = append(filesOf(m.memory, dataFolder), filesOf(m.memory, stateFolder)...)
+	if _, err := fs.Stat(f.path); err != nil || len(f.damaged) >= telling {
+		names = append(filesOf(fs, dataFolder), filesOf(fs, stateFolder)...)
 	}
 	for _, f.path = range names { // two names of one file are repaired once: it is not damaged any more then
-		if bytes.HasPrefix(contentOf(m.memory, f.path), f.damaged) {
-			f.on(m.memory)
+		if bytes.HasPrefix(contentOf(fs, f.path), f.damaged) {
+			f.on(fs)
 		}
 	}
 }
@@ -123,7 +126,7 @@ func contentOf(fs *vfs.MemFS, path string) []byte {
 	return p
 }
 
-func (f *flip) on(fs *vfs.MemFS) {
+func (f flip) on(fs *vfs.MemFS) {
 	file, err := fs.OpenReadWrite(f.path, vfs.WriteCategoryUnspecified)
 	if err != nil {
 		return
@@ -232,7 +235,7 @@ func (x disks) lieDisk(ctx context.Context) {
 	if p == nil || !others(x.faults, p.member) {
 		return
 	}
-	m, from := p.member, p.memory.CrashClone(vfs.CrashCloneCfg{})
+	m, from, rot := p.member, p.memory.CrashClone(vfs.CrashCloneCfg{}), p.member.rot
 	x.tell("disk of %s keeps nothing from now on", m.name)
 	x.wait(time.Duration(x.random.IntN(3000)) * time.Millisecond)
 	if m.current() != p || p.gone.Load() || !others(x.faults, m) {
@@ -240,6 +243,9 @@ func (x disks) lieDisk(ctx context.Context) {
 	}
 	p.lose()
 	m.bury()
+	if rot != nil {
+		rot.undo(from)
+	}
 	own := m.memory
 	m.memory, m.honest = from, own
 	x.fleet.happened.note(injectLie)

@@ -198,6 +198,9 @@ func (m *member) startIf(ctx context.Context, expected func(error) bool) {
 	}
 	if m.fleet.plan.inject[injectOld] && len(filesOf(m.memory, dataFolder)) > 0 { // an empty disk is another disk
 		m.old = m.memory.CrashClone(vfs.CrashCloneCfg{})
+		if m.rot != nil {
+			m.rot.undo(m.old)
+		}
 	}
 	m.starts++
 	if c, ok := m.clock.(*machine); ok {
