@@ -386,6 +386,19 @@ func TestNobodyTakesOverFromAReignOfOtherVoters(t *testing.T) {
 	}
 }
 
+// TestAPrimaryGoesOnThoughItsVotersForgot: a region that was voted for, and lost its leader before a voter heard of a
+// ceiling, goes on from its own reign, whoever remembers that it was voted for.
+func TestAPrimaryGoesOnThoughItsVotersForgot(t *testing.T) {
+	s := reigning("a")
+	s.Reigns = append(s.Reigns, timeline.Reign{Epoch: 3, First: 41, Primary: "a"})
+	s.Cursor.Epoch, s.Ballot.Promised, s.Ballot.For = 3, 4, "b" // b asked for votes since, and got no majority
+	yes := Answer{Granted: true, Promised: 1, For: "a"}
+	stands, why := soundings(s, Ruler{}, map[string]Answer{"a": {Granted: true}, names[w]: yes})
+	if !stands {
+		t.Errorf("stays silent, and says %q", why)
+	}
+}
+
 // TestAWitnessVotesInOneFleet, though another one has the same name and regions.
 func TestAWitnessVotesInOneFleet(t *testing.T) {
 	s := reigning(names[w])
