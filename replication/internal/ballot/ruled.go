@@ -14,8 +14,9 @@ type Ruler struct {
 
 // Rules reports whether it is known that voters of the charter of a region in the state s decided the highest reign
 // that it knows of (B1): only they can decide that it is over. A reign that a recovery began by another charter is none
-// of theirs, and goes on without them; but to begin one its region writes its charter first, so that it knows of its own
-// by whom they were decided. supports is whom the region's own voter supports, and answers are what the others said.
+// of theirs, and goes on without them; but to begin one its region writes its charter first, so that it knows of its
+// own by whom they were decided. supports is whom the region's own voter supports, and answers are what the others
+// said.
 func Rules(s *timeline.State, supports Ruler, answers map[string]*Answer) bool {
 	r, c := s.HighestClaim(), s.Charter()
 	ruler := Ruler{r.Epoch, r.Primary}

@@ -23,6 +23,7 @@ type bench struct {
 	refuse  error
 	during  func() // runs while a proposal is with raft
 	writes  bool
+	ceiling bool // it is at its ceiling
 	cursor  timeline.Cursor
 	back    []*proposal
 	results map[*proposal]result
@@ -64,12 +65,12 @@ func (b *bench) Propose(_ context.Context, _ uint64, payloads [][]byte) (uint64,
 
 // MayWrite is asked with the lock held: an answer that is older than the end of a control would open the pipeline
 // behind a seal, or leave it closed for good.
-func (b *bench) MayWrite(timeline.Position) (timeline.Cursor, bool) {
+func (b *bench) MayWrite(timeline.Position) (at timeline.Cursor, reigns, below bool) {
 	if b.mu.TryLock() {
 		b.mu.Unlock()
 		b.t.Error("asked for the right to write without the lock")
 	}
-	return b.cursor, b.writes
+	return b.cursor, b.writes, b.writes && !b.ceiling
 }
 
 func (*bench) Admits(timeline.Epoch, timeline.Position) (int, bool) { return 1, true }

@@ -28,8 +28,8 @@ import (
 //	P1  each flight begins where the one before it ends, and the stamp is where the last one ends.
 //	P2  inFlight is the sum of the flights' bytes.
 //	P3  flights are of one term; while open, of the term that this node leads.
-//	P4  while open, this node leads a term.
-//	P5  it is not open while a control is in flight that may end the right to write; closing counts these.
+//	P4  while open, it reigns, and while it reigns, this node leads a term.
+//	P5  it does not reign while a control is in flight that may end the right to write; closing counts these.
 //	P6  while it is not open, nothing waits in the queue.
 //	P7  whatever is in a flight was claimed: its caller cannot withdraw it any more.
 //	P8  after abandon it is not open, and nothing waits or is in flight.
@@ -46,9 +46,11 @@ type pipeline struct {
 	folder     *timeline.Folder
 
 	mu       sync.Mutex
-	term     uint64 // that this node leads, with everything before it applied; zero: it does not
-	open     bool
-	openings uint64 // so far, so that a frame in the making notices one
+	term     uint64         // that this node leads, with everything before it applied; zero: it does not
+	reigns   bool           // a tenure goes on, of the term and epoch
+	epoch    timeline.Epoch // of the tenure
+	open     bool           // frames are made: it reigns, and is not at its ceiling
+	openings uint64         // so far, so that a frame in the making notices one
 	stamp    timeline.Cursor
 	queue    []*proposal
 	requests []*request
@@ -103,13 +105,13 @@ func (p *pipeline) valid() error {
 			p.flights[last].after.Position)
 	case bytes != p.inFlight:
 		return fmt.Errorf("P2: %d bytes in flight, counted %d", bytes, p.inFlight)
-	case p.open && p.term == 0:
-		return errors.New("P4: open without a term")
-	case closing != p.closing || p.open && closing > 0:
-		return fmt.Errorf("P5: open %t, %d closing controls in flight, counted %d", p.open, closing, p.closing)
+	case p.open && !p.reigns || p.reigns && p.term == 0:
+		return fmt.Errorf("P4: open %t, reigns %t in term %d", p.open, p.reigns, p.term)
+	case closing != p.closing || p.reigns && closing > 0:
+		return fmt.Errorf("P5: reigns %t, %d closing controls in flight, counted %d", p.reigns, closing, p.closing)
 	case !p.open && len(p.queue) > 0:
 		return fmt.Errorf("P6: closed, %d wait", len(p.queue))
-	case p.ended != nil && (p.open || len(p.flights)+len(p.requests) > 0):
+	case p.ended != nil && (p.reigns || len(p.flights)+len(p.requests) > 0):
 		return fmt.Errorf("P8: abandoned, open %t, %d flights, %d requests", p.open, len(p.flights), len(p.requests))
 	}
 	return nil
@@ -265,7 +267,7 @@ func (p *pipeline) takeBack(f *flight, stamp timeline.Cursor) {
 	p.check()
 }
 
-// enqueue takes a proposal; false means that this node takes no writes now.
+// enqueue takes a proposal; false means that it makes no frames now, or not in the tenure to which u is bound.
 func (p *pipeline) enqueue(u *proposal) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -277,26 +279,20 @@ func (p *pipeline) enqueue(u *proposal) bool {
 	return true
 }
 
-// isOpen reports whether this node takes writes now.
-func (p *pipeline) isOpen() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.open
-}
-
-// tenureNow returns the tenure in which this node takes writes; the zero Tenure if it takes none now.
+// tenureNow returns the tenure in which this node takes writes, though they may wait at its ceiling; the zero Tenure if
+// it takes none now.
 func (p *pipeline) tenureNow() contract.Tenure {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.tenure()
 }
 
-// tenure is tenureNow for who holds mu. While the pipeline is open, neither term nor epoch changes.
+// tenure is tenureNow for who holds mu. While the pipeline reigns, neither term nor epoch changes.
 func (p *pipeline) tenure() contract.Tenure {
-	if !p.open {
+	if !p.reigns {
 		return contract.Tenure{}
 	}
-	return contract.Tenure{Term: p.term, Epoch: p.stamp.Epoch}
+	return contract.Tenure{Term: p.term, Epoch: p.epoch}
 }
 
 // lead says that this node leads term and has applied everything before it.
@@ -332,9 +328,9 @@ func (p *pipeline) stepDown() {
 	p.check()
 }
 
-// shut stops stamping and returns what waited. The caller holds mu.
+// shut ends the tenure and returns what waited. The caller holds mu.
 func (p *pipeline) shut() []*proposal {
-	p.open = false
+	p.open, p.reigns = false, false
 	queue := p.queue
 	p.queue = nil
 	return queue
@@ -360,13 +356,15 @@ func (p *pipeline) lastProposed() contract.Position {
 func (p *pipeline) evaluate() {
 	p.mu.Lock()
 	// With the lock: an answer from before the last control counts for nothing.
-	cursor, may := p.standing.MayWrite(p.reached())
+	cursor, reigns, below := p.standing.MayWrite(p.reached())
 	var queue []*proposal
 	switch {
-	case !may && p.open:
+	case !reigns:
 		queue = p.shut()
-	case may && !p.open && p.term != 0 && p.closing == 0 && len(p.requests) == 0 && len(p.flights) == 0:
-		p.open = true
+	case !below && p.open:
+		queue, p.reigns = p.shut(), true
+	case below && !p.open && p.term != 0 && p.closing == 0 && len(p.requests) == 0 && len(p.flights) == 0:
+		p.open, p.reigns, p.epoch = true, true, cursor.Epoch
 		p.openings++
 		p.stamp = cursor
 		p.wake.Nudge()

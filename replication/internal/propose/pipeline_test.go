@@ -104,17 +104,17 @@ func TestNoFrameStandsBehindASeal(t *testing.T) {
 	waiting := b.put(10)
 	r := b.ask(99, true)
 	b.steps()
-	if len(b.back) != 1 || b.back[0] != waiting || b.isOpen() {
-		t.Fatalf("came back %d, open %t", len(b.back), b.isOpen())
+	if len(b.back) != 1 || b.back[0] != waiting || b.reigns {
+		t.Fatalf("came back %d, open %t", len(b.back), b.reigns)
 	}
 	b.evaluate()
-	if b.isOpen() {
+	if b.reigns {
 		t.Fatal("open while the seal is on its way")
 	}
 	b.writes = false
 	b.told(region.Outcome{Term: 5, Index: 1, Epoch: 3, First: 11}, region.Outcome{Term: 5, Index: 2, Token: 99})
-	if a := <-r.done; a.err != nil || a.outcome.Token != 99 || b.isOpen() {
-		t.Fatalf("answered %+v, open %t", a, b.isOpen())
+	if a := <-r.done; a.err != nil || a.outcome.Token != 99 || b.reigns {
+		t.Fatalf("answered %+v, open %t", a, b.reigns)
 	}
 	b.writes, b.cursor = true, timeline.Cursor{Epoch: 3, Position: 11}
 	b.evaluate()
@@ -135,13 +135,13 @@ func TestANewTermWaitsForTheFramesOfTheOld(t *testing.T) {
 	waiting := b.put(10)
 	b.lead(6)
 	b.check()
-	if b.isOpen() || len(b.back) != 1 || b.back[0] != waiting {
-		t.Fatalf("open %t, came back %d", b.isOpen(), len(b.back))
+	if b.reigns || len(b.back) != 1 || b.back[0] != waiting {
+		t.Fatalf("open %t, came back %d", b.reigns, len(b.back))
 	}
 	b.cursor = timeline.Cursor{Epoch: 3, Position: 11}
 	b.told(region.Outcome{Term: 5, Index: 1, Epoch: 3, First: 11}, region.Outcome{Term: 6, Index: 2})
 	b.evaluate()
-	if b.check(); !b.isOpen() {
+	if b.check(); !b.reigns {
 		t.Fatal("closed for good")
 	}
 }
@@ -153,8 +153,8 @@ func TestSlotsDoNotStopTheWrites(t *testing.T) {
 	r := b.ask(99, false)
 	b.put(10)
 	b.steps()
-	if len(b.log) != 2 || !b.isOpen() {
-		t.Fatalf("%d payloads in the log, open %t", len(b.log), b.isOpen())
+	if len(b.log) != 2 || !b.reigns {
+		t.Fatalf("%d payloads in the log, open %t", len(b.log), b.reigns)
 	}
 	b.told(region.Outcome{Term: 5, Index: 1, Token: 99})
 	if a := <-r.done; a.err != nil {
@@ -231,7 +231,7 @@ func TestARequestThatALaterTermOvertookIsNotDone(t *testing.T) {
 		t.Fatalf("answered %+v", a)
 	}
 	b.lead(7)
-	if b.check(); !b.isOpen() {
+	if b.check(); !b.reigns {
 		t.Fatal("closed for good by a control that was lost")
 	}
 }
@@ -243,8 +243,8 @@ func TestARequestThatRaftRefusesLeavesThePipelineOpen(t *testing.T) {
 	b.refuse = raftgroup.ErrBusy
 	r := b.ask(99, true)
 	b.steps()
-	if a := <-r.done; !errors.Is(a.err, contract.ErrNotLeader) || !b.isOpen() {
-		t.Fatalf("answered %+v, open %t", a, b.isOpen())
+	if a := <-r.done; !errors.Is(a.err, contract.ErrNotLeader) || !b.reigns {
+		t.Fatalf("answered %+v, open %t", a, b.reigns)
 	}
 }
 
@@ -260,8 +260,8 @@ func TestWhatRaftMayHaveTakenDoesNotComeBack(t *testing.T) {
 			t.Errorf("%v: came back %d, ended %d times", refuse, len(b.back), b.ends[u])
 		}
 		b.lead(6)
-		if err := b.line(&request{}); b.isOpen() || !errors.Is(err, contract.ErrClosed) {
-			t.Errorf("%v: open %t, a control is answered %v after the end", refuse, b.isOpen(), err)
+		if err := b.line(&request{}); b.reigns || !errors.Is(err, contract.ErrClosed) {
+			t.Errorf("%v: open %t, a control is answered %v after the end", refuse, b.reigns, err)
 		}
 		b.check()
 	}
@@ -318,7 +318,16 @@ func TestThePipelineStaysValid(t *testing.T) {
 		term, index, at := uint64(1), uint64(0), b.cursor.Position
 		var sent []region.Outcome // what raft took and nobody applied
 		for range 60 {
-			switch random.IntN(9) {
+			switch random.IntN(11) {
+			case 9:
+				u := b.propose(random.IntN(60) + 1)
+				u.bound, u.tenure = true, b.tenureNow()
+				if b.enqueue(u) && random.IntN(4) == 0 {
+					u.withdraw()
+				}
+			case 10:
+				b.ceiling = !b.ceiling
+				b.evaluate()
 			case 0:
 				b.lead(term)
 			case 1:

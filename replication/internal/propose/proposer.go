@@ -24,9 +24,10 @@ type Group interface {
 
 // Standing is what this node knows of who may write.
 type Standing interface {
-	// MayWrite returns the applied place, and whether this region may write there. reached is the last position that
-	// was proposed here in this reign, zero for none. It must not block.
-	MayWrite(reached timeline.Position) (timeline.Cursor, bool)
+	// MayWrite returns the applied place, whether this region takes the fleet's writes, and if so, whether it may write
+	// there: below its ceiling. reached is the last position that was proposed here in this reign, zero for none. It
+	// must not block.
+	MayWrite(reached timeline.Position) (at timeline.Cursor, reigns, below bool)
 	// Route returns where writes go now.
 	Route() standing.Route
 	// Admits reports whether what was written up to p in the epoch e may be acknowledged now, once it is in so many
@@ -126,10 +127,11 @@ func (p *Proposer) Reached() timeline.Position { return p.pipeline.lastProposed(
 // Stalled reports whether something was proposed so long ago, and is not applied.
 func (p *Proposer) Stalled(longer time.Duration) bool { return p.pipeline.stalled(longer) }
 
-// Open reports whether this node takes the fleet's writes now.
-func (p *Proposer) Open() bool { return p.pipeline.isOpen() }
+// Open reports whether this node takes the fleet's writes now, though they may wait at its ceiling.
+func (p *Proposer) Open() bool { return p.Tenure() != contract.Tenure{} }
 
-// Tenure returns the one in which this node takes the fleet's writes; the zero Tenure if it takes none now.
+// Tenure returns the one in which this node takes the fleet's writes; the zero Tenure if it takes none now. It goes on
+// while writes wait at the ceiling.
 func (p *Proposer) Tenure() contract.Tenure { return p.pipeline.tenureNow() }
 
 // Waiting implements region.Proposers.

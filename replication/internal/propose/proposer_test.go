@@ -32,15 +32,15 @@ type member struct {
 
 	applying sync.Mutex // outcomes are told in the order of the log
 
-	mu      sync.Mutex
-	route   standing.Route
-	may     bool
-	machine *timeline.Machine
-	held    []region.Outcome // written and not applied
-	holding bool
-	written int // frames
-	applied *region.Applied
-	later   timeline.Reign // is known to have begun; zero: none is
+	mu           sync.Mutex
+	route        standing.Route
+	may, ceiling bool
+	machine      *timeline.Machine
+	held         []region.Outcome // written and not applied
+	holding      bool
+	written      int // frames
+	applied      *region.Applied
+	later        timeline.Reign // is known to have begun; zero: none is
 }
 
 // fleetOf runs f in a bubble with the node "a", which takes writes, and "b", which forwards them to it.
@@ -113,10 +113,10 @@ func (m *member) Route() standing.Route {
 	return m.route
 }
 
-func (m *member) MayWrite(timeline.Position) (timeline.Cursor, bool) {
+func (m *member) MayWrite(timeline.Position) (at timeline.Cursor, reigns, below bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.machine.State().Cursor, m.may
+	return m.machine.State().Cursor, m.may, m.may && !m.ceiling
 }
 
 // Await answers that one region less has it than was asked for.

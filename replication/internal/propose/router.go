@@ -38,16 +38,12 @@ func (k *parking) park(us ...*proposal) {
 var errTenureOver = fmt.Errorf("%w: the tenure in which this was decided is over", contract.ErrNotLeader)
 
 // requeue implements requeuer. Proposals of this node are sent anew after a moment, if their callers still wait;
-// another node's go back to it, which knows whether anybody does. What is bound to a tenure is over with it.
+// another node's go back to it, which knows whether anybody does.
 func (k *parking) requeue(us []*proposal) {
 	var own []*proposal
 	for _, u := range us {
 		if u.from != nil {
 			u.finish(result{err: contract.ErrNotReady})
-			continue
-		}
-		if u.bound {
-			u.finish(result{err: errTenureOver})
 			continue
 		}
 		if u.release() {
@@ -95,18 +91,22 @@ type router struct {
 
 // submit sends u on its way.
 func (r *router) submit(u *proposal) {
-	switch {
-	case u.bound:
-		if !r.pipeline.enqueue(u) {
-			u.finish(result{err: errTenureOver})
-		}
-	case !r.send(u):
+	if !r.send(u) {
 		r.parking.park(u)
 	}
 }
 
+// send reports whether u has found its way. What is bound to a tenure waits while that goes on, and is over with it.
 func (r *router) send(u *proposal) bool {
 	switch to := r.standing.Route(); {
+	case u.bound && !r.pipeline.enqueue(u):
+		if u.tenure == r.pipeline.tenureNow() && u.tenure != (contract.Tenure{}) {
+			return false
+		}
+		u.finish(result{err: errTenureOver})
+		return true
+	case u.bound:
+		return true
 	case to.Local:
 		return r.pipeline.enqueue(u)
 	case to.Addr != "":

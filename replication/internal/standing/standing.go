@@ -114,12 +114,13 @@ func (s *Standing) Confirms() bool {
 	return s.Primary() && (s.applied.State().Charter() == nil || s.leadership.Leads())
 }
 
-// MayWrite returns the applied place, and whether the region may write there. reached is the last position of this
-// reign that this leader has proposed, zero if it has proposed none: what it has not applied is not lost.
-func (s *Standing) MayWrite(reached timeline.Position) (timeline.Cursor, bool) {
+// MayWrite returns the applied place, whether the region takes the fleet's writes, and if so, whether it may write
+// there: below its ceiling, which rises while it reigns. reached is the last position of this reign that this leader
+// has proposed, zero if it has proposed none: what it has not applied is not lost.
+func (s *Standing) MayWrite(reached timeline.Position) (at timeline.Cursor, reigns, below bool) {
 	st := s.applied.State()
-	open := s.Entitled(st) && max(st.Cursor.Position, reached) <= s.fence.Ceiling(st)
-	return st.Cursor, open && s.Loss(st, reached) == nil
+	reigns = s.Entitled(st) && s.Loss(st, reached) == nil
+	return st.Cursor, reigns, reigns && max(st.Cursor.Position, reached) <= s.fence.Ceiling(st)
 }
 
 // Parted takes note that a region holds a place which is not in the history of this node's log.
