@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/internal/checkpoint"
 	"github.com/mimir-kv/mimir/replication/internal/fleet"
 	"github.com/mimir-kv/mimir/replication/internal/life"
@@ -191,7 +192,13 @@ func (f *Follower) stream(ctx context.Context, s *session, ended *succession.End
 	switch {
 	case errors.As(err, &fork):
 		there := timeline.Origin{Cursor: fork.SourceCursor, Reigns: fork.Source}
-		ended.Fork = &succession.Fork{Position: f.fork(ctx, there, fork.Address), Source: fork.Source}
+		p, told := f.fork(ctx, there, fork.Address)
+		if !told { // what may be missing there is a tail, and all of it: not by the silence of one node
+			ended.Err = fmt.Errorf("%w: %s does not say where the histories part: %w", contract.ErrNotReady,
+				fork.Address, err)
+			return
+		}
+		ended.Fork = &succession.Fork{Position: p, Source: fork.Source}
 	case errors.As(err, &bootstrap):
 		ended.NeedsCopy = true
 	default:

@@ -60,14 +60,16 @@ type comparison struct {
 
 // fork returns the last position that the history here shares with one of a higher claim, as far as that can be proven:
 // in a reign whose primary lost a part of it with its disks, and wrote on, equal positions prove nothing. If nothing is
-// proven, that is where their last common reign began.
-func (f *Follower) fork(ctx context.Context, there timeline.Origin, address string) timeline.Position {
+// proven, that is where their last common reign began. told is false if the node at address, which was asked, did not
+// answer: another one, or itself when it is back, may prove more.
+func (f *Follower) fork(ctx context.Context, there timeline.Origin, address string) (p timeline.Position, told bool) {
 	c := f.compare(there, address)
 	_, began, last := timeline.Shared(c.here, there)
 	if last == began {
-		return last
+		return last, true
 	}
-	return c.part(ctx, c.at(ctx, last), began, last)
+	p = c.part(ctx, c.at(ctx, last), began, last)
+	return p, !c.silent
 }
 
 // parts completes a copy that came from address: whether the history here has something that it has not. What it cannot
@@ -81,7 +83,7 @@ func (f *Follower) parts(ctx context.Context, copied *succession.Copy, address s
 	relation, _ := timeline.Compare(s.Reigns, there.Reigns, s.Cursor.Position, there.Cursor.Position)
 	switch relation {
 	case timeline.Forked:
-		p := f.fork(ctx, there, address)
+		p, _ := f.fork(ctx, there, address) // the copy is here: who gave it may be gone
 		copied.Parts = &p
 	case timeline.Prefix:
 		c := f.compare(there, address)
@@ -115,7 +117,7 @@ func (c *comparison) part(
 	if known == timeline.Differ {
 		logger.Warn("there are two histories of one reign, since disks went back: what this region has and the one "+
 			"that it follows has not is a tail", "differ", last)
-	} else {
+	} else if !c.silent {
 		logger.Info("the logs do not tell whether this region's history is that of the one that it follows up to "+
 			"where they seem to part: the tail is what may be missing there", "unknown", last)
 	}

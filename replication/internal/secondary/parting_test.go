@@ -107,8 +107,9 @@ func TestAForkIsWhereChainsPart(t *testing.T) {
 				addr = "eu-2"
 			}
 			between(t, "us", here, there, func(t *testing.T, f *Follower) {
-				if got := f.fork(t.Context(), there.Origin, addr); got != c.want {
-					t.Errorf("fork at %d, want %d", got, c.want)
+				silent := c.away && c.want != c.began
+				if got, told := f.fork(t.Context(), there.Origin, addr); got != c.want || told == silent {
+					t.Errorf("fork at %d, told %t; want %d", got, told, c.want)
 				}
 			})
 		})
