@@ -328,6 +328,19 @@ func (p *passwords) log(user, from string, err error) {
 
 // network is what an address is known by: a host, or the network of one that may have any number of addresses.
 func network(address string) string {
+	const subscriber = 64
+	return within(address, subscriber)
+}
+
+// site is what the network of an address is in: one that may have any number of networks, or itself.
+func site(address string) string {
+	const provider = 48
+	return within(address, provider)
+}
+
+// within is what an address is known by of which so many bits count, of IPv6; where it is private 64 do: all of a
+// company may have the same 48.
+func within(address string, bits int) string {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
 		host = address
@@ -339,7 +352,9 @@ func network(address string) string {
 	if ip = ip.Unmap().WithZone(""); ip.Is4() {
 		return ip.String()
 	}
-	const subscriber = 64
-	whole, _ := ip.Prefix(subscriber)
+	if ip.IsPrivate() {
+		bits = max(bits, 64)
+	}
+	whole, _ := ip.Prefix(bits)
 	return whole.String()
 }
