@@ -8,6 +8,8 @@ import (
 	"net/http"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+
+	"github.com/mimir-kv/mimir/etcdapi/share"
 )
 
 const (
@@ -16,8 +18,6 @@ const (
 	// jsonBodiesBytes bounds the JSON bodies that are read or handled at a time, by what they are said to have. With
 	// the copies that are made of them they take about five times as much.
 	jsonBodiesBytes = 64 << 20
-	// jsonBodyBytes bounds one: no more than may be there of who is alone.
-	jsonBodyBytes = 36 << 20
 )
 
 // jsonBytes bounds the JSON of one request: base64 takes a third more, names and white space the rest.
@@ -31,7 +31,7 @@ var jsonWaits = map[string]bool{"/v3/lock/lock": true, "/v3/election/campaign": 
 
 // boundBodies refuses a body that is too large before it is read, and has those that are not wait until there is room.
 func (a *API) boundBodies(h http.Handler) http.Handler {
-	room := &bodies{}
+	all := share.New(jsonBodiesBytes)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Body == nil || r.Body == http.NoBody {
 			h.ServeHTTP(w, r)
@@ -45,7 +45,7 @@ func (a *API) boundBodies(h http.Handler) http.Handler {
 			h.ServeHTTP(w, r)
 			return
 		}
-		limit := min(a.jsonBytes(), jsonBodyBytes)
+		limit := min(a.jsonBytes(), all.Alone())
 		bytes := r.ContentLength
 		if bytes < 0 { // it is not said: it may be as large as any
 			bytes = limit
@@ -56,7 +56,7 @@ func (a *API) boundBodies(h http.Handler) http.Handler {
 				http.StatusRequestEntityTooLarge)
 			return
 		}
-		release, err := room.acquire(r.Context(), r.RemoteAddr, bytes)
+		release, err := all.Acquire(r.Context(), r.RemoteAddr, bytes)
 		if err != nil {
 			return // the client has left
 		}
