@@ -9,8 +9,8 @@ import (
 	"github.com/mimir-kv/mimir/replication/clock/virtual"
 )
 
-// Whoever comes, waits and leaves: no more is held than there is room for, who is alone has whatever is taken, everybody
-// comes in at last, and nothing stays in the books.
+// Whoever comes, waits and leaves: no more is held than there is room for, who is alone has whatever is taken, all come
+// in at last, and nothing stays in the books.
 func TestAllComeInAndLeave(t *testing.T) {
 	virtual.Test(t, func(t *testing.T) {
 		b := New(1 << 20)
