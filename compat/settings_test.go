@@ -25,6 +25,7 @@ initial-cluster: a=https://127.0.0.1:2380
 initial-cluster-token: t
 heartbeat-interval: 50
 quota-backend-bytes: 8589934592
+Max-Txn-Ops: 11
 max-txn-ops: 99
 max-request-bytes: 1000000
 auto-compaction-mode: revision
@@ -33,7 +34,7 @@ watch-progress-notify-interval: 5000000000
 warning-unary-request-duration: 400000000
 enable-pprof: on
 wal-dir:
-client-transport-security: {cert-file: c, key-file: k, trusted-ca-file: ca}
+Client-Transport-Security: {Cert-File: c, key-file: k, Trusted-CA-File: other, trusted-ca-file: ca}
 peer-transport-security: {cert-file: pc, key-file: pk, trusted-ca-file: pca, client-cert-auth: true, allowed-cn: [p, q]}
 unknown-to-both: 1
 `

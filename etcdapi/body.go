@@ -6,17 +6,17 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"sync"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
-	"golang.org/x/sync/semaphore"
+
+	"github.com/mimir-kv/mimir/etcdapi/share"
 )
 
 const (
 	// jsonStreamBytes bounds one message of a JSON stream: a watch or a keep-alive.
 	jsonStreamBytes = 256 << 10
 	// jsonBodiesBytes bounds the JSON bodies that are read or handled at a time, by what they are said to have. With
-	// the copies that are made of them they take about five times as much. One may have as much as all.
+	// the copies that are made of them they take about five times as much.
 	jsonBodiesBytes = 64 << 20
 )
 
@@ -31,7 +31,7 @@ var jsonWaits = map[string]bool{"/v3/lock/lock": true, "/v3/election/campaign": 
 
 // boundBodies refuses a body that is too large before it is read, and has those that are not wait until there is room.
 func (a *API) boundBodies(h http.Handler) http.Handler {
-	room := semaphore.NewWeighted(jsonBodiesBytes)
+	all := share.New(jsonBodiesBytes)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Body == nil || r.Body == http.NoBody {
 			h.ServeHTTP(w, r)
@@ -45,7 +45,7 @@ func (a *API) boundBodies(h http.Handler) http.Handler {
 			h.ServeHTTP(w, r)
 			return
 		}
-		limit := min(a.jsonBytes(), jsonBodiesBytes)
+		limit := min(a.jsonBytes(), all.Alone())
 		bytes := r.ContentLength
 		if bytes < 0 { // it is not said: it may be as large as any
 			bytes = limit
@@ -56,10 +56,10 @@ func (a *API) boundBodies(h http.Handler) http.Handler {
 				http.StatusRequestEntityTooLarge)
 			return
 		}
-		if err := room.Acquire(r.Context(), bytes); err != nil {
+		release, err := all.Acquire(r.Context(), r.RemoteAddr, bytes)
+		if err != nil {
 			return // the client has left
 		}
-		release := sync.OnceFunc(func() { room.Release(bytes) })
 		defer release()
 		r.Body = http.MaxBytesReader(w, r.Body, limit)
 		if jsonWaits[r.URL.Path] {

@@ -187,24 +187,25 @@ func (a *API) senderOf(ctx context.Context) sender {
 	if !ok || from.Addr == nil {
 		return sender{connection: "unknown"}
 	}
-	if one := a.gatewayRequests.of(ctx, from); one != nil {
+	if one, _ := a.gatewayRequests.of(ctx, from); one != nil {
 		return sender{one.connection, one}
 	}
 	return sender{connection: from.Addr.String()}
 }
 
-// of returns the request of the gateway that one over gRPC is, nil if it came from elsewhere.
-func (g *gatewayRequests) of(ctx context.Context, from *grpcpeer.Peer) *gatewayRequest {
+// of returns the request of the gateway that one over gRPC is, nil if it came from elsewhere, or its client has left;
+// named says that it is one.
+func (g *gatewayRequests) of(ctx context.Context, from *grpcpeer.Peer) (one *gatewayRequest, named bool) {
 	if from.Addr.Network() != gatewayNetwork {
-		return nil
+		return nil, false
 	}
 	names := metadata.ValueFromIncomingContext(ctx, gatewayKey)
 	if len(names) == 0 {
-		return nil
+		return nil, false
 	}
-	one, ok := g.under.Load(names[len(names)-1]) // the gateway's own: a client may have sent some too
+	found, ok := g.under.Load(names[len(names)-1]) // the gateway's own: a client may have sent some too
 	if !ok {
-		return nil
+		return nil, true
 	}
-	return one.(*gatewayRequest)
+	return found.(*gatewayRequest), true
 }

@@ -3,8 +3,6 @@ package etcdapi
 import (
 	"context"
 	"log/slog"
-	"net"
-	"net/netip"
 	"runtime"
 	"strings"
 	"sync"
@@ -14,6 +12,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/mimir-kv/mimir/etcdapi/share"
 	"github.com/mimir-kv/mimir/kv/auth"
 	"github.com/mimir-kv/mimir/replication/clock"
 )
@@ -97,7 +96,7 @@ func (p *passwords) check(
 	ctx context.Context, from, user string, do func() error, wrong func(error) bool,
 ) error {
 	// No user has a longer name, and what is remembered of strangers is not to be as long as they like.
-	who := trier{network(from), strings.Clone(user[:min(len(user), auth.MaxNameBytes)])}
+	who := trier{share.Network(from), strings.Clone(user[:min(len(user), auth.MaxNameBytes)])}
 	leave, err := p.enter(ctx, who)
 	if err != nil {
 		return err
@@ -324,22 +323,4 @@ func (p *passwords) log(user, from string, err error) {
 	p.logger.Warn("a login failed", "user", user[:min(len(user), mostName)], "from", from, "others", p.unlogged,
 		"err", err)
 	p.logged, p.unlogged = now, 0
-}
-
-// network is what an address is known by: a host, or the network of one that may have any number of addresses.
-func network(address string) string {
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		host = address
-	}
-	ip, err := netip.ParseAddr(host)
-	if err != nil {
-		return host
-	}
-	if ip = ip.Unmap().WithZone(""); ip.Is4() {
-		return ip.String()
-	}
-	const subscriber = 64
-	whole, _ := ip.Prefix(subscriber)
-	return whole.String()
 }

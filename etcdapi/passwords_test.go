@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/mimir-kv/mimir/etcdapi/share"
 	"github.com/mimir-kv/mimir/kv/auth"
 	"github.com/mimir-kv/mimir/replication/clock"
 	"github.com/mimir-kv/mimir/replication/clock/virtual"
@@ -84,7 +85,7 @@ func TestStrangersAreForgotten(t *testing.T) {
 	virtual.Test(t, func(t *testing.T) {
 		p := newPasswords(clock.Real, slog.New(slog.DiscardHandler), DefaultFailureRest)
 		fail := func(i int) {
-			p.failed(trier{network(fmt.Sprintf("10.%d.%d.%d:1", i>>16, i>>8&255, i&255)), "root"}, time.Second)
+			p.failed(trier{share.Network(fmt.Sprintf("10.%d.%d.%d:1", i>>16, i>>8&255, i&255)), "root"}, time.Second)
 		}
 		for i := range 2 * mostTriers {
 			fail(i)
@@ -92,7 +93,7 @@ func TestStrangersAreForgotten(t *testing.T) {
 		if n := len(p.suspects); n > mostTriers+1 {
 			t.Errorf("%d are remembered", n)
 		}
-		if p.rest(trier{network("10.0.31.255:1"), "root"}) <= 0 {
+		if p.rest(trier{share.Network("10.0.31.255:1"), "root"}) <= 0 {
 			t.Error("an address for which there was no room does not rest")
 		}
 		time.Sleep(2 * failureMemory)

@@ -97,8 +97,8 @@ func (e *etcdGiven) readFile(c *Config, file string, lookup func(string) (string
 	return wrong
 }
 
-// etcdKeys returns what a file says, by the flag that says the same. What is empty is not said; unknown is told of keys
-// that are of no flag, in their order.
+// etcdKeys returns what a file says, by the flag that says the same. What is empty is not said, and keys may have
+// capitals, as for etcd; unknown is told of keys that are of no flag, in their order.
 func etcdKeys(file string, text []byte, unknown func(key string)) (said map[string]etcdKey, wrong faults) {
 	said = map[string]etcdKey{}
 	var document map[string]yaml.Node
@@ -114,8 +114,8 @@ func etcdKeys(file string, text []byte, unknown func(key string)) (said map[stri
 			said[name] = etcdKey{path, text, n.Line}
 		}
 	}
-	for _, key := range slices.Sorted(maps.Keys(document)) {
-		n := document[key]
+	for _, written := range slices.Sorted(maps.Keys(document)) { // the last one counts that says the same
+		n, key := document[written], strings.ToLower(written)
 		block, isBlock := etcdBlocks[key]
 		switch in := etcdBlockOf(key); {
 		case isBlock:
@@ -124,10 +124,10 @@ func etcdKeys(file string, text []byte, unknown func(key string)) (said map[stri
 				wrong.add("%s:%d: %s: want a block of keys", file, n.Line, key)
 			}
 			for _, inner := range slices.Sorted(maps.Keys(keys)) {
-				if n := keys[inner]; block[inner] == "" {
+				if n, flag := keys[inner], block[strings.ToLower(inner)]; flag == "" {
 					wrong.add("%s:%d: %s has no key %q", file, n.Line, key, inner)
 				} else {
-					take(block[inner], key+"."+inner, &n)
+					take(flag, key+"."+inner, &n)
 				}
 			}
 		case key == "discovery-config" && n.Kind == yaml.MappingNode:
@@ -137,7 +137,7 @@ func etcdKeys(file string, text []byte, unknown func(key string)) (said map[stri
 		case key != etcdFileFlag && etcdFlagOf(key) != nil:
 			take(key, key, &n)
 		default:
-			unknown(key)
+			unknown(written)
 		}
 	}
 	return said, wrong

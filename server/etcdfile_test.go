@@ -114,6 +114,24 @@ func TestFileOfEtcd(t *testing.T) {
 	}
 }
 
+// Keys may have capitals, as for etcd; of several that say the same the last one counts, in the order of their bytes.
+func TestFileOfEtcdWithCapitals(t *testing.T) {
+	c, err := loadFlags(t, nil, "--config-file="+etcdsFile(t, `
+Name: b
+name: a
+Data-Dir: d
+listen-client-urls: https://127.0.0.1:2379
+Client-Transport-Security: {Cert-File: /pki/crt, key-file: /pki/key, Client-Cert-Auth: true, Trusted-CA-File: /pki/ca}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	block := TLS{Cert: "/pki/crt", Key: "/pki/key", CA: "/pki/ca", RequireClientCert: true}
+	if r := &c.Replication; r.NodeID != "a" || r.DataDir != "d" || c.ClientTLS != block || len(c.notes) > 0 {
+		t.Errorf("got %+v, noted %q", c, c.notes)
+	}
+}
+
 // Whatever is said to Mimir itself counts for more than etcd's file; variables and flags of etcd's beside it do not
 // count, as with etcd.
 func TestFileOfEtcdAlone(t *testing.T) {
@@ -147,6 +165,7 @@ func TestFileOfEtcdIsRefused(t *testing.T) {
 		"client-transport-security: {ca-file: x}":      `FILE:4: client-transport-security has no key "ca-file"`,
 		"trusted-ca-file: x":                           "FILE:4: trusted-ca-file: etcd reads it in client-",
 		"peer-cert-file: x":                            "FILE:4: peer-cert-file: etcd reads it in peer-",
+		"Peer-Cert-File: x":                            "FILE:4: peer-cert-file: etcd reads it in peer-",
 		"heartbeat-interval: fast":                     `FILE:4: heartbeat-interval: "fast" is not a number of`,
 		"heartbeat-interval: {a: 1}":                   "FILE:4: heartbeat-interval: want a value, or a list",
 		"grpc-keepalive-min-time: soon":                "FILE:4: grpc-keepalive-min-time: ",

@@ -46,6 +46,7 @@ type leavable struct {
 	// Since the client was heard last: requests whose answers began, and answers that were nothing but an error.
 	answers, refusals atomic.Int64
 	sent              atomic.Int64  // frames that the client may send because of what he was sent
+	wrote             atomic.Int64  // when he was sent the last of it, in Unix nanoseconds
 	waits             atomic.Bool   // he is not heard now
 	news              chan struct{} // one of these has changed
 
@@ -219,6 +220,7 @@ func (c *leavable) judge() {
 		return
 	}
 	c.measured.Store(true)
+	c.wrote.Store(time.Now().UnixNano())
 	if c.sent.Load() < mostCredit {
 		c.sent.Add(int64(answersEach + c.left/windowStep))
 	}

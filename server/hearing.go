@@ -36,6 +36,9 @@ const (
 	longestWait = time.Second
 	// longestDebt is after what time a client goes that has never asked anything and sends trifles all the time.
 	longestDebt = door.DefaultPatience
+	// takingTime is for how long after he was sent something a window of a client says that he takes it: else he would
+	// keep his place by one now and then, of those that he may send for nothing, and ask nothing.
+	takingTime = 30 * time.Second
 	// What is read at a time, of who had no answer yet and of others.
 	freshBytes, knownBytes = 1 << 10, 32 << 10
 )
@@ -226,7 +229,7 @@ func (c *leavable) replies(n int) int {
 
 // heard follows a frame of the client.
 func (c *leavable) heard(header [frameHeaderBytes]byte) (asked bool) {
-	if header[3] == frameWindow && c.sent.Load() > 0 {
+	if header[3] == frameWindow && c.sent.Load() > 0 && time.Now().UnixNano()-c.wrote.Load() < int64(takingTime) {
 		c.requests.takes()
 	}
 	return c.requests.heard(header)

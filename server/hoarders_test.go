@@ -1,6 +1,7 @@
 package server
 
 import (
+	"slices"
 	"testing"
 	"time"
 )
@@ -112,5 +113,36 @@ func TestManyWhoHaveNothingToLoseAreAskedSeldom(t *testing.T) {
 	h.now = h.now.Add(longestWait)
 	if u.lessen(false, h.now); len(h.woken) == 0 {
 		t.Error("nobody loses anything")
+	}
+}
+
+// Once those are gone who had nothing to lose it is looked as often as ever.
+func TestAfterManyWhoHadNothingToLoseItIsLookedAsEver(t *testing.T) {
+	h := &hoard{now: time.Unix(1, 0)}
+	h.bound(0, 0)
+	var many []*underway
+	for range 3000 {
+		u := h.client(false, 1)
+		many = append(many, u)
+		for _, r := range u.streams {
+			r.whole = []int64{hoardFrame}
+		}
+	}
+	h.bound(1<<20, 1<<20)
+	u := h.client(true, 0)
+	u.lessen(false, h.now)
+	for _, u := range many {
+		u.leave()
+	}
+	h.now = h.now.Add(time.Second)
+	for n := range 3 { // who has more each time, and is silent
+		now := h.now
+		h.bound(0, 0)
+		silent := h.client(false, 200<<n)
+		h.bound(1<<20, 1<<20)
+		h.now, h.woken = now.Add(lookEach), nil
+		if u.lessen(false, h.now); !slices.Contains(h.woken, silent) {
+			t.Errorf("number %d loses nothing of what is too much", n)
+		}
 	}
 }

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/mimir-kv/mimir/etcdapi"
 	"github.com/mimir-kv/mimir/server/console"
@@ -22,8 +21,6 @@ import (
 const (
 	headerTimeout = 10 * time.Second
 	idleTimeout   = 2 * time.Minute
-	// mostScrapes is how many at a time get the metrics, which are gathered for each.
-	mostScrapes = 16
 )
 
 // routes are the handlers that the client port and listen-http are made of.
@@ -94,8 +91,7 @@ func (r *routes) observe(mux *http.ServeMux, profiles bool) {
 	for _, pattern := range etcdapi.PagePatterns() {
 		r.handle(mux, pattern, r.api)
 	}
-	r.handle(mux, "GET /metrics",
-		promhttp.HandlerFor(r.registry, promhttp.HandlerOpts{MaxRequestsInFlight: mostScrapes}))
+	r.handle(mux, "GET /metrics", scraping(r.registry))
 	if profiles {
 		r.handle(mux, "/debug/pprof/", http.HandlerFunc(pprof.Index))
 		r.handle(mux, "/debug/pprof/cmdline", http.HandlerFunc(pprof.Cmdline))

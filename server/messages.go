@@ -128,7 +128,7 @@ func (k *kept) hoarders(urgent bool, now time.Time) (who []hoarder, all bool) {
 	defer k.mu.Unlock()
 	switch {
 	case now.Sub(k.looked) >= lookEach+k.vain:
-		k.looked, k.first = now, nil
+		k.looked, k.first, k.vain = now, nil, 0
 		who = k.all.above(nil, float64(k.most.Load()))
 		slices.SortFunc(who, func(a, b hoarder) int { return cmp.Compare(b.over, a.over) })
 		if len(who) > 0 {

@@ -57,11 +57,12 @@ func (p *party) leave(u *underway) {
 	delete(p.clients, u)
 	p.grow(-1)
 	for p.of != nil && len(p.clients)+len(p.parties) == 0 {
+		p.grow(-p.weights) // whatever was lost of it in rounding: its root is far more, and would stay in what p is of
 		delete(p.of.parties, p.name)
 		p = p.of
 	}
 	if len(p.clients)+len(p.parties) == 0 {
-		p.weights = 0 // whatever was lost of it in rounding
+		p.weights = 0 // as before
 	}
 }
 

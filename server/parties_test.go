@@ -88,6 +88,31 @@ func TestWhoHasMostForHisWeight(t *testing.T) {
 	}
 }
 
+// Networks of a site come and go beside somebody who stays: his share is what it was.
+func TestWhoComesAndGoesLeavesNoWeight(t *testing.T) {
+	const rounds = 2000
+	k, stays := holdings(1<<40, holding{"10.0.0.1", 1, 1})
+	var site []*underway
+	for _, n := range []int{0, 1, 1, 1, 1, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5, 6, 6} {
+		source := door.Source(netip.MustParseAddr(fmt.Sprintf("2001:db8:0:%x::1", n)))
+		site = append(site, &underway{kept: k, source: source, site: door.Site(source)})
+	}
+	r := rand.New(rand.NewPCG(1, 2))
+	for range rounds {
+		for _, by := range []int64{1, -1} {
+			for _, i := range r.Perm(len(site)) {
+				site[i].keep(by)
+			}
+		}
+		if len(k.all.parties) != 1 {
+			t.Fatalf("%d parties stay", len(k.all.parties))
+		}
+	}
+	if got, want := stays[0].party.share(1<<40), int64(1<<40); want-got > 1<<10 {
+		t.Errorf("after %d rounds his share is less by %d", rounds, want-got)
+	}
+}
+
 // Whoever comes and goes: shares are all that may be kept, who has most has more than his where there is too much, and
 // nothing stays in the books.
 func TestSharesAreAllThereIs(t *testing.T) {

@@ -353,3 +353,24 @@ func TestWritesThatCrossAFarewell(t *testing.T) {
 		}
 	})
 }
+
+// Who was answered once, and only says windows since then, keeps nobody out.
+func TestWindowsAloneHoldNoPlace(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		i := newInn(t)
+		s := i.speak(t)
+		s.say(headersOf(1, healthpb.Health_Check_FullMethodName), dataOf(1, 0, 0),
+			frameOf(frameData, flagEndStream, 1, nil))
+		if virtual.Wait(); s.over() != 1 {
+			t.Fatal("not answered")
+		}
+		for range 8 {
+			time.Sleep(9 * time.Second)
+			s.say(windowOf(0, 1))
+			virtual.Wait()
+		}
+		if !i.newcomer(t) {
+			t.Error("who only says windows keeps others out")
+		}
+	})
+}

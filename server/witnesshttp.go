@@ -8,7 +8,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/mimir-kv/mimir/server/telemetry"
 )
@@ -25,7 +24,7 @@ func (c *crew) serveHTTP() <-chan struct{} {
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), doorMetrics{doors: c.ports.doors},
 		c.ports.keeper, crewMetrics{crew: c})
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{MaxRequestsInFlight: mostScrapes}))
+	mux.Handle("GET /metrics", scraping(registry))
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { probe(w, "") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
 		fleets := r.URL.Query()["fleet"]

@@ -45,3 +45,36 @@ func TestSystemdIsTold(t *testing.T) {
 		t.Errorf("systemd was told twice, the second time %q", said[:n])
 	}
 }
+
+// A node does not wait for a systemd that takes nothing.
+func TestSystemdThatTakesNothingIsNotWaitedFor(t *testing.T) {
+	dir, err := os.MkdirTemp("", "m")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	name := filepath.Join(dir, "s")
+	socket, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: name, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.Close()
+	ended := make(chan error, 1)
+	go func() {
+		for range 1 << 20 { // until its queue is full
+			if err := tellSystemdWithin(name, 10*time.Millisecond); err != nil {
+				ended <- err
+				return
+			}
+		}
+		ended <- nil
+	}()
+	select {
+	case err := <-ended:
+		if err == nil {
+			t.Error("all is taken of what nobody reads")
+		}
+	case <-time.After(time.Minute):
+		t.Error("it is waited for")
+	}
+}

@@ -29,6 +29,11 @@ const costOfNameless = 0.5
 // of how many of one site it does, with one that all further ones of that site have together.
 const mostSources, mostOfSite = 1024, 64
 
+// settleEach is how often it is looked for accounts that owe nothing, at most: who floods the door has it look for each
+// newcomer else. It is far less than what as many as are looked at need to take all accounts there are, each for the
+// moment in which it owes something: who comes from many addresses has nobody else fall among those beyond.
+const settleEach = 50 * time.Millisecond
+
 // rate is how many may come at once, and how many a second.
 type rate struct{ burst, each float64 }
 
@@ -159,10 +164,9 @@ func (t *tolls) open(source netip.Prefix, r rate, site *toll, now time.Time) *to
 	return one
 }
 
-// settle forgets accounts that owe nothing any more and expect no crowd, those of sites after their parts. It looks
-// once in a second: who floods the door has it look for each newcomer else.
+// settle forgets accounts that owe nothing any more and expect no crowd, those of sites after their parts.
 func (t *tolls) settle(now time.Time) {
-	if now.Sub(t.settled) < time.Second {
+	if now.Sub(t.settled) < settleEach {
 		return
 	}
 	t.settled = now

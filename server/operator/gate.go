@@ -21,7 +21,7 @@ var ErrAudit = errors.New("the audit log cannot be written, and audit-log-requir
 // ErrMany says that a call was refused because who made it has shown no right, too many were made by him or others who
 // have not, and each would have to be written.
 var ErrMany = errors.New("too many calls of who has shown no right, each of which audit-log-required wants written; " +
-	"say who is an operator, or ask on the node's machine")
+	"say who is an operator, or ask at a loopback address or a socket of the node's machine")
 
 // Link is one way to have the operator's right. It is safe for concurrent use.
 type Link interface {
