@@ -154,10 +154,35 @@ func change[R changed](ctx context.Context, a *API, c []byte, into R) (none R, e
 	}
 	bounded, cancel := context.WithTimeout(ctx, a.limits.now().RequestTimeout)
 	defer cancel()
-	if err := a.replicator.Understood(bounded, c); err != nil {
+	if err := a.understood(bounded, c); err != nil {
 		return none, a.statusOf(ctx, notUnderstood(err))
 	}
 	return write(ctx, a, who, c, func(result []byte) (R, error) { return command.DecodeAuthResult(result, into) })
+}
+
+// understoodWithin is how long a change of users waits for who does not answer just now: an election is over by then.
+// understoodEvery is how often it looks.
+const understoodWithin, understoodEvery = 2 * time.Second, 100 * time.Millisecond
+
+// understood returns nil once every node of the fleet says that it understands a command.
+func (a *API) understood(ctx context.Context, c []byte) error {
+	late := a.clock.NewTimer(understoodWithin)
+	defer late.Stop()
+	again := a.clock.NewTicker(understoodEvery)
+	defer again.Stop()
+	for {
+		err := a.replicator.Understood(ctx, c)
+		if !errors.Is(err, replication.ErrNotReady) || errors.Is(err, replication.ErrOldNode) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-late.C():
+			return err
+		case <-again.C():
+		}
+	}
 }
 
 // notUnderstood says why a change of users or roles cannot be yet: for as long as nobody does something about it, or

@@ -383,3 +383,14 @@ func TestUsersAreForFleetsThatKnowThem(t *testing.T) {
 		t.Errorf("a put: %v", err)
 	}
 }
+
+// An election in another region does not refuse a change of users: it waits for its end.
+func TestAChangeOfUsersWaitsForAnElection(t *testing.T) {
+	g := guard(t, etcdapi.Options{})
+	g.Replicator.Misunderstand(fmt.Errorf("%w: no leader of region eu answers", replication.ErrNotReady))
+	soon := time.AfterFunc(300*time.Millisecond, func() { g.Replicator.Misunderstand(nil) })
+	defer soon.Stop()
+	if _, err := g.auth.RoleAdd(g.as(t, "root", "r00t"), &pb.AuthRoleAddRequest{Name: "r"}); err != nil {
+		t.Error(err)
+	}
+}
