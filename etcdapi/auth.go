@@ -154,7 +154,7 @@ func change[R changed](ctx context.Context, a *API, c []byte, into R) (none R, e
 	}
 	bounded, cancel := context.WithTimeout(ctx, a.limits.now().RequestTimeout)
 	defer cancel()
-	if err := a.understood(bounded, c); err != nil {
+	if err := understood(bounded, a, c); err != nil {
 		return none, a.statusOf(ctx, notUnderstood(err))
 	}
 	return write(ctx, a, who, c, func(result []byte) (R, error) { return command.DecodeAuthResult(result, into) })
@@ -165,7 +165,7 @@ func change[R changed](ctx context.Context, a *API, c []byte, into R) (none R, e
 const understoodWithin, understoodEvery = 2 * time.Second, 100 * time.Millisecond
 
 // understood returns nil once every node of the fleet says that it understands a command.
-func (a *API) understood(ctx context.Context, c []byte) error {
+func understood(ctx context.Context, a *API, c []byte) error {
 	late := a.clock.NewTimer(understoodWithin)
 	defer late.Stop()
 	again := a.clock.NewTicker(understoodEvery)
