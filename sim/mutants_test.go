@@ -310,6 +310,28 @@ var mutants = []planted{
 		caught: []string{"FAIL: Test"}, elsewhere: "./replication/internal/propose TestWhatIsBoundToATenure",
 	},
 	{
+		name: "a tenure ends at its ceiling",
+		edits: []edit{{
+			"replication/internal/propose/pipeline.go", "queue, p.reigns = p.shut(), true", "queue = p.shut()",
+		}},
+		caught: []string{"FAIL: Test"}, elsewhere: "./replication/internal/propose TestATenureOutlastsItsCeiling",
+	},
+	{
+		name: "a primary needs others to remember that it was voted for",
+		edits: []edit{{
+			"replication/internal/ballot/ruled.go", "own := r.Primary == s.Region &&", "own := false &&",
+		}},
+		caught:    []string{"FAIL: Test"},
+		elsewhere: "./replication/internal/ballot TestAPrimaryGoesOnThoughItsVotersForgot",
+	},
+	{
+		name: "the silence of one node says that nothing is shared",
+		edits: []edit{{
+			"replication/internal/secondary/parting.go", "return p, !c.silent", "return p, true",
+		}},
+		caught: []string{"FAIL: Test"}, elsewhere: "./replication/internal/secondary TestAForkIsWhereChainsPart",
+	},
+	{
 		name: "a lease that is due is forgotten",
 		edits: []edit{{
 			"kv/lease/lessor.go", "l.items[it.id] == it && it.place < 0 {", "l.items[it.id] != it && it.place < 0 {",
