@@ -12,10 +12,11 @@ type said struct {
 }
 
 // libraries are the texts of gRPC, its transport and Go's contexts that may stand in an error. Each replaces all that
-// tells an operator nothing, and keeps the address and the cause. In this order: a later one sees what earlier ones left.
+// tells an operator nothing, and keeps the address and the cause. A later one sees what earlier ones left.
 var libraries = []said{
 	{regexp.MustCompile(`rpc error: code = Canceled desc = context canceled`), "it was ended before an answer came"},
-	{regexp.MustCompile(`rpc error: code = DeadlineExceeded desc = context deadline exceeded`), "no answer came in time"},
+	{regexp.MustCompile(`rpc error: code = DeadlineExceeded desc = context deadline exceeded`),
+		"no answer came in time"},
 	{regexp.MustCompile(`rpc error: code = Unimplemented desc = unknown (?:service|method) \S+(?: for service \S+)?`),
 		"it does not know this request: it is of an earlier version, or no Mimir node"},
 	{regexp.MustCompile(`rpc error: code = \w+ desc = `), ""},

@@ -31,7 +31,8 @@ func TestErrorsAreInPlainText(t *testing.T) {
 			"it does not know this request: it is of an earlier version, or no Mimir node"},
 		{context.DeadlineExceeded, "no answer came in time"},
 		{context.Canceled, "it was ended before it was done"},
-		{errors.New("dial tcp: lookup no.such on 127.0.0.53:53: no such host"), "there is no machine of the name no.such"},
+		{errors.New("dial tcp: lookup no.such on 127.0.0.53:53: no such host"),
+			"there is no machine of the name no.such"},
 		{errors.New("what a node\nsays stays"), "what a node says stays"},
 	} {
 		if got, want := plainText(asked(c.err)), "no snapshot saved: us-1:2379: "+c.want; got != want {

@@ -130,7 +130,7 @@ func (c *Client) post(ctx context.Context, path string, in, out any) error {
 
 func (c *Client) change(ctx context.Context, method, path string, body []byte, out any) error {
 	return c.each(ctx, func(endpoint string) error {
-		if err := c.reachableToldOf(ctx, endpoint); err != nil {
+		if err := reachableAloud(ctx, c, endpoint); err != nil {
 			return err
 		}
 		err := c.ask(ctx, method, endpoint, path, body, out)
@@ -181,8 +181,8 @@ func (c *Client) reachable(ctx context.Context, endpoint string) error {
 	return plainly(endpoint, bound, still.said(endpoint, err))
 }
 
-// reachableToldOf is reachable of which it is told that it is waited for.
-func (c *Client) reachableToldOf(ctx context.Context, endpoint string) error {
+// reachableAloud is reachable of which it is told that it is waited for.
+func reachableAloud(ctx context.Context, c *Client, endpoint string) error {
 	defer c.waits.begin(ctx, endpoint)()
 	return c.reachable(ctx, endpoint)
 }

@@ -59,9 +59,9 @@ func TestWhatAnEndpointDoesIsSaid(t *testing.T) {
 		through  http.RoundTripper
 		want     string
 	}{
-		"stands still":      {"http://" + listening(t, nil), nil, "for 100ms: it takes the connection, and says"},
-		"TLS stands still":  {"https://" + listening(t, nil), nil, "for 100ms: it takes the connection, and does not begin"},
-		"black hole":        {"http://10.0.0.1:2379", hole, "did not answer for 100ms: it does not take the connection"},
+		"stands still":      {"http://" + listening(t, nil), nil, "100ms: it takes the connection, and says"},
+		"TLS stands still":  {"https://" + listening(t, nil), nil, "and does not begin with TLS"},
+		"black hole":        {"http://10.0.0.1:2379", hole, "100ms: it does not take the connection"},
 		"nothing listens":   {"http://127.0.0.1:1", nil, ": nothing listens there (connection refused)"},
 		"no such name":      {"http://no.such.name.invalid:1", nil, "no.such.name.invalid"},
 		"closes":            {"http://" + closed, nil, closed},
@@ -106,7 +106,7 @@ func TestEachStepHasItsTime(t *testing.T) {
 		}
 	}
 	refusal := &net.OpError{Op: "remote error", Err: tls.AlertError(116)}
-	if text := callText(0, refusal); !strings.Contains(text, "certificate required") || !strings.Contains(text, "--cert and --key") {
+	if text := callText(0, refusal); !strings.Contains(text, "certificate required); see --cert and --key") {
 		t.Error(text)
 	}
 }
