@@ -129,6 +129,24 @@ func TestWhoIsWaitedForIsSaid(t *testing.T) {
 	}
 }
 
+// A node that sends no snapshot is said to be waited for, and until when; who ends the wait reads nothing of a context.
+func TestASnapshotThatDoesNotComeIsSaid(t *testing.T) {
+	_, silent := oneOfTwo(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	said := &output{}
+	done := make(chan int, 1)
+	arguments := []string{"snapshot", "save", t.TempDir() + "/file", "--endpoints", silent}
+	go func() { done <- run(ctx, nil, arguments, said, said) }()
+	eventually(t, "it is said", func() bool {
+		return strings.Contains(said.String(), "waiting for "+silent+": nothing came for 1s; it is given up after 1m0s\n")
+	})
+	cancel()
+	if status := <-done; status != exitFailed || strings.Contains(said.String(), "context") {
+		t.Errorf("%d %s", status, said)
+	}
+}
+
 // Shells complete what a fleet, or the fleet of mimir dev, knows by name.
 func TestNamesAreCompleted(t *testing.T) {
 	at, silent := oneOfTwo(t)
