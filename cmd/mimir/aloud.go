@@ -26,8 +26,8 @@ func (a *aloud) NewStream(
 ) (grpc.ClientStream, error) {
 	late := time.AfterFunc(aloudAfter, func() {
 		if ctx.Err() == nil {
-			fmt.Fprintf(a.to, "mimir: waiting for %s: nothing came for %v; it is given up after %v\n", a.who, aloudAfter,
-				a.bound)
+			fmt.Fprintf(a.to, "mimir: waiting for %s: nothing came for %v; it is given up after %v\n", a.who,
+				aloudAfter, a.bound)
 		}
 	})
 	s, err := a.ClientConn.NewStream(ctx, desc, method, options...)

@@ -139,7 +139,8 @@ func TestASnapshotThatDoesNotComeIsSaid(t *testing.T) {
 	arguments := []string{"snapshot", "save", t.TempDir() + "/file", "--endpoints", silent}
 	go func() { done <- run(ctx, nil, arguments, said, said) }()
 	eventually(t, "it is said", func() bool {
-		return strings.Contains(said.String(), "waiting for "+silent+": nothing came for 1s; it is given up after 1m0s\n")
+		want := "waiting for " + silent + ": nothing came for 1s; it is given up after 1m0s\n"
+		return strings.Contains(said.String(), want)
 	})
 	cancel()
 	if status := <-done; status != exitFailed || strings.Contains(said.String(), "context") {
