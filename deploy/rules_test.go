@@ -121,6 +121,33 @@ func TestRulesLeadSomewhere(t *testing.T) {
 	}
 }
 
+// Each alert leads to a section of its own, which has all of its parts, and each section is of an alert.
+func TestEveryAlertHasARunbook(t *testing.T) {
+	text, err := os.ReadFile("../docs/runbooks.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sections := map[string]string{}
+	for _, section := range strings.Split("\n"+string(text), "\n## ")[1:] {
+		name, body, _ := strings.Cut(section, "\n")
+		sections[name] = body
+	}
+	for _, rule := range alerts(t) {
+		if want := "docs/runbooks.md#" + strings.ToLower(rule.Alert); rule.Annotations["runbook"] != want {
+			t.Errorf("%s leads to %q, want %s", rule.Alert, rule.Annotations["runbook"], want)
+		}
+		for _, part := range []string{"\n**See**\n\n```sh\n", "\n**Do.** ", "\n**Beware.** ", "\nMore: "} {
+			if !strings.Contains(sections[rule.Alert], part) {
+				t.Errorf("the runbook of %s has no %q", rule.Alert, part)
+			}
+		}
+		delete(sections, rule.Alert)
+	}
+	for name := range sections {
+		t.Errorf("docs/runbooks.md has a section %s, of which there is no alert", name)
+	}
+}
+
 var noWord = regexp.MustCompile(`[^\w\- ]`)
 
 func hasHeading(page, anchor string) bool {

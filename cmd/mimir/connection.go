@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -152,8 +153,21 @@ func (n *connection) asking(
 		told := admin.Telling(client, func(endpoints string, silent time.Duration) {
 			fmt.Fprintf(c.ErrOrStderr(), "mimir: waiting for %s: no answer for %s\n", endpoints, silent)
 		})
-		return do(c, told, arguments)
+		return advised(do(c, admin.GivingUp(told, silentEndpoint), arguments))
 	}
+}
+
+// silentEndpoint is how long an endpoint may be silent on one step of a small question before a command gives it up.
+// What shows the state of the fleet waits for silenceTimeout alone.
+const silentEndpoint = 3 * time.Second
+
+// advised is an error of a command with what to do, if nobody answered it.
+func advised(err error) error {
+	if !errors.Is(err, admin.ErrNoEndpoint) {
+		return err
+	}
+	return fmt.Errorf("%w; what the fleet does is unknown: name nodes of other regions with --endpoints, and look on "+
+		"the machine whether mimir serve runs (curl --max-time 1 its listen-http/readyz?verbose, its log)", err)
 }
 
 // print writes v as JSON, or lets text write it for a reader.

@@ -85,7 +85,7 @@ func run(ctx context.Context, hurry <-chan struct{}, arguments []string, out, er
 	if err == nil {
 		return exitDone
 	}
-	fmt.Fprintln(errs, "mimir:", oneLine(err))
+	fmt.Fprintln(errs, "mimir:", plainText(err))
 	return exitStatus(err)
 }
 

@@ -99,7 +99,10 @@ func TestAnAnswerBeginsTheSilence(t *testing.T) {
 	}
 }
 
-// Who waits for an endpoint is told so, while he waits.
+// answerAtOnce is less than any question may take, and more than a second of a busy machine.
+const answerAtOnce = 8 * time.Second
+
+// Who waits for an endpoint is told so, while he waits, and for a second: then he hears what it did and what to try.
 func TestWhoIsWaitedForIsSaid(t *testing.T) {
 	at, silent := oneOfTwo(t)
 	status, out, errs := mimir(t, "status", "--endpoints", silent+","+at)
@@ -112,10 +115,35 @@ func TestWhoIsWaitedForIsSaid(t *testing.T) {
 	done := make(chan int, 1)
 	go func() { done <- run(ctx, nil, []string{"status", "--endpoints", silent}, said, said) }()
 	eventually(t, "it is said", func() bool {
-		return strings.Contains(said.String(), "mimir: waiting for http://"+silent+": no answer for 1s\n")
+		return strings.Contains(said.String(), "mimir: waiting for http://"+silent+": no answer for 500ms\n")
+	})
+	select {
+	case status := <-done:
+		want := "http://" + silent + " did not answer for 1s: "
+		if status != exitFailed || !strings.Contains(said.String(), want) ||
+			!strings.Contains(said.String(), "is unknown: name nodes of other regions with --endpoints") {
+			t.Errorf("%d %s, want %q", status, said, want)
+		}
+	case <-time.After(answerAtOnce):
+		t.Error("it waits for longer than a second, and some for a busy machine")
+	}
+}
+
+// A node that sends no snapshot is said to be waited for, and until when; who ends the wait reads nothing of a context.
+func TestASnapshotThatDoesNotComeIsSaid(t *testing.T) {
+	_, silent := oneOfTwo(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	said := &output{}
+	done := make(chan int, 1)
+	arguments := []string{"snapshot", "save", t.TempDir() + "/file", "--endpoints", silent}
+	go func() { done <- run(ctx, nil, arguments, said, said) }()
+	eventually(t, "it is said", func() bool {
+		want := "waiting for " + silent + ": nothing came for 1s; it is given up after 1m0s\n"
+		return strings.Contains(said.String(), want)
 	})
 	cancel()
-	if status := <-done; status != exitFailed {
+	if status := <-done; status != exitFailed || strings.Contains(said.String(), "context") {
 		t.Errorf("%d %s", status, said)
 	}
 }

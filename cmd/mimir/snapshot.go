@@ -76,7 +76,8 @@ func (n *connection) save(
 	}
 	defer conn.Close()
 	began := time.Now()
-	save := func(file string) (*backup.Snapshot, error) { return backup.Save(ctx, conn, file) }
+	heard := &aloud{ClientConn: conn, who: n.endpoints[0], bound: backup.Patience, to: warn}
+	save := func(file string) (*backup.Snapshot, error) { return backup.Save(ctx, heard, file) }
 	var s *backup.Snapshot
 	if store.IsPlace(to) {
 		s, err = p.save(ctx, to, save)

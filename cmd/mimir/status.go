@@ -102,6 +102,7 @@ func (o *statusOptions) arguments(c *cobra.Command, arguments []string) error {
 }
 
 func (o *statusOptions) run(c *cobra.Command, n *connection, client *admin.Client) error {
+	client = admin.GivingUp(client, silenceTimeout)
 	if c.Flags().Changed("watch") {
 		if o.check || o.watch < leastWatch {
 			return fmt.Errorf("%w: --watch goes on until Ctrl-C, without --check, every %s or more slowly", errUsage,

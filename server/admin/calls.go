@@ -110,7 +110,7 @@ func (c *Client) DiscardTail(ctx context.Context, name string) error {
 // lines calls visit with each JSON object of an answer.
 func (c *Client) lines(ctx context.Context, path string, visit func(json.RawMessage) error) error {
 	return c.each(ctx, func(endpoint string) error {
-		if err := c.reachable(ctx, endpoint); err != nil {
+		if err := reachableAloud(ctx, c, endpoint); err != nil {
 			return err
 		}
 		body, err := c.open(ctx, http.MethodGet, endpoint, path, nil)

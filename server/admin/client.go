@@ -32,9 +32,10 @@ type Client struct {
 	http      *http.Client
 	answer    time.Duration // for a question
 	waits     waits
-	secure    bool   // TLS was asked for
-	token     string // of an operator; may be empty
-	login     *login // nil: as nobody
+	silence   time.Duration // see GivingUp; zero: dialTimeout, and one endpoint is not probed
+	secure    bool          // TLS was asked for
+	token     string        // of an operator; may be empty
+	login     *login        // nil: as nobody
 }
 
 // NewClient returns a client of the nodes at endpoints, each host:port or a URL, of which unix:///path and
@@ -69,7 +70,7 @@ func baseURL(endpoint string, secure bool) string {
 // At returns a client of other endpoints that shares everything else with c, but tells nobody that it waits.
 func (c *Client) At(endpoints ...string) *Client {
 	other := *c
-	other.endpoints, other.waits.tell = nil, nil
+	other.endpoints, other.waits.tell, other.silence = nil, nil, 0
 	secure := strings.HasPrefix(c.endpoints[0], "https://") || strings.HasPrefix(c.endpoints[0], "unixs://")
 	for _, e := range endpoints {
 		other.endpoints = append(other.endpoints, baseURL(e, secure))
@@ -114,7 +115,7 @@ func (c *Client) getWithin(ctx context.Context, bound time.Duration, path string
 		ctx, cancel := context.WithTimeout(ctx, bound)
 		defer cancel()
 		defer c.waits.begin(ctx, endpoint)()
-		return c.ask(ctx, http.MethodGet, endpoint, path, nil, out)
+		return plainly(endpoint, bound, c.ask(ctx, http.MethodGet, endpoint, path, nil, out))
 	})
 }
 
@@ -129,7 +130,7 @@ func (c *Client) post(ctx context.Context, path string, in, out any) error {
 
 func (c *Client) change(ctx context.Context, method, path string, body []byte, out any) error {
 	return c.each(ctx, func(endpoint string) error {
-		if err := c.reachable(ctx, endpoint); err != nil {
+		if err := reachableAloud(ctx, c, endpoint); err != nil {
 			return err
 		}
 		err := c.ask(ctx, method, endpoint, path, body, out)
@@ -169,14 +170,21 @@ func (c *Client) each(ctx context.Context, f func(endpoint string) error) error 
 
 // reachable asks for the node's own picture, which costs nothing. A refusal is an answer.
 func (c *Client) reachable(ctx context.Context, endpoint string) error {
-	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
-	defer cancel()
-	err := c.ask(ctx, http.MethodGet, endpoint, "/mimir/v1/node", nil, nil)
+	bound := cmp.Or(c.silence, dialTimeout)
+	asking, still, end := watch(ctx, bound)
+	defer end()
+	err := c.ask(asking, http.MethodGet, endpoint, "/mimir/v1/node", nil, nil)
 	var refused *Error
 	if errors.As(err, &refused) {
 		return nil
 	}
-	return err
+	return plainly(endpoint, bound, still.said(endpoint, err))
+}
+
+// reachableAloud is reachable of which it is told that it is waited for.
+func reachableAloud(ctx context.Context, c *Client, endpoint string) error {
+	defer c.waits.begin(ctx, endpoint)()
+	return c.reachable(ctx, endpoint)
 }
 
 func (c *Client) ask(ctx context.Context, method, endpoint, path string, body []byte, out any) error {
@@ -270,9 +278,10 @@ func (c *Client) Metrics(ctx context.Context) (text []byte, err error) {
 	err = c.each(ctx, func(endpoint string) error {
 		ctx, cancel := context.WithTimeout(ctx, c.answer)
 		defer cancel()
+		defer c.waits.begin(ctx, endpoint)()
 		answer, err := c.open(ctx, http.MethodGet, endpoint, "/metrics", nil)
 		if err != nil {
-			return err
+			return plainly(endpoint, c.answer, err)
 		}
 		defer answer.Close()
 		text, err = io.ReadAll(io.LimitReader(answer, mostMetrics))

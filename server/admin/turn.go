@@ -17,7 +17,7 @@ const turnPatience = 300 * time.Millisecond
 // If none answered that small question, none is worth a wait for a larger one: that is ErrNoEndpoint, with what became
 // of each.
 func (c *Client) inTurn(ctx context.Context) ([]string, error) {
-	if len(c.endpoints) < 2 {
+	if len(c.endpoints) < 2 && c.silence == 0 {
 		return c.endpoints, nil
 	}
 	ctx, cancel := context.WithCancel(ctx)

@@ -1,0 +1,43 @@
+package main
+
+import (
+	"regexp"
+	"strings"
+)
+
+// said is a pattern in the text of an error of a library, and what an operator reads instead.
+type said struct {
+	pattern *regexp.Regexp
+	instead string
+}
+
+// libraries are the texts of gRPC, its transport and Go's contexts that may stand in an error. Each replaces all that
+// tells an operator nothing, and keeps the address and the cause. A later one sees what earlier ones left.
+var libraries = []said{
+	{regexp.MustCompile(`rpc error: code = Canceled desc = context canceled`), "it was ended before an answer came"},
+	{regexp.MustCompile(`rpc error: code = DeadlineExceeded desc = context deadline exceeded`),
+		"no answer came in time"},
+	{regexp.MustCompile(`rpc error: code = Unimplemented desc = unknown (?:service|method) \S+(?: for service \S+)?`),
+		"it does not know this request: it is of an earlier version, or no Mimir node"},
+	{regexp.MustCompile(`rpc error: code = \w+ desc = `), ""},
+	{regexp.MustCompile(`connection error: desc = "transport: (.*?)"`), "$1"},
+	{regexp.MustCompile(`(?i)error while dialing: `), ""},
+	{regexp.MustCompile(`authentication handshake failed: `), "TLS failed: "},
+	{regexp.MustCompile(`dial (?:tcp|unix) (\S+): connect: connection refused`),
+		"nothing listens at $1 (connection refused)"},
+	{regexp.MustCompile(`dial (?:tcp|unix) (\S+): i/o timeout`), "$1 does not take the connection"},
+	{regexp.MustCompile(`dial tcp: lookup (\S+?)(?: on \S+)?: no such host`), "there is no machine of the name $1"},
+	{regexp.MustCompile(`read (?:tcp|unix) \S+->(\S+): connection reset by peer`), "$1 closed the connection"},
+	{regexp.MustCompile(`error reading (?:from server|server preface): `), ""},
+	{regexp.MustCompile(`context deadline exceeded`), "no answer came in time"},
+	{regexp.MustCompile(`context canceled`), "it was ended before it was done"},
+}
+
+// plainText returns an error's text in one line without what only a library's authors can read.
+func plainText(err error) string {
+	text := strings.Join(strings.Fields(err.Error()), " ")
+	for _, s := range libraries {
+		text = s.pattern.ReplaceAllString(text, s.instead)
+	}
+	return text
+}

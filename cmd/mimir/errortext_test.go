@@ -1,0 +1,42 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+
+	"google.golang.org/grpc/codes"
+	grpcstatus "google.golang.org/grpc/status"
+)
+
+// No error of a library is printed as it is: who was asked and why it failed stays, and nothing else.
+func TestErrorsAreInPlainText(t *testing.T) {
+	asked := func(err error) error { return fmt.Errorf("no snapshot saved: us-1:2379: %w", err) }
+	for _, c := range []struct {
+		err  error
+		want string
+	}{
+		{grpcstatus.Error(codes.Unavailable, `connection error: desc = "transport: Error while dialing: dial tcp `+
+			`127.0.0.1:1: connect: connection refused"`), "nothing listens at 127.0.0.1:1 (connection refused)"},
+		{grpcstatus.Error(codes.Unavailable, `connection error: desc = "transport: Error while dialing: dial tcp `+
+			`10.0.0.1:2379: i/o timeout"`), "10.0.0.1:2379 does not take the connection"},
+		{grpcstatus.Error(codes.Unavailable, `connection error: desc = "transport: `+
+			`authentication handshake failed: tls: first record does not look like a TLS handshake"`),
+			"TLS failed: tls: first record does not look like a TLS handshake"},
+		{grpcstatus.Error(codes.Unavailable, "etcdserver: no leader"), "etcdserver: no leader"},
+		{grpcstatus.Error(codes.DeadlineExceeded, "context deadline exceeded"), "no answer came in time"},
+		{grpcstatus.Error(codes.Canceled, "context canceled"), "it was ended before an answer came"},
+		{grpcstatus.Error(codes.Unimplemented, "unknown service etcdserverpb.Maintenance"),
+			"it does not know this request: it is of an earlier version, or no Mimir node"},
+		{context.DeadlineExceeded, "no answer came in time"},
+		{context.Canceled, "it was ended before it was done"},
+		{errors.New("dial tcp: lookup no.such on 127.0.0.53:53: no such host"),
+			"there is no machine of the name no.such"},
+		{errors.New("what a node\nsays stays"), "what a node says stays"},
+	} {
+		if got, want := plainText(asked(c.err)), "no snapshot saved: us-1:2379: "+c.want; got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}

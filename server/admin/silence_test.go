@@ -1,0 +1,112 @@
+package admin
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+)
+
+// listening returns where somebody listens who does with each connection what do does; nil: nothing.
+func listening(t *testing.T, do func(net.Conn)) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	if do != nil {
+		go func() {
+			for {
+				c, err := l.Accept()
+				if err != nil {
+					return
+				}
+				do(c)
+			}
+		}()
+	}
+	return l.Addr().String()
+}
+
+// An endpoint that does not answer costs the silence and no more, and it is said in plain words what it does.
+func TestWhatAnEndpointDoesIsSaid(t *testing.T) {
+	hole := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}}
+	closed := listening(t, func(c net.Conn) { c.Close() })
+	secret := httptest.NewTLSServer(http.NotFoundHandler())
+	defer secret.Close()
+	plain := httptest.NewServer(http.NotFoundHandler())
+	defer plain.Close()
+	late := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/node") {
+			fmt.Fprint(w, "{}")
+			return
+		}
+		<-r.Context().Done()
+	}))
+	defer late.Close()
+	for name, c := range map[string]struct {
+		endpoint string
+		through  http.RoundTripper
+		want     string
+	}{
+		"stands still":      {"http://" + listening(t, nil), nil, "100ms: it takes the connection, and says"},
+		"TLS stands still":  {"https://" + listening(t, nil), nil, "and does not begin with TLS"},
+		"black hole":        {"http://10.0.0.1:2379", hole, "100ms: it does not take the connection"},
+		"nothing listens":   {"http://127.0.0.1:1", nil, ": nothing listens there (connection refused)"},
+		"no such name":      {"http://no.such.name.invalid:1", nil, "no.such.name.invalid"},
+		"closes":            {"http://" + closed, nil, closed},
+		"certificate":       {secret.URL, nil, ": its certificate is not trusted"},
+		"no TLS":            {strings.Replace(plain.URL, "http:", "https:", 1), nil, ": it does not speak TLS there"},
+		"answers one thing": {late.URL, nil, "did not answer within 200ms"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			client, err := NewClient([]string{c.endpoint}, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer client.Close()
+			if c.through != nil {
+				client = client.Through(c.through)
+			}
+			client.answer = 200 * time.Millisecond
+			_, err = GivingUp(client, 100*time.Millisecond).Fleet(t.Context())
+			if !errors.Is(err, ErrNoEndpoint) || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%v, want %q", err, c.want)
+			}
+			for _, internal := range []string{"Get \"", "/mimir/v1", "context deadline", "context canceled"} {
+				if strings.Contains(err.Error(), internal) {
+					t.Errorf("%v: has %q", err, internal)
+				}
+			}
+		})
+	}
+}
+
+// Who comes forward, step by step, is waited for longer than one silence.
+func TestEachStepHasItsTime(t *testing.T) {
+	_, s, end := watch(t.Context(), time.Hour)
+	defer end()
+	s.fired.Store(true)
+	for step, want := range map[string]string{stepConnect: stepConnect, stepTLS: stepTLS, stepAnswer: stepAnswer} {
+		s.at(step)
+		var silent *SilentError
+		err := s.said("https://a:1", context.Canceled)
+		if !errors.As(err, &silent) || silent.Step != want || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+	refusal := &net.OpError{Op: "remote error", Err: tls.AlertError(116)}
+	if text := callText(0, refusal); !strings.Contains(text, "certificate required); see --cert and --key") {
+		t.Error(text)
+	}
+}
