@@ -89,15 +89,26 @@ func (s *clusterServer) MemberAdd(ctx context.Context, r *pb.MemberAddRequest) (
 	if err != nil {
 		return nil, err
 	}
-	return &pb.MemberAddResponse{Header: s.header(0), Member: s.member(&added), Members: members}, nil
+	member := s.member(&added)
+	there := func(m *pb.Member) bool { return m.ID == member.ID || slices.Equal(m.PeerURLs, member.PeerURLs) }
+	if !slices.ContainsFunc(members, there) {
+		members = append(members, member) // the leader has made it, and this node has not heard of it yet
+	}
+	return &pb.MemberAddResponse{Header: s.header(0), Member: member, Members: members}, nil
 }
 
 // MemberRemove removes a node.
 func (s *clusterServer) MemberRemove(ctx context.Context, r *pb.MemberRemoveRequest) (*pb.MemberRemoveResponse, error) {
-	members, err := s.change(ctx, r.ID, s.replicator.RemoveMember, nil)
+	var removed uint64
+	remove := func(ctx context.Context, id uint64) error {
+		removed = id
+		return s.replicator.RemoveMember(ctx, id)
+	}
+	members, err := s.change(ctx, r.ID, remove, nil)
 	if err != nil {
 		return nil, err
 	}
+	members = slices.DeleteFunc(members, func(m *pb.Member) bool { return m.ID == removed })
 	return &pb.MemberRemoveResponse{Header: s.header(0), Members: members}, nil
 }
 
@@ -105,7 +116,9 @@ func (s *clusterServer) MemberRemove(ctx context.Context, r *pb.MemberRemoveRequ
 func (s *clusterServer) MemberPromote(
 	ctx context.Context, r *pb.MemberPromoteRequest,
 ) (*pb.MemberPromoteResponse, error) {
+	var promoted uint64
 	promote := func(ctx context.Context, id uint64) error {
+		promoted = id
 		err := s.replicator.PromoteMember(ctx, id)
 		if errors.Is(err, replication.ErrMember) && s.isMember(ctx, id) { // promoted a moment ago
 			return rpctypes.ErrGRPCMemberNotLearner
@@ -120,6 +133,9 @@ func (s *clusterServer) MemberPromote(
 	})
 	if err != nil {
 		return nil, err
+	}
+	for _, m := range members {
+		m.IsLearner = m.IsLearner && m.ID != promoted
 	}
 	return &pb.MemberPromoteResponse{Header: s.header(0), Members: members}, nil
 }
@@ -146,16 +162,25 @@ func (s *clusterServer) MemberUpdate(ctx context.Context, r *pb.MemberUpdateRequ
 			return nil, rpctypes.ErrGRPCPeerURLExist
 		}
 	}
-	update := func(ctx context.Context, id uint64) error { return s.replicator.UpdateMember(ctx, id, address) }
+	var updated uint64
+	update := func(ctx context.Context, id uint64) error {
+		updated = id
+		return s.replicator.UpdateMember(ctx, id, address)
+	}
 	members, err := s.change(ctx, r.ID, update, nil)
 	if err != nil {
 		return nil, err
+	}
+	for _, m := range members {
+		if m.ID == updated {
+			m.PeerURLs = s.member(&replication.NodeStatus{PeerAddr: address}).PeerURLs
+		}
 	}
 	return &pb.MemberUpdateResponse{Header: s.header(0), Members: members}, nil
 }
 
 // change applies one change to a member that exists and that allow, unless it is nil, has nothing against. It returns
-// the members after it.
+// the members as this node knows them then: the leader has made the change, and this node may not have heard of it.
 func (s *clusterServer) change(
 	ctx context.Context, id uint64, apply func(context.Context, uint64) error,
 	allow func(*replication.NodeStatus) error,

@@ -132,3 +132,31 @@ func TestMembers(t *testing.T) {
 		}
 	}
 }
+
+// TestAChangeOfMembersAnswersWithIt, also at a node that has not heard of it yet: who adds a node reads from the answer
+// how to start it.
+func TestAChangeOfMembersAnswersWithIt(t *testing.T) {
+	n := etcdapitest.Start(t, etcdapi.Limits{})
+	c, ctx := client(t, n), bounded(t)
+	learner, err := c.MemberAddAsLearner(ctx, []string{"http://test-2@127.0.0.1:9999"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.Replicator.HearNoMore()
+	added, err := c.MemberAdd(ctx, []string{"http://test-3@127.0.0.1:9998"})
+	if err != nil || len(added.Members) != 3 || added.Members[2].ID != added.Member.ID {
+		t.Errorf("add: %v, %v", added, err)
+	}
+	updated, err := c.MemberUpdate(ctx, learner.Member.ID, []string{"http://127.0.0.1:9997"})
+	if err != nil || updated.Members[1].PeerURLs[0] != "http://127.0.0.1:9997" {
+		t.Errorf("update: %v, %v", updated, err)
+	}
+	promoted, err := c.MemberPromote(ctx, learner.Member.ID)
+	if err != nil || promoted.Members[1].IsLearner {
+		t.Errorf("promote: %v, %v", promoted, err)
+	}
+	removed, err := c.MemberRemove(ctx, learner.Member.ID)
+	if err != nil || len(removed.Members) != 1 {
+		t.Errorf("remove: %v, %v", removed, err)
+	}
+}

@@ -86,6 +86,16 @@ func (c *Config) fit(m machine) (warnings []string, err error) {
 	return warnings, nil
 }
 
+// memTableBytes is the size of a memory table of the store. What is in one counts against the quota as long as it is
+// there, whatever was deleted since: with tables as large as the quota an alarm could not be disarmed.
+func (c *Config) memTableBytes() uint64 {
+	const most, least = 16, 1 << 20 // of them in a quota
+	if c.QuotaBytes <= 0 {
+		return c.Store.MemTableBytes
+	}
+	return min(c.Store.MemTableBytes, max(uint64(c.QuotaBytes)/most, least))
+}
+
 func (c *Config) fitDisk(m machine) error {
 	for _, f := range []struct {
 		key   string

@@ -85,3 +85,17 @@ func TestTheDiskOfADirectoryToBeMadeIsKnown(t *testing.T) {
 		t.Errorf("started with it: %v", err)
 	}
 }
+
+// A quota leaves room for what is in memory: else what was deleted would count until the tables are full.
+func TestMemoryTablesFitTheQuota(t *testing.T) {
+	for _, c := range []struct{ quota, table, want int64 }{
+		{0, 64 << 20, 64 << 20}, {8 << 30, 64 << 20, 64 << 20}, {8 << 30, 2 << 20, 2 << 20},
+		{96 << 20, 64 << 20, 6 << 20}, {16 << 20, 64 << 20, 1 << 20},
+	} {
+		config := DefaultConfig()
+		config.QuotaBytes, config.Store.MemTableBytes = c.quota, uint64(c.table)
+		if got := config.memTableBytes(); got != uint64(c.want) {
+			t.Errorf("quota %d, tables of %d: %d, want %d", c.quota, c.table, got, c.want)
+		}
+	}
+}

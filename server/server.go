@@ -218,6 +218,7 @@ func (s *server) openStore() error {
 	s.events = openEvents(&c.Replication, s.disk, s.logger)
 	store := c.Store
 	store.OpenTables, store.SpareBytes = s.shares.Tables, s.room.ballast.Part()/2
+	store.MemTableBytes = c.memTableBytes()
 	if store.CountBytes == 0 || c.CountedKeys <= 0 {
 		store.CountBytes = -1 // to the store, zero is its default
 	}

@@ -326,7 +326,8 @@ var sections = []section{
 			"memory for hot blocks of the store; the values written or read last take up to half as much "+
 				"beside it",
 			func(c *Config) *int64 { return &c.Store.CacheBytes }),
-		size("mem-table-bytes", kv.DefaultMemTableBytes, 1<<20, 2<<30, "size of a memory table of the store",
+		size("mem-table-bytes", kv.DefaultMemTableBytes, 1<<20, 2<<30,
+			"size of a memory table of the store; where quota-backend-bytes is set, a sixteenth of that at most",
 			func(c *Config) *uint64 { return &c.Store.MemTableBytes }),
 		size("count-bytes", kv.DefaultCountBytes, 0, unbounded,
 			"memory to count the keys of a range at any revision without a walk over them: 2 to 5 bytes a key, and "+

@@ -31,6 +31,7 @@ type Replicator struct {
 	refuse    error                     // of every change of members, which is not made then
 	leader    uint64
 	members   []replication.NodeStatus
+	late      []replication.NodeStatus // what Members says instead; nil: nothing else
 	answer    func(context.Context, []byte) ([]byte, error)
 	hold      chan struct{} // not nil while questions are held
 	held      chan struct{} // not nil while writes are held
@@ -409,7 +410,17 @@ func (r *Replicator) TransferLeader(_ context.Context, to uint64) error {
 func (r *Replicator) Members(context.Context) ([]replication.NodeStatus, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.late != nil {
+		return append([]replication.NodeStatus(nil), r.late...), r.fail
+	}
 	return append([]replication.NodeStatus(nil), r.members...), r.fail
+}
+
+// HearNoMore has Members say what it says now, whatever is changed, as a node does that has not heard of it yet.
+func (r *Replicator) HearNoMore() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.late = append([]replication.NodeStatus(nil), r.members...)
 }
 
 // OtherMembers returns one node of another region.
