@@ -77,7 +77,7 @@ func (f *fleet) wipe(region string) {
 }
 
 // takeOver is what an operator does if the region that lost its disks was the primary: as long as nobody is, another
-// region becomes it by force.
+// region becomes it by force, that which has most of the history, as status tells him.
 func (f *fleet) takeOver(ctx context.Context) {
 	w := f.wiped
 	if w == nil || w.over {
@@ -91,7 +91,7 @@ func (f *fleet) takeOver(ctx context.Context) {
 		case h.Role == replication.RolePrimary && h.IsLeader && !h.Sealed:
 			w.over = true
 			return
-		case p.member.region != w.region && h.IsLeader && to == nil:
+		case p.member.region != w.region && h.IsLeader && (to == nil || further(p, to)):
 			to = p
 		}
 	}
@@ -111,6 +111,12 @@ func (f *fleet) takeOver(ctx context.Context) {
 		f.trace.wrong("14", "the failover to %s is said to lack %d commands: %s; %d went with the disks of %s", r.To,
 			r.Behind, r.Loss, n, w.region)
 	}
+}
+
+// further reports whether a has more of the history than b.
+func further(a, b *process) bool {
+	x, y := a.Health(), b.Health()
+	return x.Epoch > y.Epoch || x.Epoch == y.Epoch && x.Position > y.Position
 }
 
 // wiped notes that the nodes of a region lost their disks, and what the others held then: what they did not is lost,
