@@ -43,7 +43,8 @@ func (s *session) begin(ctx context.Context) error {
 		return err
 	}
 	if s.at.Cluster != 0 && s.at.Cluster != h.ClusterId {
-		return fmt.Errorf("%w: of fleet %x, and this is %x", ErrForeign, s.at.Cluster, h.ClusterId)
+		return fmt.Errorf("%w: of fleet %x, and this is %x: go on at nodes of that one, or, if this one was "+
+			"restored of it, begin with a copy and without a token", ErrForeign, s.at.Cluster, h.ClusterId)
 	}
 	s.at.Cluster = h.ClusterId
 	if s.copying != nil || s.began {
