@@ -19,7 +19,8 @@ import (
 type Dial func(context.Context) (conn grpc.ClientConnInterface, close func(), err error)
 
 // Over uses one connection that there is for all tries, such as the ActiveConnection of a clientv3.Client, which is to
-// have a DialKeepAliveTime.
+// have a DialKeepAliveTime, and one endpoint: of a client with several each request may go to another one, and in a
+// fleet that is parted their answers do not fit together. For several write a Dial that takes one after the other.
 func Over(conn grpc.ClientConnInterface) Dial {
 	return func(context.Context) (grpc.ClientConnInterface, func(), error) { return conn, func() {}, nil }
 }

@@ -66,8 +66,17 @@ func (s *session) compareNow(ctx context.Context) error {
 		return nil
 	case err != nil:
 		return fmt.Errorf("compare revision %d with what was given out: %w", s.at.Given, err)
-	case r.Number != s.at.Given || printOf(r.Events) != s.at.Print:
-		return s.forked()
+	}
+	return s.at.like(r)
+}
+
+// like returns nil if what a fleet has first from Given on is what was given out there, and a ForkedError if not.
+func (p place) like(r *sides.Revision) error {
+	switch {
+	case len(r.Events) == 0 && r.Number < p.Given: // another endpoint than the one that was asked before, it may be
+		return fmt.Errorf("%w: it is at revision %d, and the feed at %d", errBehind, r.Number, p.Revision)
+	case r.Number != p.Given || printOf(r.Events) != p.Print:
+		return &ForkedError{Revision: p.Revision}
 	}
 	return nil
 }
