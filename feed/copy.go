@@ -10,7 +10,8 @@ import (
 
 // copying is a copy that is made, as far as it is; it goes on by another connection.
 type copying struct {
-	revision int64 // 0: it has not begun
+	revision int64  // 0: it has not begun
+	member   uint64 // who has had that
 	next     []byte
 	count    int64
 }
@@ -22,11 +23,14 @@ func (s *session) copy(ctx context.Context) error {
 	switch {
 	case err != nil:
 		return err
+	case h.Revision < c.revision && s.rewound(h, c.member):
+		s.copying = &copying{}
+		return fmt.Errorf("the copy begins anew: the fleet has another history than that of revision %d", c.revision)
 	case h.Revision < c.revision:
 		return fmt.Errorf("%w: it is at revision %d, and the copy of %d", errBehind, h.Revision, c.revision)
 	}
 	if c.revision == 0 {
-		c.revision, c.next = h.Revision, s.Key
+		c.revision, c.member, c.next = h.Revision, h.MemberId, s.Key
 		s.began = true
 		err := s.give(&Item{Kind: Copying, Cluster: s.at.Cluster, Revision: c.revision})
 		if err != nil {
@@ -55,7 +59,7 @@ func (s *session) copy(ctx context.Context) error {
 
 func (s *session) copied(c *copying) error {
 	s.copying, s.knows, s.leads = nil, true, false
-	s.at.Revision, s.at.Given = c.revision, c.revision
+	s.at.Revision, s.at.Given, s.at.Print, s.at.Member = c.revision, c.revision, 0, c.member
 	return s.give(&Item{Kind: Copied, Revision: c.revision, Count: c.count, Token: s.at.token()})
 }
 

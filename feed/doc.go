@@ -20,7 +20,13 @@
 //   - F6: what is compacted is a [CompactedError], and never left out. The way out is a copy.
 //   - F7: a copy is all keys at one revision, and what is changed behind it follows. It counts once it has ended with
 //     [Copied]; one that begins, or begins anew, takes the place of what was known before.
-//   - F8: held in memory are 16 MiB that were watched, and one revision, or page of a copy, and message besides.
+//   - F8: where the fleet has another history than the one that was given out it ends with a [ForkedError]: so it is
+//     for whoever followed the one that gave way of two regions that were forced in one epoch, and with a fleet that
+//     was restored, or begun anew, under its name. It is found out when it goes on by another connection, and by two
+//     things: a node has less than it had, or there is something else at the last revision at which something was given
+//     out. Nothing is said of what a token of an earlier version, or compaction, has not kept, nor while every endpoint
+//     is of a node that never had what was given out, and is behind; behind that last revision nothing can be compared.
+//   - F9: held in memory are 16 MiB that were watched, and one revision, or page of a copy, and message besides.
 //
 // Whether a key was deleted or ended with its lease is not told: both are deletions to a watch.
 //

@@ -171,8 +171,12 @@ func TestWhatCannotBeFollowed(t *testing.T) {
 			f.want("begin")
 			c.cut()
 		}
-		if err := f.ends(); !errors.Is(err, test.err) {
+		err := f.ends()
+		if !errors.Is(err, test.err) {
 			t.Errorf("%s: %v", what, err)
+		}
+		if test.err == feed.ErrForeign && !strings.Contains(err.Error(), "begin with a copy") {
+			t.Errorf("%s is not told what to do: %v", what, err)
 		}
 	}
 	ctx, cancel := context.WithCancel(t.Context())

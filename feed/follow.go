@@ -19,7 +19,8 @@ import (
 type Dial func(context.Context) (conn grpc.ClientConnInterface, close func(), err error)
 
 // Over uses one connection that there is for all tries, such as the ActiveConnection of a clientv3.Client, which is to
-// have a DialKeepAliveTime.
+// have a DialKeepAliveTime, and one endpoint: of a client with several each request may go to another one, and in a
+// fleet that is parted their answers do not fit together. For several write a Dial that takes one after the other.
 func Over(conn grpc.ClientConnInterface) Dial {
 	return func(context.Context) (grpc.ClientConnInterface, func(), error) { return conn, func() {}, nil }
 }
@@ -33,8 +34,8 @@ type Options struct {
 	// without Copy, it begins with what is written next.
 	Token Token
 	From  int64
-	// Copy begins with a copy of all keys. With a token or a revision, and whenever the feed would end with a VoidError
-	// or a CompactedError, a copy is made instead of that, and only then.
+	// Copy begins with a copy of all keys. With a token or a revision, and whenever the feed would end with a
+	// VoidError, a CompactedError or a ForkedError, a copy is made instead of that, and only then.
 	Copy bool
 	// Previous has each event tell what its key was before, unless the revision before it is compacted.
 	Previous bool
@@ -50,7 +51,7 @@ const (
 	DefaultHeartbeat = 5 * time.Second
 )
 
-// Errors that end a feed beside [ErrToken], [VoidError], [CompactedError], and a refusal by the fleet.
+// Errors that end a feed beside [ErrToken], [VoidError], [CompactedError], [ForkedError], and a refusal by the fleet.
 var (
 	// ErrOptions says that Options contradict themselves.
 	ErrOptions = errors.New("feed: options")
@@ -73,7 +74,7 @@ func Prefix(prefix string) (key, end []byte) { return sides.RangeOf(prefix) }
 
 // Follow gives what is changed until the loop over it is left, ctx ends, or something happens behind which it cannot go
 // on; that error is the last it gives. It tries again for ever what may get better. The items are given one by one, and
-// nothing is read while the loop is busy but what [F8] allows: it is as slow as its consumer.
+// nothing is read while the loop is busy but what F9 allows: it is as slow as its consumer.
 //
 // A loop that is left, or a process that is killed, goes on with the last token that was kept.
 func Follow(ctx context.Context, o Options) iter.Seq2[*Item, error] {
@@ -170,7 +171,9 @@ func (f *follower) run(ctx context.Context) error {
 func isFinal(err error) bool {
 	var void *VoidError
 	var compacted *CompactedError
-	if errors.Is(err, errLeft) || errors.Is(err, ErrForeign) || errors.As(err, &void) || errors.As(err, &compacted) {
+	var forked *ForkedError
+	if errors.Is(err, errLeft) || errors.Is(err, ErrForeign) || errors.As(err, &void) || errors.As(err, &compacted) ||
+		errors.As(err, &forked) {
 		return true
 	}
 	switch status.Code(err) {
@@ -199,21 +202,23 @@ func (f *follower) session(ctx context.Context) error {
 	}
 	defer leave()
 	s := &session{follower: f, side: sides.Side{Name: "the fleet", Key: f.Key, Conn: conn}}
-	if err := s.begin(ctx); err != nil {
+	for err = s.orCopyOfFork(s.begin(ctx)); err == nil; err = s.orCopyOfFork(s.step(ctx)) {
+	}
+	return err
+}
+
+// step goes on until something fails, or something else is next.
+func (s *session) step(ctx context.Context) error {
+	if s.copying != nil {
+		return s.copy(ctx)
+	}
+	if err := s.compare(ctx); err != nil {
 		return err
 	}
-	for {
-		if f.copying != nil {
-			err = s.copy(ctx)
-		} else {
-			err = s.watch(ctx)
-		}
-		var compacted *sides.CompactedError
-		if errors.As(err, &compacted) {
-			err = s.parted(ctx)
-		}
-		if err != nil {
-			return err
-		}
+	err := s.watch(ctx)
+	var compacted *sides.CompactedError
+	if errors.As(err, &compacted) {
+		return s.parted(ctx)
 	}
+	return err
 }

@@ -34,8 +34,9 @@ type world struct {
 
 func newWorld(t *testing.T, nodes int) *world {
 	w := &world{t: t}
-	for range nodes {
+	for i := range nodes {
 		n := etcdapitest.StartPlain(t)
+		n.Replicator.Be(uint64(i + 1))
 		c, err := clientv3.New(clientv3.Config{Endpoints: []string{n.Endpoint}})
 		if err != nil {
 			t.Fatal(err)

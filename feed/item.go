@@ -68,3 +68,14 @@ func (e *CompactedError) Error() string {
 	return fmt.Sprintf("what comes behind revision %d is compacted up to revision %d, or a failover before that has "+
 		"cut it off: begin with a copy", e.Revision, e.Readable)
 }
+
+// ForkedError says that the fleet has another history than the one that was given out. Since when is not known.
+type ForkedError struct {
+	Revision int64 // up to which everything was given out
+}
+
+func (e *ForkedError) Error() string {
+	return fmt.Sprintf("the fleet has another history than the one of which everything up to revision %d was given "+
+		"out, and since when is not known: two regions were forced in one epoch, and the other one was kept, or the "+
+		"fleet was restored, or begun anew, under its name: begin with a copy", e.Revision)
+}

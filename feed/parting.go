@@ -48,6 +48,7 @@ func (s *session) parted(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.at.Member = 0 // it has not told what it has behind the gap
 	return s.void(g)
 }
 
@@ -59,7 +60,10 @@ func (s *session) compacted(readable int64) error {
 func (s *session) void(g gap) error {
 	given := s.at.Given > g.after
 	at := s.at
-	at.Revision, at.Given = g.next, min(at.Given, g.after)
+	at.Revision = g.next
+	if given {
+		at.Given, at.Print = g.after, 0
+	}
 	it := &Item{Kind: Void, After: g.after, Revision: g.next, Given: given, Token: at.token()}
 	if given && s.Copy {
 		it.Token = "" // before the copy is there it is of no use

@@ -14,7 +14,8 @@ import (
 // session is a follower with a connection.
 type session struct {
 	*follower
-	side sides.Side
+	side     sides.Side
+	compared bool // what was given out, with what the fleet has
 }
 
 // header returns where the fleet is by this endpoint, if that is as far as the feed has come.
@@ -24,9 +25,13 @@ func (s *session) header(ctx context.Context) (*pb.ResponseHeader, error) {
 		return nil, err
 	}
 	if s.knows && h.Revision < s.at.Revision {
-		return nil, fmt.Errorf("%w: it is at revision %d, and the feed at %d: it may be of a region that is cut off, "+
-			"and the next one is tried; if the fleet was restored with an older revision, begin with a copy and "+
-			"without a token", errBehind, h.Revision, s.at.Revision)
+		if s.rewound(h, s.at.Member) {
+			return nil, s.forked()
+		}
+		return nil, fmt.Errorf("%w: member %x is at revision %d, and the feed at %d: it may be of a region that is "+
+			"cut off, and the next one is tried; if the fleet was restored with an older revision, or two regions "+
+			"were forced in one epoch, begin with a copy and without a token", errBehind, h.MemberId, h.Revision,
+			s.at.Revision)
 	}
 	return h, nil
 }
@@ -38,14 +43,15 @@ func (s *session) begin(ctx context.Context) error {
 		return err
 	}
 	if s.at.Cluster != 0 && s.at.Cluster != h.ClusterId {
-		return fmt.Errorf("%w: of fleet %x, and this is %x", ErrForeign, s.at.Cluster, h.ClusterId)
+		return fmt.Errorf("%w: of fleet %x, and this is %x: go on at nodes of that one, or, if this one was "+
+			"restored of it, begin with a copy and without a token", ErrForeign, s.at.Cluster, h.ClusterId)
 	}
 	s.at.Cluster = h.ClusterId
 	if s.copying != nil || s.began {
 		return nil
 	}
 	if !s.knows {
-		s.at.Revision, s.knows = h.Revision, true
+		s.at.Revision, s.at.Member, s.knows = h.Revision, h.MemberId, true
 	}
 	s.began = true
 	return s.give(&Item{Kind: Began, Cluster: s.at.Cluster, Revision: s.at.Revision, Token: s.at.token()})
@@ -110,6 +116,7 @@ func (s *session) take(ctx context.Context, r *sides.Revision, p *pulse) error {
 	if r.Number < s.at.Revision || r.Number == s.at.Revision && len(r.Events) > 0 {
 		return nil // it was given out
 	}
+	s.at.Member = r.Member
 	if err := s.cross(ctx, r.Number); err != nil {
 		return err
 	}
@@ -120,7 +127,7 @@ func (s *session) take(ctx context.Context, r *sides.Revision, p *pulse) error {
 		}
 		return s.give(&Item{Kind: Resolved, Revision: r.Number, Token: s.at.token()})
 	}
-	s.at.Given = r.Number
+	s.at.Given, s.at.Print = r.Number, printOf(r.Events)
 	return s.give(&Item{Kind: Changed, Revision: r.Number, Events: r.Events, Token: s.at.token()})
 }
 

@@ -39,7 +39,8 @@ var All = []byte{0}
 type Revision struct {
 	Number int64
 	Events []*mvccpb.Event
-	Bytes  int64 // about what it takes
+	Bytes  int64  // about what it takes
+	Member uint64 // who has told it, and so has it; 0: that is not known
 }
 
 // Watch reads the revisions of one side, from one on. It is used by one goroutine.
@@ -136,7 +137,7 @@ func (w *Watch) take(r *pb.WatchResponse) error {
 		}
 		if w.last == nil || w.last.Number != e.Kv.ModRevision {
 			w.flush()
-			w.last = &Revision{Number: e.Kv.ModRevision}
+			w.last = &Revision{Number: e.Kv.ModRevision, Member: r.Header.GetMemberId()}
 		}
 		w.last.Events = append(w.last.Events, e)
 		was := len(e.PrevKv.GetKey()) + len(e.PrevKv.GetValue())
@@ -146,7 +147,7 @@ func (w *Watch) take(r *pb.WatchResponse) error {
 		w.flush()
 	}
 	if w.tells && len(r.Events) == 0 && !r.Created && !r.Fragment {
-		w.ready = append(w.ready, &Revision{Number: r.Header.GetRevision()})
+		w.ready = append(w.ready, &Revision{Number: r.Header.GetRevision(), Member: r.Header.GetMemberId()})
 	}
 	return nil
 }

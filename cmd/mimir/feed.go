@@ -36,8 +36,9 @@ func newFeed() *cobra.Command {
 			"for nothing. Name nodes of all regions as endpoints: so it goes on over a switchover and a failover.\n\n" +
 			"Where a failover has cut off what was printed, a line of the type void says which revisions (those\n" +
 			"between after and revision), and it ends with status 5; the token of that line goes on behind it.\n" +
-			"With status 6 it ends where what comes next is compacted. --snapshot begins with all keys, between\n" +
-			"lines of the types copy and copied; with --token or --revision it does so only in place of ending.",
+			"With status 6 it ends where what comes next is compacted, or the fleet has another history than was\n" +
+			"printed, as it has when it was restored under its name. --snapshot begins with all keys, between lines\n" +
+			"of the types copy and copied; with --token or --revision it does so only in place of ending.",
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := f.choose(c); err != nil {
@@ -122,12 +123,13 @@ const mostKept = 1 << 20
 func (f *feeding) ended(ctx context.Context, err error) error {
 	var void *feed.VoidError
 	var compacted *feed.CompactedError
+	var forked *feed.ForkedError
 	switch {
 	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
 		return nil
-	case errors.Is(err, feed.ErrToken), errors.Is(err, feed.ErrForeign):
+	case f.token != "" && (errors.Is(err, feed.ErrToken) || errors.Is(err, feed.ErrForeign)):
 		return fmt.Errorf("%w: --token: %w", errUsage, err)
-	case errors.As(err, &void), errors.As(err, &compacted):
+	case errors.As(err, &void), errors.As(err, &compacted), errors.As(err, &forked):
 		return fmt.Errorf("%w: --snapshot", err)
 	}
 	return err

@@ -144,6 +144,20 @@ func TestFeedEndsAndGoesOn(t *testing.T) {
 	startFeed(t, eu.Endpoint, "--revision", "2").ends(exitCompacted, "--snapshot")
 }
 
+// A feed that goes on at a fleet that was begun anew under its name ends, and says so.
+func TestFeedOfAFleetThatWasBegunAnew(t *testing.T) {
+	was, is := etcdapitest.StartPlain(t), etcdapitest.StartPlain(t)
+	put(t, was.Endpoint, "before")
+	for _, key := range []string{"after", "and more"} {
+		put(t, is.Endpoint, key)
+	}
+	f := startFeed(t, was.Endpoint, "--revision", "2")
+	at := f.until("what is there", ofKey("before"))
+	f.kill()
+	f.ends(exitDone, "")
+	startFeed(t, is.Endpoint, "--token", at.Token).ends(exitCompacted, "begin with a copy: --snapshot")
+}
+
 // A feed is a process that is killed, between two lines or within one.
 func TestFeedIsKilled(t *testing.T) {
 	n := etcdapitest.StartPlain(t)

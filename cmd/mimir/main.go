@@ -3,8 +3,8 @@
 //
 // Exit status: 0 done, 1 failed with one clear line on standard error, 2 wrong usage or configuration, 3 the node was
 // removed from its region, 4 something of a tail conflicts or is left out (mimir tail diff and replay), 5 a failover
-// has cut off what a feed has printed, 6 what comes next of a feed is compacted (mimir feed). A damaged data directory
-// and a full disk are failures like others: 1.
+// has cut off what a feed has printed, 6 what comes next of a feed is compacted, or of another history (mimir feed). A
+// damaged data directory and a full disk are failures like others: 1.
 package main
 
 import (
@@ -93,6 +93,7 @@ func run(ctx context.Context, hurry <-chan struct{}, arguments []string, out, er
 func exitStatus(err error) int {
 	var void *feed.VoidError
 	var compacted *feed.CompactedError
+	var forked *feed.ForkedError
 	switch {
 	case isUsage(err):
 		return exitUsage
@@ -102,7 +103,7 @@ func exitStatus(err error) int {
 		return exitLeftOver
 	case errors.As(err, &void):
 		return exitVoid
-	case errors.As(err, &compacted):
+	case errors.As(err, &compacted), errors.As(err, &forked):
 		return exitCompacted
 	default:
 		return exitFailed

@@ -25,6 +25,7 @@ type Replicator struct {
 	position replication.Position // of the applier alone
 
 	mu        sync.Mutex
+	member    uint64                    // what it is to be called; 0: nodeID
 	fail      error                     // of every call but Health
 	lose      func(command []byte) bool // the answers to writes, which are done
 	unknown   error                     // of commands that not all nodes know
@@ -377,12 +378,19 @@ func (r *Replicator) Ask(ctx context.Context, request []byte) ([]byte, error) {
 	return answer(ctx, request)
 }
 
+// Be has answers come from a member of this ID. It is called before any is given.
+func (r *Replicator) Be(member uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.member = member
+}
+
 // Health describes the node.
 func (r *Replicator) Health() *replication.HealthStatus {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	h := &replication.HealthStatus{
-		NodeID: "test-1", Region: "test", RaftID: nodeID, Healthy: r.leader != 0 && r.fail == nil,
+		NodeID: "test-1", Region: "test", RaftID: cmp.Or(r.member, nodeID), Healthy: r.leader != 0 && r.fail == nil,
 		IsLeader: r.leader == nodeID, LeaderRaftID: r.leader, Term: 2, Role: replication.RolePrimary, Epoch: 1,
 		Nodes: append([]replication.NodeStatus(nil), r.members...),
 	}

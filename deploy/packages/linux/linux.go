@@ -96,8 +96,11 @@ func (p *Package) Write(f Format, to io.Writer) error {
 // stagePages adds the documentation, and the licence where the kind of package has it.
 func (p *Package) stagePages(s *stage, f Format) {
 	pages, err := filepath.Glob(filepath.Join(p.Source, "docs", "*.md"))
-	if err != nil || len(pages) == 0 {
-		s.fail(fmt.Errorf("no pages in %s: %w", p.Source, err))
+	if err == nil && len(pages) == 0 {
+		err = fmt.Errorf("no docs/*.md in %s: it is to be the work tree of mimir", p.Source)
+	}
+	if err != nil {
+		s.fail(err)
 		return
 	}
 	for _, page := range pages {

@@ -151,18 +151,22 @@ function back() {
   });
 }
 
-// lines yields what a stream of the JSON gateway says, an object a line.
+// lines yields what a stream of the JSON gateway says, an object a line. Whoever leaves it ends the stream.
 async function* lines(answer) {
   const from = answer.body.pipeThrough(new TextDecoderStream()).getReader();
-  for (let text = ""; ;) {
-    const { value, done } = await from.read();
-    if (done) return;
-    text += value;
-    for (let end; (end = text.indexOf("\n")) >= 0; text = text.slice(end + 1)) {
-      const told = JSON.parse(text.slice(0, end));
-      if (told.error) throw Object.assign(new Error(told.error.message), { status: told.error.http_code });
-      yield told.result;
+  try {
+    for (let text = ""; ;) {
+      const { value, done } = await from.read();
+      if (done) return;
+      text += value;
+      for (let end; (end = text.indexOf("\n")) >= 0; text = text.slice(end + 1)) {
+        const told = JSON.parse(text.slice(0, end));
+        if (told.error) throw Object.assign(new Error(told.error.message), { status: told.error.http_code });
+        yield told.result;
+      }
     }
+  } finally { // a browser has six connections to a node
+    from.cancel().catch(() => {});
   }
 }
 
@@ -172,13 +176,13 @@ async function watch(what, range, from) {
   const turn = new AbortController();
   reader.watch = turn;
   by("watch-box").hidden = by("watch-stop").disabled = false;
-  const seen = { events: [], sum: 0, next: from, lost: "", changed: null };
+  const seen = { events: [], sum: 0, next: from, lost: "", broke: "", changed: null };
   const show = () => {
     seen.changed = null;
     if (reader.watch !== turn) return;
     table(by("watched"), seen.events, (e) => e.id, (e) => e.cells);
     const gone = seen.sum > kept ? `, of which the last ${kept} are shown` : "";
-    put(by("watch-state"), `Watching ${what}: ${seen.sum} events${gone}. ${seen.lost}`);
+    put(by("watch-state"), `Watching ${what}: ${seen.sum} events${gone}. ${seen.lost}${seen.broke}`);
   };
   const later = () => { seen.changed ||= setTimeout(show, 250); };
   by("watched").replaceChildren();
@@ -188,10 +192,11 @@ async function watch(what, range, from) {
       const answer = await ask("/v3/watch", { method: "POST", headers: headers(), signal: turn.signal, body: JSON.stringify({
         create_request: { ...range, start_revision: String(seen.next) } }) });
       for await (const told of lines(answer)) {
+        if (told.created) seen.broke = "";
         if (told.created && seen.next === 0n) seen.next = BigInt(told.header.revision) + 1n;
         if (Number(told.compact_revision) > 0) {
           seen.next = BigInt(told.compact_revision);
-          seen.lost = `What was before revision ${seen.next} cannot be told: it was compacted, or is of another history.`;
+          seen.lost = `What was before revision ${seen.next} cannot be told: it was compacted, or is of another history. `;
           break;
         }
         if (told.canceled) throw Object.assign(new Error(told.cancel_reason || "the node ended the watch"), { status: 403 });
@@ -205,7 +210,7 @@ async function watch(what, range, from) {
         stop(said(fault));
         return;
       }
-      seen.lost = `The stream broke (${fault.message}), and goes on from revision ${seen.next} when it can.`;
+      seen.broke = `The stream broke (${fault.message}), and goes on from revision ${seen.next} when it can.`;
     }
     later();
     wait = Math.min(Math.max(500, wait * 2), 5000);

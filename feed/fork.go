@@ -1,0 +1,93 @@
+package feed
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/crc32"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/mvccpb"
+
+	"github.com/mimir-kv/mimir/backup/sides"
+)
+
+// rewound reports whether who answers has had more once, by what was noted: what a node answers when it is asked for
+// all that was acknowledged goes back in no history.
+func (s *session) rewound(h *pb.ResponseHeader, member uint64) bool {
+	return member != 0 && h.MemberId == member
+}
+
+func (s *session) forked() error { return &ForkedError{Revision: s.at.Revision} }
+
+// orCopyOfFork returns err, unless a copy is to take the place of a ForkedError.
+func (s *session) orCopyOfFork(err error) error {
+	var forked *ForkedError
+	if !errors.As(err, &forked) || !s.Copy {
+		return err
+	}
+	s.knows, s.leads = false, false
+	return s.orCopy(err)
+}
+
+// compare returns a ForkedError if the fleet has something else at the last revision at which something was given out.
+// Where that is compacted, or cut off by a failover, there is nothing to compare: the latter the watch finds out.
+func (s *session) compare(ctx context.Context) error {
+	if s.compared || s.at.Print == 0 {
+		return nil
+	}
+	err := s.compareNow(ctx)
+	switch {
+	case err == nil:
+		s.compared = true
+	case errors.Is(err, context.DeadlineExceeded):
+		s.patience *= 2 // it may have a lot to read in which there is nothing for this feed
+	}
+	return err
+}
+
+func (s *session) compareNow(ctx context.Context) error {
+	// The revision itself may be the one up to which the fleet is compacted, where an etcd lacks deletions.
+	if whole, err := s.readable(ctx, s.at.Given-1); err != nil || !whole {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.patience)
+	defer cancel()
+	w, err := sides.OpenWatchOf(ctx, s.side.Conn, sides.Wanted{Key: s.Key, End: s.End, From: s.at.Given})
+	if err == nil {
+		err = w.Ask()
+	}
+	var r *sides.Revision
+	if err == nil {
+		r, err = w.Next()
+	}
+	switch {
+	case errors.Is(err, sides.ErrCompacted):
+		return nil
+	case err != nil:
+		return fmt.Errorf("compare revision %d with what was given out: %w", s.at.Given, err)
+	}
+	return s.at.like(r)
+}
+
+// like returns nil if what a fleet has first from Given on is what was given out there, and a ForkedError if not.
+func (p place) like(r *sides.Revision) error {
+	switch {
+	case len(r.Events) == 0 && r.Number < p.Given: // another endpoint than the one that was asked before, it may be
+		return fmt.Errorf("%w: it is at revision %d, and the feed at %d", errBehind, r.Number, p.Revision)
+	case r.Number != p.Given || printOf(r.Events) != p.Print:
+		return &ForkedError{Revision: p.Revision}
+	}
+	return nil
+}
+
+// printOf tells what was changed at a revision from other changes; never 0. The order of the changes is none of it.
+func printOf(events []*mvccpb.Event) (print uint32) {
+	var text []byte
+	for _, e := range events {
+		text = fmt.Appendf(text[:0], "%d %d %d %d ", e.Type, e.Kv.CreateRevision, e.Kv.Version, len(e.Kv.Key))
+		sum := crc32.Update(crc32.Checksum(text, castagnoli), castagnoli, e.Kv.Key)
+		print += crc32.Update(sum, castagnoli, e.Kv.Value)
+	}
+	return max(print, 1)
+}
