@@ -183,8 +183,8 @@ func (f *fleet) cut(until time.Time) {
 	f.cutUntil = until
 }
 
-// older returns the name of a node that runs, does not understand what is of a level, and is known to all others; "" if
-// there is none.
+// older returns the name of a node that runs, does not understand what is of a level, and is known to all others, since
+// it is one of its region; "" if there is none.
 func (f *fleet) older(level timeline.Level) string {
 	before := time.Now().Add(-quiet)
 	f.mu.Lock()
@@ -192,7 +192,9 @@ func (f *fleet) older(level timeline.Level) string {
 	f.mu.Unlock()
 	for _, m := range f.members {
 		m.mu.Lock()
-		is := calm && m.process != nil && !m.process.gone.Load() && m.started.Before(before) && m.level < level
+		in, known := m.status.belongs()
+		old := calm && in && known && m.level < level
+		is := old && m.process != nil && !m.process.gone.Load() && m.started.Before(before)
 		m.mu.Unlock()
 		if is {
 			return m.name
