@@ -120,7 +120,9 @@ func forced(ctx context.Context, g *Governor, accepts Force) (*contract.MoveRepo
 	if err != nil {
 		return nil, err
 	}
-	loss := g.config.Standing.Loss(g.config.Applied.State(), 0)
+	picture, _ := g.config.Fleet.View() // before what was written meanwhile
+	reached := g.config.Decider.Reached()
+	loss := g.config.Standing.Loss(picture, g.config.Applied.State(), reached)
 	if err := succession.May(g.config.Applied.State(), loss != nil); err != nil {
 		return nil, err
 	}
