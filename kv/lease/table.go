@@ -75,6 +75,13 @@ func (t *Table) TTL(id int64) (ttl int64, ok bool) {
 	return terms.TTL, ok
 }
 
+// Ending reports whether the end of a lease has begun.
+func (t *Table) Ending(id int64) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.leases[id].Ending
+}
+
 // Note returns what is noted of a lease as it was granted: false at first, and again when it is granted anew. nil if
 // there is no such lease.
 func (t *Table) Note(id int64) *atomic.Bool {
