@@ -134,8 +134,8 @@ func (u *unfit) ended(l *loop) {
 // waits reports whether leadership stays for now with a node whose machine hangs: those of the others may hang as it
 // does, and that is not known there yet, since what they apply comes to them a little later; they refuse to lead once
 // it is. And where steps took long and came to their end this one may as well, if others are as slow: storages that are
-// slow everywhere would hand leadership around. That they are shows where it was handed back to this node, or to it while
-// its machine hangs, or none took it.
+// slow everywhere would hand leadership around. That they are shows where it was handed back to this node, or to it
+// while its machine hangs, or none took it.
 func (u *unfit) waits(l *loop) bool {
 	patience := (hungElections + 1) * l.electionTicks
 	if u.round > 0 {

@@ -171,9 +171,9 @@ func (l *Loss) Error() string {
 	return text
 }
 
-// Loss returns what a primary in this state is known to have lost by a picture of the fleet, nil if nothing is: it holds
-// the history up to st or to reached, if that is further. The picture was taken before these, the state last: what
-// others have in a younger one may have been written since.
+// Loss returns what a primary in this state is known to have lost by a picture of the fleet, nil if nothing is: it
+// holds the history up to st or to reached, if that is further. The picture was taken before these, the state last:
+// what others have in a younger one may have been written since.
 func (s *Standing) Loss(v fleet.View, st *timeline.State, reached timeline.Position) *Loss {
 	var most *Loss
 	for name, r := range v.Regions {

@@ -48,7 +48,8 @@ func TestWhatIsLostIsSaidByWhoLeads(t *testing.T) {
 			Interval: time.Second, Timeout: time.Second,
 			Ask: func(context.Context, string) (fleet.Report, error) {
 				return fleet.Report{Region: "eu", Node: "eu-1", Leader: true, Claim: own,
-					Reigns: []timeline.Reign{own}, Cursor: timeline.Cursor{Epoch: 1, Position: timeline.Position(has.Load())}}, nil
+					Reigns: []timeline.Reign{own}, Cursor: timeline.Cursor{Epoch: 1,
+						Position: timeline.Position(has.Load())}}, nil
 			}})
 		ctx, cancel := context.WithCancel(t.Context())
 		var running sync.WaitGroup
