@@ -66,7 +66,7 @@ func openPebble(path string, o *Options, cache *pebble.Cache, readOnly bool) (*p
 	case <-done:
 	case <-a.failed: // it may wait for what failed, for ever
 	}
-	if fatal := a.open(); fatal != nil {
+	if fatal := a.open(&err); fatal != nil {
 		a.room.end()
 		a.abandon(done, &db)
 		return nil, nil, fatal
@@ -79,12 +79,12 @@ func openPebble(path string, o *Options, cache *pebble.Cache, readOnly bool) (*p
 	return db, a.room, nil
 }
 
-// open says that the opening is over, unless it returns why Pebble must not go on: then nobody ever has the database,
-// and what is found in it still is heard by nobody.
-func (a *failures) open() error {
+// open says that the opening is over, with err, unless it returns why Pebble must not go on: err is not known then.
+// Either way nobody ever has the database where it failed, and what is found in it still is heard by nobody.
+func (a *failures) open(err *error) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.opened = a.fatal == nil
+	a.opened = a.fatal == nil && *err == nil
 	return a.fatal
 }
 

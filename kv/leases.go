@@ -43,6 +43,9 @@ func (n LeaseNotes) Of(id int64) *atomic.Bool { return n.Store.leases.Note(id) }
 // LeaseKeys tells what is attached to leases, of those that may have very much. It is safe for concurrent use.
 type LeaseKeys struct{ Store *Store }
 
+// Ending reports whether the end of a lease has begun, as the content says.
+func (l LeaseKeys) Ending(id int64) bool { return l.Store.leases.Ending(id) }
+
 // Some returns keys attached to a lease, in order: those behind after, if that is not nil, until all together cost
 // as much as most, by what cost says of each. At least one is returned, if there is one; more tells that there are
 // others.

@@ -145,7 +145,8 @@ var below = map[string][]string{
 	},
 	"replication/internal/reads": {
 		"replication/clock", "replication/contract", "replication/timeline", "replication/internal/life",
-		"replication/internal/region", "replication/internal/peer", "replication/internal/standing",
+		"replication/internal/fleet", "replication/internal/region", "replication/internal/peer",
+		"replication/internal/standing",
 	},
 	"replication": {
 		"replication/internal/succession", "replication/internal/primary", "replication/internal/secondary",

@@ -46,13 +46,16 @@ func newExpiry(s *server) expiry {
 // Where some node is too old to know that, or may be, the content says nothing, and who keeps leases next gives what is
 // left its full time.
 func (e *expiry) expire(ctx context.Context, t replication.Tenure, id int64) error {
-	step := command.Alone
+	step, begins := command.Alone, command.Begins
+	if e.keys.Ending(id) { // what is left of an end is for no lease that is granted meanwhile
+		step, begins = command.GoesOn, command.GoesOn
+	}
 	cost, err := e.keys.Cost(id, e.bytes)
 	if err != nil {
 		return fmt.Errorf("keys of lease %x: %w", id, err)
 	}
 	if cost > e.bytes {
-		step, err = e.deleteKeys(ctx, t, id)
+		step, err = e.deleteKeys(ctx, t, id, begins)
 	}
 	var result []byte
 	if err == nil {
@@ -75,9 +78,12 @@ func (e *expiry) write(ctx context.Context, t replication.Tenure, c []byte) (res
 	return e.propose(ctx, t, c)
 }
 
-// deleteKeys deletes what is attached to a lease, in commands that each node can do, and returns the step that is next.
-func (e *expiry) deleteKeys(ctx context.Context, t replication.Tenure, id int64) (next command.Step, err error) {
-	next = command.Begins
+// deleteKeys deletes what is attached to a lease, in commands that each node can do, of which begins is the step of the
+// first, and returns the step that is next.
+func (e *expiry) deleteKeys(
+	ctx context.Context, t replication.Tenure, id int64, begins command.Step,
+) (next command.Step, err error) {
+	next = begins
 	for after, more := []byte(nil), true; more; {
 		var keys [][]byte
 		keys, more, err = e.keys.Some(id, after, e.part, command.ExpiryPartBytes)

@@ -54,6 +54,7 @@ func TestAnExpiryOfAnotherTenureIsVoid(t *testing.T) {
 		expiresInParts(ctx, t, s, old)
 	}
 	expiresOnce(ctx, t, s)
+	endsNoLaterLease(ctx, t, s)
 	raisesInTenure(ctx, t, s)
 }
 

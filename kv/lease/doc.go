@@ -8,8 +8,9 @@
 //   - L3: a lease whose end has begun, as the content says, is not kept alive any more: not by the next one who keeps
 //     leases either, nor after a restart or a copy of the content. Who keeps them ends it. Until every node of the
 //     fleet knows that, no end begins: keys of a lease may be gone, and who keeps it next gives it its full time.
-//   - L4: what was decided of a lease is done to no later one: an attempt to revoke ends when its lease is gone, or is
-//     granted anew under the same ID.
+//   - L4: what was decided of a lease is done to no later one once the content says that its end has begun. Before, an
+//     attempt to revoke ends when it is applied here that its lease is gone, or is granted anew under the same ID; what
+//     it has proposed by then is done to a lease of that ID.
 //   - L1: a [Table] tells its observer of every change, in order; the observer's picture is the table's at any moment
 //     that both are seen.
 //   - L2: a lease of a promoted Lessor either waits for its deadline or is being revoked, and no more than a bounded

@@ -75,6 +75,13 @@ func (t *Table) TTL(id int64) (ttl int64, ok bool) {
 	return terms.TTL, ok
 }
 
+// Ending reports whether the end of a lease has begun.
+func (t *Table) Ending(id int64) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.leases[id].Ending
+}
+
 // Note returns what is noted of a lease as it was granted: false at first, and again when it is granted anew. nil if
 // there is no such lease.
 func (t *Table) Note(id int64) *atomic.Bool {
@@ -149,7 +156,6 @@ func (t *Table) Replace(leases Set, show func()) {
 type Edit struct {
 	base    Set
 	changed Set // without a time to live: one that is revoked
-	moved   bool
 }
 
 // Edit begins to change the table.
@@ -172,13 +178,13 @@ func (e *Edit) terms(id int64) Terms {
 func (e *Edit) Ending(id int64) bool { return e.terms(id).Ending }
 
 // Changed reports whether the edit adds a lease, takes one away, or notes that the end of one has begun.
-func (e *Edit) Changed() bool { return e.moved }
+func (e *Edit) Changed() bool { return len(e.changed) > 0 }
 
 // Grant adds a lease.
-func (e *Edit) Grant(id, ttl int64) { e.set(id, Terms{TTL: ttl}); e.moved = true }
+func (e *Edit) Grant(id, ttl int64) { e.set(id, Terms{TTL: ttl}) }
 
 // Revoke takes a lease away.
-func (e *Edit) Revoke(id int64) { e.set(id, Terms{}); e.moved = true }
+func (e *Edit) Revoke(id int64) { e.set(id, Terms{}) }
 
 // End notes that the end of a lease has begun, and returns its time to live; news is false if that is known, or there
 // is no such lease.
@@ -188,7 +194,6 @@ func (e *Edit) End(id int64) (ttl int64, news bool) {
 		return terms.TTL, false
 	}
 	e.set(id, Terms{TTL: terms.TTL, Ending: true})
-	e.moved = true
 	return terms.TTL, true
 }
 

@@ -147,8 +147,9 @@ func (l *Leading) Loss() error {
 	if !l.c.Leadership.Leads() {
 		return nil
 	}
-	reached := l.Reached() // before the state, which has what came to its end
-	if loss := l.c.Standing.Loss(l.c.Applied.State(), reached); loss != nil {
+	v, _ := l.c.Fleet.View() // of what others have had before it is looked what this one has
+	reached := l.Reached()   // before the state, which has what came to its end
+	if loss := l.c.Standing.Loss(v, l.c.Applied.State(), reached); loss != nil {
 		return loss
 	}
 	return nil
@@ -156,8 +157,9 @@ func (l *Leading) Loss() error {
 
 // Unlike returns the regions that hold a part of a reign which this one has not. It implements overview.Losses.
 func (l *Leading) Unlike() []string {
+	v, _ := l.c.Fleet.View()
 	reached := l.Reached()
-	return l.c.Standing.Unlike(l.c.Applied.State(), reached)
+	return l.c.Standing.Unlike(v, l.c.Applied.State(), reached)
 }
 
 // confirmTimeout is how long a leader waits for a majority to confirm that it leads.

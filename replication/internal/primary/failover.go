@@ -10,6 +10,7 @@ import (
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/internal/fleet"
 	"github.com/mimir-kv/mimir/replication/internal/peer"
+	"github.com/mimir-kv/mimir/replication/internal/standing"
 	"github.com/mimir-kv/mimir/replication/internal/succession"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
@@ -120,7 +121,7 @@ func forced(ctx context.Context, g *Governor, accepts Force) (*contract.MoveRepo
 	if err != nil {
 		return nil, err
 	}
-	loss := g.config.Standing.Loss(g.config.Applied.State(), 0)
+	loss := lossOf(&g.config)
 	if err := succession.May(g.config.Applied.State(), loss != nil); err != nil {
 		return nil, err
 	}
@@ -168,6 +169,13 @@ func forced(ctx context.Context, g *Governor, accepts Force) (*contract.MoveRepo
 	g.config.Logger.Warn("took over by force", "epoch", report.Epoch, "from", report.From, "position", report.Position,
 		"behind", report.Behind, "known", report.BehindKnown)
 	return report, nil
+}
+
+// lossOf returns what this region, which this node leads, is known to have lost of its own reign, nil if nothing is.
+func lossOf(c *Config) *standing.Loss {
+	picture, _ := c.Fleet.View() // before what was written meanwhile
+	reached := c.Decider.Reached()
+	return c.Standing.Loss(picture, c.Applied.State(), reached)
 }
 
 // hasVote returns nil unless the fleet votes about its primary, as far as was heard, and this region does not:

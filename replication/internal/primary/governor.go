@@ -29,6 +29,9 @@ type Decider interface {
 	Begin(ctx context.Context, r timeline.Reign) (*timeline.Reign, error)
 	// Open reports whether this node takes writes.
 	Open() bool
+	// Reached returns the last position that was proposed here in this reign, zero if there is none that is not
+	// applied. It is read before the state, which has what came to its end since.
+	Reached() timeline.Position
 }
 
 // Follower carries out what makes a region follow another.

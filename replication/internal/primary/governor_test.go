@@ -35,6 +35,7 @@ type us struct {
 	lines   []string              // that were logged
 	eu, own timeline.Level        // of the nodes of eu, and of the other nodes of us
 	late    bool                  // eu is to be kept delayed, and is not yet
+	reached timeline.Position     // that us has proposed and not applied; eu has it
 }
 
 // Enabled, Handle, WithAttrs and WithGroup are slog.Handler.
@@ -96,6 +97,12 @@ func (u *us) publish() { u.applied.Publish(&region.View{State: u.machine.State()
 
 func (u *us) Open() bool { return u.applied.State().Writable() }
 
+func (u *us) Reached() timeline.Position {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.reached
+}
+
 // nobody follows nobody.
 type nobody struct{}
 
@@ -125,7 +132,9 @@ func run(t *testing.T, begin, refuse func(succession.Handover) (*timeline.Reign,
 				s := u.applied.State()
 				u.mu.Lock()
 				defer u.mu.Unlock()
-				return fleet.Report{Region: "eu", Level: u.eu, Leader: true, Role: timeline.Secondary, Cursor: s.Cursor,
+				at := s.Cursor
+				at.Position = max(at.Position, u.reached)
+				return fleet.Report{Region: "eu", Level: u.eu, Leader: true, Role: timeline.Secondary, Cursor: at,
 					Reigns: s.Reigns, OrderOnly: u.late}, nil
 			}})
 		g := New(Config{

@@ -78,9 +78,11 @@ func (p *pipeline) letGo(h held) bool {
 	case taken && admitted:
 		p.acknowledge(h.proposal, h.receipt, regions)
 	case taken && !h.proposal.read && p.standing.Inherited(h.receipt.Epoch, h.receipt.Position):
-		h.proposal.finish(unlessCut(p.standing, result{receipt: h.receipt, err: fmt.Errorf("%w: position %d of epoch "+
-			"%d went over to another primary before the lease of this one allowed to acknowledge it",
-			contract.ErrUnderReplicated, h.receipt.Position, h.receipt.Epoch)}))
+		h.proposal.finish(unlessCut(p.standing, result{
+			receipt: h.receipt, final: true,
+			err: fmt.Errorf("%w: position %d of epoch %d went over to another primary before the lease of this one "+
+				"allowed to acknowledge it", contract.ErrUnderReplicated, h.receipt.Position, h.receipt.Epoch),
+		}))
 	case taken:
 		h.proposal.finish(result{err: fmt.Errorf("%w: position %d was written in epoch %d, whose primary has no "+
 			"lease; it may be in a tail", contract.ErrUnknownOutcome, h.receipt.Position, h.receipt.Epoch)})

@@ -25,6 +25,7 @@ type proposal struct {
 	tenure    contract.Tenure
 	apart     bool         // it is applied, and told by where it lies, and not behind writes that are told later
 	read      bool         // apart, and nothing is written: it asks whether what was read may be acknowledged
+	short     error        // apart: it is told with this, since it is in too few regions
 	finish    func(result) // called exactly once for a proposal that was not withdrawn
 }
 
@@ -87,10 +88,11 @@ func (u *proposal) claimed() bool {
 
 func (u *proposal) withdrawn() bool { return u.phase.Load() == phaseWithdrawn }
 
-// result is what became of a proposal.
+// result is what became of a proposal. One with a receipt says that it is written, also where there is an error.
 type result struct {
 	receipt *contract.Receipt
 	err     error
+	final   bool // it is what is left to say of a write that this node may not acknowledge any more
 }
 
 // Options say what Propose waits for.
@@ -155,17 +157,17 @@ func (p *Proposer) confirm(ctx context.Context, u *proposal, r result) result {
 	return result{err: fmt.Errorf("%w: %w", contract.ErrUnknownOutcome, p.cause(ctx))}
 }
 
-// keeps reports whether r, a write that was acknowledged on this node, must not be told to be done any more: since then
-// the process may have stood still, with the lease over and another primary. It is kept then, as one that was not
-// acknowledged, and told at last.
+// keeps reports whether r, a write that was acknowledged on this node, or that is in too few regions, must not be told
+// to be written any more: since then the process may have stood still, with the lease over and another primary. It is
+// kept then, as one that was not acknowledged, and told at last.
 func (p *Proposer) keeps(r result, tell func(result)) bool {
-	if r.err != nil {
+	if r.receipt == nil || r.final {
 		return false
 	}
 	if _, admitted := p.config.Standing.Admits(r.receipt.Epoch, r.receipt.Position); admitted {
 		return false
 	}
-	p.pipeline.applied(&proposal{apart: true, finish: tell}, r.receipt)
+	p.pipeline.applied(&proposal{apart: true, short: r.err, finish: tell}, r.receipt)
 	return true
 }
 

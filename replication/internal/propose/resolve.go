@@ -91,10 +91,10 @@ func (p *pipeline) applied(u *proposal, r *contract.Receipt) {
 }
 
 // acknowledge answers a proposal that is admitted once so many regions have it: at once, or, where it needs more than
-// this one or asks for more, when those have it.
+// this one or asks for more, when those have it. What is in too few of them already is told so.
 func (p *pipeline) acknowledge(u *proposal, r *contract.Receipt, regions int) {
-	if max(u.regions, regions) <= 1 {
-		u.finish(result{receipt: r})
+	if u.short != nil || max(u.regions, regions) <= 1 {
+		u.finish(result{receipt: r, err: u.short})
 		return
 	}
 	if r.Regions >= max(u.regions, regions) {

@@ -43,7 +43,8 @@ type unfit struct {
 	ticks   int    // since it was first seen
 	hung    uint64 // this node, while its machine hangs; 0: it does not
 	longest longest
-	round   int // ticks for which it counts that leadership was handed to this node, or that none took it
+	gave    int // ticks for which it counts that this node handed leadership over since its machine hung
+	round   int // ticks for which it counts that leadership came back to this node, or that none took it
 }
 
 // longest is how long the longest step took that came to its end lately, in ticks, of those that did not hang.
@@ -70,7 +71,7 @@ func (u *unfit) known(id uint64) bool { return u.hung == id || u.is != nil && u.
 // watch looks at the machine, once in a tick.
 func (u *unfit) watch(l *loop) {
 	u.longest.tick(longestElections * l.electionTicks)
-	u.round = max(u.round-1, 0)
+	u.round, u.gave = max(u.round-1, 0), max(u.gave-1, 0)
 	if step := l.applier.applying(); step != 0 && step == u.step {
 		u.ticks++
 	} else {
@@ -97,9 +98,12 @@ func meaning(self uint64, voters []uint64) string {
 	return "; until it has, the node leads nobody who can do without it"
 }
 
-// declines reports whether this node, told to take over, does not, and says why. Either way it counts as handed over.
+// declines reports whether this node, told to take over, does not, and says why. Where its machine hangs, or did when
+// it handed leadership over itself, others are as slow. Any other handing over says nothing of them.
 func (u *unfit) declines(l *loop) bool {
-	u.round = longestElections * l.electionTicks
+	if u.hung == l.self || u.gave > 0 {
+		u.round = longestElections * l.electionTicks
+	}
 	switch {
 	case u.hung == l.self:
 		l.log.Warn("this node does not take leadership over: its machine has not finished a step", "for",
@@ -130,7 +134,8 @@ func (u *unfit) ended(l *loop) {
 // waits reports whether leadership stays for now with a node whose machine hangs: those of the others may hang as it
 // does, and that is not known there yet, since what they apply comes to them a little later; they refuse to lead once
 // it is. And where steps took long and came to their end this one may as well, if others are as slow: storages that are
-// slow everywhere would hand leadership around. That they are shows where it was handed to this node, or none took it.
+// slow everywhere would hand leadership around. That they are shows where it was handed back to this node, or to it
+// while its machine hangs, or none took it.
 func (u *unfit) waits(l *loop) bool {
 	patience := (hungElections + 1) * l.electionTicks
 	if u.round > 0 {
@@ -169,6 +174,9 @@ func (u *unfit) tick(l *loop) {
 		u.tried = make(map[uint64]bool)
 	}
 	u.tried[to], u.rest = true, unfitRestElections*l.electionTicks
+	if u.hung != 0 {
+		u.gave = longestElections * l.electionTicks
+	}
 	l.log.Warn("this node must not lead: handing leadership over", "to", peers.NameIn(l.directory, to))
 	l.node.TransferLeader(to)
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/mimir-kv/mimir/replication/clock"
 	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/internal/fleet"
 	"github.com/mimir-kv/mimir/replication/internal/life"
 	"github.com/mimir-kv/mimir/replication/internal/peer"
 	"github.com/mimir-kv/mimir/replication/internal/region"
@@ -35,11 +36,15 @@ type Standing interface {
 	Route() standing.Route
 	Entitled(s *timeline.State) bool
 	// Loss returns what the region in this state is known to have lost of its own reign, nil if nothing is.
-	Loss(s *timeline.State, reached timeline.Position) *standing.Loss
+	// The picture of the fleet was taken before.
+	Loss(v fleet.View, s *timeline.State, reached timeline.Position) *standing.Loss
 }
 
-// Fleet can be asked for news of who is primary.
-type Fleet interface{ Refresh() }
+// Fleet is what was heard of the other regions, and can be asked for news of who is primary.
+type Fleet interface {
+	Refresh()
+	View() (v fleet.View, changed <-chan struct{})
+}
 
 // Writes are how this node takes the fleet's.
 type Writes interface {
@@ -221,6 +226,9 @@ func (r *Reads) Confirmed(ctx context.Context) (region.Place, error) {
 
 func (r *Reads) confirmed(ctx context.Context) (*confirmed, error) {
 	c := &r.config
+	// What others have of this reign by then, this region has committed: it is in the state that is waited for, however
+	// late this node applies.
+	picture, _ := c.Fleet.View()
 	index, err := c.Group.ReadIndex(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("confirm a read: %w", err)
@@ -235,7 +243,7 @@ func (r *Reads) confirmed(ctx context.Context) (*confirmed, error) {
 		return nil, fmt.Errorf("%w: region %s is %s, sealed: %t",
 			contract.ErrNotReady, c.Region, v.State.Role(), v.State.Seal != nil)
 	}
-	if loss := c.Standing.Loss(&v.State, 0); loss != nil {
+	if loss := c.Standing.Loss(picture, &v.State, 0); loss != nil {
 		return nil, fmt.Errorf("%w: %w", contract.ErrNotReady, loss)
 	}
 	at := &confirmed{Place: region.PlaceOf(&v.State)}

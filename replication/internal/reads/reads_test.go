@@ -12,6 +12,7 @@ import (
 	"github.com/mimir-kv/mimir/replication/clock"
 	"github.com/mimir-kv/mimir/replication/clock/virtual"
 	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/internal/fleet"
 	"github.com/mimir-kv/mimir/replication/internal/life"
 	"github.com/mimir-kv/mimir/replication/internal/peer"
 	"github.com/mimir-kv/mimir/replication/internal/region"
@@ -38,6 +39,7 @@ type member struct {
 	index     uint64 // of the region's last commit
 	confirms  int
 	refreshes int
+	picture   fleet.View
 	slow      chan struct{} // if not nil, a confirmation waits for it
 
 	bounded bool // what a failover may lose
@@ -130,7 +132,9 @@ func (m *member) Route() standing.Route {
 	return m.route
 }
 
-func (m *member) Loss(*timeline.State, timeline.Position) *standing.Loss { return m.loss }
+func (m *member) Loss(fleet.View, *timeline.State, timeline.Position) *standing.Loss { return m.loss }
+
+func (m *member) View() (fleet.View, <-chan struct{}) { return m.picture, nil }
 
 func (m *member) Entitled(s *timeline.State) bool {
 	m.mu.Lock()

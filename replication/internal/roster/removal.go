@@ -162,7 +162,7 @@ func (k *Keeper) mayForget(ctx context.Context, name string) error {
 			return v.State.Cursor.Position >= has.Cursor.Position
 		})
 	}
-	if l := k.config.Standing.LossTo(k.config.Applied.State(), name); l != nil {
+	if l := k.config.Standing.LossTo(v, k.config.Applied.State(), name); l != nil {
 		return fmt.Errorf("%w: region %s cannot be removed before that is decided: %w", contract.ErrRejected, name, l)
 	}
 	return nil

@@ -118,8 +118,9 @@ func (s *Standing) Confirms() bool {
 // there: below its ceiling, which rises while it reigns. reached is the last position of this reign that this leader
 // has proposed, zero if it has proposed none: what it has not applied is not lost.
 func (s *Standing) MayWrite(reached timeline.Position) (at timeline.Cursor, reigns, below bool) {
+	v, _ := s.fleet.View() // before the state; and reached is where nothing is proposed meanwhile
 	st := s.applied.State()
-	reigns = s.Entitled(st) && s.Loss(st, reached) == nil
+	reigns = s.Entitled(st) && s.Loss(v, st, reached) == nil
 	return st.Cursor, reigns, reigns && max(st.Cursor.Position, reached) <= s.fence.Ceiling(st)
 }
 
@@ -170,11 +171,11 @@ func (l *Loss) Error() string {
 	return text
 }
 
-// Loss returns what a primary in this state is known to have lost, nil if nothing is: it holds the history up to st or
-// to reached, if that is further.
-func (s *Standing) Loss(st *timeline.State, reached timeline.Position) *Loss {
+// Loss returns what a primary in this state is known to have lost by a picture of the fleet, nil if nothing is: it
+// holds the history up to st or to reached, if that is further. The picture was taken before these, the state last:
+// what others have in a younger one may have been written since.
+func (s *Standing) Loss(v fleet.View, st *timeline.State, reached timeline.Position) *Loss {
 	var most *Loss
-	v, _ := s.fleet.View()
 	for name, r := range v.Regions {
 		if l := s.loss(st, reached, name, r.Record); l != nil && (most == nil || l.Has > most.Has) {
 			most = l
@@ -184,8 +185,7 @@ func (s *Standing) Loss(st *timeline.State, reached timeline.Position) *Loss {
 }
 
 // LossTo is Loss by what one region has alone.
-func (s *Standing) LossTo(st *timeline.State, region string) *Loss {
-	v, _ := s.fleet.View()
+func (s *Standing) LossTo(v fleet.View, st *timeline.State, region string) *Loss {
 	return s.loss(st, 0, region, v.Regions[region].Record)
 }
 
@@ -207,9 +207,9 @@ func (s *Standing) loss(st *timeline.State, reached timeline.Position, name stri
 }
 
 // Unlike returns the regions that hold a part of a reign which is not in the history of this one, as far as only this
-// node knows it: what Loss is about, and also where a later reign has begun since.
-func (s *Standing) Unlike(st *timeline.State, reached timeline.Position) (regions []string) {
-	v, _ := s.fleet.View()
+// node knows it: what Loss is about, and also where a later reign has begun since. The picture was taken first, as for
+// Loss.
+func (s *Standing) Unlike(v fleet.View, st *timeline.State, reached timeline.Position) (regions []string) {
 	for _, name := range slices.Sorted(maps.Keys(v.Regions)) {
 		h := v.Regions[name].Record
 		if s.loss(st, reached, name, h) != nil || h != nil && h.Cursor == s.partedAt(name) {

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -41,11 +42,14 @@ func TestWhatIsLostIsSaidByWhoLeads(t *testing.T) {
 				}},
 			}
 		}
+		var has atomic.Uint64
+		has.Store(60)
 		w := fleet.NewWatcher(fleet.Config{Regions: map[string][]string{"eu": {"eu-1"}}, Clock: clock.Real,
 			Interval: time.Second, Timeout: time.Second,
 			Ask: func(context.Context, string) (fleet.Report, error) {
 				return fleet.Report{Region: "eu", Node: "eu-1", Leader: true, Claim: own,
-					Reigns: []timeline.Reign{own}, Cursor: timeline.Cursor{Epoch: 1, Position: 60}}, nil
+					Reigns: []timeline.Reign{own}, Cursor: timeline.Cursor{Epoch: 1,
+						Position: timeline.Position(has.Load())}}, nil
 			}})
 		ctx, cancel := context.WithCancel(t.Context())
 		var running sync.WaitGroup
@@ -57,7 +61,7 @@ func TestWhatIsLostIsSaidByWhoLeads(t *testing.T) {
 		nothingProposed := func() timeline.Position { return 0 }
 		v := New(Config{
 			Region: "us", Clock: clock.Real, Logger: log, Life: lives, Timeout: time.Second, Applied: applied,
-			Leadership: leads, Fence: standing.NewFence(clock.Real, applied), Witnesses: nothing{},
+			Leadership: leads, Fleet: w, Fence: standing.NewFence(clock.Real, applied), Witnesses: nothing{},
 			Standing: standing.New("us", applied, leads, w, nil, nil),
 		})
 		v.seat = NewSeat("us", clock.Real, lives, kept{timeline.NewMachine(&s)})
@@ -75,6 +79,15 @@ func TestWhatIsLostIsSaidByWhoLeads(t *testing.T) {
 				applied.Publish(&region.View{State: at(60)})
 				return 0
 			}, false},
+			{"another region is given more while it looks", 3, func() timeline.Position {
+				has.Store(70)
+				applied.Publish(&region.View{State: at(60)})
+				w.Refresh()
+				for v, changed := w.View(); v.Regions["eu"].Record.Cursor.Position != 70; v, changed = w.View() {
+					<-changed
+				}
+				return 60
+			}, false},
 		} {
 			applied.Publish(&region.View{State: at(50)})
 			leads.Set(c.term)
@@ -86,7 +99,7 @@ func TestWhatIsLostIsSaidByWhoLeads(t *testing.T) {
 		applied.Publish(&region.View{State: at(50)})
 		v.config.Writes = wrote{ends: nothingProposed}
 		_, err := v.Elect(t.Context(), timeline.Reign{Epoch: 2, Primary: "us"}, false, 0)
-		if !errors.Is(err, contract.ErrNotReady) || !strings.Contains(err.Error(), "holds epoch 1 up to position 60") {
+		if !errors.Is(err, contract.ErrNotReady) || !strings.Contains(err.Error(), "holds epoch 1 up to position 70") {
 			t.Errorf("asks for votes: %v", err)
 		}
 		cancel()

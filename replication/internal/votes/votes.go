@@ -289,8 +289,9 @@ func fails(s *timeline.State) string {
 // lost says what the region is known to have lost of its own reign, which others have, if this node leads it; "":
 // nothing.
 func (c *Config) lost() string {
+	picture, _ := c.Fleet.View() // before what was written meanwhile
 	leads, reached := c.Leadership.Leads(), c.Writes.Reached()
-	if l := c.Standing.Loss(c.Applied.State(), reached); leads && l != nil {
+	if l := c.Standing.Loss(picture, c.Applied.State(), reached); leads && l != nil {
 		return l.Holds()
 	}
 	return ""
