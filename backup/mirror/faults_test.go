@@ -290,6 +290,7 @@ func TestABacklogIsReported(t *testing.T) {
 	w.put("hot", "before")
 	end := w.begin()
 	w.equal()
+	w.await("it goes on from here", func() bool { p := w.at(); return !p.Comparing && p.Revision > 0 })
 	w.stop(end)
 	const backlog = 60
 	for i := range backlog { // each a transaction of its own
