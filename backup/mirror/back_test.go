@@ -110,7 +110,7 @@ func TestLeasesAreKeptAliveWhileAPageIsWaitedFor(t *testing.T) {
 		return call()
 	})
 	end := w.begin()
-	w.equal()
+	w.settled()
 	w.stop(end)
 }
 

@@ -91,7 +91,7 @@ func TestALeaseThatEndsMeanwhileComesBack(t *testing.T) {
 			lease := w.grant()
 			w.put("k", "1", clientv3.WithLease(lease))
 			end := w.begin()
-			w.equal()
+			w.settled()
 			w.stop(end)
 			if strings.Contains(name, "page") {
 				w.changePlace(`"revision":`, `"comparing":true,"revision":`)
@@ -113,7 +113,7 @@ func TestALeaseThatEndsMeanwhileComesBack(t *testing.T) {
 			end = w.begin()
 			<-ended
 			w.put("other", "2")
-			w.equal()
+			w.settled()
 			w.stop(end)
 		})
 	}
@@ -124,7 +124,7 @@ func TestWhatIsMissingIsNotSaidToBeThere(t *testing.T) {
 	w := newWorld(t)
 	w.put("k", "1", clientv3.WithLease(w.grant()))
 	end := w.begin()
-	w.equal()
+	w.settled()
 	w.stop(end)
 	w.endThere()
 	said := 0
@@ -147,7 +147,7 @@ func TestAKillBetweenALeaseAndItsKeys(t *testing.T) {
 	lease := w.grant()
 	w.put("k", "1", clientv3.WithLease(lease))
 	end := w.begin()
-	w.equal()
+	w.settled()
 	w.stop(end)
 	if _, err := w.etcd.Revoke(t.Context(), lease); err != nil {
 		t.Fatal(err)
@@ -166,7 +166,7 @@ func TestAKillBetweenALeaseAndItsKeys(t *testing.T) {
 	}
 	w.options.To = to
 	end = w.begin()
-	w.equal()
+	w.settled()
 	w.stop(end)
 }
 
@@ -177,7 +177,7 @@ func TestAnEndpointThatIsBehindIsNotBelieved(t *testing.T) {
 		w.put(fmt.Sprint("k", i), "new")
 	}
 	end := w.begin()
-	w.equal()
+	w.settled()
 	w.stop(end)
 	behind := etcdapitest.StartPlain(t)
 	if _, err := clientOf(t, behind.Endpoint).Put(t.Context(), "k1", "old"); err != nil {
@@ -200,7 +200,7 @@ func TestAnEndpointThatIsBehindIsNotBelieved(t *testing.T) {
 	})
 	end = w.begin()
 	w.put("k1", "newer")
-	w.equal()
+	w.settled()
 	w.stop(end)
 	if old.Load() > 0 || !w.told("cut off") {
 		t.Errorf("%d of its values were put; trouble: %q", old.Load(), w.trouble)
@@ -240,7 +240,7 @@ func TestANodeThatIsBehindEndsNoLease(t *testing.T) {
 	over.Store(true)
 	w.await("another node is asked, and not believed", func() bool { return dialed.Load() > 2 })
 	w.put("k2", "1")
-	w.equal()
+	w.settled()
 	w.stop(end)
 	if revoked.Load() > 0 || !w.told("cut off") {
 		t.Errorf("%d leases were revoked; trouble: %q", revoked.Load(), w.trouble)
@@ -253,7 +253,7 @@ func TestAComparisonThatIsBrokenOffIsDoneOver(t *testing.T) {
 	w.options.MostOps = mirror.LeastOps
 	w.put("k", "1")
 	end := w.begin()
-	w.equal()
+	w.settled()
 	w.stop(end)
 	w.put("a", "of the fleet")
 	last := w.put("b", "of the fleet")
@@ -280,7 +280,7 @@ func TestAComparisonThatIsBrokenOffIsDoneOver(t *testing.T) {
 		w.put("k", fmt.Sprint(i))
 	}
 	end = w.begin()
-	w.equal()
+	w.settled()
 	w.stop(end)
 }
 
@@ -289,8 +289,7 @@ func TestABacklogIsReported(t *testing.T) {
 	w := newWorld(t)
 	w.put("hot", "before")
 	end := w.begin()
-	w.equal()
-	w.await("it goes on from here", func() bool { p := w.at(); return !p.Comparing && p.Revision > 0 })
+	w.settled()
 	w.stop(end)
 	const backlog = 60
 	for i := range backlog { // each a transaction of its own
@@ -303,7 +302,7 @@ func TestABacklogIsReported(t *testing.T) {
 		at[p.Revision] = true
 	}
 	end = w.begin()
-	w.equal()
+	w.settled()
 	w.stop(end)
 	if len(at) < backlog/2 {
 		t.Errorf("%d reports of a backlog of %d", len(at), backlog)
@@ -320,7 +319,7 @@ func TestManyLeasesAreRestored(t *testing.T) {
 		w.put(fmt.Sprint("k", i), "1", clientv3.WithLease(leases[i]))
 	}
 	end := w.begin()
-	w.equal()
+	w.settled()
 	w.stop(end)
 	for _, id := range leases {
 		if _, err := w.etcd.Revoke(t.Context(), id); err != nil {
@@ -364,7 +363,7 @@ func TestManyLeasesAreRestored(t *testing.T) {
 			}))
 	}
 	end = w.begin()
-	w.equal()
+	w.settled()
 	w.stop(end)
 	if grants.Load() < many || others.Load() == 0 {
 		t.Errorf("%d leases granted, %d times kept alive between", grants.Load(), others.Load())
@@ -406,7 +405,7 @@ func TestALateTransactionIsNoOtherMirror(t *testing.T) {
 	w.put("k", "lost")
 	w.equal()
 	w.put("k", "3")
-	w.equal()
+	w.settled()
 	w.stop(end)
 	if !w.told("is lost") {
 		t.Errorf("trouble: %q", w.trouble)

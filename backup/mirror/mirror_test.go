@@ -125,6 +125,13 @@ func (w *world) equal() {
 	w.t.Fatalf("the fleet has %v, the etcd %v; it is at %+v; trouble: %q", want, got, w.reached, w.trouble)
 }
 
+// settled waits until both are equal, and the mirror has noted in the etcd from where the next one goes on.
+func (w *world) settled() {
+	w.t.Helper()
+	w.equal()
+	w.await("it goes on from here", func() bool { p := w.at(); return !p.Comparing && p.Revision > 0 })
+}
+
 // What is put, deleted and changed together in the fleet is in the etcd, over restarts of the mirror, also while it is
 // not there and where the history is compacted meanwhile.
 func TestTheEtcdHasWhatTheFleetHas(t *testing.T) {
@@ -362,6 +369,6 @@ func TestAValueBeyondTheLimitIsSaid(t *testing.T) {
 	end := w.begin()
 	w.await("it is told", func() bool { return w.told("space exceeded") })
 	full.Store(false)
-	w.equal()
+	w.settled()
 	w.stop(end)
 }

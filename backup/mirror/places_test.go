@@ -179,13 +179,13 @@ func TestWhatIsPutLaterGoesWithAComparison(t *testing.T) {
 	w := newWorld(t)
 	w.put("k", "1")
 	end := w.begin()
-	w.equal()
+	w.settled()
 	w.stop(end)
 	if _, err := w.etcd.Put(t.Context(), "theirs", "1"); err != nil {
 		t.Fatal(err)
 	}
 	w.changePlace(`"revision":`, `"comparing":true,"revision":`)
 	end = w.begin()
-	w.equal()
+	w.settled()
 	w.stop(end)
 }
