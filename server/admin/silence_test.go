@@ -59,9 +59,9 @@ func TestWhatAnEndpointDoesIsSaid(t *testing.T) {
 		through  http.RoundTripper
 		want     string
 	}{
-		"stands still":      {"http://" + listening(t, nil), nil, "did not answer for 1s: it takes the connection, and says"},
+		"stands still":      {"http://" + listening(t, nil), nil, "for 1s: it takes the connection, and says"},
 		"TLS stands still":  {"https://" + listening(t, nil), nil, "and does not begin with TLS"},
-		"black hole":        {"http://10.0.0.1:2379", hole, "did not answer for 1s: it does not take the connection"},
+		"black hole":        {"http://10.0.0.1:2379", hole, "for 1s: it does not take the connection"},
 		"nothing listens":   {"http://127.0.0.1:1", nil, ": nothing listens there (connection refused)"},
 		"no such name":      {"http://no.such.name.invalid:1", nil, "no.such.name.invalid"},
 		"closes":            {"http://" + closed, nil, closed},
