@@ -1,7 +1,6 @@
 package server
 
 import (
-	"bytes"
 	"maps"
 	"net/http"
 
@@ -24,9 +23,9 @@ func scraping(registry prometheus.Gatherer) http.Handler {
 	gathered := promhttp.HandlerFor(registry, promhttp.HandlerOpts{MaxRequestsInFlight: mostScrapes})
 	waits := share.New(scrapedBytes)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		page := &page{header: http.Header{}, code: http.StatusOK}
+		page := &taken{header: http.Header{}, code: http.StatusOK}
 		gathered.ServeHTTP(page, r)
-		release, ok := waits.Try(r.RemoteAddr, int64(page.text.Len()))
+		release, ok := waits.Try(r.RemoteAddr, int64(page.body.Len()))
 		if !ok {
 			http.Error(w, "too many metrics wait for who asked for them", http.StatusServiceUnavailable)
 			return
@@ -34,22 +33,6 @@ func scraping(registry prometheus.Gatherer) http.Handler {
 		defer release()
 		maps.Copy(w.Header(), page.header)
 		w.WriteHeader(page.code)
-		w.Write(page.text.Bytes()) //nolint:errcheck // the client is gone
+		w.Write(page.body.Bytes()) //nolint:errcheck // the client is gone
 	})
 }
-
-// page is an answer that is not sent yet.
-type page struct {
-	header http.Header
-	code   int
-	text   bytes.Buffer
-}
-
-// Header implements http.ResponseWriter.
-func (p *page) Header() http.Header { return p.header }
-
-// WriteHeader implements http.ResponseWriter.
-func (p *page) WriteHeader(code int) { p.code = code }
-
-// Write implements http.ResponseWriter.
-func (p *page) Write(b []byte) (int, error) { return p.text.Write(b) }
