@@ -140,7 +140,8 @@ type Config struct {
 	// OnAskNode answers AskNode, of any node of the fleet. May be nil.
 	OnAskNode func(ctx context.Context, request []byte) ([]byte, error)
 	// OnLeadership is told, in order, when this node becomes or ceases to be the primary region's leader that takes
-	// writes: a new tenure is told after the end of the one before it. It must not block. May be nil.
+	// writes: a new tenure is told after the end of the one before it. It goes on while writes wait because no more may
+	// be lost. It must not block. May be nil.
 	OnLeadership func(primaryLeader bool)
 	// OnEvent is told what was decided about the fleet, and what this node saw of it, in the order in which it did.
 	// After a start it is told again what the state and the log remember: an Event with an ID may come more than once.

@@ -46,11 +46,10 @@ type pipeline struct {
 	folder     *timeline.Folder
 
 	mu       sync.Mutex
-	term     uint64         // that this node leads, with everything before it applied; zero: it does not
-	reigns   bool           // a tenure goes on, of the term and epoch
-	epoch    timeline.Epoch // of the tenure
-	open     bool           // frames are made: it reigns, and is not at its ceiling
-	openings uint64         // so far, so that a frame in the making notices one
+	term     uint64 // that this node leads, with everything before it applied; zero: it does not
+	reigns   bool   // a tenure goes on, of the term and the stamp's epoch
+	open     bool   // frames are made: it reigns, and is not at its ceiling
+	openings uint64 // so far, so that a frame in the making notices one
 	stamp    timeline.Cursor
 	queue    []*proposal
 	requests []*request
@@ -112,7 +111,7 @@ func (p *pipeline) valid() error {
 	case !p.open && len(p.queue) > 0:
 		return fmt.Errorf("P6: closed, %d wait", len(p.queue))
 	case p.ended != nil && (p.reigns || len(p.flights)+len(p.requests) > 0):
-		return fmt.Errorf("P8: abandoned, open %t, %d flights, %d requests", p.open, len(p.flights), len(p.requests))
+		return fmt.Errorf("P8: abandoned, reigns %t, %d flights, %d requests", p.reigns, len(p.flights), len(p.requests))
 	}
 	return nil
 }
@@ -292,7 +291,7 @@ func (p *pipeline) tenure() contract.Tenure {
 	if !p.reigns {
 		return contract.Tenure{}
 	}
-	return contract.Tenure{Term: p.term, Epoch: p.epoch}
+	return contract.Tenure{Term: p.term, Epoch: p.stamp.Epoch}
 }
 
 // lead says that this node leads term and has applied everything before it.
@@ -364,7 +363,7 @@ func (p *pipeline) evaluate() {
 	case !below && p.open:
 		queue, p.reigns = p.shut(), true
 	case below && !p.open && p.term != 0 && p.closing == 0 && len(p.requests) == 0 && len(p.flights) == 0:
-		p.open, p.reigns, p.epoch = true, true, cursor.Epoch
+		p.open, p.reigns = true, true
 		p.openings++
 		p.stamp = cursor
 		p.wake.Nudge()
