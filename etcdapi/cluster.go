@@ -99,16 +99,11 @@ func (s *clusterServer) MemberAdd(ctx context.Context, r *pb.MemberAddRequest) (
 
 // MemberRemove removes a node.
 func (s *clusterServer) MemberRemove(ctx context.Context, r *pb.MemberRemoveRequest) (*pb.MemberRemoveResponse, error) {
-	var removed uint64
-	remove := func(ctx context.Context, id uint64) error {
-		removed = id
-		return s.replicator.RemoveMember(ctx, id)
-	}
-	members, err := s.change(ctx, r.ID, remove, nil)
+	id, members, err := s.change(ctx, r.ID, s.replicator.RemoveMember, nil)
 	if err != nil {
 		return nil, err
 	}
-	members = slices.DeleteFunc(members, func(m *pb.Member) bool { return m.ID == removed })
+	members = slices.DeleteFunc(members, func(m *pb.Member) bool { return m.ID == id })
 	return &pb.MemberRemoveResponse{Header: s.header(0), Members: members}, nil
 }
 
@@ -116,16 +111,14 @@ func (s *clusterServer) MemberRemove(ctx context.Context, r *pb.MemberRemoveRequ
 func (s *clusterServer) MemberPromote(
 	ctx context.Context, r *pb.MemberPromoteRequest,
 ) (*pb.MemberPromoteResponse, error) {
-	var promoted uint64
 	promote := func(ctx context.Context, id uint64) error {
-		promoted = id
 		err := s.replicator.PromoteMember(ctx, id)
 		if errors.Is(err, replication.ErrMember) && s.isMember(ctx, id) { // promoted a moment ago
 			return rpctypes.ErrGRPCMemberNotLearner
 		}
 		return err
 	}
-	members, err := s.change(ctx, r.ID, promote, func(n *replication.NodeStatus) error {
+	id, members, err := s.change(ctx, r.ID, promote, func(n *replication.NodeStatus) error {
 		if !n.Learner || n.WillVote {
 			return rpctypes.ErrGRPCMemberNotLearner
 		}
@@ -135,7 +128,7 @@ func (s *clusterServer) MemberPromote(
 		return nil, err
 	}
 	for _, m := range members {
-		m.IsLearner = m.IsLearner && m.ID != promoted
+		m.IsLearner = m.IsLearner && m.ID != id
 	}
 	return &pb.MemberPromoteResponse{Header: s.header(0), Members: members}, nil
 }
@@ -162,17 +155,13 @@ func (s *clusterServer) MemberUpdate(ctx context.Context, r *pb.MemberUpdateRequ
 			return nil, rpctypes.ErrGRPCPeerURLExist
 		}
 	}
-	var updated uint64
-	update := func(ctx context.Context, id uint64) error {
-		updated = id
-		return s.replicator.UpdateMember(ctx, id, address)
-	}
-	members, err := s.change(ctx, r.ID, update, nil)
+	update := func(ctx context.Context, id uint64) error { return s.replicator.UpdateMember(ctx, id, address) }
+	id, members, err := s.change(ctx, r.ID, update, nil)
 	if err != nil {
 		return nil, err
 	}
 	for _, m := range members {
-		if m.ID == updated {
+		if m.ID == id {
 			m.PeerURLs = s.member(&replication.NodeStatus{PeerAddr: address}).PeerURLs
 		}
 	}
@@ -180,43 +169,45 @@ func (s *clusterServer) MemberUpdate(ctx context.Context, r *pb.MemberUpdateRequ
 }
 
 // change applies one change to a member that exists and that allow, unless it is nil, has nothing against. It returns
-// the members as this node knows them then: the leader has made the change, and this node may not have heard of it.
+// the ID that the member has here, and the members as this node knows them then: the leader has made the change, and
+// this node may not have heard of it.
 func (s *clusterServer) change(
 	ctx context.Context, id uint64, apply func(context.Context, uint64) error,
 	allow func(*replication.NodeStatus) error,
-) ([]*pb.Member, error) {
+) (uint64, []*pb.Member, error) {
 	if err := s.mayOperate(ctx); err != nil {
-		return nil, err
+		return 0, nil, err
 	}
 	bounded, cancel := context.WithTimeout(ctx, s.limits.now().RequestTimeout)
 	defer cancel()
 	nodes, err := s.replicator.Members(bounded)
 	if err != nil {
-		return nil, s.statusOf(ctx, err)
+		return 0, nil, s.statusOf(ctx, err)
 	}
 	node := nodeOf(nodes, id)
 	if i := slices.IndexFunc(nodes, func(n replication.NodeStatus) bool { return n.Is(id) }); node == nil && i >= 0 {
 		node, id = &nodes[i], nodes[i].ID
 	}
 	if other := nodeOf(s.replicator.OtherMembers(), id); node == nil && other != nil {
-		return nil, status.Errorf(codes.FailedPrecondition,
+		return 0, nil, status.Errorf(codes.FailedPrecondition,
 			"mimir: %x is node %s of region %s, and members are changed at a node of their own region: %s", id,
 			other.Name, other.Region, strings.Join(other.ClientURLs, ","))
 	}
 	if node == nil {
-		return nil, rpctypes.ErrGRPCMemberNotFound
+		return 0, nil, rpctypes.ErrGRPCMemberNotFound
 	}
 	if allow != nil {
 		if err := allow(node); err != nil {
-			return nil, err
+			return 0, nil, err
 		}
 	}
 	if err := apply(bounded, id); errors.Is(err, replication.ErrMember) {
-		return nil, s.refusal(bounded, id, err)
+		return 0, nil, s.refusal(bounded, id, err)
 	} else if err != nil {
-		return nil, s.statusOf(ctx, err)
+		return 0, nil, s.statusOf(ctx, err)
 	}
-	return s.members(ctx)
+	members, err := s.members(ctx)
+	return id, members, err
 }
 
 func (s *clusterServer) isMember(ctx context.Context, id uint64) bool {

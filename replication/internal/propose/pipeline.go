@@ -111,7 +111,8 @@ func (p *pipeline) valid() error {
 	case !p.open && len(p.queue) > 0:
 		return fmt.Errorf("P6: closed, %d wait", len(p.queue))
 	case p.ended != nil && (p.reigns || len(p.flights)+len(p.requests) > 0):
-		return fmt.Errorf("P8: abandoned, reigns %t, %d flights, %d requests", p.reigns, len(p.flights), len(p.requests))
+		return fmt.Errorf("P8: abandoned, reigns %t, %d flights, %d requests", p.reigns, len(p.flights),
+			len(p.requests))
 	}
 	return nil
 }
