@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/mimir-kv/mimir/replication/clock"
-	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/internal/checkpoint"
 	"github.com/mimir-kv/mimir/replication/internal/fleet"
 	"github.com/mimir-kv/mimir/replication/internal/life"
@@ -109,6 +108,7 @@ type session struct {
 	taker  *taker
 	copied                 // of Run alone
 	had    map[string]bool // the copies that were here, likewise
+	silent map[string]int  // how often nodes told of a fork, and then not where it is; likewise
 }
 
 // copied is how far a session is with a copy.
@@ -161,11 +161,13 @@ func (f *Follower) enter(e succession.Effect) *session {
 	}
 	c := &f.config
 	t := &taker{config: c, term: e.Term}
-	f.current = &session{term: e.Term, source: e.Source, taker: t, had: map[string]bool{}}
+	f.current = &session{term: e.Term, source: e.Source, taker: t, had: map[string]bool{},
+		silent: map[string]int{}}
+	entered := f.current
 	f.current.sink = stream.NewSink(stream.SinkConfig{
 		Region: c.Region, Transport: c.Transport, Clock: c.Clock, Logger: c.Logger, Taker: t,
 		WindowBytes: c.WindowBytes,
-		Addresses:   func() []string { return c.Fleet.Addresses(e.Source) },
+		Addresses:   func() []string { return entered.talkative(c.Fleet.Addresses(e.Source)) },
 		Detour:      func() []string { return f.detour(e.Source) },
 		Better: func(address string, p timeline.Position) bool {
 			v, _ := c.Fleet.View()
@@ -191,14 +193,7 @@ func (f *Follower) stream(ctx context.Context, s *session, ended *succession.End
 	var bootstrap *stream.BootstrapError
 	switch {
 	case errors.As(err, &fork):
-		there := timeline.Origin{Cursor: fork.SourceCursor, Reigns: fork.Source}
-		p, told := f.fork(ctx, there, fork.Address)
-		if !told { // what may be missing there is a tail, and all of it: not by the silence of one node
-			ended.Err = fmt.Errorf("%w: %s does not say where the histories part: %w", contract.ErrNotReady,
-				fork.Address, err)
-			return
-		}
-		ended.Fork = &succession.Fork{Position: p, Source: fork.Source}
+		ended.Fork, ended.Err = f.forked(ctx, s, fork)
 	case errors.As(err, &bootstrap):
 		ended.NeedsCopy = true
 	default:

@@ -9,8 +9,10 @@ import (
 
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/internal/peer"
+	"github.com/mimir-kv/mimir/replication/internal/stream"
 	"github.com/mimir-kv/mimir/replication/internal/succession"
 	"github.com/mimir-kv/mimir/replication/timeline"
+	"github.com/mimir-kv/mimir/replication/transport"
 )
 
 // Chains tells chains of this node's history. It is safe for concurrent use.
@@ -70,6 +72,31 @@ func (f *Follower) fork(ctx context.Context, there timeline.Origin, address stri
 	}
 	p = c.part(ctx, c.at(ctx, last), began, last)
 	return p, !c.silent
+}
+
+// mostSilent is how often a node may tell of a fork, and then not where it is, until that is decided without it.
+const mostSilent = 3
+
+// talkative puts nodes that tell of forks, and then not where they are, behind others.
+func (s *session) talkative(addresses []string) []string {
+	addresses = slices.Clone(addresses)
+	slices.SortStableFunc(addresses, func(a, b string) int { return s.silent[a] - s.silent[b] })
+	return addresses
+}
+
+// forked returns where the histories part, of which a node of the source told; ErrNotReady if it does not say that, and
+// it or another one may. What may be missing there is a tail, and all of it: not by one silence. Where each node that
+// tells of the fork was silent often enough there is nothing to wait for.
+func (f *Follower) forked(ctx context.Context, s *session, told *stream.ForkError) (*succession.Fork, error) {
+	there := timeline.Origin{Cursor: told.SourceCursor, Reigns: told.Source}
+	p, known := f.fork(ctx, there, told.Address)
+	if !known && s.silent[told.Address] < mostSilent {
+		s.silent[told.Address]++
+		return nil, fmt.Errorf("%w: %s does not say where the histories part: %w", contract.ErrNotReady,
+			told.Address, told)
+	}
+	clear(s.silent)
+	return &succession.Fork{Position: p, Source: told.Source}, nil
 }
 
 // parts completes a copy that came from address: whether the history here has something that it has not. What it cannot
@@ -152,8 +179,13 @@ func (c *comparison) ask(ctx context.Context, p timeline.Position, chain *timeli
 	defer cancel()
 	q := place{Reign: c.reign, Position: p, Leads: timeline.Latest(c.there.Reigns)}
 	got, err := peer.Ask(ctx, c.follower.config.Client, c.address, askChain, q)
-	var remote *peer.RemoteError
-	c.silent = err != nil && !errors.As(err, &remote)
+	c.silent = err != nil && !answers(err)
 	*chain = got
 	return err == nil
+}
+
+// answers reports whether an error of a question is what the other node, or its version, has to say.
+func answers(err error) bool {
+	var remote *peer.RemoteError
+	return errors.As(err, &remote) || errors.Is(err, transport.ErrNoService) || errors.Is(err, contract.ErrMessage)
 }

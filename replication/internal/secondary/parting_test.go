@@ -4,14 +4,17 @@ import (
 	"encoding/binary"
 	"errors"
 	"log/slog"
+	"slices"
 	"testing"
 
 	"github.com/mimir-kv/mimir/replication/clock"
 	"github.com/mimir-kv/mimir/replication/clock/virtual"
+	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/internal/fleet"
 	"github.com/mimir-kv/mimir/replication/internal/life"
 	"github.com/mimir-kv/mimir/replication/internal/peer"
 	"github.com/mimir-kv/mimir/replication/internal/region"
+	"github.com/mimir-kv/mimir/replication/internal/stream"
 	"github.com/mimir-kv/mimir/replication/internal/succession"
 	"github.com/mimir-kv/mimir/replication/timeline"
 	"github.com/mimir-kv/mimir/replication/transport"
@@ -114,6 +117,39 @@ func TestAForkIsWhereChainsPart(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestANodeThatIsSilentAboutAForkIsAskedLast, and what it does not say is not waited for without end.
+func TestANodeThatIsSilentAboutAForkIsAskedLast(t *testing.T) {
+	first := timeline.Reign{Epoch: 1, First: 11, Primary: "us"}
+	here := (&branch{parts: 57, own: 1}).ends(120, first)
+	there := &branch{parts: 57, own: 2}
+	second := timeline.Reign{Epoch: 2, First: 101, Primary: "eu", Previous: there.chain(100)}
+	there.ends(105, first, second)
+	told := func(address string) *stream.ForkError {
+		return &stream.ForkError{Address: address, SourceCursor: there.Cursor, Source: there.Reigns}
+	}
+	source := []string{"eu-2", "eu-1", "eu-3"} // of these only eu-1 answers
+	between(t, "us", here, there, func(t *testing.T, f *Follower) {
+		s := &session{silent: map[string]int{}}
+		if fork, err := f.forked(t.Context(), s, told("eu-2")); !errors.Is(err, contract.ErrNotReady) {
+			t.Errorf("by the silence of one node: %+v, %v", fork, err)
+		}
+		if got := s.talkative(source); !slices.Equal(got, []string{"eu-1", "eu-3", "eu-2"}) {
+			t.Errorf("then nodes are tried in the order %v", got)
+		}
+		if fork, err := f.forked(t.Context(), s, told("eu-1")); err != nil || fork.Position != 57 {
+			t.Errorf("by another one: %+v, %v", fork, err)
+		}
+		for i := range mostSilent {
+			if fork, err := f.forked(t.Context(), s, told("eu-2")); !errors.Is(err, contract.ErrNotReady) {
+				t.Errorf("silent %d times: %+v, %v", i+1, fork, err)
+			}
+		}
+		if fork, err := f.forked(t.Context(), s, told("eu-2")); err != nil || fork.Position != 10 {
+			t.Errorf("where nobody says it: %+v, %v; all of the reign is a tail", fork, err)
+		}
+	})
 }
 
 // TestACopyTellsWhatItHasNot: what is behind this region is taken for a part of the copy, unless it is known not to be
