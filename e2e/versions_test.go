@@ -17,7 +17,7 @@ import (
 )
 
 // lastVersion is the commit that -before last means: the one before what is worked on. Move it with each version.
-const lastVersion = "e3b4f126c925b394e1b7b48d40dcceded05950d9"
+const lastVersion = "b510d58bda67ab6fc500065870ca2ed490200901"
 
 var before = flag.String("before", "",
 	"the version that TestVersionBefore runs beside this one: a commit, a binary, or last; default: it is skipped")
