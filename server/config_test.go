@@ -121,8 +121,6 @@ func TestLoadRefuses(t *testing.T) {
 			"copy-retain-bytes 1GiB is less than retain-bytes, which is 2GiB; 0 lets it follow"},
 		{"no request fits", goodFile + "max-request-bytes: 1\n", nil,
 			"max-request-bytes 1 is out of bounds: 1KiB to 16MiB"},
-		{"a quota that nothing fits in", goodFile + "quota-backend-bytes: 1MiB\n", nil,
-			"quota-backend-bytes 1MiB is out of bounds: 0, or at least 16MiB"},
 		{"a reserve of nothing", goodFile + "disk-reserve-bytes: 1\n", nil,
 			"disk-reserve-bytes 1 is out of bounds: 0, or at least 16MiB"},
 		{"no request ends in time", goodFile + "request-timeout: 1ms\n", nil,

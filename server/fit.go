@@ -41,6 +41,9 @@ func measure(dir string) (total, free uint64, err error) {
 	}
 }
 
+// leastQuota is what the files and the memory table of a store without keys may take.
+const leastQuota = 16 << 20
+
 // fit holds the limits against the machine. What cannot be there is refused; what may become right, since disks grow
 // and files go, is a warning.
 func (c *Config) fit(m machine) (warnings []string, err error) {
@@ -55,6 +58,8 @@ func (c *Config) fit(m machine) (warnings []string, err error) {
 			warnings = append(warnings, fmt.Sprintf(format, args...))
 		}
 	}
+	warn(c.QuotaBytes > 0 && c.QuotaBytes < leastQuota, "quota-backend-bytes %s is less than a store may take that "+
+		"has nothing in it: the fleet may take no writes from the beginning", Bytes(c.QuotaBytes))
 	r := &c.Replication
 	reserve, least := uint64(c.DiskReserveBytes), c.Store.MemTableBytes+uint64(r.SegmentBytes)
 	if m.disk > 0 {

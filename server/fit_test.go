@@ -35,6 +35,8 @@ func TestLimitsAreHeldAgainstTheMachine(t *testing.T) {
 			"compact-bytes 1TiB is not less than the disk", ""},
 		{"a quota above the disk", func(c *Config) { c.QuotaBytes = 1 << 40 }, here, "",
 			"quota-backend-bytes 1TiB is never reached"},
+		{"a quota that nothing fits in", func(c *Config) { c.QuotaBytes = 5 << 10 }, here, "",
+			"quota-backend-bytes 5KiB is less than a store may take that has nothing in it"},
 		{"a log above the disk", func(c *Config) { c.Replication.CopyRetainBytes = 1 << 40 }, here, "",
 			"copy-retain-bytes 1TiB is more than the disk has in all"},
 		{"a cache above the memory", func(c *Config) { c.Store.CacheBytes = 8 * gib }, here,

@@ -290,7 +290,7 @@ var sections = []section{
 		size("quota-backend-bytes", 0, 0, unbounded,
 			"what the store may take on this node's disk; beyond it the fleet takes no writes but deletes, see "+
 				"[operating.md](operating.md#when-a-disk-fills-up); 0 for no bound but the disk's",
-			func(c *Config) *int64 { return &c.QuotaBytes }).orNone(16 << 20).alsoTaking(quotaOfEtcd),
+			func(c *Config) *int64 { return &c.QuotaBytes }).orNone(1).alsoTaking(quotaOfEtcd),
 		size("disk-reserve-bytes", 0, 0, unbounded,
 			"what has to be free on the disk of `data-dir`; with less the same happens; 0 for twice "+
 				"`mem-table-bytes` and `segment-bytes` together, or a quarter of the disk if that is less",

@@ -124,6 +124,10 @@ func TestTheAlarmIsRaised(t *testing.T) {
 			before := n.told()
 			n.with(func() { n.raised = false }) // disarmed, and nothing done about it
 			pass(time.Second)
+			if again := name != "quota"; n.isRaised() != again {
+				t.Errorf("%s: a second after it was disarmed it is raised: %t", name, !again)
+			}
+			pass(pardonInterval)
 			if n.told() != before+1 || !n.isRaised() {
 				t.Errorf("%s: not raised again", name)
 			}

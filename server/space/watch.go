@@ -50,6 +50,9 @@ const (
 	// raiseTimeout bounds one try to raise the alarm, from when was looked: what was seen longer ago may be over, and
 	// the alarm disarmed.
 	raiseTimeout = 5 * time.Second
+	// pardonInterval is how long the alarm about the quota stays away once it was disarmed: what was deleted before
+	// may be given back by then, and a disk does not end with the quota.
+	pardonInterval = 5 * time.Second
 )
 
 // Watch watches over the room of one node.
@@ -57,6 +60,8 @@ type Watch struct {
 	Config
 	told       time.Time         // when the alarm was last raised by this watch
 	seen       bool              // it was applied here since
+	raised     bool              // it was, at the last look
+	disarmed   time.Time         // when a look found it disarmed; zero if none did
 	lacking    time.Time         // since when something lacks room, or is given no ballast for it; zero if nothing does
 	late       bool              // what the last look saw was too long ago
 	complaints map[string]string // what the log was last told of each matter
@@ -112,6 +117,10 @@ func (w *Watch) reclaim(ctx context.Context) {
 
 func (w *Watch) look(ctx context.Context) {
 	w.settle()
+	was := w.raised
+	if w.raised = w.Raised(); was && !w.raised {
+		w.disarmed = w.Clock.Now()
+	}
 	if trouble, began := w.trouble(); trouble != "" {
 		w.raise(ctx, began, trouble)
 		return
@@ -133,7 +142,8 @@ func (w *Watch) settle() {
 // trouble says what there is too little of, "" if of nothing, and when it began to look at that.
 func (w *Watch) trouble() (text string, began time.Time) {
 	began = w.Clock.Now()
-	if used, quota := w.Used(), w.QuotaBytes(); quota > 0 && used > quota {
+	pardoned := !w.disarmed.IsZero() && began.Sub(w.disarmed) < pardonInterval
+	if used, quota := w.Used(), w.QuotaBytes(); quota > 0 && used > quota && !pardoned {
 		return fmt.Sprintf("the store has outgrown quota-backend-bytes, which is %d", quota), began
 	}
 	began = w.Clock.Now()
