@@ -23,13 +23,15 @@ var below = map[string][]string{
 	"replication/internal/checksum":  {},
 	"replication/internal/wake":      {},
 	"replication/internal/invariant": {},
+	"replication/internal/progress":  {},
 	"replication/internal/wal":       {"replication/internal/checksum", "replication/timeline", "replication/durable"},
 	"replication/internal/checkpoint": {"replication/internal/checksum", "replication/transport", "replication/clock",
-		"replication/durable"},
+		"replication/durable", "replication/internal/progress"},
 	"replication/internal/rescue": {"replication/internal/checksum", "replication/timeline", "replication/durable"},
 	"replication/internal/fleet": {
-		"replication/internal/wake", "replication/timeline", "replication/clock"},
-	"replication/contract":      {"replication/timeline", "replication/internal/checksum"},
+		"replication/internal/progress", "replication/internal/wake", "replication/timeline", "replication/clock"},
+	"replication/contract": {"replication/timeline", "replication/internal/checksum",
+		"replication/internal/progress"},
 	"replication/storagetest":   {"replication/contract"},
 	"replication/internal/life": {"replication/contract", "replication/clock"},
 	"replication/internal/members": {
@@ -47,8 +49,8 @@ var below = map[string][]string{
 	"replication/internal/secondary": {
 		"replication/contract", "replication/timeline", "replication/clock", "replication/transport",
 		"replication/internal/checkpoint", "replication/internal/fleet",
-		"replication/internal/life", "replication/internal/peer", "replication/internal/region",
-		"replication/internal/stream", "replication/internal/succession",
+		"replication/internal/life", "replication/internal/peer", "replication/internal/progress",
+		"replication/internal/region", "replication/internal/stream", "replication/internal/succession",
 	},
 	"replication/internal/primary": {
 		"replication/internal/wake",

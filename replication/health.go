@@ -71,6 +71,10 @@ type HealthStatus struct {
 	Lag      Lag      `json:"lag"` // zero at the primary; unknown where no leader is
 	// Late says how late this node shows the history, on purpose; nil: it shows what it has, up to Position.
 	Late *Late `json:"late,omitempty"`
+	// Transfer is the copy of a whole state that this node takes, and Bootstrap that which its region does, known to
+	// its leader alone: of the phase in which siblings take it they tell the bytes. Nil: none.
+	Transfer  *Transfer  `json:"transfer,omitempty"`
+	Bootstrap *Bootstrap `json:"bootstrap,omitempty"`
 
 	Peers []PeerStatus `json:"peers,omitempty"` // every other region, by name
 	Slots []SlotStatus `json:"slots,omitempty"`
@@ -199,6 +203,7 @@ func (n *node) healthOfHistory(h *HealthStatus) {
 	h.Chain, h.Sealed = hex.EncodeToString(s.Cursor.Chain[:]), s.Seal != nil
 	h.Primary = n.fleetView().Claim(s.HighestClaim()).Primary
 	h.Late = overview.LateOf(n.delay.Status())
+	h.Transfer = n.staging.Transfer()
 	n.healthLag(h)
 }
 
@@ -285,6 +290,7 @@ func (n *node) healthLag(h *HealthStatus) {
 	}
 	h.Lag.AtLeast = true
 	if f := n.follower.Following(); f != nil && h.IsLeader {
+		h.Bootstrap = f.Bootstrap
 		h.Lag = Lag{Commands: f.LagCommands, Bytes: f.LagBytes, Seconds: f.LagSeconds, AtLeast: f.AtLeast}
 	}
 	if p := n.governor.LastHeard(h.Primary); p > h.Position {

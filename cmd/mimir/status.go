@@ -352,7 +352,11 @@ func (r *regionReport) problems() string {
 	if r.Sealed {
 		sealed = cmp.Or(r.Moving, "sealed for a switchover")
 	}
-	for _, more := range []string{r.Activity, sealed} {
+	does := r.Activity
+	if r.Bootstrap != nil {
+		does = bootstrapText(r.Bootstrap)
+	}
+	for _, more := range []string{does, sealed} {
 		if text != "" && more != "" {
 			text += "; "
 		}

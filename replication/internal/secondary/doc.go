@@ -11,7 +11,7 @@
 //     that made it from what they have; and of a history that has the claim to which this region gave way. It is
 //     offered for installation only when a majority of the voters holds it, so that a crash at any point leaves the old
 //     state or the new one.
-//   - F4 (invariant 14): a lag that is not known is not reported as small.
+//   - F4 (invariant 14): a lag that is not known is not reported as small, and no bootstrap as further than is known.
 //   - F5: one bootstrap takes one copy as long as the node that gives it lives: the source is told of it, so that it
 //     keeps the log behind it, and the rest is asked for where the part came from. A node that hangs blocks none: one
 //     that gives a copy and says nothing is given up by transfer, and the next one asked; status says of whom what is

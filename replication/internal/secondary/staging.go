@@ -85,6 +85,7 @@ func (f *Follower) majority(
 	var late clock.Timer
 	have, errs := 0, []error(nil)
 	for {
+		f.counts(have, len(voters)/2+1)
 		var over <-chan time.Time
 		if have > len(voters)/2 {
 			if late == nil {
