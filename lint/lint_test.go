@@ -27,7 +27,8 @@ var below = map[string][]string{
 	"replication/internal/wal":       {"replication/internal/checksum", "replication/timeline", "replication/durable"},
 	"replication/internal/checkpoint": {"replication/internal/checksum", "replication/transport", "replication/clock",
 		"replication/durable", "replication/internal/progress"},
-	"replication/internal/rescue": {"replication/internal/checksum", "replication/timeline", "replication/durable"},
+	"replication/internal/throttle": {"replication/clock"},
+	"replication/internal/rescue":   {"replication/internal/checksum", "replication/timeline", "replication/durable"},
 	"replication/internal/fleet": {
 		"replication/internal/progress", "replication/internal/wake", "replication/timeline", "replication/clock"},
 	"replication/contract": {"replication/timeline", "replication/internal/checksum",
@@ -92,7 +93,7 @@ var below = map[string][]string{
 		"replication/contract", "replication/timeline", "replication/clock", "replication/durable",
 		"replication/transport",
 		"replication/internal/peer", "replication/internal/life", "replication/internal/region",
-		"replication/internal/checkpoint", "replication/internal/copies",
+		"replication/internal/checkpoint", "replication/internal/copies", "replication/internal/throttle",
 	},
 	"replication/internal/rewind": {
 		"replication/contract", "replication/timeline", "replication/clock", "replication/durable",
@@ -129,8 +130,8 @@ var below = map[string][]string{
 		"replication/internal/checksum", "replication/transport", "replication/clock",
 	},
 	"replication/internal/stream": {
-		"replication/internal/wake", "replication/internal/checksum", "replication/timeline", "replication/transport",
-		"replication/clock"},
+		"replication/internal/wake", "replication/internal/checksum", "replication/internal/throttle",
+		"replication/timeline", "replication/transport", "replication/clock"},
 	"replication/internal/propose": {
 		"replication/internal/wake",
 		"replication/internal/checksum", "replication/internal/invariant",
@@ -164,7 +165,7 @@ var below = map[string][]string{
 		"replication/internal/wal", "replication/internal/checkpoint",
 		"replication/internal/rescue", "replication/internal/fleet", "replication/internal/raftgroup",
 		"replication/internal/stream", "replication/internal/votes", "replication/internal/rewind",
-		"replication/internal/roster",
+		"replication/internal/roster", "replication/internal/throttle",
 	},
 	"kv/command":  {},
 	"kv/auth":     {"kv/command"},

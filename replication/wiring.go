@@ -226,9 +226,11 @@ func (n *node) buildState(log *slots.Log) {
 		Proposers: n.leading, Forget: func(ctx context.Context) error { return forget(ctx, n) },
 		Level: *c.EntryLevel, Logger: n.logger, Room: roomPort{n.room, n.life}, Event: n.event,
 	}, n.applied)
+	n.caps = newCaps(c.Clock, c.RegionRate)
 	n.shelf = transfer.NewShelf(transfer.ShelfConfig{
 		Region: c.RegionID, FS: c.FS, Dir: c.path("copies"), Source: n.applier, Applied: n.applied, Staging: n.staging,
 		Copying: n.slots.Copying, Bars: n.roster.Bars, Unfit: unfit, Life: n.life, Clock: c.Clock, Logger: n.logger,
+		Throttle: n.caps.copies,
 	})
 	if b := brancher(c, n.storage); b != nil {
 		n.rewinds = rewind.New(rewind.Config{
@@ -254,6 +256,7 @@ func (n *node) buildSource(log *slots.Log) {
 	n.source = stream.NewSource(stream.SourceConfig{
 		Region: c.RegionID, Log: log, History: h, Clock: c.Clock, Logger: n.logger, WindowBytes: c.StreamWindowBytes,
 		Committed: h.committed, OnAck: n.slots.Acknowledged, OnSession: n.slots.Session, OnParted: n.leading.Parted,
+		Throttle: n.caps.stream,
 		Bars: func(region string) error {
 			if err := n.roster.Bars(region); err != nil {
 				return err

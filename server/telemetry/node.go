@@ -153,6 +153,7 @@ func (m *Node) Collect(out chan<- prometheus.Metric) {
 		failed.Set(out, float64(h.ProposalsFailed))
 	}
 	collectTransfer(out, h)
+	collectHeld(out, h)
 	collectLag(out, &h.Lag)
 	if !led {
 		return

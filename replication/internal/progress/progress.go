@@ -89,7 +89,8 @@ type Meter struct {
 	phase       Phase
 	done, total int64 // total is zero where it is not known
 	at          time.Time
-	began       sample // the phase
+	first       time.Time // of the phase
+	began       sample    // from where on it is measured: what comes at once at first says nothing of the pace
 	samples     []sample
 }
 
@@ -107,7 +108,10 @@ func (m *Meter) End() { *m = Meter{} }
 // Came says how far a phase is; total is zero where it is not known.
 func (m *Meter) Came(phase Phase, done, total int64, now time.Time) {
 	if phase != m.phase || done < m.done || len(m.samples) == 0 {
-		m.phase, m.began, m.samples = phase, sample{now, done}, []sample{{now, done}} // G2
+		m.phase, m.first, m.samples = phase, now, nil
+	}
+	if now.Sub(m.first) < apart {
+		m.began, m.samples = sample{now, done}, []sample{{now, done}} // G2
 	}
 	m.done, m.total, m.at = done, total, now
 	if now.Sub(m.samples[len(m.samples)-1].at) >= apart {

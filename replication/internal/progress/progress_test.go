@@ -38,6 +38,17 @@ func TestWhatWasHereDoesNotMakeATransferLookFast(t *testing.T) {
 	expect(t, &m, 9, 10, 8)
 }
 
+// What comes at once at first, as a link or a source lets through before it holds anything back, is no pace.
+func TestWhatComesAtOnceAtFirstIsNoPace(t *testing.T) {
+	var m Meter
+	m.Begin("us-1", at(0))
+	m.Came(Fetching, 10, 1000, at(1))
+	m.Came(Fetching, 500, 1000, at(1.1))
+	expect(t, &m, 3.1, 0, -1)
+	m.Came(Fetching, 600, 1000, at(11.1))
+	expect(t, &m, 11.1, 10, 40)
+}
+
 // Of what does not come nobody knows how long it takes, nor of what has no known end (G1).
 func TestNoTimeIsToldOfWhatDoesNotComeOrHasNoKnownEnd(t *testing.T) {
 	var m Meter
