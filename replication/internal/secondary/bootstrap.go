@@ -28,6 +28,8 @@ func (f *Follower) fetch(ctx context.Context, s *session, minEpoch timeline.Epoc
 		return c, nil
 	}
 	var errs []error
+	view, _ := f.config.Fleet.View()
+	addresses = givers(view.Regions[s.source], addresses, f.has())
 	for _, addr := range s.copySources(addresses) {
 		f.config.Logger.Info("bootstraps", "source", s.source, "addr", addr)
 		f.asks(addr)
@@ -59,10 +61,7 @@ func (f *Follower) held(ctx context.Context, s *session, minEpoch timeline.Epoch
 		return nil // the rest of another is on its way
 	}
 	f.enterPhase(progress.Looking, "bootstrap: looks for a copy that the region has")
-	w := Wanted{Source: s.source, MinEpoch: minEpoch, Term: s.term, Had: s.had}
-	if state := f.config.Applied.State(); state.Diverged == nil {
-		w.After = state.Cursor.Position
-	}
+	w := Wanted{Source: s.source, MinEpoch: minEpoch, After: f.has(), Term: s.term, Had: s.had}
 	c, err := f.config.Copies.Held(ctx, w, func(addr string, p checkpoint.Progress) {
 		if p == (checkpoint.Progress{}) {
 			f.asks(addr)
@@ -78,6 +77,15 @@ func (f *Follower) held(ctx context.Context, s *session, minEpoch timeline.Epoch
 			"position", c.Origin.Cursor.Position)
 	}
 	return c
+}
+
+// has returns up to where the region has the history, zero if it has another one.
+func (f *Follower) has() timeline.Position {
+	state := f.config.Applied.State()
+	if state.Diverged != nil {
+		return 0
+	}
+	return state.Cursor.Position
 }
 
 // have notes that a copy is here.
