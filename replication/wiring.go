@@ -322,6 +322,7 @@ func (n *node) services() map[string]transport.Handler {
 	n.roster.Register(questions)
 	n.members.Register(questions)
 	n.reporter.Register(questions)
+	n.shelf.Register(questions)
 	n.staging.Register(questions, func() uint64 { _, term := n.group.Leader(); return term })
 	n.tails.Register(questions)
 	n.rewinds.Register(questions)

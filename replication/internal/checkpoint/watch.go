@@ -84,7 +84,11 @@ func (p Progress) phase() progress.Phase {
 func (p Progress) Text(from string) string {
 	switch p.phase() {
 	case progress.Making:
-		return fmt.Sprintf("waits for %s, which makes a copy: %d bytes so far", from, p.DoneBytes)
+		text := fmt.Sprintf("waits for %s, which makes a copy: %d bytes so far", from, p.DoneBytes)
+		if p.TotalBytes > 0 {
+			text += fmt.Sprintf(" of %d", p.TotalBytes)
+		}
+		return text
 	case progress.Checking:
 		return fmt.Sprintf("looks through what is here of a copy, before it asks %s for the rest: %d of %d bytes", from,
 			p.DoneBytes, p.TotalBytes)

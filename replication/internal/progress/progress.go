@@ -12,7 +12,7 @@ type Phase string
 const (
 	Looking    Phase = "looking"    // whether a node of the region has a copy already
 	Asking     Phase = "asking"     // a node was asked for a copy, and told nothing yet
-	Making     Phase = "making"     // that node makes a copy and sums it; how much there is is not known
+	Making     Phase = "making"     // that node makes a copy and sums it; how much there is it may not know yet
 	Checking   Phase = "checking"   // what is here of a copy is looked through, before the rest is asked for
 	Fetching   Phase = "fetching"   // files come
 	Staging    Phase = "staging"    // the other nodes of the region take the copy from the one that has it

@@ -128,16 +128,48 @@ func (c *copied) came(addr string, bytes int64) {
 // progress notes how far the copy is that addr gives: for people, and for who asks for the rest.
 func (f *Follower) progress(s *session, addr string) func(checkpoint.Progress) {
 	return func(p checkpoint.Progress) {
-		if p.Stage == checkpoint.Coming {
+		switch p.Stage {
+		case checkpoint.Coming:
 			s.came(addr, p.DoneBytes)
+		case checkpoint.Preparing:
+			p = f.making(addr, p)
 		}
 		f.watch.Came(p, f.config.Clock.Now())
 	}
 }
 
+// making returns what is known of a copy that addr makes: what it said of how far that is, if it did, or else how much
+// it has gone through, which may have been for others too.
+func (f *Follower) making(addr string, p checkpoint.Progress) checkpoint.Progress {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if m := f.made; m.by == addr && m.total > 0 {
+		p.DoneBytes, p.TotalBytes = m.done, m.total
+	}
+	return p
+}
+
+// askMaking asks the node that makes a copy how far that is.
+func (f *Follower) askMaking(ctx context.Context) {
+	t := f.watch.Transfer(f.config.Clock.Now())
+	if t == nil || t.Phase != progress.Making {
+		return
+	}
+	done, total, err := f.config.Copies.Making(ctx, t.From)
+	if err != nil {
+		return // a version before, or it is gone
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.made = made{t.From, done, total}
+}
+
 // asks notes that a node is asked for a copy.
 func (f *Follower) asks(addr string) {
 	f.enterPhase(progress.Asking, "")
+	f.mu.Lock()
+	f.made = made{}
+	f.mu.Unlock()
 	f.watch.Begin(addr, f.config.Clock.Now())
 }
 

@@ -51,6 +51,9 @@ type Copies interface {
 	// Copying tells the node at addr, of the source, that this region takes a copy of the state at p, zero if that is
 	// not known yet, and will need the log behind it.
 	Copying(ctx context.Context, addr string, p timeline.Position) error
+	// Making asks the node at addr, of the source, how far it is with the copy that it makes for this region; a total
+	// of zero: that is not known.
+	Making(ctx context.Context, addr string) (done, total int64, err error)
 }
 
 // Wanted says which copy fits: of Source, of a history with the epoch MinEpoch, further than After, and none that this
@@ -99,8 +102,15 @@ type Follower struct {
 	watch    checkpoint.Watch // of the copy that comes
 	phase    progress.Phase   // of a bootstrap; "": there is none
 	since    time.Time        // when that began, or got on
+	made     made             // of the copy that the source makes
 	have     int              // voters that have the copy, of needed
 	needed   int
+}
+
+// made is how far a node of the source said that it is with a copy that it makes; zero: it did not.
+type made struct {
+	by          string
+	done, total int64
 }
 
 // session is how this node follows one source in one term.

@@ -86,3 +86,53 @@ func TestABootstrapTellsHowFarItIs(t *testing.T) {
 		}
 	})
 }
+
+// making is a shelf whose source makes a copy for a minute, and says how far it is.
+type making struct {
+	shelf
+	began time.Time
+}
+
+func (m *making) Fetch(
+	ctx context.Context, addr string, e timeline.Epoch, term uint64, progress func(checkpoint.Progress),
+) (string, succession.Copy, error) {
+	m.began = time.Now()
+	for i := range 30 {
+		time.Sleep(2 * time.Second)
+		progress(checkpoint.Progress{Stage: checkpoint.Preparing, DoneBytes: int64(1000 + 20*i)}) // for others, too
+	}
+	return m.shelf.Fetch(ctx, addr, e, term, progress)
+}
+
+func (m *making) Making(_ context.Context, addr string) (done, total int64, err error) {
+	if addr != "eu-1" {
+		return 0, 0, errDown
+	}
+	return int64(10 * time.Since(m.began).Seconds()), 600, nil
+}
+
+// How far a copy is that is being made is told as the node tells that makes it, with the time that is left.
+func TestHowFarACopyIsThatIsMadeTheSourceSays(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		m := &making{shelf: shelf{regions: map[string]string{"eu-1": "eu"}}}
+		f := testFollower(&m.shelf)
+		f.config.Copies = m
+		defer f.config.Life.Close()
+		ended := make(chan struct{})
+		go func() {
+			f.Run(t.Context(), succession.Effect{Do: succession.Fetch, Term: 7, Source: "eu"})
+			close(ended)
+		}()
+		time.Sleep(3 * time.Second)
+		if b := f.Following().Bootstrap; b.Phase != progress.Making || *b.DoneBytes != 1000 || b.TotalBytes != nil {
+			t.Errorf("before it was asked: %+v", b)
+		}
+		time.Sleep(28 * time.Second)
+		b := f.Following().Bootstrap
+		if b.Phase != progress.Making || b.TotalBytes == nil || *b.DoneBytes > 310 || *b.DoneBytes < 240 ||
+			*b.TotalBytes != 600 || b.LeftSeconds == nil || *b.LeftSeconds < 29 {
+			t.Errorf("after 31 of 60 s: %+v", b)
+		}
+		<-ended
+	})
+}

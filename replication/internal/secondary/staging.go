@@ -53,6 +53,7 @@ func (f *Follower) tellAll(ctx context.Context, source string, p timeline.Positi
 			}
 		})
 	}
+	asking.Go(func() { f.askMaking(ctx) })
 	asking.Wait()
 }
 

@@ -69,7 +69,8 @@ type Shelf struct {
 
 	mu     sync.Mutex
 	copies map[string]*shelved
-	forgot int // how often what was here was forgotten
+	now    making // of what is being made
+	forgot int    // how often what was here was forgotten
 }
 
 // shelved is a copy that somebody takes or may come back for.
@@ -210,7 +211,9 @@ func (s *Shelf) provide(life, asker context.Context, r *Request, forgot int) (*s
 	if foreign {
 		s.tell(r.Region, 0)
 	}
-	made, err := s.make(life)
+	s.makes(r.Region, 0)
+	defer s.makes("", 0)
+	made, err := s.make(life, r.Region)
 	if err != nil {
 		return nil, fmt.Errorf("copy state: %w", err)
 	}
@@ -353,8 +356,8 @@ func (s *Shelf) check(r *Request) error {
 	return nil
 }
 
-// make makes a copy. It ends with the node, but for what its disk takes for one step.
-func (s *Shelf) make(ctx context.Context) (*shelved, error) {
+// make makes a copy for a region. It ends with the node, but for what its disk takes for one step.
+func (s *Shelf) make(ctx context.Context, region string) (*shelved, error) {
 	var id [idBytes]byte
 	_, _ = rand.Read(id[:]) // never fails
 	name := hex.EncodeToString(id[:])
@@ -374,6 +377,7 @@ func (s *Shelf) make(ctx context.Context) (*shelved, error) {
 	}
 	var m *checkpoint.Manifest
 	if err == nil {
+		s.makes(region, held.Written()+checkpoint.Size(s.config.FS, dir))
 		m, err = s.describe(ctx, dir, id, held)
 	}
 	if err != nil {
