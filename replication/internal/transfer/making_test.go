@@ -48,7 +48,6 @@ func TestHowFarACopyIsThatIsMade(t *testing.T) {
 		if s := eu.staging.Transfer(); s == nil || s.Phase != "making" || s.From != "us-1" || s.TotalBytes != nil {
 			t.Errorf("takes %+v", s)
 		}
-		us.reading = 0
 		if err := <-done; err != nil {
 			t.Fatal(err)
 		}
