@@ -23,13 +23,16 @@ var below = map[string][]string{
 	"replication/internal/checksum":  {},
 	"replication/internal/wake":      {},
 	"replication/internal/invariant": {},
+	"replication/internal/progress":  {},
 	"replication/internal/wal":       {"replication/internal/checksum", "replication/timeline", "replication/durable"},
 	"replication/internal/checkpoint": {"replication/internal/checksum", "replication/transport", "replication/clock",
-		"replication/durable"},
-	"replication/internal/rescue": {"replication/internal/checksum", "replication/timeline", "replication/durable"},
+		"replication/durable", "replication/internal/progress"},
+	"replication/internal/throttle": {"replication/clock"},
+	"replication/internal/rescue":   {"replication/internal/checksum", "replication/timeline", "replication/durable"},
 	"replication/internal/fleet": {
-		"replication/internal/wake", "replication/timeline", "replication/clock"},
-	"replication/contract":      {"replication/timeline", "replication/internal/checksum"},
+		"replication/internal/progress", "replication/internal/wake", "replication/timeline", "replication/clock"},
+	"replication/contract": {"replication/timeline", "replication/internal/checksum",
+		"replication/internal/progress"},
 	"replication/storagetest":   {"replication/contract"},
 	"replication/internal/life": {"replication/contract", "replication/clock"},
 	"replication/internal/members": {
@@ -47,8 +50,8 @@ var below = map[string][]string{
 	"replication/internal/secondary": {
 		"replication/contract", "replication/timeline", "replication/clock", "replication/transport",
 		"replication/internal/checkpoint", "replication/internal/fleet",
-		"replication/internal/life", "replication/internal/peer", "replication/internal/region",
-		"replication/internal/stream", "replication/internal/succession",
+		"replication/internal/life", "replication/internal/peer", "replication/internal/progress",
+		"replication/internal/region", "replication/internal/stream", "replication/internal/succession",
 	},
 	"replication/internal/primary": {
 		"replication/internal/wake",
@@ -90,7 +93,7 @@ var below = map[string][]string{
 		"replication/contract", "replication/timeline", "replication/clock", "replication/durable",
 		"replication/transport",
 		"replication/internal/peer", "replication/internal/life", "replication/internal/region",
-		"replication/internal/checkpoint", "replication/internal/copies",
+		"replication/internal/checkpoint", "replication/internal/copies", "replication/internal/throttle",
 	},
 	"replication/internal/rewind": {
 		"replication/contract", "replication/timeline", "replication/clock", "replication/durable",
@@ -127,8 +130,8 @@ var below = map[string][]string{
 		"replication/internal/checksum", "replication/transport", "replication/clock",
 	},
 	"replication/internal/stream": {
-		"replication/internal/wake", "replication/internal/checksum", "replication/timeline", "replication/transport",
-		"replication/clock"},
+		"replication/internal/wake", "replication/internal/checksum", "replication/internal/throttle",
+		"replication/timeline", "replication/transport", "replication/clock"},
 	"replication/internal/propose": {
 		"replication/internal/wake",
 		"replication/internal/checksum", "replication/internal/invariant",
@@ -162,7 +165,7 @@ var below = map[string][]string{
 		"replication/internal/wal", "replication/internal/checkpoint",
 		"replication/internal/rescue", "replication/internal/fleet", "replication/internal/raftgroup",
 		"replication/internal/stream", "replication/internal/votes", "replication/internal/rewind",
-		"replication/internal/roster",
+		"replication/internal/roster", "replication/internal/throttle",
 	},
 	"kv/command":  {},
 	"kv/auth":     {"kv/command"},

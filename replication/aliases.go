@@ -71,6 +71,12 @@ type (
 	FleetStatus = contract.FleetStatus
 	// RegionStatus is one region of the fleet.
 	RegionStatus = contract.RegionStatus
+	// Transfer is how far a whole state is on its way to a node; what is nil is not known.
+	Transfer = contract.Transfer
+	// Bootstrap is how far the copy is that a region takes because it cannot follow the log.
+	Bootstrap = contract.Bootstrap
+	// Phase is what is being done of either.
+	Phase = contract.Phase
 	// Late is how late a region shows its history.
 	Late = contract.Late
 	// Point names a place in a history.

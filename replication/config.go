@@ -12,6 +12,7 @@ import (
 
 	"github.com/mimir-kv/mimir/replication/clock"
 	"github.com/mimir-kv/mimir/replication/durable"
+	"github.com/mimir-kv/mimir/replication/internal/throttle"
 	"github.com/mimir-kv/mimir/replication/internal/wal"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
@@ -118,6 +119,9 @@ type Config struct {
 	MaxInflightBytes int64
 	// StreamWindowBytes bounds what is on its way to a secondary. Default DefaultStreamWindowBytes.
 	StreamWindowBytes int64
+	// RegionRate returns how many bytes a second this node sends to another region at most, at this moment by the
+	// clock. Each node holds itself to it. It is called often, and must not block. Default, nil: no bound.
+	RegionRate func(region string, now time.Time) RegionRate
 
 	// EntryLevel makes this node one of an earlier version, as far as its log goes: it says so to the others, proposes
 	// nothing later, and stops at an entry or a state that is later. It is for tests of fleets in which versions are
@@ -148,6 +152,14 @@ type Config struct {
 	// It is called by goroutines that hold up others, and must not block. May be nil.
 	OnEvent func(Event)
 }
+
+// RegionRate is what a node sends to another region at most, in bytes a second: of copies of its state, and of the
+// stream. Zero: as much as goes. Less than LeastRegionRate counts as that. Acknowledgements, questions and forwarded
+// writes are not held, nor is what stays in a region.
+type RegionRate struct{ Copy, Stream int64 }
+
+// LeastRegionRate is the lowest bound of what a node sends to another region.
+const LeastRegionRate = throttle.Least
 
 // Defaults of a Config.
 const (

@@ -51,6 +51,12 @@ func (c copyPort) Copying(ctx context.Context, addr string, p Position) error {
 	return err
 }
 
+// Making implements secondary.Copies.
+func (c copyPort) Making(ctx context.Context, addr string) (done, total int64, err error) {
+	m, err := peer.Ask(ctx, c.client, addr, transfer.AskMaking, transfer.MakingFor{Region: c.region})
+	return m.Done, m.Total, err
+}
+
 // heldTimeout bounds the question to one node which copies it has.
 const heldTimeout = time.Second
 

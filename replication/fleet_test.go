@@ -31,6 +31,7 @@ type testFleet struct {
 	adapt   func(*replication.Config) // before each start; may be nil
 	joining []string                  // nodes that were added
 	said    *lines                    // by all nodes, where a test counts it
+	giver   string                    // the node that gives a copy
 	files   bool                      // the ledgers make checkpoints and branches of them
 }
 

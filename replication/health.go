@@ -71,12 +71,18 @@ type HealthStatus struct {
 	Lag      Lag      `json:"lag"` // zero at the primary; unknown where no leader is
 	// Late says how late this node shows the history, on purpose; nil: it shows what it has, up to Position.
 	Late *Late `json:"late,omitempty"`
+	// Transfer is the copy of a whole state that this node takes, and Bootstrap that which its region does, known to
+	// its leader alone: of the phase in which siblings take it they tell the bytes. Nil: none.
+	Transfer  *Transfer  `json:"transfer,omitempty"`
+	Bootstrap *Bootstrap `json:"bootstrap,omitempty"`
 
 	Peers []PeerStatus `json:"peers,omitempty"` // every other region, by name
 	Slots []SlotStatus `json:"slots,omitempty"`
 	// Votes is who votes about the primary, nil where it is moved by hand.
-	Votes    *VoteStatus  `json:"votes,omitempty"`
-	Nodes    []NodeStatus `json:"nodes"`
+	Votes *VoteStatus  `json:"votes,omitempty"`
+	Nodes []NodeStatus `json:"nodes"`
+	// Held is to which other regions what this node sends is held to a rate, or was.
+	Held     []HeldStatus `json:"held,omitempty"`
 	LogBytes int64        `json:"logBytes"`
 	// DiskStalled is for how long the disk has not finished a write of the log, zero unless that is long: then this
 	// node leads nobody who can do without it, and what is asked of it waits.
@@ -85,6 +91,16 @@ type HealthStatus struct {
 	// zero if it has: nothing that waits for it is answered, and it goes on by itself.
 	DiskFull time.Duration `json:"diskFullNanos,omitempty"`
 	Uptime   time.Duration `json:"uptimeNanos"`
+}
+
+// HeldStatus is what is held to a rate of what this node sends to another region.
+type HeldStatus struct {
+	Region string `json:"region"`
+	Of     string `json:"of"` // what: copy, stream
+	// BytesPerSecond is the rate at this moment, zero if there is none.
+	BytesPerSecond int64 `json:"bytesPerSecond"`
+	// HeldSeconds is for how long something waited for it, since this node started.
+	HeldSeconds float64 `json:"heldSeconds"`
 }
 
 // PeerStatus is another region as this node last heard of it.
@@ -133,7 +149,7 @@ func (n *node) health() *HealthStatus {
 	h.ProposalsPending, h.ProposalsFailed = n.writes.pending.Load(), n.writes.failed.Load()
 	h.DiskStalled, h.DiskFull = status.DiskStalled, status.DiskFull
 	n.healthOfHistory(h)
-	h.Slots = n.slotStatuses(h)
+	h.Slots, h.Held = n.slotStatuses(h), n.caps.status()
 	h.Votes = n.votes.Status()
 	h.Nodes = n.members.List()
 	for i := range h.Nodes {
@@ -199,6 +215,7 @@ func (n *node) healthOfHistory(h *HealthStatus) {
 	h.Chain, h.Sealed = hex.EncodeToString(s.Cursor.Chain[:]), s.Seal != nil
 	h.Primary = n.fleetView().Claim(s.HighestClaim()).Primary
 	h.Late = overview.LateOf(n.delay.Status())
+	h.Transfer = n.staging.Transfer()
 	n.healthLag(h)
 }
 
@@ -285,6 +302,7 @@ func (n *node) healthLag(h *HealthStatus) {
 	}
 	h.Lag.AtLeast = true
 	if f := n.follower.Following(); f != nil && h.IsLeader {
+		h.Bootstrap = f.Bootstrap
 		h.Lag = Lag{Commands: f.LagCommands, Bytes: f.LagBytes, Seconds: f.LagSeconds, AtLeast: f.AtLeast}
 	}
 	if p := n.governor.LastHeard(h.Primary); p > h.Position {

@@ -82,6 +82,7 @@ type late struct {
 	votes   *votes.Votes
 	roster  *roster.Keeper
 	source  *stream.Source
+	caps    caps
 	rewinds *rewind.Rewinds // nil: the storage has no branches, or it is not wanted
 }
 

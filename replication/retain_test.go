@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/mimir-kv/mimir/replication"
+	"github.com/mimir-kv/mimir/replication/contract"
 )
 
 // blob is a large write that ends with a name.
@@ -87,7 +88,7 @@ func TestABootstrapTakesOneCopyWhileWritesGoOn(t *testing.T) {
 			f.within(time.Minute, "the copy is installed", func() bool {
 				return f.said.of("installed the state of the source") > 0
 			})
-			f.kill(f.whoLeads("us"))
+			f.kill(f.giver)
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -122,7 +123,16 @@ func (f *testFleet) bootstrapUnderLoad(said *lines, act func(f *testFleet)) {
 	for _, name := range f.regions["eu"] {
 		f.start(name)
 	}
-	f.within(time.Minute, "the copy is on its way", func() bool { return said.of("sends its state") > 0 })
+	f.within(time.Minute, "the copy is on its way", func() bool {
+		b := f.nodes[f.whoLeads("eu")].Health().Bootstrap
+		if b != nil && b.Phase == contract.BootstrapFetching {
+			f.giver = b.From
+		}
+		return f.giver != ""
+	})
+	if f.nodes[f.giver].IsLeader() {
+		f.t.Errorf("%s gives the copy, which leads us", f.giver)
+	}
 	act(f)
 	from := f.nodes[f.whoLeads("us")].Health().Position
 	f.within(time.Minute, "eu follows again", func() bool {

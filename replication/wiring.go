@@ -226,9 +226,11 @@ func (n *node) buildState(log *slots.Log) {
 		Proposers: n.leading, Forget: func(ctx context.Context) error { return forget(ctx, n) },
 		Level: *c.EntryLevel, Logger: n.logger, Room: roomPort{n.room, n.life}, Event: n.event,
 	}, n.applied)
+	n.caps = newCaps(c.Clock, c.RegionRate)
 	n.shelf = transfer.NewShelf(transfer.ShelfConfig{
 		Region: c.RegionID, FS: c.FS, Dir: c.path("copies"), Source: n.applier, Applied: n.applied, Staging: n.staging,
 		Copying: n.slots.Copying, Bars: n.roster.Bars, Unfit: unfit, Life: n.life, Clock: c.Clock, Logger: n.logger,
+		Throttle: n.caps.copies,
 	})
 	if b := brancher(c, n.storage); b != nil {
 		n.rewinds = rewind.New(rewind.Config{
@@ -254,6 +256,7 @@ func (n *node) buildSource(log *slots.Log) {
 	n.source = stream.NewSource(stream.SourceConfig{
 		Region: c.RegionID, Log: log, History: h, Clock: c.Clock, Logger: n.logger, WindowBytes: c.StreamWindowBytes,
 		Committed: h.committed, OnAck: n.slots.Acknowledged, OnSession: n.slots.Session, OnParted: n.leading.Parted,
+		Throttle: n.caps.stream,
 		Bars: func(region string) error {
 			if err := n.roster.Bars(region); err != nil {
 				return err
@@ -272,8 +275,8 @@ func (n *node) buildOverview() {
 		Applied: n.applied, Leadership: n.leadership, Group: n.group, Log: n.log, Slots: n.slots, Follower: n.follower,
 		Governor: n.governor, Votes: n.votes, Late: n.delay, Losses: n.leading, OnAsked: n.fleet.Learn,
 		Forming: primary.Orders{Governor: n.governor}.Forming, Witnesses: n.memory.Witnesses,
-		StateAwaited: func() string { return awaited(n) },
-		Writes:       n.proposer, Directory: n.directory, Configured: slices.Sorted(maps.Keys(c.Regions)),
+		StateAwaited: func() string { return awaited(n) }, Takes: n.staging.Transfer,
+		Writes: n.proposer, Directory: n.directory, Configured: slices.Sorted(maps.Keys(c.Regions)),
 	})
 	n.survey = overview.NewSurvey(overview.SurveyConfig{
 		Fleet: c.FleetID, Region: c.RegionID, Known: func() overview.Known {
@@ -319,6 +322,7 @@ func (n *node) services() map[string]transport.Handler {
 	n.roster.Register(questions)
 	n.members.Register(questions)
 	n.reporter.Register(questions)
+	n.shelf.Register(questions)
 	n.staging.Register(questions, func() uint64 { _, term := n.group.Leader(); return term })
 	n.tails.Register(questions)
 	n.rewinds.Register(questions)

@@ -86,6 +86,8 @@ type Config struct {
 
 	// Compaction is what of the history is kept: auto-compaction-mode and auto-compaction-retention.
 	Compaction Compaction
+	// RegionRate is how fast copies and the stream go to other regions at most.
+	RegionRate RegionRate
 	// Archive is where the log is archived.
 	Archive Archive
 	// Backup says where backups go by themselves.

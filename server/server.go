@@ -261,7 +261,7 @@ func (s *server) build(plain *slog.Logger) error {
 	}
 	node.CommandLevel, node.Revision, s.equality = commandLevel, s.store.Revision, newEquality(s, &node)
 	node.OnAsk = func(ctx context.Context, request []byte) ([]byte, error) { return s.api.AnswerAsk(ctx, request) }
-	node.OnEvent = s.events.Add
+	node.OnEvent, node.RegionRate = s.events.Add, s.settled.regionRate
 	s.replicator, err = replication.NewMultiRegionReplicator(&node, s.store)
 	if err != nil {
 		return errors.Join(err, peers.Close())

@@ -97,6 +97,13 @@ func places(key, preset, meaning string, at func(*Config) *string) setting {
 	return s
 }
 
+// regionRates is a list of rates, written as one text: see parseRates.
+func regionRates(key, meaning string, at func(*Config) *string) setting {
+	s := places(key, "", meaning, at)
+	s.kind = "region=rate,…"
+	return s
+}
+
 func yesOrNo(key, meaning string, at func(*Config) *bool) setting {
 	return of(key, "bool", meaning, false, at, form[bool]{parseBool, strconv.FormatBool})
 }

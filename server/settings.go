@@ -368,6 +368,13 @@ var sections = []section{
 		size("stream-window-bytes", replication.DefaultStreamWindowBytes, 64<<10, unbounded,
 			"what may be on its way to another region and not acknowledged; more helps on long fast links",
 			func(c *Config) *int64 { return &c.Replication.StreamWindowBytes }),
+		regionRates("region-rate.copy",
+			"most bytes a second that this node sends to another region of copies of its state: `REGION=RATE`, and "+
+				"`REGION=HH:MM-HH:MM=RATE` for times of day, by UTC, over midnight as well; `*` is every region that "+
+				"is not named, and 0 no bound; see [operating.md](operating.md#hold-what-goes-to-a-region-to-a-rate)",
+			func(c *Config) *string { return &c.RegionRate.Copy }),
+		regionRates("region-rate.stream", "likewise of the stream, as it is compressed",
+			func(c *Config) *string { return &c.RegionRate.Stream }),
 		size("peer-window-bytes", grpctransport.DefaultWindowBytes, 64<<10, 1<<30,
 			"receive window of a connection between nodes, and of each stream on it",
 			func(c *Config) *int32 { return &c.Peers.WindowBytes }),

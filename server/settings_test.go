@@ -33,6 +33,7 @@ var wiring = map[reflect.Type]map[string]string{
 		"OnEvent":              "kept in the event log",
 		"CommandLevel":         "what kv says of its commands",
 		"EntryLevel":           "the latest, but in tests of mixed fleets",
+		"RegionRate":           "made of region-rate.copy and region-rate.stream",
 	},
 	reflect.TypeFor[kv.Options](): {
 		"FS":        "the machine's, in a process",
@@ -70,7 +71,7 @@ var wiring = map[reflect.Type]map[string]string{
 // probes are values of each kind that are nobody's default.
 var probes = map[string]string{
 	"string": "x", "bool": "true", "int": "7", "size": "7", "duration": "7s", "name=addr,…": "a=b:1",
-	"region=addr,…": "a=b:1", "addresses": "a:1",
+	"region=addr,…": "a=b:1", "addresses": "a:1", "region=rate,…": "a=7MiB",
 }
 
 // Every field of the library's configuration, of the store's options, of the transport's and of the API's limits has a

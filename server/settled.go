@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/server/admin"
 	"github.com/mimir-kv/mimir/server/autocompact"
 	"github.com/mimir-kv/mimir/server/door"
@@ -20,6 +21,7 @@ type settled struct {
 	shutdown atomic.Int64 // a time.Duration
 	policy   atomic.Pointer[autocompact.Policy]
 	replaced chan struct{} // the policy is another one
+	caps     atomic.Pointer[caps]
 
 	mu      sync.Mutex
 	running Config // what holds now, as settings
@@ -31,6 +33,7 @@ func newSettled(c *Config, l *logs) *settled {
 	now.shutdown.Store(int64(c.ShutdownTimeout))
 	policy, _ := c.Compaction.policy() // validated
 	now.policy.Store(&policy)
+	now.capBy(c)
 	return now
 }
 
@@ -47,6 +50,7 @@ var changes = []change{
 	{[]string{"quota-backend-bytes"}, func(s *server, c *Config) { s.settled.quota.Store(c.QuotaBytes) }},
 	{[]string{"auto-compaction-mode", "auto-compaction-retention"},
 		func(s *server, c *Config) { s.settled.compactBy(c) }},
+	{[]string{"region-rate.copy", "region-rate.stream"}, func(s *server, c *Config) { s.settled.capBy(c) }},
 	{[]string{"warning-unary-request-duration"},
 		func(s *server, c *Config) { s.slow.bound.Store(int64(c.SlowRequest)) }},
 	{[]string{"shutdown-timeout"}, func(s *server, c *Config) { s.settled.shutdown.Store(int64(c.ShutdownTimeout)) }},
@@ -78,6 +82,16 @@ func (l *settled) compactBy(c *Config) {
 	case l.replaced <- struct{}{}:
 	default:
 	}
+}
+
+func (l *settled) capBy(c *Config) {
+	caps, _ := c.RegionRate.caps() // validated
+	l.caps.Store(caps)
+}
+
+// regionRate returns what goes to another region at most.
+func (l *settled) regionRate(region string, now time.Time) replication.RegionRate {
+	return l.caps.Load().at(region, now)
 }
 
 // shutdownTimeout bounds a stop in good order.

@@ -329,6 +329,9 @@ func (c *Config) validateLimits(f *faults) {
 	if _, err := c.Compaction.policy(); err != nil {
 		f.add("auto-compaction: %w", err)
 	}
+	if _, err := c.RegionRate.caps(); err != nil {
+		f.add("%w", err)
+	}
 	r := &c.Replication
 	election := r.TickInterval * time.Duration(r.ElectionTicks)
 	if election < leastElection || election > mostElection {

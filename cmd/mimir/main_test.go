@@ -116,6 +116,8 @@ func TestExitStatus(t *testing.T) {
 		{"status --cert a.pem", exitUsage, "--cert and --key belong together"},
 		{"switchover", exitUsage, "either --to or --abort"},
 		{"switchover --to eu --abort", exitUsage, "either --to or --abort"},
+		{"region bootstrap", exitUsage, "the name of a region"},
+		{"region bootstrap eu --endpoints 127.0.0.1:1", exitFailed, "no endpoint answered"},
 		{"tail show", exitUsage, "the name of a tail"},
 		{"tail replay", exitUsage, "the name of a tail"},
 		{"node rebuild", exitUsage, "the name of a node"},

@@ -15,11 +15,11 @@ import (
 func newRegion(n *connection) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "region",
-		Short: "See, add and remove regions of a fleet that runs",
+		Short: "See, add and remove regions of a fleet that runs, and watch one that takes a copy",
 		Args:  knownCommand,
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(newRegionList(n), newRegionAdd(n), newRegionRemove(n))
+	c.AddCommand(newRegionList(n), newRegionAdd(n), newRegionRemove(n), newRegionBootstrap(n))
 	return c
 }
 
@@ -57,7 +57,8 @@ func newRegionAdd(n *connection) *cobra.Command {
 			}
 			done := &regionChanged{RegionChange: change}
 			if !dry && !noWait {
-				if done.Status, err = awaitFollowing(c.Context(), c.ErrOrStderr(), client, a.Region); err != nil {
+				w := newRegionWatch(c.ErrOrStderr(), "was added")
+				if done.Status, err = w.await(c.Context(), client, a.Region); err != nil {
 					return err
 				}
 			}

@@ -14,12 +14,16 @@ import (
 // closeBehind is how many commands a region may lack that follows.
 const closeBehind = 1000
 
-// awaitFollowing waits until a region has what it needs and follows closely, and shows how far it is meanwhile: on a
-// terminal as one line that changes, elsewhere as a line when something is new, and now and then.
-func awaitFollowing(
-	ctx context.Context, out io.Writer, client *admin.Client, name string,
+// newRegionWatch returns what shows how far a region is of which, or to which, something was done.
+func newRegionWatch(out io.Writer, done string) *regionWatch {
+	return &regionWatch{out: out, terminal: isTerminal(out), done: done}
+}
+
+// await waits until a region has what it needs and follows closely, and shows how far it is meanwhile: on a terminal as
+// one line that changes, elsewhere as a line when something is new, and now and then.
+func (w *regionWatch) await(
+	ctx context.Context, client *admin.Client, name string,
 ) (*replication.RegionStatus, error) {
-	w := regionWatch{out: out, terminal: isTerminal(out)}
 	defer w.end()
 	stage := "nobody was asked yet"
 	for {
@@ -34,8 +38,8 @@ func awaitFollowing(
 		}
 		select {
 		case <-ctx.Done():
-			return nil, fmt.Errorf("region %s was added; it is not known to follow yet (%s), and goes on by itself: "+
-				"see mimir region list: %w", name, stage, context.Cause(ctx))
+			return nil, fmt.Errorf("region %s %s; it is not known to follow yet (%s), and goes on by itself: "+
+				"see mimir region list: %w", name, w.done, stage, context.Cause(ctx))
 		case <-time.After(lookEvery):
 		}
 	}
@@ -44,6 +48,7 @@ func awaitFollowing(
 // look takes a picture of the fleet, or why there is none. It returns the region once it follows, or is primary, and an
 // error if it was there, and a newer roster does not have it any more.
 func (w *regionWatch) look(name string, f *replication.FleetStatus, err error) (*replication.RegionStatus, error) {
+	w.bar = ""
 	if err != nil {
 		w.stage = "no node tells: " + err.Error()
 		return nil, nil
@@ -54,6 +59,9 @@ func (w *regionWatch) look(name string, f *replication.FleetStatus, err error) (
 		return &f.Regions[i], nil
 	case i >= 0:
 		w.stage, w.roster = stageOf(&f.Regions[i]), f.Roster
+		if b := f.Regions[i].Bootstrap; b != nil {
+			w.bar = bar(&b.Transfer)
+		}
 	case w.roster != nil && f.Roster != nil && w.roster.Before(*f.Roster):
 		return nil, fmt.Errorf("region %s was one of the fleet, and is none any more by roster %d of epoch %d, which "+
 			"%s wrote: it was removed, or a failover lost that it was added: see mimir region list", name,
@@ -68,8 +76,8 @@ func (w *regionWatch) look(name string, f *replication.FleetStatus, err error) (
 // nothing yet to be acknowledged.
 func follows(r *replication.RegionStatus) bool {
 	acknowledges := r.Position == 0 || r.Slot != nil && !r.Slot.Lost
-	return r.Role == replication.RoleSecondary && r.Connected && r.Activity == "" && r.Lag.Seconds >= 0 &&
-		r.Lag.Commands <= closeBehind && acknowledges
+	return r.Role == replication.RoleSecondary && r.Connected && r.Activity == "" && r.Bootstrap == nil &&
+		r.Lag.Seconds >= 0 && r.Lag.Commands <= closeBehind && acknowledges
 }
 
 // stageOf says how far a region is that does not follow yet.
@@ -77,6 +85,8 @@ func stageOf(r *replication.RegionStatus) string {
 	switch {
 	case !r.Heard:
 		return "does not answer: " + r.Problem
+	case r.Bootstrap != nil:
+		return bootstrapText(r.Bootstrap)
 	case r.Activity != "":
 		return r.Activity
 	case r.Problem != "":
@@ -92,6 +102,8 @@ func stageOf(r *replication.RegionStatus) string {
 type regionWatch struct {
 	out      io.Writer
 	terminal bool
+	done     string // what was done with the region
+	bar      string // how far it is, "" if that is not known
 	last     string
 	said     time.Time
 	stage    string                  // how far the region was when it was looked at last
@@ -101,7 +113,7 @@ type regionWatch struct {
 func (w *regionWatch) show(now time.Time, stage string) {
 	switch {
 	case w.terminal:
-		fmt.Fprintf(w.out, "\r\033[K%s", stage)
+		fmt.Fprintf(w.out, "\r\033[K%s%s", w.bar, stage)
 	case stage == w.last || now.Sub(w.said) < sayEvery:
 		return
 	default:

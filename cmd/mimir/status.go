@@ -36,6 +36,8 @@ type fleetReport struct {
 	Backups *backupReport `json:"backups,omitempty"`
 	// Compare is what the node knows that compares all nodes; nil if none that answered does.
 	Compare *patrol.Report `json:"compare,omitempty"`
+	// Held is what the nodes that answered send to other regions at a rate at most, where anything went.
+	Held []heldReport `json:"held,omitempty"`
 	// Versions are those of the nodes that answered, each with their names.
 	Versions map[string][]string `json:"versions,omitempty"`
 	// Next are commands that help with what is wrong, each with why, the most pressing first.
@@ -170,6 +172,7 @@ func inspectWithin(ctx context.Context, client *admin.Client, bound, silence tim
 	report.tellCertificates(time.Now())
 	report.tellBackups(time.Now())
 	report.tellCompare(time.Now())
+	report.tellHeld()
 	report.tellNext()
 	return report, nil
 }
@@ -280,6 +283,7 @@ func (f *fleetReport) print(w io.Writer) {
 			fmt.Fprintf(w, "%s %s\n", r.Name, r.Moving)
 		}
 	}
+	f.printHeld(w)
 	f.printArchive(w)
 	f.printVersions(w)
 	for _, text := range f.Open {
@@ -352,7 +356,11 @@ func (r *regionReport) problems() string {
 	if r.Sealed {
 		sealed = cmp.Or(r.Moving, "sealed for a switchover")
 	}
-	for _, more := range []string{r.Activity, sealed} {
+	does := r.Activity
+	if r.Bootstrap != nil {
+		does = bootstrapText(r.Bootstrap)
+	}
+	for _, more := range []string{does, sealed} {
 		if text != "" && more != "" {
 			text += "; "
 		}

@@ -56,6 +56,12 @@ func nodeState(n *replication.NodeStatus) string {
 	case n.Learner:
 		state = "learner"
 	}
+	if n.Transfer != nil {
+		state += ", takes a copy"
+		if percent, known := percentOf(n.Transfer); known {
+			state += fmt.Sprintf(", %d %%", percent)
+		}
+	}
 	switch {
 	case n.CutOff:
 		state += ", cut off"

@@ -111,6 +111,8 @@ type NodeStatus struct {
 	// the election time: what it has of its region may be old.
 	LeaderAgeSeconds *float64 `json:"leaderAgeSeconds,omitempty"`
 	CutOff           bool     `json:"cutOff,omitempty"`
+	// Transfer is the copy of a whole state that the node takes; nil: none, or it is too old to say.
+	Transfer *Transfer `json:"transfer,omitempty"`
 }
 
 // Is reports whether an identity means this node: its own, or that of the place that was held for it before it came.
@@ -198,6 +200,9 @@ type RegionStatus struct {
 	// primary told.
 	Slot      *SlotPosition `json:"slot,omitempty"`
 	SlotKnown bool          `json:"slotKnown,omitempty"`
+	// Bootstrap is how far the copy is that the region takes, by the word of its leader; nil: it takes none, or no
+	// leader told, or that is too old to.
+	Bootstrap *Bootstrap `json:"bootstrap,omitempty"`
 }
 
 // SlotPosition is what a source keeps for a region: what it acknowledged.

@@ -152,6 +152,8 @@ func (m *Node) Collect(out chan<- prometheus.Metric) {
 		pending.Set(out, float64(h.ProposalsPending))
 		failed.Set(out, float64(h.ProposalsFailed))
 	}
+	collectTransfer(out, h)
+	collectHeld(out, h)
 	collectLag(out, &h.Lag)
 	if !led {
 		return

@@ -67,6 +67,20 @@ func Describe(
 	return m, nil
 }
 
+// Size returns how many bytes the files of dir have that Describe would go through, as far as they can be seen.
+func Size(fs durable.FS, dir string) (bytes int64) {
+	names, err := list(fs, dir)
+	if err != nil {
+		return 0
+	}
+	for _, name := range names {
+		if info, err := fs.Stat(path(dir, name)); err == nil {
+			bytes += info.Size()
+		}
+	}
+	return bytes
+}
+
 // Load returns the manifest that Receive left in dir. Without one the error is ErrIncomplete; it is ErrCorrupt if a
 // file is gone or was cut. What the files hold was verified when they came.
 func Load(fs durable.FS, dir string) (*Manifest, error) {

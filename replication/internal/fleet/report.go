@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/mimir-kv/mimir/replication/internal/progress"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
@@ -30,17 +31,19 @@ type Report struct {
 	// DiskFullSeconds is for how long the node's log has found no room on the disk, zero if it has.
 	DiskFullSeconds float64 `json:"diskFullSeconds,omitempty"`
 	// Awaits says what state of another node this one waits for before it applies anything more, "" if none.
-	Awaits   string            `json:"awaits,omitempty"`
-	Index    uint64            `json:"index"` // applied
-	Role     timeline.Role     `json:"role"`
-	Writable bool              `json:"writable"`
-	Sealed   *timeline.Seal    `json:"sealed,omitempty"`
-	Cursor   timeline.Cursor   `json:"cursor"`
-	Claim    timeline.Reign    `json:"claim"` // the highest it knows of
-	Reigns   []timeline.Reign  `json:"reigns"`
-	Diverged bool              `json:"diverged,omitempty"`
-	Members  []timeline.Member `json:"members"`
-	Slots    []timeline.Slot   `json:"slots,omitempty"`
+	Awaits string `json:"awaits,omitempty"`
+	// Transfer is the copy of a whole state that the node takes; nil: none, or it is too old to say.
+	Transfer *progress.Transfer `json:"transfer,omitempty"`
+	Index    uint64             `json:"index"` // applied
+	Role     timeline.Role      `json:"role"`
+	Writable bool               `json:"writable"`
+	Sealed   *timeline.Seal     `json:"sealed,omitempty"`
+	Cursor   timeline.Cursor    `json:"cursor"`
+	Claim    timeline.Reign     `json:"claim"` // the highest it knows of
+	Reigns   []timeline.Reign   `json:"reigns"`
+	Diverged bool               `json:"diverged,omitempty"`
+	Members  []timeline.Member  `json:"members"`
+	Slots    []timeline.Slot    `json:"slots,omitempty"`
 	// Following is the state of the stream from the source, at the leader of a secondary.
 	Following *Following `json:"following,omitempty"`
 	LogBytes  int64      `json:"logBytes"`
@@ -166,6 +169,8 @@ type Following struct {
 	Activity    string  `json:"activity,omitempty"`
 	// AtLeast says that the source did not confirm lately where it is: it may have more commands and bytes.
 	AtLeast bool `json:"atLeast,omitempty"`
+	// Bootstrap is how far the copy is that the region takes; nil: it takes none, or the node is too old to say.
+	Bootstrap *progress.Bootstrap `json:"bootstrap,omitempty"`
 }
 
 // Heard is a report with how it was come by.

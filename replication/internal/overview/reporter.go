@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/internal/fleet"
 	"github.com/mimir-kv/mimir/replication/internal/life"
 	"github.com/mimir-kv/mimir/replication/internal/peer"
@@ -116,6 +117,8 @@ type ReporterConfig struct {
 	Directory Directory
 	// StateAwaited says what state of another node this one waits for before it applies anything more. May be nil.
 	StateAwaited func() string
+	// Takes tells how far the copy is that this node takes, nil if it takes none. May be nil.
+	Takes func() *contract.Transfer
 }
 
 // Late tells how late the region shows its history.
@@ -180,6 +183,9 @@ func (r *Reporter) Report() fleet.Report {
 	out.DiskStalledSeconds, out.DiskFullSeconds = c.Group.DiskStalled().Seconds(), c.Group.DiskFull().Seconds()
 	if c.StateAwaited != nil {
 		out.Awaits = c.StateAwaited()
+	}
+	if c.Takes != nil {
+		out.Transfer = c.Takes()
 	}
 	out.LogBytes = c.Log.Bytes()
 	out.Following = c.Follower.Following()

@@ -133,6 +133,7 @@ func summarizeRegion(r *fleet.Region, now time.Time) contract.RegionStatus {
 		}, f.Activity
 	}
 	s.Late = LateOf(best.Late)
+	s.Bootstrap = bootstrapOf(best, r)
 	countNodes(&s, r, best)
 	s.Problem = problems(&s, r, best)
 	return s
@@ -177,7 +178,7 @@ func countNodes(s *contract.RegionStatus, r *fleet.Region, best *fleet.Heard) {
 		n.ReachableKnown = true
 		if n.Reachable = h != nil; n.Reachable {
 			n.Leader = h.Leader && h.Node == s.Leader
-			n.LeaderAgeSeconds, n.CutOff = h.LeaderAgeSeconds, h.CutOff()
+			n.LeaderAgeSeconds, n.CutOff, n.Transfer = h.LeaderAgeSeconds, h.CutOff(), h.Transfer
 		} else if !n.Expected {
 			s.Missing = append(s.Missing, n.Name)
 		}

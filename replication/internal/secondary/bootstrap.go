@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/internal/checkpoint"
+	"github.com/mimir-kv/mimir/replication/internal/progress"
 	"github.com/mimir-kv/mimir/replication/internal/succession"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
@@ -28,9 +28,11 @@ func (f *Follower) fetch(ctx context.Context, s *session, minEpoch timeline.Epoc
 		return c, nil
 	}
 	var errs []error
+	view, _ := f.config.Fleet.View()
+	addresses = givers(view.Regions[s.source], addresses, f.has())
 	for _, addr := range s.copySources(addresses) {
 		f.config.Logger.Info("bootstraps", "source", s.source, "addr", addr)
-		f.show("bootstrap: " + checkpoint.Progress{}.Text(addr))
+		f.asks(addr)
 		from, c, err := f.config.Copies.Fetch(ctx, addr, minEpoch, s.term, f.progress(s, addr))
 		if err == nil && from != s.source {
 			s.copied = copied{} // it came whole, and there is no rest to ask for
@@ -58,13 +60,14 @@ func (f *Follower) held(ctx context.Context, s *session, minEpoch timeline.Epoch
 	if s.part != "" {
 		return nil // the rest of another is on its way
 	}
-	f.show("bootstrap: looks for a copy that the region has")
-	w := Wanted{Source: s.source, MinEpoch: minEpoch, Term: s.term, Had: s.had}
-	if state := f.config.Applied.State(); state.Diverged == nil {
-		w.After = state.Cursor.Position
-	}
+	f.enterPhase(progress.Looking, "bootstrap: looks for a copy that the region has")
+	w := Wanted{Source: s.source, MinEpoch: minEpoch, After: f.has(), Term: s.term, Had: s.had}
 	c, err := f.config.Copies.Held(ctx, w, func(addr string, p checkpoint.Progress) {
-		f.show("bootstrap: " + p.Text(addr))
+		if p == (checkpoint.Progress{}) {
+			f.asks(addr)
+			return
+		}
+		f.watch.Came(p, f.config.Clock.Now())
 	})
 	switch {
 	case err != nil:
@@ -74,6 +77,15 @@ func (f *Follower) held(ctx context.Context, s *session, minEpoch timeline.Epoch
 			"position", c.Origin.Cursor.Position)
 	}
 	return c
+}
+
+// has returns up to where the region has the history, zero if it has another one.
+func (f *Follower) has() timeline.Position {
+	state := f.config.Applied.State()
+	if state.Diverged != nil {
+		return 0
+	}
+	return state.Cursor.Position
 }
 
 // have notes that a copy is here.
@@ -113,27 +125,82 @@ func (c *copied) came(addr string, bytes int64) {
 	}
 }
 
-// progress keeps the activity that status shows: bytes and the time that remains at the pace so far.
+// progress notes how far the copy is that addr gives: for people, and for who asks for the rest.
 func (f *Follower) progress(s *session, addr string) func(checkpoint.Progress) {
-	began := f.config.Clock.Now()
 	return func(p checkpoint.Progress) {
-		if p.Stage != checkpoint.Coming {
-			f.show("bootstrap: " + p.Text(addr))
-			return
+		switch p.Stage {
+		case checkpoint.Coming:
+			s.came(addr, p.DoneBytes)
+		case checkpoint.Preparing:
+			p = f.making(addr, p)
 		}
-		s.came(addr, p.DoneBytes)
-		text := fmt.Sprintf("bootstrap: %d of %d bytes", p.DoneBytes, p.TotalBytes)
-		if spent := f.config.Clock.Now().Sub(began); p.DoneBytes > 0 && spent > time.Second {
-			left := time.Duration(float64(spent) * float64(p.TotalBytes-p.DoneBytes) / float64(p.DoneBytes))
-			text += ", about " + left.Round(time.Second).String() + " left"
-		}
-		f.show(text)
+		f.watch.Came(p, f.config.Clock.Now())
 	}
 }
 
-// show sets an activity of which something came just now.
-func (f *Follower) show(activity string) {
+// making returns what is known of a copy that addr makes: what it said of how far that is, if it did, or else how much
+// it has gone through, which may have been for others too.
+func (f *Follower) making(addr string, p checkpoint.Progress) checkpoint.Progress {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.activity, f.came = activity, f.config.Clock.Now()
+	if m := f.made; m.by == addr && m.total > 0 {
+		p.DoneBytes, p.TotalBytes = m.done, m.total
+	}
+	return p
+}
+
+// askMaking asks the node that makes a copy how far that is.
+func (f *Follower) askMaking(ctx context.Context) {
+	t := f.watch.Transfer(f.config.Clock.Now())
+	if t == nil || t.Phase != progress.Making {
+		return
+	}
+	done, total, err := f.config.Copies.Making(ctx, t.From)
+	if err != nil {
+		return // a version before, or it is gone
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.made = made{t.From, done, total}
+}
+
+// asks notes that a node is asked for a copy.
+func (f *Follower) asks(addr string) {
+	f.enterPhase(progress.Asking, "")
+	f.mu.Lock()
+	f.made = made{}
+	f.mu.Unlock()
+	f.watch.Begin(addr, f.config.Clock.Now())
+}
+
+// enterPhase notes what is being done of a bootstrap. Of one in which something comes the watch knows more.
+func (f *Follower) enterPhase(p progress.Phase, activity string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.watch.End()
+	f.activity, f.phase, f.since, f.have, f.needed = activity, p, f.config.Clock.Now(), 0, 0
+}
+
+// counts notes how many voters have the copy that is staged, of so many that have to.
+func (f *Follower) counts(have, needed int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.phase == progress.Staging {
+		f.have, f.needed, f.since = have, needed, f.config.Clock.Now()
+	}
+}
+
+// bootstrap tells how far the copy is that the region takes, nil if it takes none. f.mu is held.
+func (f *Follower) bootstrap() *progress.Bootstrap {
+	if f.phase == "" {
+		return nil
+	}
+	now := f.config.Clock.Now()
+	b := &progress.Bootstrap{Source: f.current.source, Have: f.have, Needed: f.needed}
+	if t := f.watch.Transfer(now); t != nil {
+		b.Transfer = *t
+		return b
+	}
+	b.Transfer = progress.Transfer{Phase: f.phase, QuietSeconds: max(now.Sub(f.since), 0).Seconds()}
+	return b
 }

@@ -11,11 +11,11 @@
 //     that made it from what they have; and of a history that has the claim to which this region gave way. It is
 //     offered for installation only when a majority of the voters holds it, so that a crash at any point leaves the old
 //     state or the new one.
-//   - F4 (invariant 14): a lag that is not known is not reported as small.
-//   - F5: one bootstrap takes one copy as long as the node that gives it lives: the source is told of it, so that it
-//     keeps the log behind it, and the rest is asked for where the part came from. A node that hangs blocks none: one
-//     that gives a copy and says nothing is given up by transfer, and the next one asked; status says of whom what is
-//     waited for.
+//   - F4 (invariant 14): a lag that is not known is not reported as small, and no bootstrap as further than is known.
+//   - F5: one bootstrap takes one copy as long as the node that gives it lives, a follower of the source if one is well
+//     and not far behind: the source is told of it, so that it keeps the log behind it, and the rest is asked for where
+//     the part came from. A node that hangs blocks none: one that gives a copy and says nothing is given up by
+//     transfer, and the next one asked; status says of whom what is waited for.
 //   - F6: a source that is cut off from its region is left for one that is not; where no node of the source can read
 //     the log, a further region with the same history is followed for a while, and a copy taken if there is none.
 //   - F7 (invariant 8): a fork is told where chains prove it, and not where positions suggest it: of two histories of

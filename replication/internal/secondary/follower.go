@@ -13,15 +13,13 @@ import (
 	"github.com/mimir-kv/mimir/replication/internal/fleet"
 	"github.com/mimir-kv/mimir/replication/internal/life"
 	"github.com/mimir-kv/mimir/replication/internal/peer"
+	"github.com/mimir-kv/mimir/replication/internal/progress"
 	"github.com/mimir-kv/mimir/replication/internal/region"
 	"github.com/mimir-kv/mimir/replication/internal/stream"
 	"github.com/mimir-kv/mimir/replication/internal/succession"
 	"github.com/mimir-kv/mimir/replication/timeline"
 	"github.com/mimir-kv/mimir/replication/transport"
 )
-
-// quiet is for how long nothing has to come of a copy before it is told that nothing does.
-const quiet = 10 * time.Second
 
 // settleEvery is how often a stream that has ended looks whether what it proposed is applied.
 const settleEvery = 20 * time.Millisecond
@@ -52,6 +50,9 @@ type Copies interface {
 	// Copying tells the node at addr, of the source, that this region takes a copy of the state at p, zero if that is
 	// not known yet, and will need the log behind it.
 	Copying(ctx context.Context, addr string, p timeline.Position) error
+	// Making asks the node at addr, of the source, how far it is with the copy that it makes for this region; a total
+	// of zero: that is not known.
+	Making(ctx context.Context, addr string) (done, total int64, err error)
 }
 
 // Wanted says which copy fits: of Source, of a history with the epoch MinEpoch, further than After, and none that this
@@ -96,8 +97,19 @@ type Follower struct {
 
 	mu       sync.Mutex
 	current  *session
-	activity string    // what it does if it is not the stream
-	came     time.Time // when something last came of that; zero: nothing has to
+	activity string           // what it does if it is not the stream, but for what watch tells
+	watch    checkpoint.Watch // of the copy that comes
+	phase    progress.Phase   // of a bootstrap; "": there is none
+	since    time.Time        // when that began, or got on
+	made     made             // of the copy that the source makes
+	have     int              // voters that have the copy, of needed
+	needed   int
+}
+
+// made is how far a node of the source said that it is with a copy that it makes; zero: it did not.
+type made struct {
+	by          string
+	done, total int64
 }
 
 // session is how this node follows one source in one term.
@@ -132,12 +144,17 @@ func (f *Follower) Run(ctx context.Context, e succession.Effect) succession.Ende
 	case succession.Rewind:
 		ended.Copy, ended.Again, ended.Err = f.rewind(ctx, s, e.Reigns)
 	case succession.Stage:
-		f.setActivity("staging copy " + e.Copy)
+		f.enterPhase(progress.Staging, "staging copy "+e.Copy)
 		ended.Err = f.stage(ctx, s, e.Copy)
 	default:
+		f.setActivity("")
 		f.stream(ctx, s, &ended)
 	}
-	f.setActivity("")
+	if e.Do == succession.Stage && ended.Err == nil {
+		f.enterPhase(progress.Installing, "bootstrap: the region installs the copy") // until it does something else
+	} else {
+		f.setActivity("")
+	}
 	if ctx.Err() != nil {
 		f.leave(s)
 	} else if ended.Err != nil && e.Do == succession.Rewind && ended.Again {
@@ -201,30 +218,28 @@ func (f *Follower) stream(ctx context.Context, s *session, ended *succession.End
 	}
 }
 
-func (f *Follower) setActivity(activity string) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.activity, f.came = activity, time.Time{}
-}
+// setActivity notes what is done that is no bootstrap.
+func (f *Follower) setActivity(activity string) { f.enterPhase("", activity) }
 
-// now returns the session of this term, nil if this node follows nobody.
-func (f *Follower) now() (*session, string) {
+// now returns the session of this term, nil if this node follows nobody; what it does if that is not the stream, and
+// how far a bootstrap is.
+func (f *Follower) now() (*session, string, *progress.Bootstrap) {
 	term, leads := f.config.Leadership.Term()
 	primary := f.config.Applied.State().Role() == timeline.Primary
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.current == nil || !leads || primary || f.current.term != term {
-		return nil, ""
+		return nil, "", nil
 	}
-	if silent := f.config.Clock.Now().Sub(f.came); !f.came.IsZero() && silent >= quiet {
-		return f.current, fmt.Sprintf("%s; nothing came for %v", f.activity, silent.Truncate(time.Second))
+	if text := f.watch.Text(f.config.Clock.Now()); text != "" {
+		return f.current, "bootstrap: " + text, f.bootstrap()
 	}
-	return f.current, f.activity
+	return f.current, f.activity, f.bootstrap()
 }
 
 // Following describes how this node follows, for people; nil if it follows nobody.
 func (f *Follower) Following() *fleet.Following {
-	s, activity := f.now()
+	s, activity, bootstrap := f.now()
 	if s == nil {
 		return nil
 	}
@@ -235,7 +250,7 @@ func (f *Follower) Following() *fleet.Following {
 	out := &fleet.Following{
 		Source: s.source, Connected: status.Connected, Activity: activity,
 		LagCommands: lag.Commands, LagBytes: lag.Bytes, LagSeconds: lag.Seconds,
-		AtLeast: lag.AtLeast,
+		AtLeast: lag.AtLeast, Bootstrap: bootstrap,
 	}
 	if !lag.Known {
 		out.LagSeconds = -1
@@ -248,7 +263,7 @@ func (f *Follower) Following() *fleet.Following {
 
 // Heard returns the highest position that the stream from this region told of; zero if there is none.
 func (f *Follower) Heard(source string) timeline.Position {
-	if s, _ := f.now(); s != nil && s.source == source {
+	if s, _, _ := f.now(); s != nil && s.source == source {
 		return s.sink.Status().Committed
 	}
 	return 0

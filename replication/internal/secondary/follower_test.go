@@ -106,6 +106,8 @@ func (s *shelf) Copying(_ context.Context, addr string, p timeline.Position) err
 	return nil
 }
 
+func (s *shelf) Making(context.Context, string) (done, total int64, err error) { return 0, 0, errDown }
+
 func testFollower(s *shelf) *Follower {
 	l := life.New(clock.Real, slog.New(slog.DiscardHandler))
 	leadership := &region.Leadership{}

@@ -53,6 +53,7 @@ func (f *Follower) tellAll(ctx context.Context, source string, p timeline.Positi
 			}
 		})
 	}
+	asking.Go(func() { f.askMaking(ctx) })
 	asking.Wait()
 }
 
@@ -85,6 +86,7 @@ func (f *Follower) majority(
 	var late clock.Timer
 	have, errs := 0, []error(nil)
 	for {
+		f.counts(have, len(voters)/2+1)
 		var over <-chan time.Time
 		if have > len(voters)/2 {
 			if late == nil {

@@ -143,15 +143,41 @@ func (s *sender) run(ctx context.Context, a *answer, view View, c chunk) error {
 			return fmt.Errorf("%w: %w", ErrRefused, view.Serving)
 		}
 		var err error
-		if c, err = s.reader.read(view, s.config.BatchBytes); err != nil {
+		if c, err = s.reader.read(view, s.batchBytes()); err != nil {
 			return err
 		}
 	}
 }
 
+// batchBytes is where the next batch is closed. To a region that is held to a cap no more than what that allows in a
+// second goes at once: a pong behind it must not be late because the batch is large for the link.
+func (s *sender) batchBytes() int {
+	if rate := s.config.Throttle.Rate(s.session.region); rate > 0 {
+		return int(min(rate, int64(s.config.BatchBytes)))
+	}
+	return s.config.BatchBytes
+}
+
+// hold returns once the cap of the region lets the next batch go, and answers pings meanwhile. It stands before the
+// window: what waits here was not sent, for the lag that is told as for the subscriber.
+func (s *sender) hold(ctx context.Context) error {
+	return s.config.Throttle.Hold(ctx, s.session.region, s.session.wake, func() error {
+		view := s.config.History.View()
+		if view.Serving != nil {
+			return fmt.Errorf("%w: %w", ErrRefused, view.Serving)
+		}
+		return s.sendPongs(view)
+	})
+}
+
 // send sends c once the window has room for it, and answers pings meanwhile.
 func (s *sender) send(ctx context.Context, view View, c chunk) error {
 	x, cost := s.session, bodyBytes(c.payloads)
+	if len(c.payloads) > 0 {
+		if err := s.hold(ctx); err != nil {
+			return err
+		}
+	}
 	for !x.admit(view, c, cost, s.reader.needs()) {
 		select {
 		case <-x.wake:
@@ -163,7 +189,9 @@ func (s *sender) send(ctx context.Context, view View, c chunk) error {
 		}
 	}
 	if len(c.payloads) > 0 {
-		if err := x.stream.Send(s.packer.pack(c.payloads, view.Cursor.Position)); err != nil {
+		m := s.packer.pack(c.payloads, view.Cursor.Position)
+		s.config.Throttle.Sent(x.region, len(m))
+		if err := x.stream.Send(m); err != nil {
 			return err
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/internal/throttle"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
@@ -82,6 +83,8 @@ type SourceConfig struct {
 	// OnParted is told that a region holds a place at which the log of this node has another chain, although their
 	// reigns are the same: there are two histories of one reign. Nil: nobody wants to know.
 	OnParted func(region string, at timeline.Cursor)
+	// Throttle has what may go to each region. Nil: as much as goes.
+	Throttle *throttle.Throttle
 	// OnSession is told when the first session of a region begins and when its last one ends.
 	OnSession func(region string, connected bool)
 }

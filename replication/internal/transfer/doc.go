@@ -22,6 +22,8 @@
 //   - T6. Of a state that is known to be another than its region's nothing is given, nor more of what was begun before
 //     that was known; and nothing of what was here once the state of another node took its place.
 //
+// Whoever takes a copy can tell how far that is, and whoever makes one tells the region for which it is.
+//
 // It leaves to its neighbours: what a copy is (copies), how its files travel (checkpoint), when one is needed
 // (secondary, region), and installing it (region).
 package transfer

@@ -39,7 +39,14 @@ func (s *Staging) fetch(
 	case <-ctx.Done():
 		return "", nil, context.Cause(ctx)
 	}
-	m, err := s.receive(ctx, addr, r, elder, progress)
+	s.coming.Begin(addr, s.config.Clock.Now())
+	defer s.coming.End()
+	m, err := s.receive(ctx, addr, r, elder, func(p checkpoint.Progress) {
+		s.coming.Came(p, s.config.Clock.Now())
+		if progress != nil {
+			progress(p)
+		}
+	})
 	if err != nil {
 		return "", nil, err
 	}

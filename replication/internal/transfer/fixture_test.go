@@ -115,6 +115,7 @@ func (n *node) open(net *memory.Network, name string) {
 		n.t.Fatal(err)
 	}
 	questions := peer.NewRegistry(func() error { return nil })
+	n.shelf.Register(questions)
 	n.staging.Register(questions, func() uint64 { return n.term })
 	services := map[string]transport.Handler{ServiceElder: n.shelf.ServeElder, peer.Service: questions.Serve}
 	if !strings.HasSuffix(n.addr, elder) {

@@ -21,15 +21,13 @@ import (
 	"github.com/mimir-kv/mimir/replication/internal/life"
 	"github.com/mimir-kv/mimir/replication/internal/peer"
 	"github.com/mimir-kv/mimir/replication/internal/region"
+	"github.com/mimir-kv/mimir/replication/internal/throttle"
 	"github.com/mimir-kv/mimir/replication/timeline"
 	"github.com/mimir-kv/mimir/replication/transport"
 )
 
 // lifetime is how long a copy waits for a receiver that lost its connection.
 const lifetime = 10 * time.Minute
-
-// tellEvery is how often it is said that somebody takes a copy.
-const tellEvery = 2 * time.Second
 
 // Source is the state of which copies are made.
 type Source interface {
@@ -39,7 +37,7 @@ type Source interface {
 	Hold(dir string) (*region.Held, error)
 }
 
-// ShelfConfig is what a shelf is made of. Every field is required.
+// ShelfConfig is what a shelf is made of. Every field but Throttle is required.
 type ShelfConfig struct {
 	Region  string
 	FS      durable.FS
@@ -52,6 +50,8 @@ type ShelfConfig struct {
 	Copying func(region string, p contract.Position) error
 	// Bars returns why another region is given no copy, nil if it is. It is asked often, and must not block.
 	Bars func(region string) error
+	// Throttle has what may go to each other region. Nil: as much as goes.
+	Throttle *throttle.Throttle
 	// Unfit reports whether the state here is one of which no copy is given.
 	Unfit  func() bool
 	Life   *life.Life
@@ -69,7 +69,8 @@ type Shelf struct {
 
 	mu     sync.Mutex
 	copies map[string]*shelved
-	forgot int // how often what was here was forgotten
+	now    making // of what is being made
+	forgot int    // how often what was here was forgotten
 }
 
 // shelved is a copy that somebody takes or may come back for.
@@ -129,44 +130,8 @@ func (s *Shelf) serve(ctx context.Context, stream transport.Stream, works bool) 
 	s.config.Logger.Info("sends its state", "to", r.Region, "copy", taken.id, "bytes", taken.manifest.Bytes())
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
-	l.Stream = &watched{Stream: stream, shelf: s, region: r.Region, copy: taken, end: end}
+	l.Stream = &watched{Stream: stream, shelf: s, region: r.Region, copy: taken, ctx: ctx, end: end}
 	return checkpoint.Send(ctx, l, s.config.FS, taken.dir, taken.manifest)
-}
-
-// watched is a stream to somebody who takes a copy. It ends once no more of that is given. Of another region it is
-// alive as long as messages come through.
-type watched struct {
-	transport.Stream
-	shelf  *Shelf
-	region string
-	copy   *shelved
-	end    context.CancelCauseFunc // so that nobody waits for a word of who takes it
-	told   time.Time
-}
-
-// Send implements transport.Stream.
-func (w *watched) Send(m []byte) error {
-	if err := w.shelf.gives(w.copy, w.region); err != nil {
-		w.end(err)
-		return err
-	}
-	err := w.Stream.Send(m)
-	foreign := w.region != w.shelf.config.Region
-	if now := w.shelf.config.Clock.Now(); err == nil && foreign && now.Sub(w.told) >= tellEvery {
-		w.told = now
-		_ = w.shelf.config.Copying(w.region, w.copy.position) // what is lost is told when it comes back
-	}
-	return err
-}
-
-// Recv implements transport.Stream. Whoever says something knows which copy he is given, and can name it if he comes
-// back: he cannot have all of it before this node knows.
-func (w *watched) Recv() ([]byte, error) {
-	p, err := w.Stream.Recv()
-	if err == nil {
-		w.shelf.spend(w.copy)
-	}
-	return p, err
 }
 
 // take returns a copy that fits the request, an earlier one that is still good or a new one. While that is made whoever
@@ -246,7 +211,9 @@ func (s *Shelf) provide(life, asker context.Context, r *Request, forgot int) (*s
 	if foreign {
 		s.tell(r.Region, 0)
 	}
-	made, err := s.make(life)
+	s.makes(r.Region, 0)
+	defer s.makes("", 0)
+	made, err := s.make(life, r.Region)
 	if err != nil {
 		return nil, fmt.Errorf("copy state: %w", err)
 	}
@@ -389,8 +356,8 @@ func (s *Shelf) check(r *Request) error {
 	return nil
 }
 
-// make makes a copy. It ends with the node, but for what its disk takes for one step.
-func (s *Shelf) make(ctx context.Context) (*shelved, error) {
+// make makes a copy for a region. It ends with the node, but for what its disk takes for one step.
+func (s *Shelf) make(ctx context.Context, region string) (*shelved, error) {
 	var id [idBytes]byte
 	_, _ = rand.Read(id[:]) // never fails
 	name := hex.EncodeToString(id[:])
@@ -410,6 +377,7 @@ func (s *Shelf) make(ctx context.Context) (*shelved, error) {
 	}
 	var m *checkpoint.Manifest
 	if err == nil {
+		s.makes(region, held.Written()+checkpoint.Size(s.config.FS, dir))
 		m, err = s.describe(ctx, dir, id, held)
 	}
 	if err != nil {

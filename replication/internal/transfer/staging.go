@@ -55,6 +55,7 @@ type Staging struct {
 	fetching chan struct{}     // has room for the one that fetches: there is one place for what comes in
 	memory   checkpoint.Memory // of the place; whoever fetches has it
 	own      checkpoint.Watch  // what applying waits for
+	coming   checkpoint.Watch  // what is on its way here
 
 	mu    sync.Mutex
 	terms map[string]uint64 // of each copy: the last term whose leader may propose to install it
@@ -185,6 +186,9 @@ const siblingTries = 3
 
 // Awaits says what this node waits for before it applies anything more, "" if for no state of another node.
 func (s *Staging) Awaits() string { return s.own.Text(s.config.Clock.Now()) }
+
+// Transfer tells how far the copy is that is on its way here, nil if none is.
+func (s *Staging) Transfer() *contract.Transfer { return s.coming.Transfer(s.config.Clock.Now()) }
 
 // fetchFrom gets a copy of the state of one of the nodes of this region, which are asked in turn. In the first round
 // nobody who is silent is waited for for long: another one may answer. Whoever is silent after that may be a node of a

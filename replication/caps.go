@@ -1,0 +1,39 @@
+package replication
+
+import (
+	"time"
+
+	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/internal/throttle"
+)
+
+// caps hold what this node sends to other regions; nil throttles hold nothing.
+type caps struct{ copies, stream *throttle.Throttle }
+
+func newCaps(c clock.Clock, rate func(region string, now time.Time) RegionRate) caps {
+	if rate == nil {
+		return caps{}
+	}
+	return caps{
+		copies: throttle.New(c, func(region string, now time.Time) int64 { return rate(region, now).Copy }),
+		stream: throttle.New(c, func(region string, now time.Time) int64 { return rate(region, now).Stream }),
+	}
+}
+
+// status tells how the regions are held to which something goes, or went.
+func (c caps) status() (list []HeldStatus) {
+	for _, of := range []struct {
+		what     string
+		throttle *throttle.Throttle
+	}{{"copy", c.copies}, {"stream", c.stream}} {
+		for _, s := range of.throttle.Status() {
+			if s.Rate == 0 && s.Held == 0 {
+				continue // it never had a bound that mattered
+			}
+			list = append(list, HeldStatus{
+				Region: s.Region, Of: of.what, BytesPerSecond: s.Rate, HeldSeconds: s.Held.Seconds(),
+			})
+		}
+	}
+	return list
+}
