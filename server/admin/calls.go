@@ -18,12 +18,6 @@ func (c *Client) Node(ctx context.Context) (*Node, error) {
 	return n, c.get(ctx, "/mimir/v1/node", n)
 }
 
-// Fleet returns the fleet as one node sees it.
-func (c *Client) Fleet(ctx context.Context) (*replication.FleetStatus, error) {
-	f := &replication.FleetStatus{}
-	return f, c.get(ctx, "/mimir/v1/fleet", f)
-}
-
 // Switchover moves the primary without loss. It takes as long as it takes: bound it with ctx.
 func (c *Client) Switchover(ctx context.Context, to string) (*replication.MoveReport, error) {
 	r := &replication.MoveReport{}

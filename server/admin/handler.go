@@ -83,6 +83,9 @@ type Node struct {
 	// TellsPlaces says that this node would tell of Archive and Backup if its settings had them: it is of a version
 	// that knows both.
 	TellsPlaces bool `json:"tellsPlaces,omitempty"`
+	// FleetWithin is within how many seconds this node tells of the fleet, whoever of it stands still. Zero: it does
+	// not say.
+	FleetWithin float64 `json:"fleetWithinSeconds,omitempty"`
 	// Compare is what this node knows of how equal all nodes are. Nil of nodes that never compared them.
 	Compare *patrol.Report `json:"compare,omitempty"`
 }
