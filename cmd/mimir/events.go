@@ -12,6 +12,7 @@ import (
 
 	"github.com/mimir-kv/mimir/server/admin"
 	"github.com/mimir-kv/mimir/server/events"
+	"github.com/mimir-kv/mimir/server/plain"
 )
 
 // eventOptions are the flags of events.
@@ -290,7 +291,7 @@ func (k *eventCrowd) tell(answers []eventAnswer) *eventReport {
 	var pages []events.Page
 	for _, a := range answers {
 		if a.err != nil {
-			r.Silent = append(r.Silent, eventSilent{Node: a.node.name, Region: a.node.region, Why: oneLine(a.err)})
+			r.Silent = append(r.Silent, eventSilent{Node: a.node.name, Region: a.node.region, Why: plain.Text(a.err)})
 			continue
 		}
 		a.page.Node = a.node.name

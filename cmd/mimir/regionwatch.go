@@ -9,6 +9,7 @@ import (
 
 	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/server/admin"
+	"github.com/mimir-kv/mimir/server/plain"
 )
 
 // closeBehind is how many commands a region may lack that follows.
@@ -45,7 +46,7 @@ func awaitFollowing(
 // error if it was there, and a newer roster does not have it any more.
 func (w *regionWatch) look(name string, f *replication.FleetStatus, err error) (*replication.RegionStatus, error) {
 	if err != nil {
-		w.stage = "no node tells: " + err.Error()
+		w.stage = "no node tells: " + plain.Text(err)
 		return nil, nil
 	}
 	i := slices.IndexFunc(f.Regions, func(r replication.RegionStatus) bool { return r.Name == name })

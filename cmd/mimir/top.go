@@ -16,6 +16,7 @@ import (
 
 	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/server/admin"
+	"github.com/mimir-kv/mimir/server/plain"
 )
 
 func newTop(n *connection) *cobra.Command {
@@ -106,7 +107,7 @@ func (t *top) run(ctx context.Context) error {
 		case err != nil && t.once:
 			return err
 		case err != nil:
-			fmt.Fprintf(t.out, "%s: %s\n", time.Now().Format(time.TimeOnly), oneLine(err))
+			fmt.Fprintf(t.out, "%s: %s\n", time.Now().Format(time.TimeOnly), plain.Text(err))
 			continue
 		}
 		if err := t.show(report); err != nil || t.once {
@@ -137,7 +138,7 @@ func (t *top) look(ctx context.Context) (*topReport, error) {
 					heard()
 				}
 				if err = whySilent(ctx, err); err != nil {
-					r.Silent = append(r.Silent, fmt.Sprintf("%s (%s): %s", node.Name, region.Name, oneLine(err)))
+					r.Silent = append(r.Silent, fmt.Sprintf("%s (%s): %s", node.Name, region.Name, plain.Text(err)))
 					return
 				}
 				now[node.Name] = s

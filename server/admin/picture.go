@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/mimir-kv/mimir/replication"
+	"github.com/mimir-kv/mimir/server/plain"
 )
 
 const fleetPath = "/mimir/v1/fleet"
@@ -19,7 +20,9 @@ const fleetPath = "/mimir/v1/fleet"
 func (c *Client) Fleet(ctx context.Context) (*replication.FleetStatus, error) {
 	if c.silence == 0 {
 		f := &replication.FleetStatus{}
-		return f, c.get(ctx, fleetPath, f)
+		err := c.get(ctx, fleetPath, f)
+		inWords(f)
+		return f, err
 	}
 	a, by, failures := race(ctx, c, pictureOf)
 	switch {
@@ -62,5 +65,32 @@ func pictureOf(ctx context.Context, c *Client, endpoint string) (a pictured, err
 	case err != nil:
 		return a, plainly(endpoint, bound, err)
 	}
+	inWords(f)
 	return pictured{fleet: f}, nil
+}
+
+// inWords has what a node says of itself be read by people.
+func (n *Node) inWords() {
+	n.Problem = plain.Words(n.Problem)
+	if n.Votes == nil {
+		return
+	}
+	n.Votes.Why = plain.Words(n.Votes.Why)
+	for i := range n.Votes.Voters {
+		n.Votes.Voters[i].Problem = plain.Words(n.Votes.Voters[i].Problem)
+	}
+}
+
+// inWords has what nodes say of others they could not ask be read by people.
+func inWords(f *replication.FleetStatus) {
+	all := [][]string{f.Warnings, f.Notes}
+	for i := range f.Regions {
+		r := &f.Regions[i]
+		r.Problem, r.Activity, r.Moving = plain.Words(r.Problem), plain.Words(r.Activity), plain.Words(r.Moving)
+	}
+	for _, list := range all {
+		for i := range list {
+			list[i] = plain.Words(list[i])
+		}
+	}
 }

@@ -143,6 +143,43 @@ func TestWhoDoesNotTellOfTheFleetCostsLittle(t *testing.T) {
 	}
 }
 
+// What libraries reported to a node is in plain words in what it answers, in pictures of it and of the fleet.
+func TestWhatLibrariesReportedIsInPlainWords(t *testing.T) {
+	const raw = `rpc error: code = DeadlineExceeded desc = context deadline exceeded`
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/mimir/v1/node":
+			fmt.Fprintf(w, `{"problem": %q, "votes": {"why": %[1]q, "voters": [{"problem": %[1]q}]}}`, raw)
+		case "/mimir/v1/fleet":
+			fmt.Fprintf(w, `{"warnings": [%q], "notes": [%[1]q], "regions": [{"problem": %[1]q, "moving": %[1]q}]}`,
+				raw)
+		default:
+			answer(w, nil, errors.New("switch over: "+raw))
+		}
+	}))
+	defer s.Close()
+	client, err := NewClient([]string{s.URL}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	const want = "no answer came in time"
+	n, err := client.Node(t.Context())
+	if err != nil || n.Problem != want || n.Votes.Why != want || n.Votes.Voters[0].Problem != want {
+		t.Errorf("a node: %+v, %v", n, err)
+	}
+	for name, c := range map[string]*Client{"a fleet": client, "who is patient": GivingUp(client, time.Minute)} {
+		f, err := c.Fleet(t.Context())
+		if err != nil || f.Warnings[0] != want || f.Notes[0] != want || f.Regions[0].Problem != want ||
+			f.Regions[0].Moving != want {
+			t.Errorf("%s: %+v, %v", name, f, err)
+		}
+	}
+	if _, err := client.Switchover(t.Context(), "eu"); err == nil || err.Error() != "switch over: "+want {
+		t.Errorf("a refusal: %v", err)
+	}
+}
+
 // Who comes forward, step by step, is waited for longer than one silence.
 func TestEachStepHasItsTime(t *testing.T) {
 	_, s, end := watch(t.Context(), time.Hour)

@@ -1,4 +1,4 @@
-package main
+package plain
 
 import (
 	"context"
@@ -35,7 +35,7 @@ func TestErrorsAreInPlainText(t *testing.T) {
 			"there is no machine of the name no.such"},
 		{errors.New("what a node\nsays stays"), "what a node says stays"},
 	} {
-		if got, want := plainText(asked(c.err)), "no snapshot saved: us-1:2379: "+c.want; got != want {
+		if got, want := Text(asked(c.err)), "no snapshot saved: us-1:2379: "+c.want; got != want {
 			t.Errorf("%q, want %q", got, want)
 		}
 	}
