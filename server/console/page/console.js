@@ -1,6 +1,7 @@
 // What the page asks of its node, and what it says when the node does not answer.
 
 import { beginKeys, forgetKeys } from "./keys.js";
+import { showMap } from "./map.js";
 import { begin, known } from "./orders.js";
 import { answers, gap, plainly, put, remember, show, table } from "./view.js";
 
@@ -73,6 +74,7 @@ function take(event) {
       state.fault = "";
       remember(event.value);
       show(event.value);
+      showMap(event.value);
       known(event.value);
       break;
     case "silence":
