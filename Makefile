@@ -1,6 +1,6 @@
 # The commands of README.md by name, and what a change is checked with before it is merged.
 
-.PHONY: build dev test quick compat bench release ci
+.PHONY: build dev test quick compat bench release site ci
 
 # The version that `mimir version` says; empty: the commit.
 VERSION ?=
@@ -28,6 +28,10 @@ bench:
 # All that Mimir is installed from, into dist: docs/packages.md.
 release:
 	cd deploy/packages && go run ./release -version "$(VERSION)"
+
+# The documentation as a site, into dist/site.
+site:
+	cd docs/site && go run . -to ../../dist/site
 
 ci:
 	.ci/run

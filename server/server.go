@@ -391,7 +391,7 @@ func (s *server) node() admin.Node {
 		CompactRevision: admin.Revision(s.store.CompactRevision()), StoreBytes: total, Open: s.openNow(),
 		AuditProblem: s.audit.Figures().Problem,
 		Operators:    s.operators(), TLS: s.ports.tls.keeper.Report(), Backup: s.backupReport(),
-		Archive: s.archiveStatus(), TellsPlaces: true,
+		Archive: s.archiveStatus(), TellsPlaces: true, FleetWithin: fleetWithin(&s.config.Replication).Seconds(),
 	}
 	if kv.Follows(s.store) {
 		n.Alarms = append(n.Alarms, admin.Alarm{Kind: admin.Follows})
@@ -401,6 +401,12 @@ func (s *server) node() admin.Node {
 	}
 	n.Alarms, n.Compare = append(n.Alarms, s.equality.alarms()...), s.equality.patrol.Report()
 	return n
+}
+
+// fleetWithin bounds a picture of the fleet: all nodes are asked at once, and each is waited for as long as nodes wait
+// for one another.
+func fleetWithin(r *replication.Config) time.Duration {
+	return max(time.Second, r.TickInterval*time.Duration(r.ElectionTicks))
 }
 
 // clusterID gives every node of a fleet the same number, which clients compare.

@@ -59,6 +59,10 @@ func OfOnly(ctx context.Context, s store.Store, fleet string) (store.Store, erro
 	if err != nil {
 		return nil, err
 	}
+	if len(fleets) == 0 {
+		return nil, fmt.Errorf("%w: %s has no archive yet: what archives there tells in mimir status how far it is",
+			ErrMissing, s)
+	}
 	if len(fleets) != 1 {
 		return nil, fmt.Errorf("%w: %s has archives of %d fleets, %s: name one of them", ErrMissing, s, len(fleets),
 			strings.Join(fleets, ", "))

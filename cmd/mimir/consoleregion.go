@@ -12,8 +12,8 @@ func (f *fleetReport) regionOf(r *regionReport) console.Region {
 	row := r.row()
 	one := console.Region{
 		Name: row[0], Role: row[1], Epoch: row[2], Position: row[3], Revision: row[4], Leader: row[5], Voters: row[6],
-		Lag: row[7], TakesWrites: r.TakesWrites, Problem: r.problems(), Figures: figuresOf(r),
-		NodeLoss: nodeLoss(r), RegionLoss: f.regionLoss(r),
+		Lag: row[7], TakesWrites: r.TakesWrites, Source: r.Source, Connected: r.Connected, Problem: r.problems(),
+		Figures: figuresOf(r), NodeLoss: nodeLoss(r), RegionLoss: f.regionLoss(r),
 	}
 	if r.Late != nil {
 		one.Late = lateText(r.Late)

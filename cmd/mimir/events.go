@@ -12,6 +12,7 @@ import (
 
 	"github.com/mimir-kv/mimir/server/admin"
 	"github.com/mimir-kv/mimir/server/events"
+	"github.com/mimir-kv/mimir/server/plain"
 )
 
 // eventOptions are the flags of events.
@@ -44,7 +45,8 @@ func newEvents(n *connection) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			crowd := &eventCrowd{client: client, question: events.Question{Since: since, Region: o.region}}
+			crowd := &eventCrowd{client: admin.GivingUp(client, silenceTimeout), bound: eventTimeout,
+				silence: silenceTimeout, question: events.Question{Since: since, Region: o.region}}
 			if o.follow {
 				f := eventFollow{crowd: crowd, out: c.OutOrStdout(), errs: c.ErrOrStderr(), json: n.output == "json",
 					shown: map[string]bool{}}
@@ -148,6 +150,8 @@ func (s *eventSilent) text() string {
 // eventCrowd are the nodes whose logs are read.
 type eventCrowd struct {
 	client   *admin.Client
+	bound    time.Duration   // of an answer, beside what a node waits
+	silence  time.Duration   // after which who says nothing is given up, once another answered
 	question events.Question // of each, but for what was read before
 	nodes    []*eventNode
 	unknown  []eventSilent // regions of which no node is known
@@ -198,14 +202,14 @@ type eventAnswer struct {
 // eventTimeout is how long a node gets for an answer, beside what it waits.
 const eventTimeout = 3 * time.Second
 
-// ask asks one node for all that it did not tell yet.
-func (k *eventCrowd) ask(ctx context.Context, n *eventNode, wait time.Duration) (a eventAnswer) {
+// ask asks one node for all that it did not tell yet, and tells heard of each answer.
+func (k *eventCrowd) ask(ctx context.Context, n *eventNode, wait time.Duration, heard func()) (a eventAnswer) {
 	a.node = n
 	if n.client == nil {
 		a.err = fmt.Errorf("it is not known where it serves clients")
 		return a
 	}
-	ctx, cancel := context.WithTimeout(ctx, eventTimeout+wait)
+	ctx, cancel := context.WithTimeout(ctx, k.bound+wait)
 	defer cancel()
 	q := k.question
 	q.Log, q.After, q.Wait = n.log, n.after, wait
@@ -213,9 +217,10 @@ func (k *eventCrowd) ask(ctx context.Context, n *eventNode, wait time.Duration) 
 		sent := time.Now()
 		page, err := n.client.Events(ctx, q)
 		if err != nil {
-			a.page, a.err = nil, err
+			a.page, a.err = nil, whySilent(ctx, err)
 			return a
 		}
+		heard()
 		a.ahead = [2]float64{time.Until(page.Now).Seconds(), page.Now.Sub(sent).Seconds()}
 		if a.page != nil {
 			page.Events = append(a.page.Events, page.Events...)
@@ -235,13 +240,20 @@ func (a *eventAnswer) take() {
 	}
 }
 
-// askAll asks all nodes. Those that wait are given up shortly after one of them had something to tell.
+// askAll asks all nodes. Those that say nothing are given up some time after the last answer of another. Those that
+// wait are shortly after one of them had something to tell: nothing is said of them.
 func (k *eventCrowd) askAll(ctx context.Context, wait time.Duration) []eventAnswer {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	ctx, late, end := together(ctx, k.bound+wait, k.silence)
+	defer end()
+	began := time.Now()
+	heard := func() {
+		if time.Since(began) >= wait { // else the others have every right to wait on
+			late()
+		}
+	}
 	answers := make(chan eventAnswer, len(k.nodes))
 	for _, n := range k.nodes {
-		go func() { answers <- k.ask(ctx, n, wait) }()
+		go func() { answers <- k.ask(ctx, n, wait, heard) }()
 	}
 	var list []eventAnswer
 	var grace <-chan time.Time
@@ -254,8 +266,6 @@ func (k *eventCrowd) askAll(ctx context.Context, wait time.Duration) []eventAnsw
 				grace = time.After(clocksApart)
 			}
 		case <-grace:
-			return list
-		case <-ctx.Done():
 			return list
 		}
 	}
@@ -281,7 +291,7 @@ func (k *eventCrowd) tell(answers []eventAnswer) *eventReport {
 	var pages []events.Page
 	for _, a := range answers {
 		if a.err != nil {
-			r.Silent = append(r.Silent, eventSilent{Node: a.node.name, Region: a.node.region, Why: oneLine(a.err)})
+			r.Silent = append(r.Silent, eventSilent{Node: a.node.name, Region: a.node.region, Why: plain.Text(a.err)})
 			continue
 		}
 		a.page.Node = a.node.name

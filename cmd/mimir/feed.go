@@ -11,6 +11,7 @@ import (
 
 	"github.com/mimir-kv/mimir/backup/sides"
 	"github.com/mimir-kv/mimir/feed"
+	"github.com/mimir-kv/mimir/server/plain"
 )
 
 // feeding is a fleet of which it is told what is changed.
@@ -98,7 +99,7 @@ func (f *feeding) run(ctx context.Context, out, errs io.Writer) error {
 		s, leave, err := sides.Connect(ctx, "the fleet", f.Key, dial, 1)
 		return s.Conn, leave, err
 	}
-	f.Trouble = func(err error) { fmt.Fprintln(errs, "mimir:", oneLine(err)) }
+	f.Trouble = func(err error) { fmt.Fprintln(errs, "mimir:", plain.Text(err)) }
 	var text []byte
 	for it, err := range feed.Follow(ctx, f.Options) {
 		if err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/mimir-kv/mimir/backup/live"
 	"github.com/mimir-kv/mimir/backup/sides"
+	"github.com/mimir-kv/mimir/server/plain"
 )
 
 // crossing is a fleet that is to take the place of a running etcd.
@@ -48,7 +49,7 @@ func (x *crossing) follow(ctx context.Context, out, errs io.Writer) error {
 	said := followSaid{x: x, out: out}
 	err = live.Follow(ctx, live.Options{
 		From: from, To: to, Report: said.report,
-		Trouble: func(err error) { fmt.Fprintln(errs, "mimir: tried again:", oneLine(err)) },
+		Trouble: func(err error) { fmt.Fprintln(errs, "mimir: tried again:", plain.Text(err)) },
 	})
 	switch {
 	case err == nil:

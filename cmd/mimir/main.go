@@ -25,6 +25,7 @@ import (
 	"github.com/mimir-kv/mimir/feed"
 	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/server"
+	"github.com/mimir-kv/mimir/server/plain"
 )
 
 // Exit statuses, part of the command line's contract.
@@ -73,7 +74,8 @@ func run(ctx context.Context, hurry <-chan struct{}, arguments []string, out, er
 	defer func() {
 		if r := recover(); r != nil {
 			status = exitFailed
-			fmt.Fprintln(errs, "mimir:", oneLine(fmt.Errorf("this is a bug of mimir: %v%s", r, keepStack())))
+			text := fmt.Sprintf("this is a bug of mimir: %v%s", r, keepStack())
+			fmt.Fprintln(errs, "mimir:", strings.Join(strings.Fields(text), " "))
 		}
 	}()
 	root := newRoot(hurry)
@@ -85,7 +87,7 @@ func run(ctx context.Context, hurry <-chan struct{}, arguments []string, out, er
 	if err == nil {
 		return exitDone
 	}
-	fmt.Fprintln(errs, "mimir:", plainText(err))
+	fmt.Fprintln(errs, "mimir:", plain.Text(err))
 	return exitStatus(err)
 }
 
@@ -127,8 +129,6 @@ func keepStack() string {
 	}
 	return "; please report it with " + f.Name()
 }
-
-func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
 
 func newRoot(hurry <-chan struct{}) *cobra.Command {
 	root := &cobra.Command{

@@ -29,6 +29,7 @@ func TestMain(m *testing.M) {
 		if keys := os.Getenv(keysOfFleet); keys != "" {
 			os.Setenv("MIMIR_ENCRYPTION_KEY_FILE", keys)
 		}
+		archiveWhereTold()
 		main()
 	}
 	os.Exit(m.Run())

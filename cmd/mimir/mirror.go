@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/mimir-kv/mimir/backup/mirror"
+	"github.com/mimir-kv/mimir/server/plain"
 )
 
 // mirroring is a fleet that is mirrored to an etcd.
@@ -70,7 +71,7 @@ func (m *mirroring) run(ctx context.Context, out, errs io.Writer) (err error) {
 	}
 	said := mirrorSaid{n: m.n, out: out}
 	m.Report = said.report
-	m.Trouble = func(err error) { fmt.Fprintln(errs, "mimir:", oneLine(err)) }
+	m.Trouble = func(err error) { fmt.Fprintln(errs, "mimir:", plain.Text(err)) }
 	err = mirror.Run(ctx, m.Options)
 	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
 		return m.n.print(out, said.last, func(w io.Writer) {

@@ -49,7 +49,7 @@ func newRegionList(n *connection) *cobra.Command {
 		Short: "Show which regions the fleet has, from where that is known, and how each follows",
 		Args:  noArguments,
 		RunE: n.asking(func(c *cobra.Command, client *admin.Client, _ []string) error {
-			f, err := client.Fleet(c.Context())
+			f, err := admin.GivingUp(client, silenceTimeout).Fleet(c.Context())
 			if err != nil {
 				return err
 			}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/server/admin"
+	"github.com/mimir-kv/mimir/server/plain"
 )
 
 // closeBehind is how many commands a region may lack that follows.
@@ -50,7 +51,7 @@ func (w *regionWatch) await(
 func (w *regionWatch) look(name string, f *replication.FleetStatus, err error) (*replication.RegionStatus, error) {
 	w.bar = ""
 	if err != nil {
-		w.stage = "no node tells: " + err.Error()
+		w.stage = "no node tells: " + plain.Text(err)
 		return nil, nil
 	}
 	i := slices.IndexFunc(f.Regions, func(r replication.RegionStatus) bool { return r.Name == name })

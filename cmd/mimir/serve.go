@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/mimir-kv/mimir/server"
+	"github.com/mimir-kv/mimir/server/plain"
 )
 
 func newServe(hurry <-chan struct{}) *cobra.Command {
@@ -62,7 +63,7 @@ func checkSettings(c *cobra.Command, file, fleet string) error {
 		fmt.Fprintln(c.OutOrStdout(), "warning:", text)
 	}
 	for _, err := range wrong {
-		fmt.Fprintln(c.ErrOrStderr(), "mimir:", oneLine(err))
+		fmt.Fprintln(c.ErrOrStderr(), "mimir:", plain.Text(err))
 	}
 	if len(wrong) > 0 {
 		return fmt.Errorf("%w: %d things are wrong", server.ErrConfig, len(wrong))

@@ -99,6 +99,27 @@ func TestAnAnswerBeginsTheSilence(t *testing.T) {
 	}
 }
 
+// Nor does it cost more where events and metrics of all nodes are read: it is named, with why.
+func TestANodeThatStandsStillIsGivenUpWhereAllAreRead(t *testing.T) {
+	at, _ := oneOfTwo(t)
+	client, err := admin.NewClient([]string{at}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	crowd := eventCrowd{client: client, bound: time.Hour, silence: 200 * time.Millisecond}
+	told, err := crowd.report(t.Context())
+	if err != nil || len(told.Nodes) != 1 || len(told.Silent) != 2 || told.Silent[1].Why != errSilent.Error() {
+		t.Errorf("events: %+v, %v", told, err)
+	}
+	rates := top{client: client, bound: time.Hour, silence: 200 * time.Millisecond}
+	report, err := rates.look(t.Context())
+	if err != nil || len(report.Nodes) != 1 || len(report.Silent) != 1 ||
+		report.Silent[0] != "us-2 (us): "+errSilent.Error() {
+		t.Errorf("metrics: %+v, %v", report, err)
+	}
+}
+
 // answerAtOnce is less than any question may take, and more than a second of a busy machine.
 const answerAtOnce = 8 * time.Second
 

@@ -51,13 +51,6 @@ type regionReport struct {
 	alarms   []admin.Alarm  // of the fleet, as that node has them
 }
 
-// Nodes that are asked together have revisionTimeout for an answer, and no longer than silenceTimeout after the last
-// that gave one: a node that stands still costs that, and no more.
-const (
-	revisionTimeout = 3 * time.Second
-	silenceTimeout  = time.Second
-)
-
 func newStatus(n *connection) *cobra.Command {
 	var o statusOptions
 	c := &cobra.Command{
@@ -175,16 +168,6 @@ func inspectWithin(ctx context.Context, client *admin.Client, bound, silence tim
 	report.tellHeld()
 	report.tellNext()
 	return report, nil
-}
-
-// together returns a context for questions that are asked at the same time: it ends after bound, and earlier if none is
-// heard for silence after another was. The caller ends it.
-func together(
-	ctx context.Context, bound, silence time.Duration,
-) (_ context.Context, heard func(), end context.CancelFunc) {
-	ctx, cancel := context.WithTimeout(ctx, bound)
-	late := time.AfterFunc(bound, cancel)
-	return ctx, func() { late.Reset(silence) }, func() { late.Stop(); cancel() }
 }
 
 // clientURLs returns where the node serves clients that spoke for the region: what another one has is of another

@@ -7,6 +7,7 @@ import (
 
 	"github.com/mimir-kv/mimir/backup/archive"
 	"github.com/mimir-kv/mimir/replication"
+	"github.com/mimir-kv/mimir/server/plain"
 )
 
 // archiveReport is how a node archives the log.
@@ -85,7 +86,8 @@ func (f *fleetReport) archiveSettings() (texts []string) {
 // archiveWarnings says what is wrong with the archive. A gap is of the past once a backup was taken behind it.
 func archiveWarnings(node string, s *archive.Status, newest time.Time) (texts []string) {
 	if s.Problem != "" {
-		texts = append(texts, fmt.Sprintf("%s does not get the log archived, and tries again: %s", node, s.Problem))
+		texts = append(texts, fmt.Sprintf("%s does not get the log archived, and tries again: %s", node,
+			plain.Words(s.Problem)))
 	}
 	if s.Stuck > 0 {
 		texts = append(texts, fmt.Sprintf("%s still waits for a former archive.to, which does not answer, and "+

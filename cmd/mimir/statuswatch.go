@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/mimir-kv/mimir/server/admin"
+	"github.com/mimir-kv/mimir/server/plain"
 )
 
 // leastWatch is the shortest pause between two looks: each asks every node. usualWatch is that of who names none.
@@ -72,7 +73,7 @@ func (s *statusWatch) frame(now time.Time, f *fleetReport, fault error) ([]byte,
 	}
 	fmt.Fprintf(&out, "%s, every %s; Ctrl-C ends\n", now.Format(time.DateTime), s.every)
 	if fault != nil {
-		fmt.Fprintf(&out, "NO ANSWER: %v\n", fault)
+		fmt.Fprintf(&out, "NO ANSWER: %s\n", plain.Text(fault))
 		if s.last != nil {
 			fmt.Fprintf(&out, "What follows is of %s, %s ago.\n", s.lastAt.Format(time.TimeOnly),
 				now.Sub(s.lastAt).Round(time.Second))
@@ -99,7 +100,7 @@ func (s *statusWatch) line(now time.Time, fault error) ([]byte, error) {
 		Error string       `json:"error,omitempty"`
 	}{At: now}
 	if fault != nil {
-		v.Error = fault.Error()
+		v.Error = plain.Text(fault)
 	} else {
 		v.Fleet = s.last
 	}

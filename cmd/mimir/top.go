@@ -16,6 +16,7 @@ import (
 
 	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/server/admin"
+	"github.com/mimir-kv/mimir/server/plain"
 )
 
 func newTop(n *connection) *cobra.Command {
@@ -36,7 +37,8 @@ func newTop(n *connection) *cobra.Command {
 			if t.every < leastWatch {
 				return fmt.Errorf("%w: --every %s: it is counted for %s or longer", errUsage, t.every, leastWatch)
 			}
-			client = admin.Telling(client, nil) // what is shown says it itself
+			client = admin.GivingUp(admin.Telling(client, nil), silenceTimeout) // what is shown says it itself
+			t.bound, t.silence = metricsTimeout, silenceTimeout
 			t.client, t.out, t.json = client, c.OutOrStdout(), asJSON || n.output == "json"
 			t.screen = isTerminal(t.out) && !t.once
 			return t.run(c.Context())
@@ -52,6 +54,7 @@ func newTop(n *connection) *cobra.Command {
 // top asks nodes for their metrics again and again.
 type top struct {
 	client             *admin.Client
+	bound, silence     time.Duration // of an answer; after which who says nothing is given up, once another answered
 	out                io.Writer
 	every              time.Duration
 	once, json, screen bool
@@ -104,7 +107,7 @@ func (t *top) run(ctx context.Context) error {
 		case err != nil && t.once:
 			return err
 		case err != nil:
-			fmt.Fprintf(t.out, "%s: %s\n", time.Now().Format(time.TimeOnly), oneLine(err))
+			fmt.Fprintf(t.out, "%s: %s\n", time.Now().Format(time.TimeOnly), plain.Text(err))
 			continue
 		}
 		if err := t.show(report); err != nil || t.once {
@@ -121,6 +124,8 @@ func (t *top) look(ctx context.Context) (*topReport, error) {
 	}
 	r := &topReport{At: time.Now(), Nodes: []topNode{}, Silent: []string{}}
 	now := map[string]*sampled{}
+	ctx, heard, end := together(ctx, t.bound, t.silence)
+	defer end()
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	for _, region := range fleet.Regions {
@@ -129,8 +134,11 @@ func (t *top) look(ctx context.Context) (*topReport, error) {
 				s, err := t.sample(ctx, &node)
 				mu.Lock()
 				defer mu.Unlock()
-				if err != nil {
-					r.Silent = append(r.Silent, fmt.Sprintf("%s (%s): %s", node.Name, region.Name, oneLine(err)))
+				if err == nil {
+					heard()
+				}
+				if err = whySilent(ctx, err); err != nil {
+					r.Silent = append(r.Silent, fmt.Sprintf("%s (%s): %s", node.Name, region.Name, plain.Text(err)))
 					return
 				}
 				now[node.Name] = s
@@ -153,8 +161,6 @@ func (t *top) sample(ctx context.Context, n *replication.NodeStatus) (*sampled, 
 	if len(n.ClientURLs) == 0 {
 		return nil, fmt.Errorf("it is not known where it serves clients")
 	}
-	ctx, cancel := context.WithTimeout(ctx, metricsTimeout)
-	defer cancel()
 	text, err := t.client.At(n.ClientURLs...).Metrics(ctx)
 	if err != nil {
 		return nil, err

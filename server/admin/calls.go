@@ -15,13 +15,9 @@ import (
 // Node returns the picture that the first endpoint which answers has of itself.
 func (c *Client) Node(ctx context.Context) (*Node, error) {
 	n := &Node{HealthStatus: &replication.HealthStatus{}}
-	return n, c.get(ctx, "/mimir/v1/node", n)
-}
-
-// Fleet returns the fleet as one node sees it.
-func (c *Client) Fleet(ctx context.Context) (*replication.FleetStatus, error) {
-	f := &replication.FleetStatus{}
-	return f, c.get(ctx, "/mimir/v1/fleet", f)
+	err := c.get(ctx, "/mimir/v1/node", n)
+	n.inWords()
+	return n, err
 }
 
 // Switchover moves the primary without loss. It takes as long as it takes: bound it with ctx.

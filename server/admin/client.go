@@ -170,10 +170,15 @@ func (c *Client) each(ctx context.Context, f func(endpoint string) error) error 
 
 // reachable asks for the node's own picture, which costs nothing. A refusal is an answer.
 func (c *Client) reachable(ctx context.Context, endpoint string) error {
+	return reach(ctx, c, endpoint, nil)
+}
+
+// reach is reachable with what to take of that picture; nil: nothing.
+func reach(ctx context.Context, c *Client, endpoint string, page any) error {
 	bound := cmp.Or(c.silence, dialTimeout)
 	asking, still, end := watch(ctx, bound)
 	defer end()
-	err := c.ask(asking, http.MethodGet, endpoint, "/mimir/v1/node", nil, nil)
+	err := c.ask(asking, http.MethodGet, endpoint, "/mimir/v1/node", nil, page)
 	var refused *Error
 	if errors.As(err, &refused) {
 		return nil

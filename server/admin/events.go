@@ -11,6 +11,7 @@ import (
 	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/server/events"
 	"github.com/mimir-kv/mimir/server/operator"
+	"github.com/mimir-kv/mimir/server/plain"
 )
 
 // Events is a node's event log. Events' Log is one.
@@ -76,7 +77,7 @@ func (c *Client) Events(ctx context.Context, q events.Question) (*events.Page, e
 func (h *handler) ordered(r *http.Request, o replication.Order, e replication.Event, err error) {
 	o.By = operator.Who(r.Context())
 	if err != nil {
-		o.Err = err.Error()
+		o.Err = plain.Text(err)
 	}
 	e.Kind, e.Order, e.Region = replication.EventOrdered, &o, h.Replicator.Health().Region
 	h.Events.Add(e)

@@ -17,6 +17,7 @@ import (
 	"github.com/mimir-kv/mimir/kv/command"
 	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/server/patrol"
+	"github.com/mimir-kv/mimir/server/plain"
 	"github.com/mimir-kv/mimir/server/trust"
 	"github.com/mimir-kv/mimir/server/verify"
 )
@@ -83,6 +84,9 @@ type Node struct {
 	// TellsPlaces says that this node would tell of Archive and Backup if its settings had them: it is of a version
 	// that knows both.
 	TellsPlaces bool `json:"tellsPlaces,omitempty"`
+	// FleetWithin is within how many seconds this node tells of the fleet, whoever of it stands still. Zero: it does
+	// not say.
+	FleetWithin float64 `json:"fleetWithinSeconds,omitempty"`
 	// Compare is what this node knows of how equal all nodes are. Nil of nodes that never compared them.
 	Compare *patrol.Report `json:"compare,omitempty"`
 }
@@ -317,7 +321,7 @@ func answer(w http.ResponseWriter, v any, err error) {
 func refuse(w http.ResponseWriter, status int, text string) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	json.NewEncoder(w).Encode(Error{Text: text}) //nolint:errcheck // the client is gone
+	json.NewEncoder(w).Encode(Error{Text: plain.Words(text)}) //nolint:errcheck // the client is gone
 }
 
 // statusOf gives the status under which an error is reported; the text says the rest.

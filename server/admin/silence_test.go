@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/mimir-kv/mimir/replication"
 )
 
 // listening returns where somebody listens who does with each connection what do does; nil: nothing.
@@ -67,7 +69,7 @@ func TestWhatAnEndpointDoesIsSaid(t *testing.T) {
 		"closes":            {"http://" + closed, nil, closed},
 		"certificate":       {secret.URL, nil, ": its certificate is not trusted"},
 		"no TLS":            {strings.Replace(plain.URL, "http:", "https:", 1), nil, ": it does not speak TLS there"},
-		"answers one thing": {late.URL, nil, "did not answer within 1s"},
+		"answers one thing": {late.URL, nil, "for 1s: it answers for itself, and does not tell of the fleet"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			client, err := NewClient([]string{c.endpoint}, nil)
@@ -93,6 +95,88 @@ func TestWhatAnEndpointDoesIsSaid(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Who answers for itself and does not tell of the fleet keeps nobody from the picture of another; alone it is waited
+// for as long as it says that a picture takes, and the silence.
+func TestWhoDoesNotTellOfTheFleetCostsLittle(t *testing.T) {
+	late := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/node") {
+			fmt.Fprint(w, `{"fleetWithinSeconds": 0.1}`)
+			return
+		}
+		<-r.Context().Done()
+	}))
+	defer late.Close()
+	tells := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprint(w, `{"fleet": "f"}`)
+	}))
+	defer tells.Close()
+	refuses := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		refuse(w, http.StatusForbidden, "not you")
+	}))
+	defer refuses.Close()
+	asked := func(endpoints ...string) (*replication.FleetStatus, error) {
+		t.Helper()
+		client, err := NewClient(endpoints, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(client.Close)
+		client.answer = time.Hour
+		return GivingUp(client, time.Second).Fleet(t.Context())
+	}
+	if f, err := asked(late.URL, tells.URL); err != nil || f.Fleet != "f" {
+		t.Errorf("with another: %+v, %v", f, err)
+	}
+	var silent string
+	if _, err := asked(late.URL); err != nil {
+		silent = err.Error()
+	}
+	if want := late.URL + " did not answer for 1.1s: " + stepFleet; !strings.Contains(silent, want) {
+		t.Errorf("alone: %q, want %q", silent, want)
+	}
+	var refused *Error
+	if _, err := asked(late.URL, refuses.URL, tells.URL); !errors.As(err, &refused) || refused.Text != "not you" {
+		t.Errorf("of another that refuses: %v", err)
+	}
+}
+
+// What libraries reported to a node is in plain words in what it answers, in pictures of it and of the fleet.
+func TestWhatLibrariesReportedIsInPlainWords(t *testing.T) {
+	const raw = `rpc error: code = DeadlineExceeded desc = context deadline exceeded`
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/mimir/v1/node":
+			fmt.Fprintf(w, `{"problem": %q, "votes": {"why": %[1]q, "voters": [{"problem": %[1]q}]}}`, raw)
+		case "/mimir/v1/fleet":
+			fmt.Fprintf(w, `{"warnings": [%q], "notes": [%[1]q], "regions": [{"problem": %[1]q, "moving": %[1]q}]}`,
+				raw)
+		default:
+			answer(w, nil, errors.New("switch over: "+raw))
+		}
+	}))
+	defer s.Close()
+	client, err := NewClient([]string{s.URL}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	const want = "no answer came in time"
+	n, err := client.Node(t.Context())
+	if err != nil || n.Problem != want || n.Votes.Why != want || n.Votes.Voters[0].Problem != want {
+		t.Errorf("a node: %+v, %v", n, err)
+	}
+	for name, c := range map[string]*Client{"a fleet": client, "who is patient": GivingUp(client, time.Minute)} {
+		f, err := c.Fleet(t.Context())
+		if err != nil || f.Warnings[0] != want || f.Notes[0] != want || f.Regions[0].Problem != want ||
+			f.Regions[0].Moving != want {
+			t.Errorf("%s: %+v, %v", name, f, err)
+		}
+	}
+	if _, err := client.Switchover(t.Context(), "eu"); err == nil || err.Error() != "switch over: "+want {
+		t.Errorf("a refusal: %v", err)
 	}
 }
 

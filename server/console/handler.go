@@ -15,6 +15,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/mimir-kv/mimir/server/plain"
 )
 
 // Options of a console. All must be set but the bounds.
@@ -108,7 +110,7 @@ func (c *Console) Close() {
 func (c *Console) look(ctx context.Context) frame {
 	p, err := c.options.Look(ctx)
 	if err != nil {
-		return event("silence", map[string]string{"error": err.Error()})
+		return event("silence", map[string]string{"error": plain.Text(err)})
 	}
 	return event("picture", p)
 }

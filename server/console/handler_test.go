@@ -4,7 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
-	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -77,7 +77,7 @@ func TestEventsTellPicturesAndSilence(t *testing.T) {
 	looked := 0
 	_, url := served(t, Options{Every: time.Millisecond, Look: func(context.Context) (*Picture, error) {
 		if looked++; looked%2 == 0 {
-			return nil, errors.New("nobody\nanswers")
+			return nil, fmt.Errorf("us-1:\n%w", context.DeadlineExceeded)
 		}
 		return &Picture{Fleet: "f", Epoch: "3"}, nil
 	}})
@@ -99,8 +99,8 @@ func TestEventsTellPicturesAndSilence(t *testing.T) {
 			t.Fatal("the stream ended")
 		}
 		seen[e.kind] = true
-		if want := map[string]string{"picture": `"epoch":"3"`, "silence": `nobody\nanswers`}[e.kind]; want == "" ||
-			!strings.Contains(e.data, want) {
+		said := map[string]string{"picture": `"epoch":"3"`, "silence": `"error":"us-1: no answer came in time"`}
+		if want := said[e.kind]; want == "" || !strings.Contains(e.data, want) {
 			t.Errorf("%+v", e)
 		}
 	}

@@ -52,6 +52,10 @@ type Region struct {
 	Lag      string `json:"lag"`
 
 	TakesWrites bool `json:"takesWrites"`
+	// Source is the region that it follows, "" if it follows none or that is not known, and Connected says that the
+	// stream from there stands.
+	Source    string `json:"source,omitempty"`
+	Connected bool   `json:"connected"`
 	// Fence says of the primary whether it has a lease or is fenced; "" where no votes are taken or it is not known.
 	Fence   string `json:"fence,omitempty"`
 	Problem string `json:"problem,omitempty"` // "" if nothing is known to be wrong

@@ -1,8 +1,9 @@
 // What the page asks of its node, and what it says when the node does not answer.
 
 import { beginKeys, forgetKeys } from "./keys.js";
+import { showMap } from "./map.js";
 import { begin, known } from "./orders.js";
-import { gap, put, remember, show, table } from "./view.js";
+import { answers, gap, plainly, put, remember, show, table } from "./view.js";
 
 const by = (id) => document.getElementById(id);
 const tokenKey = "mimir-operator-token"; // of this tab alone
@@ -29,12 +30,12 @@ class Refused extends Error {
 }
 
 async function ask(path, options = {}) {
-  const answer = await fetch(path, { cache: "no-store", credentials: "omit", redirect: "error", ...options });
+  const answer = await answers(fetch(path, { cache: "no-store", credentials: "omit", redirect: "error", ...options }));
   if (answer.ok) return answer;
   let text = `${answer.status} ${answer.statusText}`;
   try {
     const told = await answer.json();
-    text = told.error || told.message || text;
+    text = plainly(told.error || told.message || text);
   } catch { /* it has no more to say */ }
   throw new Refused(answer.status, text);
 }
@@ -44,7 +45,7 @@ async function* events(answer) {
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
   let text = "";
   for (;;) {
-    const { value, done } = await reader.read();
+    const { value, done } = await answers(reader.read());
     if (done) return;
     text += value;
     for (let end; (end = text.indexOf("\n\n")) >= 0; text = text.slice(end + 2)) {
@@ -73,6 +74,7 @@ function take(event) {
       state.fault = "";
       remember(event.value);
       show(event.value);
+      showMap(event.value);
       known(event.value);
       break;
     case "silence":

@@ -2,7 +2,7 @@
 // looks. Nothing of it is asked before somebody does, and of what comes no more is kept than is shown.
 
 import { behind, brief, fromBase64, read, toBase64, valueOf } from "./bytes.js";
-import { put, table } from "./view.js";
+import { answers, plainly, put, table } from "./view.js";
 
 const by = (id) => document.getElementById(id);
 const tokenKey = "mimir-reader-token"; // of this tab alone
@@ -156,12 +156,12 @@ async function* lines(answer) {
   const from = answer.body.pipeThrough(new TextDecoderStream()).getReader();
   try {
     for (let text = ""; ;) {
-      const { value, done } = await from.read();
+      const { value, done } = await answers(from.read());
       if (done) return;
       text += value;
       for (let end; (end = text.indexOf("\n")) >= 0; text = text.slice(end + 1)) {
         const told = JSON.parse(text.slice(0, end));
-        if (told.error) throw Object.assign(new Error(told.error.message), { status: told.error.http_code });
+        if (told.error) throw Object.assign(new Error(plainly(told.error.message)), { status: told.error.http_code });
         yield told.result;
       }
     }

@@ -1,16 +1,16 @@
 // Lines that move: what a figure was over the last minutes. What was not known is a gap, and never a zero.
 
-const svg = "http://www.w3.org/2000/svg";
 const width = 240, height = 44, edge = 2;
 
-// span is how much of the past a line shows, in milliseconds.
-export const span = 5 * 60 * 1000;
-
-function make(name, attributes) {
-  const e = document.createElementNS(svg, name);
+// make is an element of SVG.
+export function make(name, attributes) {
+  const e = document.createElementNS("http://www.w3.org/2000/svg", name);
   for (const [key, value] of Object.entries(attributes)) e.setAttribute(key, value);
   return e;
 }
+
+// span is how much of the past a line shows, in milliseconds.
+export const span = 5 * 60 * 1000;
 
 // chart returns a figure for a name, with a method show(points, now), of points {at, value}, value null where unknown.
 export function chart(name, write) {

@@ -5,6 +5,19 @@ import { chart, span } from "./line.js";
 
 const by = (id) => document.getElementById(id);
 
+// answers waits for what the network brings, and says in plain words that it brings nothing: each browser has its own.
+export async function answers(promise) {
+  try {
+    return await promise;
+  } catch (fault) {
+    throw fault instanceof TypeError ? new Error("this node does not answer") : fault;
+  }
+}
+
+// plainly is what a refusal of the API of etcd says, in the words of package plain.
+export const plainly = (text) => text.replace(/^(rpc error: code = \w+ desc = )?context deadline exceeded$/, "no answer came in time")
+  .replace(/^(rpc error: code = \w+ desc = )?context canceled$/, "it was ended before it was done");
+
 export function put(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }

@@ -1,4 +1,4 @@
-package main
+package plain
 
 import (
 	"context"
@@ -29,13 +29,15 @@ func TestErrorsAreInPlainText(t *testing.T) {
 		{grpcstatus.Error(codes.Canceled, "context canceled"), "it was ended before an answer came"},
 		{grpcstatus.Error(codes.Unimplemented, "unknown service etcdserverpb.Maintenance"),
 			"it does not know this request: it is of an earlier version, or no Mimir node"},
+		{errors.New("ask us-1:2380 for report: transport: peer unreachable: us-1:2380: it stands still"),
+			"us-1:2380: it stands still"},
 		{context.DeadlineExceeded, "no answer came in time"},
 		{context.Canceled, "it was ended before it was done"},
 		{errors.New("dial tcp: lookup no.such on 127.0.0.53:53: no such host"),
 			"there is no machine of the name no.such"},
 		{errors.New("what a node\nsays stays"), "what a node says stays"},
 	} {
-		if got, want := plainText(asked(c.err)), "no snapshot saved: us-1:2379: "+c.want; got != want {
+		if got, want := Text(asked(c.err)), "no snapshot saved: us-1:2379: "+c.want; got != want {
 			t.Errorf("%q, want %q", got, want)
 		}
 	}

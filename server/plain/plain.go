@@ -1,4 +1,9 @@
-package main
+// Package plain says what libraries report in words that an operator can read.
+//
+// It promises that who was asked and why it failed stays, and nothing that only a library's authors can read. Whatever
+// shows people an error goes through here: the command line, the answers of the operator's protocol, the pictures of
+// the fleet, and the console. What compares errors does so before (errors.Is): a text is for reading alone.
+package plain
 
 import (
 	"regexp"
@@ -26,6 +31,7 @@ var libraries = []said{
 	{regexp.MustCompile(`dial (?:tcp|unix) (\S+): connect: connection refused`),
 		"nothing listens at $1 (connection refused)"},
 	{regexp.MustCompile(`dial (?:tcp|unix) (\S+): i/o timeout`), "$1 does not take the connection"},
+	{regexp.MustCompile(`(?:ask \S+ for [\w ]+: )?transport: peer unreachable: `), ""},
 	{regexp.MustCompile(`dial tcp: lookup (\S+?)(?: on \S+)?: no such host`), "there is no machine of the name $1"},
 	{regexp.MustCompile(`read (?:tcp|unix) \S+->(\S+): connection reset by peer`), "$1 closed the connection"},
 	{regexp.MustCompile(`error reading (?:from server|server preface): `), ""},
@@ -33,9 +39,12 @@ var libraries = []said{
 	{regexp.MustCompile(`context canceled`), "it was ended before it was done"},
 }
 
-// plainText returns an error's text in one line without what only a library's authors can read.
-func plainText(err error) string {
-	text := strings.Join(strings.Fields(err.Error()), " ")
+// Text returns an error's text, as [Words] has it.
+func Text(err error) string { return Words(err.Error()) }
+
+// Words returns a text that may hold that of an error, in one line and in plain words.
+func Words(text string) string {
+	text = strings.Join(strings.Fields(text), " ")
 	for _, s := range libraries {
 		text = s.pattern.ReplaceAllString(text, s.instead)
 	}
