@@ -48,12 +48,14 @@ type oneWatch struct {
 
 	// What follows is guarded by the stream's mu.
 	gone  bool
-	quiet bool // no events were sent since the last tick of notifyProgress
+	quiet bool // no events were sent since the last tick of notifyProgress, or since it began
 }
 
 // start begins to send the events of a watch that was announced. The caller holds mu.
 func (w *watchStream) start(id int64, watcher *watch.Watcher, r *pb.WatchCreateRequest) {
-	one := &oneWatch{id: id, watcher: watcher, start: r.StartRevision, notify: r.ProgressNotify, fragment: r.Fragment}
+	one := &oneWatch{
+		id: id, watcher: watcher, start: r.StartRevision, notify: r.ProgressNotify, fragment: r.Fragment, quiet: true,
+	}
 	one.ctx, one.cancel = context.WithCancel(w.ctx)
 	w.watches[id] = one
 	if one.notify && !w.ticking {
