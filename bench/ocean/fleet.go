@@ -30,7 +30,6 @@ type ocean struct {
 	taken figures
 	spins []float64
 	tcpBy string
-	put   int64 // backlogs written
 }
 
 // region is the nodes at one end of the line.

@@ -34,6 +34,7 @@ type settings struct {
 const exitUnavailable = 3
 
 func main() {
+	link.Serve()
 	var s settings
 	flag.StringVar(&s.mimir, "mimir", "", "a mimir `binary`; empty: it is built from this tree")
 	flag.StringVar(&s.etcd, "etcd", "", "an etcd `binary`; empty: it is built from compat's go.mod")
@@ -71,8 +72,6 @@ func defaultNodes() int {
 }
 
 func (s *settings) run(ctx context.Context) (err error) {
-	// The line must find a place to run whatever else this process does.
-	runtime.GOMAXPROCS(max(8, runtime.NumCPU()))
 	ctx, cancel := context.WithTimeout(ctx, s.limit)
 	defer cancel()
 	s.line.Delay, s.line.Rate = s.roundTrip/2, int64(s.megabits)*1_000_000
@@ -99,7 +98,11 @@ func (s *settings) run(ctx context.Context) (err error) {
 		return err
 	}
 	r.Rows, r.Spin, r.TCP = o.taken.rows(), bench.SpreadOf(o.spins), o.tcpBy
-	r.LateP99 = o.line.Stats().LateP99
+	counted, err := o.line.Stats()
+	if err != nil {
+		return err
+	}
+	r.LateP99 = counted.LateP99
 	return s.write(&r)
 }
 

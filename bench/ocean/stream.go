@@ -55,7 +55,7 @@ func (o *ocean) catchUp(ctx context.Context, b backlog) (c crossing, err error) 
 	var at, wire int64
 	err = o.eu.reach(ctx, last, func(revision int64) {
 		if revision >= first && began.IsZero() {
-			began, at, wire = time.Now(), revision, o.line.Stats().There.Bytes
+			began, at, wire = time.Now(), revision, o.crossed()
 		}
 		c.revisions = revision - at
 	})
@@ -65,7 +65,7 @@ func (o *ocean) catchUp(ctx context.Context, b backlog) (c crossing, err error) 
 	if c.revisions < (last-first)/2 {
 		return c, errors.New("the region caught up before it could be looked at: the backlog is too small")
 	}
-	c.took, c.data, c.wire = time.Since(began), c.revisions*int64(b.each), o.line.Stats().There.Bytes-wire
+	c.took, c.data, c.wire = time.Since(began), c.revisions*int64(b.each), o.crossed()-wire
 	return c, nil
 }
 
@@ -147,14 +147,14 @@ func (o *ocean) measureBootstrap(ctx context.Context, _ int) error {
 	if err != nil {
 		return err
 	}
-	began, before := time.Now(), o.line.Stats().There.Bytes
+	began, before := time.Now(), o.crossed()
 	if err := o.anew(ctx, few); err != nil {
 		return err
 	}
 	if err := o.eu.reach(ctx, to, func(int64) {}); err != nil {
 		return err
 	}
-	took, wire := time.Since(began), o.line.Stats().There.Bytes-before
+	took, wire := time.Since(began), o.crossed()-before
 	o.note("bootstrap, packets", "MB", float64(wire)/megabyte)
 	o.noteBeside("bootstrap, start of the nodes to caught up", "Mbit/s", float64(wire)/megabit/took.Seconds(),
 		"best plain TCP", best)
@@ -167,4 +167,10 @@ func (o *ocean) anew(ctx context.Context, further []string) error {
 		return err
 	}
 	return o.eu.connect(ctx)
+}
+
+// crossed is how many bytes of packets have arrived at eu.
+func (o *ocean) crossed() int64 {
+	s, _ := o.line.Stats() // without the line nothing arrives any more, and all else fails
+	return s.There.Bytes
 }

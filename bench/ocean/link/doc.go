@@ -6,6 +6,7 @@
 // that nothing is left when its process has ended, however that was: namespaces have no name and devices are not
 // persistent, so the kernel takes them back, and processes begun inside die with this one.
 //
+// The line is a process of its own, so that load does not hold up packets; programs that open one call Serve first.
 // It works in user space, on TUN devices, and needs Linux, root, /dev/net/tun and the command ip; Open says which of
 // them is missing by ErrUnavailable.
 package link

@@ -5,11 +5,17 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
 	"time"
 )
+
+func TestMain(m *testing.M) {
+	Serve()
+	os.Exit(m.Run())
+}
 
 // TestALinkOfThisMachine carries bytes between two namespaces, takes its time for it, is cut and healed, and leaves
 // nothing behind.
@@ -53,20 +59,24 @@ func TestALinkOfThisMachine(t *testing.T) {
 	if got := ask("hello"); got != "hello" {
 		t.Fatal(got)
 	}
-	l.Cut()
+	if err := l.Cut(); err != nil {
+		t.Fatal(err)
+	}
 	_ = c.SetReadDeadline(time.Now().Add(4 * oneWay))
 	if got := ask("lost!"); !strings.Contains(got, "timeout") {
 		t.Fatalf("over a line that is cut: %q", got)
 	}
-	l.Heal()
+	if err := l.Heal(); err != nil {
+		t.Fatal(err)
+	}
 	_ = c.SetReadDeadline(time.Now().Add(time.Minute))
 	answer := make([]byte, 5)
 	if _, err := io.ReadFull(c, answer); err != nil || string(answer) != "lost!" {
 		t.Fatalf("%q, %v", answer, err)
 	}
-	s := l.Stats()
-	if s.There.Packets == 0 || s.Back.Packets == 0 || s.There.Cut == 0 || s.There.Lost > 0 {
-		t.Errorf("%+v", s)
+	s, err := l.Stats()
+	if err != nil || s.There.Packets == 0 || s.Back.Packets == 0 || s.There.Cut == 0 || s.There.Lost > 0 {
+		t.Errorf("%+v, %v", s, err)
 	}
 	alone(t, l.Near)
 }

@@ -17,7 +17,7 @@ import (
 // Namespace is one end of a Link.
 type Namespace struct {
 	Addrs []string
-	tun   int
+	tun   *os.File
 	file  *os.File    // of the namespace
 	work  chan func() // done by the thread that is in it, which begins its processes: they die with that thread
 }
@@ -45,7 +45,7 @@ func available() error {
 
 // openNamespace makes a namespace with addresses on a device of its own, behind which others are.
 func openNamespace(addrs, others []string) (*Namespace, error) {
-	n := &Namespace{Addrs: addrs, tun: -1, work: make(chan func())}
+	n := &Namespace{Addrs: addrs, work: make(chan func())}
 	opened := make(chan error)
 	go func() {
 		runtime.LockOSThread() // never unlocked: the thread ends with this goroutine
@@ -85,15 +85,18 @@ func (n *Namespace) enter() (err error) {
 	if n.file, err = os.Open("/proc/thread-self/ns/net"); err != nil {
 		return fmt.Errorf("open a network namespace: %w", err)
 	}
-	if n.tun, err = openTUN(device); err != nil {
+	fd, err := openTUN(device)
+	if err != nil {
 		n.file.Close()
+		return err
 	}
-	return err
+	n.tun = os.NewFile(uintptr(fd), tunPath)
+	return nil
 }
 
 // openTUN makes a device that is gone when it is closed.
 func openTUN(name string) (fd int, err error) {
-	if fd, err = unix.Open(tunPath, unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0); err != nil {
+	if fd, err = unix.Open(tunPath, unix.O_RDWR|unix.O_CLOEXEC, 0); err != nil {
 		return -1, fmt.Errorf("%w: open %s: %w", ErrUnavailable, tunPath, err)
 	}
 	request, err := unix.NewIfreq(name)
@@ -114,7 +117,7 @@ func openTUN(name string) (fd int, err error) {
 func (n *Namespace) close() error {
 	close(n.work)
 	n.file.Close()
-	if err := unix.Close(n.tun); err != nil {
+	if err := n.tun.Close(); err != nil {
 		return fmt.Errorf("close a TUN device: %w", err)
 	}
 	return nil

@@ -13,10 +13,15 @@ import (
 // Namespace is one end of a Link, of which there is none here.
 type Namespace struct{ Addrs []string }
 
-type state struct{}
+type line struct{}
+
+// Serve does nothing.
+func Serve() {}
 
 // Open says that there is no Link here.
 func Open(Conditions, uint64, []string, []string) (*Link, error) { return nil, unavailable() }
+
+func (*line) ask(request) (Stats, error) { return Stats{}, unavailable() }
 
 // Close does nothing.
 func (*Link) Close() error { return nil }

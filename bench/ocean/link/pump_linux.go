@@ -5,95 +5,53 @@ import (
 	"fmt"
 	"net"
 	"runtime"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/mimir-kv/mimir/bench"
 )
 
-// state is what moves the packets of a direction.
-type state struct {
+// direction moves the packets of one half of the line.
+type direction struct {
 	from, to int // TUN devices
-	wake     int // an eventfd that ends it
-	ended    chan error
+	mutex    sync.Mutex
+	queue    *queue
+	late     bench.Histogram // how much later than due packets were delivered
+	free     [][]byte        // of the one thread that runs it
 }
 
-// Open makes two namespaces and the line between them. Addresses of each end are those of nearAddrs and farAddrs, in
-// one network of 16 bits. Which packets are lost is said by seed.
-func Open(c Conditions, seed uint64, nearAddrs, farAddrs []string) (l *Link, err error) {
-	if err := available(); err != nil {
-		return nil, err
+func newDirection(q *queue, from, to int) *direction { return &direction{queue: q, from: from, to: to} }
+
+func stats(there, back *direction) (s Stats) {
+	var late bench.Histogram
+	for d, counts := range map[*direction]*Counts{there: &s.There, back: &s.Back} {
+		d.mutex.Lock()
+		*counts = d.queue.counts
+		late.Merge(&d.late)
+		d.mutex.Unlock()
 	}
-	l = &Link{}
-	defer func() {
-		if err != nil {
-			l.Close()
-		}
-	}()
-	if l.Near, err = openNamespace(nearAddrs, farAddrs); err != nil {
-		return l, err
-	}
-	if l.Far, err = openNamespace(farAddrs, nearAddrs); err != nil {
-		return l, err
-	}
-	if l.there, err = openDirection(newQueue(c, seed), l.Near.tun, l.Far.tun); err != nil {
-		return l, err
-	}
-	l.back, err = openDirection(newQueue(c, seed+1), l.Far.tun, l.Near.tun)
-	return l, err
+	s.LateP99 = late.Quantile(0.99)
+	return s
 }
 
-// Close ends the line. The namespaces end with what was begun in them.
-func (l *Link) Close() (err error) {
-	for _, d := range []*direction{l.there, l.back} {
-		if d != nil {
-			err = errors.Join(err, d.close())
-		}
-	}
-	for _, n := range []*Namespace{l.Near, l.Far} {
-		if n != nil {
-			err = errors.Join(err, n.close())
-		}
-	}
-	return err
-}
-
-func openDirection(q *queue, from, to int) (*direction, error) {
-	wake, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
-	if err != nil {
-		return nil, fmt.Errorf("make an event: %w", err)
-	}
-	d := &direction{queue: q, state: state{from: from, to: to, wake: wake, ended: make(chan error, 1)}}
-	go func() {
-		runtime.LockOSThread() // never unlocked: the thread has a priority that no other goroutine shall have
-		// Before all other threads, where that is allowed: a line that waits for a processor is a longer one.
-		_ = unix.SchedSetAttr(0, &unix.SchedAttr{
-			Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: 1,
-		}, 0)
-		d.ended <- d.run()
-	}()
-	return d, nil
-}
-
-func (d *direction) close() error {
-	if _, err := unix.Write(d.wake, []byte{1, 0, 0, 0, 0, 0, 0, 0}); err != nil {
-		return fmt.Errorf("end a line: %w", err)
-	}
-	err := <-d.ended
-	return errors.Join(err, unix.Close(d.wake))
-}
-
-// run moves packets until it is woken to end.
+// run moves packets for as long as it can.
 func (d *direction) run() error {
-	room := make([]byte, MTU)
+	runtime.LockOSThread() // never unlocked: the thread has a priority that no other goroutine shall have
+	// Before all other threads, where that is allowed: a line that waits for a processor is a longer one.
+	_ = unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: 1}, 0)
+	poll := []unix.PollFd{{Fd: int32(d.from), Events: unix.POLLIN}}
 	for {
-		poll := []unix.PollFd{{Fd: int32(d.from), Events: unix.POLLIN}, {Fd: int32(d.wake), Events: unix.POLLIN}}
 		if _, err := unix.Ppoll(poll, d.patience(), nil); err != nil && !errors.Is(err, unix.EINTR) {
 			return fmt.Errorf("wait for a packet: %w", err)
 		}
-		if poll[1].Revents != 0 {
-			return nil
+		// A thread that ran for each packet would be held back by the kernel, for 50 ms at a time.
+		gather := unix.NsecToTimespec(int64(tick))
+		if err := unix.Nanosleep(&gather, nil); err != nil && !errors.Is(err, unix.EINTR) {
+			return fmt.Errorf("wait for more packets: %w", err)
 		}
-		if err := d.read(room); err != nil {
+		if err := d.read(); err != nil {
 			return err
 		}
 		if err := d.deliver(); err != nil {
@@ -108,34 +66,53 @@ func (d *direction) patience() *unix.Timespec {
 	defer d.mutex.Unlock()
 	due, ok := d.queue.next()
 	if !ok {
+		// A change of the line may need no packet, and nothing is woken by it.
 		return nil
 	}
 	t := unix.NsecToTimespec(int64(max(0, time.Until(due))))
 	return &t
 }
 
+// tick is how long packets are gathered: each may come as much later than it should.
+const tick = 250 * time.Microsecond
+
 // mostAtOnce is how many packets are read before those that are due are looked at.
-const mostAtOnce = 64
+const mostAtOnce = 512
 
 // read takes what the device has.
-func (d *direction) read(room []byte) error {
+func (d *direction) read() error {
 	for range mostAtOnce {
+		room := d.room()
 		n, err := unix.Read(d.from, room)
 		switch {
 		case errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR):
+			d.free = append(d.free, room)
 			return nil
 		case err != nil:
 			return fmt.Errorf("read from a TUN device: %w", err)
 		}
-		if n < 20 || room[0]>>4 != 4 || !net.IP(room[16:20]).IsGlobalUnicast() {
-			continue
+		kept := false
+		if n >= 20 && room[0]>>4 == 4 && net.IP(room[16:20]).IsGlobalUnicast() {
+			d.mutex.Lock()
+			kept = d.queue.arrive(time.Now(), room[:n])
+			d.mutex.Unlock()
 		}
-		data := append([]byte(nil), room[:n]...)
-		d.mutex.Lock()
-		d.queue.arrive(time.Now(), data)
-		d.mutex.Unlock()
+		if !kept {
+			d.free = append(d.free, room)
+		}
 	}
 	return nil
+}
+
+// room is that for a packet: nothing is left to be collected.
+func (d *direction) room() []byte {
+	n := len(d.free)
+	if n == 0 {
+		return make([]byte, MTU)
+	}
+	room := d.free[n-1]
+	d.free = d.free[:n-1]
+	return room
 }
 
 // deliver writes what is due.
@@ -153,6 +130,7 @@ func (d *direction) deliver() error {
 		}
 		// What the receiving kernel has no room for is lost, as on any line.
 		_, err := unix.Write(d.to, p.data)
+		d.free = append(d.free, p.data[:MTU])
 		if err != nil && !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.ENOBUFS) && !errors.Is(err, unix.EINVAL) {
 			return fmt.Errorf("write to a TUN device: %w", err)
 		}

@@ -43,11 +43,11 @@ func newQueue(c Conditions, seed uint64) *queue {
 	return &queue{Conditions: c, random: rand.New(rand.NewPCG(seed, seed))}
 }
 
-// arrive takes a packet, which it keeps, or drops it.
-func (q *queue) arrive(now time.Time, data []byte) {
+// arrive takes a packet and keeps it, or drops it.
+func (q *queue) arrive(now time.Time, data []byte) (kept bool) {
 	if q.cut {
 		q.counts.Cut++
-		return
+		return false
 	}
 	if q.sent.Before(now) {
 		q.sent = now
@@ -56,15 +56,16 @@ func (q *queue) arrive(now time.Time, data []byte) {
 		waits := int64(q.sent.Sub(now)) * q.Rate / (8 * int64(time.Second))
 		if waits+int64(len(data)) > int64(q.Queue) {
 			q.counts.Full++
-			return
+			return false
 		}
 		q.sent = q.sent.Add(time.Duration(int64(len(data)) * 8 * int64(time.Second) / q.Rate))
 	}
 	if q.random.Float64() < q.Loss { // behind the rate: it took its place on the line
 		q.counts.Lost++
-		return
+		return false
 	}
 	q.way = append(q.way, packet{data, q.sent.Add(q.Delay)})
+	return true
 }
 
 // next is when the next packet is due, ok false if none is on its way.
