@@ -1,9 +1,11 @@
 package bench
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"time"
@@ -39,6 +41,8 @@ type Side struct {
 	TLS       *tls.Config
 	// User and Password are who asks, where that matters; empty for nobody.
 	User, Password string
+	// Dial connects to an endpoint, where that is not done from this process's network; nil for the usual way.
+	Dial func(ctx context.Context, addr string) (net.Conn, error)
 }
 
 // Options of a run. All limits are per operation and round.

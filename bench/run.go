@@ -10,6 +10,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
+	"google.golang.org/grpc"
 )
 
 // Measurement is one operation run on one side in one round.
@@ -75,6 +76,10 @@ type target struct {
 
 func connect(ctx context.Context, o *Options, side Side) (*target, error) {
 	t := &target{name: side.Name}
+	var options []grpc.DialOption
+	if side.Dial != nil {
+		options = append(options, grpc.WithContextDialer(side.Dial))
+	}
 	for i := range o.Connections {
 		// Each connection starts at another endpoint, so that a load is spread even if a client stays where it is.
 		endpoints := append([]string(nil), side.Endpoints...)
@@ -83,8 +88,8 @@ func connect(ctx context.Context, o *Options, side Side) (*target, error) {
 		c, err := clientv3.New(clientv3.Config{
 			Endpoints: endpoints, TLS: side.TLS, DialTimeout: 5 * time.Second, MaxCallSendMsgSize: 64 << 20,
 			Username: side.User, Password: side.Password,
-			Context: ctx,
-			Logger:  zap.NewNop(), // errors are counted, not logged
+			Context: ctx, DialOptions: options,
+			Logger: zap.NewNop(), // errors are counted, not logged
 		})
 		if err != nil {
 			t.close()

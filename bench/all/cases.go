@@ -56,5 +56,5 @@ func (c *one) options(side bench.Side, keys int, lasts time.Duration) bench.Opti
 // lasting returns how long each measurement may take so that all end within limit, with a quarter of it to spare.
 func lasting(limit time.Duration, cases []one, rounds, sides int) time.Duration {
 	n := time.Duration(len(cases) * rounds * sides)
-	return min(limit*3/4/n-warmup-calibration, longest)
+	return min(limit*3/4/n-warmup-bench.Calibration, longest)
 }

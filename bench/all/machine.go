@@ -4,31 +4,10 @@ import (
 	"bytes"
 	"fmt"
 	"os"
-	"runtime"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 )
-
-// calibration is about how long spin takes on a machine of these years that does nothing else.
-const calibration = 60 * time.Millisecond
-
-// spun keeps the arithmetic from being left out.
-var spun atomic.Uint64
-
-// spin times a fixed piece of arithmetic in one thread: it takes longer by what others take of the processor.
-func spin() time.Duration {
-	began := time.Now()
-	x := uint64(88172645463325252)
-	for range 40_000_000 {
-		x ^= x << 13
-		x ^= x >> 7
-		x ^= x << 17
-	}
-	spun.Add(x)
-	return time.Since(began)
-}
 
 // ticksPerSecond is the unit of /proc/PID/stat, the same on every Linux.
 const ticksPerSecond = 100
@@ -64,23 +43,4 @@ func ticks(stat []byte) (time.Duration, error) {
 		sum += n
 	}
 	return time.Duration(sum) * time.Second / ticksPerSecond, nil
-}
-
-// Machine is where a run was made.
-type Machine struct {
-	System     string `json:"system"`
-	Processors int    `json:"processors"`
-	Model      string `json:"model,omitempty"`
-}
-
-func thisMachine() Machine {
-	m := Machine{System: runtime.GOOS + "/" + runtime.GOARCH, Processors: runtime.NumCPU()}
-	p, _ := os.ReadFile("/proc/cpuinfo") // elsewhere it is not there
-	for line := range strings.Lines(string(p)) {
-		if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
-			m.Model = strings.TrimSpace(value)
-			break
-		}
-	}
-	return m
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"slices"
 	"time"
 
 	"github.com/mimir-kv/mimir/bench"
@@ -11,12 +10,12 @@ import (
 type Result struct {
 	Command string        `json:"command"` // that made it
 	Date    string        `json:"date"`
-	Machine Machine       `json:"machine"`
+	Machine bench.Machine `json:"machine"`
 	Keys    int           `json:"keys"`
 	Rounds  int           `json:"rounds"`
 	Lasting time.Duration `json:"lastingNanos"` // of one measurement
 	Whole   bool          `json:"whole"`        // no round was left out
-	Spin    Spread        `json:"spin"`         // over the whole run, in nanoseconds
+	Spin    bench.Spread  `json:"spin"`         // over the whole run, in nanoseconds
 	Cases   []Case        `json:"cases"`
 }
 
@@ -30,45 +29,13 @@ type Case struct {
 // Figure is one side of a case: medians over the rounds, and how far these were apart.
 type Figure struct {
 	Side      string        `json:"side"`
-	PerSecond Spread        `json:"perSecond"`
+	PerSecond bench.Spread  `json:"perSecond"`
 	P50       time.Duration `json:"p50Nanos"`
 	P99       time.Duration `json:"p99Nanos"`
 	// PerRequest is the servers' processor time, 0 where the system does not say.
 	PerRequest time.Duration `json:"processorPerRequestNanos"`
-	Spin       Spread        `json:"spin"` // before these measurements
+	Spin       bench.Spread  `json:"spin"` // before these measurements
 	Errors     uint64        `json:"errors"`
-}
-
-// Spread is a median and what lay farthest from it.
-type Spread struct {
-	Median float64 `json:"median"`
-	Least  float64 `json:"least"`
-	Most   float64 `json:"most"`
-}
-
-// Noise is how far apart the ends are, as a part of the median.
-func (s Spread) Noise() float64 {
-	if s.Median == 0 {
-		return 0
-	}
-	return (s.Most - s.Least) / s.Median
-}
-
-func spreadOf(values []float64) Spread {
-	if len(values) == 0 {
-		return Spread{}
-	}
-	sorted := slices.Sorted(slices.Values(values))
-	return Spread{middle(sorted), sorted[0], sorted[len(sorted)-1]}
-}
-
-// middle is the median of what is sorted.
-func middle(sorted []float64) float64 {
-	n := len(sorted) / 2
-	if len(sorted)%2 == 1 {
-		return sorted[n]
-	}
-	return (sorted[n-1] + sorted[n]) / 2
 }
 
 // sample is one measurement of a case on a side.
@@ -90,9 +57,9 @@ func figureOf(side string, samples []sample) Figure {
 		}
 		f.Errors += s.Errors
 	}
-	f.PerSecond, f.Spin = spreadOf(rates), spreadOf(spins)
-	f.P50, f.P99 = time.Duration(spreadOf(p50).Median), time.Duration(spreadOf(p99).Median)
-	f.PerRequest = time.Duration(spreadOf(each).Median)
+	f.PerSecond, f.Spin = bench.SpreadOf(rates), bench.SpreadOf(spins)
+	f.P50, f.P99 = time.Duration(bench.SpreadOf(p50).Median), time.Duration(bench.SpreadOf(p99).Median)
+	f.PerRequest = time.Duration(bench.SpreadOf(each).Median)
 	return f
 }
 

@@ -116,7 +116,7 @@ func (r *run) close() {
 // one measures a case on a side, behind a piece of arithmetic and a load that is not counted.
 func (r *run) one(ctx context.Context, c *one, on *side) (sample, error) {
 	session := r.sessions[on.Name][c.Connections]
-	s := sample{spin: spin()}
+	s := sample{spin: bench.Spin()}
 	r.spins = append(r.spins, float64(s.spin))
 	if _, err := session.Measure(ctx, c.options(on.Side, r.keys, warmup), c.Operation); err != nil {
 		return s, err
@@ -135,7 +135,8 @@ func (r *run) one(ctx context.Context, c *one, on *side) (sample, error) {
 
 // result sums up what was measured.
 func (r *run) result(cases []one) Result {
-	res := Result{Machine: thisMachine(), Keys: r.keys, Rounds: r.rounds, Lasting: r.lasts, Spin: spreadOf(r.spins)}
+	res := Result{Machine: bench.ThisMachine(), Keys: r.keys, Rounds: r.rounds, Lasting: r.lasts}
+	res.Spin = bench.SpreadOf(r.spins)
 	for i := range cases {
 		c := &cases[i]
 		out := Case{Name: c.Name, Clients: c.Clients}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/mimir-kv/mimir/bench"
 )
 
 // Between these lines of the document stands what is made of the result.
@@ -104,7 +106,7 @@ func arithmetic(c *Case) string {
 	for _, f := range c.Sides {
 		all = append(all, f.Spin.Least, f.Spin.Most)
 	}
-	return fmt.Sprintf("%.0f %%", 100*spreadOf(all).Noise())
+	return fmt.Sprintf("%.0f %%", 100*bench.SpreadOf(all).Noise())
 }
 
 func brief(d time.Duration) string { return fmt.Sprintf("%.2f ms", float64(d)/1e6) }
