@@ -3,7 +3,6 @@ package secondary
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"sync"
 	"time"
