@@ -3,6 +3,7 @@
 import { beginKeys, forgetKeys } from "./keys.js";
 import { showMap } from "./map.js";
 import { begin, known } from "./orders.js";
+import { fillTails, forgetTails, knownTails } from "./tails.js";
 import { answers, gap, plainly, put, remember, show, table } from "./view.js";
 
 const by = (id) => document.getElementById(id);
@@ -76,6 +77,7 @@ function take(event) {
       show(event.value);
       showMap(event.value);
       known(event.value);
+      knownTails(event.value);
       break;
     case "silence":
       state.fault = event.value.error;
@@ -198,6 +200,7 @@ by("logout").addEventListener("click", () => {
     by(id).replaceChildren();
     by(`${id}-box`).hidden = true;
   }
+  forgetTails();
   put(by("answer"), "");
   state.stream.abort();
 });
@@ -227,8 +230,7 @@ shows("settings", "operator/settings", (list) => table(by("settings"), list, (s)
   (s) => [s.key, s.value || "–", s.from]));
 shows("slow", "operator/slow", (list) => table(by("slow"), list, (s) => list.indexOf(s), (s) => [s.at.slice(0, 23).replace("T", " "),
   s.method.split("/").pop(), s.took, s.about, String(s.more)]));
-shows("tails", "/mimir/v1/tails", (list) => table(by("tails"), list, (t) => t.name,
-  (t) => [t.name, String(t.commands), String(t.fork), `mimir tail show ${t.name}`]));
+shows("tails", "/mimir/v1/tails", (list) => fillTails(list, ask, headers));
 
 beginKeys(ask, headers);
 
