@@ -114,20 +114,41 @@ func (a *API) NoSpaceRaised() bool {
 
 // checkSpace refuses what needs space while any node of the fleet has none, and what checkCorrupt does. Only whoever
 // proposes asks: what was proposed is applied everywhere, alarm or not.
-func (a *API) checkSpace() error {
-	if err := checkCorrupt(a.store); err != nil {
+func (a *API) checkSpace(ctx context.Context) error {
+	return a.checkAlarms(ctx, pb.AlarmType_CORRUPT, pb.AlarmType_NOSPACE)
+}
+
+// checkCorrupt refuses writes while somebody says that the data are corrupt.
+func (a *API) checkCorrupt(ctx context.Context) error {
+	return a.checkAlarms(ctx, pb.AlarmType_CORRUPT)
+}
+
+// refusals are what alarms refuse writes with.
+var refusals = map[pb.AlarmType]error{
+	pb.AlarmType_CORRUPT: rpctypes.ErrGRPCCorrupt, pb.AlarmType_NOSPACE: command.ErrNoSpace,
+}
+
+// checkAlarms refuses a write while an alarm of these kinds is raised. A refusal counts only after a barrier: the alarm
+// may be disarmed, that acknowledged elsewhere, and not applied here yet.
+func (a *API) checkAlarms(ctx context.Context, kinds ...pb.AlarmType) error {
+	if a.refusal(kinds) == nil {
+		return nil
+	}
+	if err := a.barrier(ctx); err != nil {
 		return err
 	}
-	if raised(a.store, pb.AlarmType_NOSPACE) {
-		return command.ErrNoSpace
+	if err := a.refusal(kinds); err != nil {
+		return a.statusOf(ctx, err)
 	}
 	return nil
 }
 
-// checkCorrupt refuses writes while somebody says that the data are corrupt.
-func checkCorrupt(s *kv.Store) error {
-	if raised(s, pb.AlarmType_CORRUPT) {
-		return rpctypes.ErrGRPCCorrupt
+// refusal is what the first alarm of these kinds refuses a write with, as far as is applied here.
+func (a *API) refusal(kinds []pb.AlarmType) error {
+	for _, kind := range kinds {
+		if raised(a.store, kind) {
+			return refusals[kind]
+		}
 	}
 	return nil
 }

@@ -73,8 +73,8 @@ func (s *kvServer) Put(ctx context.Context, r *pb.PutRequest) (*pb.PutResponse, 
 	if err != nil {
 		return nil, err
 	}
-	if err := s.checkSpace(); err != nil {
-		return nil, s.statusOf(ctx, err)
+	if err := s.checkSpace(ctx); err != nil {
+		return nil, err
 	}
 	return write(ctx, s.API, who, command.EncodePut(r), command.DecodePutResult)
 }
@@ -88,7 +88,7 @@ func (s *kvServer) DeleteRange(ctx context.Context, r *pb.DeleteRangeRequest) (*
 	if err != nil {
 		return nil, err
 	}
-	if err := checkCorrupt(s.store); err != nil {
+	if err := s.checkCorrupt(ctx); err != nil {
 		return nil, err
 	}
 	done, err := s.admit(ctx, len(r.RangeEnd) > 0, func(ctx context.Context, limit int64) (int64, error) {
@@ -113,12 +113,12 @@ func (s *kvServer) Txn(ctx context.Context, r *pb.TxnRequest) (*pb.TxnResponse, 
 	if err != nil {
 		return nil, err
 	}
-	err = checkCorrupt(s.store)
+	check := s.checkCorrupt
 	if command.TxnPuts(r) {
-		err = s.checkSpace()
+		check = s.checkSpace
 	}
-	if err != nil {
-		return nil, s.statusOf(ctx, err)
+	if err := check(ctx); err != nil {
+		return nil, err
 	}
 	done, err := s.admit(ctx, command.NamesSpans(r), func(ctx context.Context, limit int64) (int64, error) {
 		return s.store.Estimator().Txn(ctx, r, limit)
@@ -152,7 +152,7 @@ func (s *kvServer) Compact(ctx context.Context, r *pb.CompactionRequest) (*pb.Co
 	if err != nil {
 		return nil, err
 	}
-	if err := checkCorrupt(s.store); err != nil {
+	if err := s.checkCorrupt(ctx); err != nil {
 		return nil, err
 	}
 	return write(ctx, s.API, who, command.EncodeCompaction(r), command.DecodeCompactionResult)

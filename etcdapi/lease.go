@@ -24,8 +24,8 @@ func (s *leaseServer) LeaseGrant(ctx context.Context, r *pb.LeaseGrantRequest) (
 	if err != nil {
 		return nil, err
 	}
-	if err := s.checkSpace(); err != nil {
-		return nil, s.statusOf(ctx, err)
+	if err := s.checkSpace(ctx); err != nil {
+		return nil, err
 	}
 	for r.ID == 0 {
 		r.ID = rand.Int64()
@@ -39,7 +39,7 @@ func (s *leaseServer) LeaseRevoke(ctx context.Context, r *pb.LeaseRevokeRequest)
 	if err != nil {
 		return nil, err
 	}
-	if err := checkCorrupt(s.store); err != nil {
+	if err := s.checkCorrupt(ctx); err != nil {
 		return nil, err
 	}
 	done, err := s.admit(ctx, true, func(ctx context.Context, limit int64) (int64, error) {
