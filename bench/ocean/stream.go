@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 )
 
@@ -133,7 +134,7 @@ func (o *ocean) measureBootstrap(ctx context.Context, _ int) error {
 	}
 	// Enough that the log from before is released.
 	if err := await(ctx, "us, to write", func() error {
-		return fill(ctx, o.us.client, "ocean/", 64*megabyte/valueBytes, valueBytes, noise)
+		return fill(ctx, o.us.client, "ocean/", o.backlog*megabyte/valueBytes, valueBytes, noise)
 	}); err != nil {
 		return err
 	}
@@ -147,6 +148,7 @@ func (o *ocean) measureBootstrap(ctx context.Context, _ int) error {
 	if err != nil {
 		return err
 	}
+	installed := o.eu.said(installedState)
 	began, before := time.Now(), o.crossed()
 	if err := o.anew(ctx, few); err != nil {
 		return err
@@ -155,10 +157,25 @@ func (o *ocean) measureBootstrap(ctx context.Context, _ int) error {
 		return err
 	}
 	took, wire := time.Since(began), o.crossed()-before
+	if o.eu.said(installedState) == installed {
+		return errors.New("the region came back by the log, and not by a copy of the state")
+	}
 	o.note("bootstrap, packets", "MB", float64(wire)/megabyte)
 	o.noteBeside("bootstrap, start of the nodes to caught up", "Mbit/s", float64(wire)/megabit/took.Seconds(),
 		"best plain TCP", best)
 	return nil
+}
+
+// installedState is what a node logs that has taken a copy.
+const installedState = "installed the state of the source"
+
+// said is how often nodes have logged something.
+func (r *region) said(text string) (n int) {
+	for _, node := range r.nodes {
+		log, _ := os.ReadFile(node.log) // who has not started has said nothing
+		n += strings.Count(string(log), text)
+	}
+	return n
 }
 
 // anew starts eu and connects to it.

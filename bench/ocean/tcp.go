@@ -174,13 +174,17 @@ func received(text []byte) (float64, error) {
 func (o *ocean) lagTCP(ctx context.Context, bytesPerSecond float64) (late bench.Histogram, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	from := time.Now().Add(tcpWarmup)
 	count := func(c net.Conn) {
 		room := make([]byte, chunk)
 		for {
 			if _, err := io.ReadFull(c, room); err != nil {
 				return
 			}
-			late.Add(time.Since(time.Unix(0, int64(binary.LittleEndian.Uint64(room)))))
+			sent := time.Unix(0, int64(binary.LittleEndian.Uint64(room)))
+			if sent.After(from) {
+				late.Add(time.Since(sent))
+			}
 		}
 	}
 	speak := func(c net.Conn) error {
