@@ -157,8 +157,14 @@ func (o *ocean) measureBootstrap(ctx context.Context, _ int) error {
 		return err
 	}
 	took, wire := time.Since(began), o.crossed()-before
-	if o.eu.said(installedState) == installed {
-		return errors.New("the region came back by the log, and not by a copy of the state")
+	err = await(ctx, "a bootstrap", func() error { // the log is written behind what is seen
+		if o.eu.said(installedState) == installed {
+			return errors.New("the region came back by the log, and not by a copy of the state")
+		}
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	o.note("bootstrap, packets", "MB", float64(wire)/megabyte)
 	o.noteBeside("bootstrap, start of the nodes to caught up", "Mbit/s", float64(wire)/megabit/took.Seconds(),

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"encoding/json"
@@ -172,6 +173,7 @@ func received(text []byte) (float64, error) {
 
 // lagTCP is how long chunks take that plain TCP with BBR carries at that rate.
 func (o *ocean) lagTCP(ctx context.Context, bytesPerSecond float64) (late bench.Histogram, err error) {
+	o.tcpBy = cmp.Or(o.tcpBy, ownTCP)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	from := time.Now().Add(tcpWarmup)
