@@ -188,6 +188,17 @@ func (r *region) dial(ctx context.Context, addr string) (net.Conn, error) {
 
 // connect opens the region's client, and waits until the region serves.
 func (r *region) connect(ctx context.Context) (err error) {
+	// gRPC would try again after a second only, and a backlog may be over by then.
+	err = await(ctx, r.name, func() error {
+		c, err := r.dial(ctx, r.endpoints()[0])
+		if err == nil {
+			err = c.Close()
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
 	if r.client, err = connect(ctx, r.end, r.endpoints()...); err != nil {
 		return err
 	}
@@ -229,7 +240,7 @@ func await(ctx context.Context, what string, ready func() error) error {
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("%s is not ready within %v: %w", what, readyWithin, err)
-		case <-time.After(50 * time.Millisecond):
+		case <-time.After(20 * time.Millisecond):
 		}
 	}
 }

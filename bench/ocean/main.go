@@ -94,16 +94,10 @@ func (s *settings) run(ctx context.Context) (err error) {
 	r := Result{Command: s.command(), Date: time.Now().UTC().Format(time.DateOnly), Machine: bench.ThisMachine(),
 		Line: s.line, Nodes: s.nodes, Rounds: s.rounds, Backlog: s.backlog}
 	r.Whole, err = o.measure(ctx, chosen)
-	if err != nil {
-		return err
-	}
 	r.Rows, r.Spin, r.TCP = o.taken.rows(), bench.SpreadOf(o.spins), o.tcpBy
-	counted, err := o.line.Stats()
-	if err != nil {
-		return err
-	}
+	counted, gone := o.line.Stats()
 	r.LateP99 = counted.LateP99
-	return s.write(&r)
+	return errors.Join(err, gone, s.write(&r)) // what was measured until something failed stays
 }
 
 // build makes the programs that were not given.

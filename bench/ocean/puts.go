@@ -7,8 +7,8 @@ import (
 	"github.com/mimir-kv/mimir/bench"
 )
 
-// measurePuts measures puts at us while eu is stopped, and while it catches up; which comes first changes by round, and
-// where the latter does, the former is measured once it is stopped again.
+// measurePuts measures puts at us while eu is stopped, and while it catches up, both behind a backlog that was written
+// just before. Which comes first changes by round.
 func (o *ocean) measurePuts(ctx context.Context, round int) error {
 	options := bench.DefaultOptions()
 	options.Sides = []bench.Side{{Name: "us", Endpoints: o.us.endpoints(), Dial: o.us.dial}}
@@ -20,12 +20,13 @@ func (o *ocean) measurePuts(ctx context.Context, round int) error {
 	}
 	defer session.Close()
 	alone := func() (*bench.Measurement, error) {
-		o.eu.stop()
+		if _, err := o.leave(ctx, o.backlog*megabyte, valueBytes, noise); err != nil {
+			return nil, err
+		}
 		return session.Measure(ctx, options, bench.Put)
 	}
 	beside := func() (*bench.Measurement, error) {
-		_, err := o.leave(ctx, o.backlog*megabyte, valueBytes, noise)
-		if err != nil {
+		if _, err := o.leave(ctx, o.backlog*megabyte, valueBytes, noise); err != nil {
 			return nil, err
 		}
 		if err := o.anew(ctx, nil); err != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 )
 
@@ -111,62 +110,6 @@ func (o *ocean) measureStream(ctx context.Context, round int) error {
 			"the line's rate", float64(o.settings.megabits))
 	}
 	return nil
-}
-
-// measureBootstrap has a region with empty disks come back when the log does not reach back any more.
-func (o *ocean) measureBootstrap(ctx context.Context, _ int) error {
-	best, err := o.bestTCP(ctx)
-	if err != nil {
-		return err
-	}
-	o.eu.stop()
-	o.us.stop()
-	few := []string{"--retain-bytes", "16MiB", "--copy-retain-bytes", "1GiB", "--compact-bytes", "4MiB"}
-	if err := o.us.start(o.mimir, few...); err != nil {
-		return err
-	}
-	if err := o.us.connect(ctx); err != nil {
-		return err
-	}
-	if err := o.anew(ctx, few); err != nil {
-		return err
-	}
-	// Enough that the log from before is released.
-	if err := await(ctx, "us, to write", func() error {
-		return fill(ctx, o.us.client, "ocean/", 64*megabyte/valueBytes, valueBytes, noise)
-	}); err != nil {
-		return err
-	}
-	o.eu.stop()
-	for _, n := range o.eu.nodes {
-		if err := os.RemoveAll(n.data); err != nil {
-			return err
-		}
-	}
-	to, err := o.us.revision(ctx)
-	if err != nil {
-		return err
-	}
-	began, before := time.Now(), o.crossed()
-	if err := o.anew(ctx, few); err != nil {
-		return err
-	}
-	if err := o.eu.reach(ctx, to, func(int64) {}); err != nil {
-		return err
-	}
-	took, wire := time.Since(began), o.crossed()-before
-	o.note("bootstrap, packets", "MB", float64(wire)/megabyte)
-	o.noteBeside("bootstrap, start of the nodes to caught up", "Mbit/s", float64(wire)/megabit/took.Seconds(),
-		"best plain TCP", best)
-	return nil
-}
-
-// anew starts eu and connects to it.
-func (o *ocean) anew(ctx context.Context, further []string) error {
-	if err := o.eu.start(o.mimir, further...); err != nil {
-		return err
-	}
-	return o.eu.connect(ctx)
 }
 
 // crossed is how many bytes of packets have arrived at eu.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"encoding/json"
@@ -172,15 +173,20 @@ func received(text []byte) (float64, error) {
 
 // lagTCP is how long chunks take that plain TCP with BBR carries at that rate.
 func (o *ocean) lagTCP(ctx context.Context, bytesPerSecond float64) (late bench.Histogram, err error) {
+	o.tcpBy = cmp.Or(o.tcpBy, ownTCP)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	from := time.Now().Add(tcpWarmup)
 	count := func(c net.Conn) {
 		room := make([]byte, chunk)
 		for {
 			if _, err := io.ReadFull(c, room); err != nil {
 				return
 			}
-			late.Add(time.Since(time.Unix(0, int64(binary.LittleEndian.Uint64(room)))))
+			sent := time.Unix(0, int64(binary.LittleEndian.Uint64(room)))
+			if sent.After(from) {
+				late.Add(time.Since(sent))
+			}
 		}
 	}
 	speak := func(c net.Conn) error {
