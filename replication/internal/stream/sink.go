@@ -115,8 +115,9 @@ type Sink struct {
 	mu      sync.Mutex
 	status  Status
 	horizon horizon
-	unsent  uint64 // bytes that the source had and that have not arrived
-	held    uint64 // bytes received and not applied here
+	said    time.Time // when the source was last asked for what it confirmed
+	unsent  uint64    // bytes that the source had and that have not arrived
+	held    uint64    // bytes received and not applied here
 }
 
 // NewSink returns a Sink that does nothing before Run.
@@ -273,7 +274,7 @@ func (k *Sink) dropped(bytes int64) {
 func (k *Sink) learn(sentAt time.Time, p pong) {
 	applied := k.config.Taker.Cursor().Position
 	k.mu.Lock()
-	k.unsent = p.unsent
+	k.said, k.unsent = sentAt, p.unsent
 	k.horizon.add(sentAt, p.committed)
 	k.horizon.reach(applied)
 	k.mu.Unlock()
@@ -298,8 +299,9 @@ func (k *Sink) Lag() Lag {
 		l.Commands = uint64(k.status.Committed - applied)
 		l.Bytes = k.unsent + k.held
 	}
+	now := k.config.Clock.Now()
 	k.horizon.reach(applied)
-	l.Seconds, l.Known = k.horizon.seconds(k.config.Clock.Now())
-	l.AtLeast = !l.Known || l.Seconds > k.config.SilenceTimeout.Seconds()
+	l.Seconds, l.Known = k.horizon.seconds(now)
+	l.AtLeast = !l.Known || now.Sub(k.said) > k.config.SilenceTimeout
 	return l
 }
