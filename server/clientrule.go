@@ -34,7 +34,8 @@ func isAllowed(block string, commonNames, hostnames []string, c *x509.Certificat
 	switch {
 	case len(commonNames) > 0 && !slices.Contains(commonNames, c.Subject.CommonName):
 		return fmt.Errorf("its certificate is of %q, which is not in %s.allowed-cn", c.Subject.CommonName, block)
-	case len(hostnames) > 0 && !slices.ContainsFunc(hostnames, func(h string) bool { return c.VerifyHostname(h) == nil }):
+	case len(hostnames) > 0 &&
+		!slices.ContainsFunc(hostnames, func(h string) bool { return c.VerifyHostname(h) == nil }):
 		return fmt.Errorf("its certificate, of %q, is valid for nothing in %s.allowed-hostname", c.Subject.CommonName,
 			block)
 	}

@@ -20,10 +20,12 @@ func TestWhoIsAClient(t *testing.T) {
 		rule   ClientRule
 		refuse string // what the log says; "": only taken are seen
 	}{
-		"no rule":         {ClientRule{}, ""},
-		"by name":         {ClientRule{AllowedCN: []string{"x", "app"}}, `of \"other\", which is not in client-tls.allowed-cn`},
-		"by host":         {ClientRule{AllowedHostnames: []string{"x", "localhost"}}, ""},
-		"by another host": {ClientRule{AllowedHostnames: []string{"app"}}, "is valid for nothing in client-tls.allowed-hostname"},
+		"no rule": {ClientRule{}, ""},
+		"by name": {ClientRule{AllowedCN: []string{"x", "app"}},
+			`of \"other\", which is not in client-tls.allowed-cn`},
+		"by host": {ClientRule{AllowedHostnames: []string{"x", "localhost"}}, ""},
+		"by another host": {ClientRule{AllowedHostnames: []string{"app"}},
+			"is valid for nothing in client-tls.allowed-hostname"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c, log := testConfig(t, "solo"), &logged{}

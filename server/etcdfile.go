@@ -15,7 +15,8 @@ import (
 // etcdFileFlag names the file of etcd's settings.
 const etcdFileFlag = "config-file"
 
-// clientCN is in the place of a flag that etcd does not have: of clients it reads allowed common names in its file alone.
+// clientCN is in the place of a flag that etcd does not have: of clients it reads allowed common names in its file
+// alone.
 const clientCN = "client-transport-security.allowed-cn"
 
 // etcdBlocks are the blocks of etcd's file, with the flag that says the same as each of their keys.

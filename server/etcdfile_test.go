@@ -165,7 +165,7 @@ func TestFileOfEtcdIsRefused(t *testing.T) {
 		"discovery: https://d/x":                       `FILE:4: discovery: "https://d/x": no such thing here: nodes`,
 		"client-transport-security:\n  auto-tls: true": "FILE:5: client-transport-security.auto-tls: ",
 		"client-transport-security: {allowed-cn: [a]}": "client-tls: allowed-cn and allowed-hostname need ca",
-		"client-transport-security.allowed-cn: a":      "FILE:4: client-transport-security.allowed-cn: etcd reads it in",
+		"client-transport-security.allowed-cn: a":      "FILE:4: client-transport-security.allowed-cn: etcd reads",
 		"client-transport-security: on":                "FILE:4: client-transport-security: want a block",
 		"client-transport-security: {ca-file: x}":      `FILE:4: client-transport-security has no key "ca-file"`,
 		"trusted-ca-file: x":                           "FILE:4: trusted-ca-file: etcd reads it in client-",

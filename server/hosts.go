@@ -23,7 +23,8 @@ func forHosts(h http.Handler, allowed *atomic.Pointer[[]string], logger *slog.Lo
 		if host := hostname(r.Host); r.TLS == nil && len(list) > 0 && !slices.ContainsFunc(list, func(a string) bool {
 			return a == anyHost || strings.EqualFold(a, host)
 		}) {
-			log.tell("a request was refused: it is for no host of allowed-hosts", "host", cut(host), "from", r.RemoteAddr)
+			log.tell("a request was refused: it is for no host of allowed-hosts", "host", cut(host),
+				"from", r.RemoteAddr)
 			http.Error(w, fmt.Sprintf("refused: this node is not known as %q (allowed-hosts)", cut(host)),
 				http.StatusMisdirectedRequest)
 			return

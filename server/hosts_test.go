@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// A request in plaintext is for a host of the list, if there is one; with TLS, and for any with *, it may be for others.
+// A request in plaintext is for a host of the list, if there is one; with TLS, or with * in it, it may be for others.
 func TestAllowedHosts(t *testing.T) {
 	for _, test := range []struct {
 		allowed string
@@ -40,8 +40,8 @@ func TestAllowedHosts(t *testing.T) {
 		}
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, r)
-		if served != test.taken || served != (w.Code == http.StatusOK) || served == strings.Contains(log.String(), "WARN") ||
-			!served && w.Code != http.StatusMisdirectedRequest {
+		if served != test.taken || served != (w.Code == http.StatusOK) ||
+			served == strings.Contains(log.String(), "WARN") || !served && w.Code != http.StatusMisdirectedRequest {
 			t.Errorf("%+v: served %t, %d, log %s", test, served, w.Code, log)
 		}
 	}

@@ -180,7 +180,7 @@ func (o *outputs) end() {
 }
 
 // reopenLog has the log begin new files.
-func (s *server) reopenLog() {
+func reopenLog(s *server) {
 	if err := s.outputs.reopen(); err != nil {
 		s.logger.Error("a file of the log was not opened anew: the former goes on", "err", err)
 	}

@@ -75,7 +75,8 @@ func TestALogThatCannotBeOpened(t *testing.T) {
 	c := testConfig(t, "solo")
 	c.LogOutputs = []string{filepath.Join(dir, "ok"), filepath.Join(dir, "gone", "log")}
 	err := Run(t.Context(), c, Options{LogTo: &logged{}})
-	if !errors.Is(err, ErrConfig) || !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "log-outputs: ") {
+	if !errors.Is(err, ErrConfig) || !errors.Is(err, fs.ErrNotExist) ||
+		!strings.Contains(err.Error(), "log-outputs: ") {
 		t.Errorf("got %v", err)
 	}
 	os.Remove(c.LogOutputs[0])

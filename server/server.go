@@ -155,15 +155,15 @@ func open(c *Config, o Options) (*server, error) {
 	}
 	s := &server{config: c, version: o.Version, looker: o.Look, failed: make(chan error, 3), times: telemetry.NewDisk(),
 		outputs: to}
-	if err := s.open(&o); err != nil {
+	if err := openBehind(s, &o); err != nil {
 		to.end()
 		return nil, err
 	}
 	return s, nil
 }
 
-// open does that, once the log is open.
-func (s *server) open(o *Options) error {
+// openBehind does that, once the log is open.
+func openBehind(s *server, o *Options) error {
 	c := s.config
 	plain, logs := newLogger(c, s.outputs)
 	s.settled = newSettled(c, logs)

@@ -18,9 +18,8 @@ func (k *Keeper) base(protocols []string) *tls.Config {
 }
 
 // Listener returns the configuration of a listener that trusts the authorities of all blocks, and shows the certificate
-// and goes by the Admit of the first; nil if that names no files. Connections that are a [Guest] are asked to leave when their authority is
-// taken away, or
-// they are revoked.
+// and goes by the Admit of the first; nil if that names no files. Connections that are a [Guest] are asked to leave
+// when their authority is taken away, or they are revoked.
 func (k *Keeper) Listener(protocols []string, b Block, also ...Block) (*tls.Config, error) {
 	if !b.enabled() {
 		return nil, nil
