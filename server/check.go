@@ -55,6 +55,9 @@ func (f *faults) checkFiles(c *Config) {
 		} else {
 			_, err = keeper.Listener([]string{"h2"}, b.block.block(b.key))
 		}
+		if err == nil && b.block.ClientCert != "" {
+			_, err = keeper.Dialer(b.block.dialing(b.key)...)
+		}
 		if err != nil {
 			f.add("%s: %w", b.key, err)
 		} else if r := keeper.Report(); r != nil {
@@ -75,6 +78,9 @@ func (f *faults) checkFiles(c *Config) {
 	}
 	if log := c.Operator.AuditLog; log != "" {
 		f.addError(appendable("audit-log", log))
+	}
+	for _, path := range logFiles(c.LogOutputs) {
+		f.addError(appendable("log-outputs", path))
 	}
 	if c.Backup.To != "" && c.Backup.CAFile != "" {
 		_, err = c.Backup.place()

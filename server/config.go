@@ -31,6 +31,8 @@ type Config struct {
 	AdvertiseRegions string
 	// AllowedOrigins are those of web pages that may use the JSON gateway.
 	AllowedOrigins []string
+	// AllowedHosts are the names and addresses for which requests in plaintext may be; none: any.
+	AllowedHosts []string
 	// Pprof serves Go's profiles on ListenHTTP.
 	Pprof bool
 
@@ -52,8 +54,10 @@ type Config struct {
 	// EncryptionKeyFile has the keys of the data directory, one a line, the active one first; empty for none.
 	EncryptionKeyFile string
 
-	// PeerRule says more of the certificates that PeerTLS takes for those of nodes.
-	PeerRule PeerRule
+	// PeerRule says more of the certificates that PeerTLS takes for those of nodes, ClientRule of those that ClientTLS
+	// takes, and HTTPRule of those that HTTPTLS does.
+	PeerRule             PeerRule
+	ClientRule, HTTPRule ClientRule
 
 	// Operator says who is an operator, and where the audit log of what operators do goes.
 	Operator Operator
@@ -67,6 +71,8 @@ type Config struct {
 	notes []string // of what was said and means nothing, for the log
 
 	LogLevel, LogFormat string
+	// LogOutputs are stderr, stdout and files to which the log goes.
+	LogOutputs []string
 	// MaxConnections is how many clients may be connected; 0 for what the limit of open files leaves.
 	MaxConnections int
 	// Crowds are networks in which an address may have many behind it, as [door.ParseCrowds] reads them.
@@ -147,6 +153,9 @@ func (f *Failover) Settings() replication.VoteSettings {
 type TLS struct {
 	// Cert and Key are PEM files: the certificate with its chain, and its key.
 	Cert, Key string
+	// ClientCert and ClientKey are shown, of a block that secures both a listener and a dialer, by the dialer in place
+	// of Cert.
+	ClientCert, ClientKey string
 	// CA is a PEM file with the authorities trusted to sign the other side. Default: the machine's, for dialers.
 	CA string
 	// CRL is a file of lists of certificates that the authorities of CA have revoked: PEM, or one list of DER.

@@ -15,12 +15,16 @@ import (
 // etcdFileFlag names the file of etcd's settings.
 const etcdFileFlag = "config-file"
 
+// clientCN is in the place of a flag that etcd does not have: of clients it reads allowed common names in its file
+// alone.
+const clientCN = "client-transport-security.allowed-cn"
+
 // etcdBlocks are the blocks of etcd's file, with the flag that says the same as each of their keys.
 var etcdBlocks = map[string]map[string]string{
 	"client-transport-security": {
 		"cert-file": "cert-file", "key-file": "key-file", "client-cert-file": "client-cert-file",
 		"client-key-file": "client-key-file", "client-cert-auth": "client-cert-auth",
-		"trusted-ca-file": "trusted-ca-file", "auto-tls": "auto-tls", "allowed-cn": "client-cert-allowed-hostname",
+		"trusted-ca-file": "trusted-ca-file", "auto-tls": "auto-tls", "allowed-cn": clientCN,
 		"allowed-hostname": "client-cert-allowed-hostname",
 		// Of clients etcd reads it, and goes by it nowhere.
 		"skip-client-san-verification": "peer-skip-client-san-verification",

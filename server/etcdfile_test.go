@@ -55,6 +55,8 @@ client-transport-security:
   client-cert-auth: true
   trusted-ca-file: /pki/ca
   auto-tls: false
+  allowed-cn: [apiserver, backup]
+  allowed-hostname: [cp-1]
 peer-transport-security: {cert-file: /pki/crt, key-file: /pki/key, trusted-ca-file: /pki/ca, allowed-cn: [a, b]}
 self-signed-cert-validity: 1
 log-level: debug
@@ -90,7 +92,9 @@ func TestFileOfEtcd(t *testing.T) {
 	r := &c.Replication
 	block := TLS{Cert: "/pki/crt", Key: "/pki/key", CA: "/pki/ca", RequireClientCert: true}
 	if r.NodeID != "cp-1" || r.RegionID != defaultRegion || !r.Join || len(r.Nodes) != 3 || c.ClientTLS != block ||
-		c.PeerTLS != block || !slices.Equal(c.PeerRule.AllowedCN, []string{"a", "b"}) {
+		c.PeerTLS != block || !slices.Equal(c.PeerRule.AllowedCN, []string{"a", "b"}) ||
+		!slices.Equal(c.ClientRule.AllowedCN, []string{"apiserver", "backup"}) ||
+		!slices.Equal(c.ClientRule.AllowedHostnames, []string{"cp-1"}) {
 		t.Errorf("got %+v", c)
 	}
 	for key, want := range map[string]string{
@@ -160,7 +164,8 @@ func TestFileOfEtcdIsRefused(t *testing.T) {
 	for text, want := range map[string]string{
 		"discovery: https://d/x":                       `FILE:4: discovery: "https://d/x": no such thing here: nodes`,
 		"client-transport-security:\n  auto-tls: true": "FILE:5: client-transport-security.auto-tls: ",
-		"client-transport-security: {allowed-cn: [a]}": "FILE:4: client-transport-security.allowed-cn: ",
+		"client-transport-security: {allowed-cn: [a]}": "client-tls: allowed-cn and allowed-hostname need ca",
+		"client-transport-security.allowed-cn: a":      "FILE:4: client-transport-security.allowed-cn: etcd reads",
 		"client-transport-security: on":                "FILE:4: client-transport-security: want a block",
 		"client-transport-security: {ca-file: x}":      `FILE:4: client-transport-security has no key "ca-file"`,
 		"trusted-ca-file: x":                           "FILE:4: trusted-ca-file: etcd reads it in client-",
@@ -175,7 +180,7 @@ func TestFileOfEtcdIsRefused(t *testing.T) {
 		"name: b": "FILE:",
 		"\t":      "FILE:",
 		"name":    "FILE:",
-		"peer-transport-security: {client-cert-file: x}": "FILE:4: peer-transport-security.client-cert-file: ",
+		"peer-transport-security: {client-cert-file: x}": "client-cert \"x\" and client-key \"\" belong together",
 	} {
 		file := etcdsFile(t, alone+text+"\n")
 		_, err := loadFlags(t, nil, "--config-file="+file)

@@ -39,7 +39,7 @@ func (e *etcdGiven) environment(c *Config, lookup func(string) (string, bool)) (
 	for i := range etcdFlags {
 		f := &etcdFlags[i]
 		text, set := lookup(f.env())
-		if !set || text == "" || f.name == "version" { // ETCD_VERSION is how images say what they have
+		if !set || text == "" || f.fileOnly || f.name == "version" { // ETCD_VERSION is how images say what they have
 			continue
 		}
 		if err := e.take(f, c, text); err != nil {
@@ -130,7 +130,7 @@ func (e *etcdGiven) finish(c *Config) error {
 	}
 	https := func(a address.Address) bool { return a.Scheme == "https" }
 	if e.rules(c, "listen-http") && !c.HTTPTLS.Enabled() && slices.ContainsFunc(addresses(c.ListenHTTP), https) {
-		c.HTTPTLS = c.ClientTLS
+		c.HTTPTLS, c.HTTPRule = c.ClientTLS, c.ClientRule
 	}
 	named = named || e.rules(c, "listen-client") || e.rules(c, "advertise-client")
 	if named && r.RegionID == "" && len(r.Regions) == 0 {
@@ -348,7 +348,7 @@ func (v *etcdValue) Type() string       { return "string" }
 func addEtcdFlags(flags *pflag.FlagSet) {
 	for i := range etcdFlags {
 		f := &etcdFlags[i]
-		if f.same {
+		if f.same || f.fileOnly {
 			continue
 		}
 		added := flags.VarPF(&etcdValue{}, f.name, "", "as etcd's")

@@ -154,6 +154,19 @@ func TestNamesOfEtcd(t *testing.T) {
 		{[]string{"--cipher-suites=TLS_AES_128_GCM_SHA256,TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305," +
 			"TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"}, map[string]string{"tls-cipher-suites": "TLS_ECDHE_RSA_WITH_" +
 			"CHACHA20_POLY1305_SHA256,TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"}},
+		{append(tls, "--trusted-ca-file=a", "--client-cert-allowed-hostname=x,y"),
+			map[string]string{"client-tls.allowed-hostname": "x,y", "http-tls.allowed-hostname": ""}},
+		{append(tls, "--trusted-ca-file=a", "--client-cert-allowed-hostname=x",
+			"--listen-metrics-urls=https://127.0.0.1:1"),
+			map[string]string{"client-tls.allowed-hostname": "x", "http-tls.allowed-hostname": "x"}},
+		{[]string{"--listen-peer-urls=https://127.0.0.1:2", "--peer-cert-file=c", "--peer-key-file=k",
+			"--peer-client-cert-file=cc", "--peer-client-key-file=ck"},
+			map[string]string{"peer-tls.cert": "c", "peer-tls.client-cert": "cc", "peer-tls.client-key": "ck"}},
+		{[]string{"--host-whitelist=a,b", "--tls-max-version=TLS1.2", "--log-outputs=stderr,/var/log/etcd"},
+			map[string]string{"allowed-hosts": "a,b", "tls-max-version": "TLS1.2",
+				"log-outputs": "stderr,/var/log/etcd"}},
+		{[]string{"--host-whitelist=*", "--log-outputs=default", "--client-cert-file=x", "--tls-max-version="},
+			map[string]string{"allowed-hosts": "*", "tls-max-version": ""}},
 		{[]string{"--grpc-keepalive-interval=2h", "--grpc-keepalive-timeout=20s"},
 			map[string]string{"grpc-keepalive-interval": "2h", "grpc-keepalive-min-time": "5s"}},
 		{[]string{"--cors=https://a.example,http://b:80"},
@@ -182,7 +195,13 @@ func TestNamesOfEtcdAreRefused(t *testing.T) {
 		"--auto-tls":                                  "see docs/certificates.md",
 		"--force-new-cluster":                         "docs/failover.md",
 		"--peer-crl-file=x":                           "peer-tls: crl needs ca",
-		"--log-outputs=/var/log/etcd":                 "the log goes to standard error",
+		"--log-outputs=default,/var/log/etcd":         "log-outputs: default stands alone",
+		"--enable-log-rotation":                       "SIGHUP",
+		"--peer-auto-tls":                             "`mimir cert`",
+		"--client-cert-allowed-hostname=a":            "client-tls: allowed-cn and allowed-hostname need ca",
+		"--peer-client-cert-file=x":                   "client-cert \"x\" and client-key \"\" belong together",
+		"--host-whitelist=a:1":                        `allowed-hosts "a:1": want a name or an IP address`,
+		"--tls-max-version=TLS1.1":                    `tls-max-version "TLS1.1": use 1.2 or 1.3`,
 		"--grpc-keepalive-min-time=0s":                "out of bounds: 10ms to 24h",
 		"--feature-gates=Teleport=true":               `"Teleport": no such feature of etcd 3.7`,
 		"--feature-gates=CompactHashCheck=x":          "want name=true or name=false",
@@ -260,7 +279,7 @@ func TestNamesOfEtcdAreDocumented(t *testing.T) {
 	for _, f := range slices.SortedFunc(slices.Values(etcdFlags), func(a, b etcdFlag) int {
 		return strings.Compare(a.name, b.name)
 	}) {
-		fmt.Fprintf(&b, "| `--%s` | %s |\n", f.name, f.about())
+		fmt.Fprintf(&b, "| %s | %s |\n", f.written(), f.about())
 	}
 	if want := b.String(); want != string(text) && !*update {
 		t.Errorf("%s is not what the table of flags says (-update writes it)", etcdPage)

@@ -9,6 +9,8 @@ import (
 type etcdFlag struct {
 	name string
 	bool bool // its value may be left out, and is true then
+	// fileOnly says that etcd has it in its file, by this name, and as neither flag nor variable.
+	fileOnly bool
 	// same says that a setting has this name and means this.
 	same bool
 	// to gives its value to the settings of keys.
@@ -70,8 +72,9 @@ func switches(list []etcdFlag) []etcdFlag {
 // etcdFlags are those of etcd 3.7.3, and those of 3.5 that it has no more.
 var etcdFlags = slices.Concat(
 	sameAs("name", "data-dir", "initial-cluster-state", "quota-backend-bytes", "max-txn-ops", "max-request-bytes",
-		"max-concurrent-streams", "auto-compaction-mode", "auto-compaction-retention", "tls-min-version", "auth-token",
-		"auth-token-ttl", "bcrypt-cost", "log-level", "log-format", "warning-unary-request-duration",
+		"max-concurrent-streams", "auto-compaction-mode", "auto-compaction-retention", "tls-min-version",
+		"tls-max-version", "auth-token", "auth-token-ttl", "bcrypt-cost", "log-level", "log-format", "log-outputs",
+		"warning-unary-request-duration",
 		"grpc-keepalive-min-time", "grpc-keepalive-interval", "grpc-keepalive-timeout"),
 	[]etcdFlag{
 		{name: "listen-client-urls", keys: []string{"listen-client"}, to: (*etcdGiven).listenClient},
@@ -89,8 +92,13 @@ var etcdFlags = slices.Concat(
 		{name: "trusted-ca-file", keys: []string{"client-tls.ca"}, to: authorities("client-tls")},
 		{name: "client-cert-auth", keys: []string{"client-tls.require-client-cert"},
 			to: ifTrue("client-tls"), bool: true},
+		{name: clientCN, keys: []string{"client-tls.allowed-cn"}, to: as("client-tls.allowed-cn"), fileOnly: true},
+		{name: "client-cert-allowed-hostname", keys: []string{"client-tls.allowed-hostname"},
+			to: as("client-tls.allowed-hostname")},
 		{name: "peer-cert-file", keys: []string{"peer-tls.cert"}, to: as("peer-tls.cert")},
 		{name: "peer-key-file", keys: []string{"peer-tls.key"}, to: as("peer-tls.key")},
+		{name: "peer-client-cert-file", keys: []string{"peer-tls.client-cert"}, to: as("peer-tls.client-cert")},
+		{name: "peer-client-key-file", keys: []string{"peer-tls.client-key"}, to: as("peer-tls.client-key")},
 		{name: "peer-trusted-ca-file", keys: []string{"peer-tls.ca"}, to: authorities("peer-tls")},
 		{name: "peer-client-cert-auth", keys: []string{"peer-tls.require-client-cert"},
 			to: ifTrue("peer-tls"), bool: true},
@@ -100,6 +108,7 @@ var etcdFlags = slices.Concat(
 		{name: "client-crl-file", keys: []string{"client-tls.crl"}, to: as("client-tls.crl")},
 		{name: "peer-crl-file", keys: []string{"peer-tls.crl"}, to: as("peer-tls.crl")},
 		{name: "cipher-suites", keys: []string{"tls-cipher-suites"}, to: (*etcdGiven).cipherSuites},
+		{name: "host-whitelist", keys: []string{"allowed-hosts"}, to: as("allowed-hosts")},
 		{name: "enable-pprof", keys: []string{"pprof"}, to: as("pprof"), bool: true},
 		{name: "watch-progress-notify-interval", keys: []string{"watch-progress-interval"},
 			to: as("watch-progress-interval")},
@@ -135,27 +144,19 @@ var etcdFlags = slices.Concat(
 
 	refusingEtcd(noDiscovery, nil, "discovery", "discovery-token", "discovery-endpoints", "discovery-srv"),
 	refusingEtcd("the log has no directory of its own: put data-dir on the faster disk", nil, "wal-dir"),
-	refusingEtcd("clients are told apart by users and roles (docs/auth.md), operators by operator.allowed-hostname",
-		nil,
-		"client-cert-allowed-hostname"),
-	refusingEtcd("nodes show the certificate of peer-cert-file: it has to be good for serverAuth and clientAuth", nil,
-		"peer-client-cert-file", "peer-client-key-file"),
-	switches(refusingEtcd("certificates are not made by the server: see docs/certificates.md", []string{"false"},
-		"auto-tls", "peer-auto-tls")),
+	switches(refusingEtcd("a server makes no certificates, which nobody could check: `mimir cert` makes those of a "+
+		"whole fleet, see docs/certificates.md", []string{"false"}, "auto-tls")),
+	switches(refusingEtcd("whoever signs his own certificate could speak as any node: `mimir cert` makes certificates "+
+		"that name their nodes, see docs/certificates.md", []string{"false"}, "peer-auto-tls")),
 	switches(refusingEtcd("what is left of a fleet is put right by `mimir fleet`: see docs/failover.md",
 		[]string{"false"},
 		"force-new-cluster")),
 	switches(refusingEtcd("a port has one process", []string{"false"}, "socket-reuse-port")),
 	switches(refusingEtcd("the JSON gateway is always there; keep clients from it by users and roles", []string{"true"},
 		"enable-grpc-gateway")),
-	refusingEtcd("names are looked at where a web page asks, and are those of the addresses in the settings",
-		[]string{"*"}, "host-whitelist"),
-	refusingEtcd("a greatest version of TLS cannot be set", []string{"TLS1.3"}, "tls-max-version"),
 	refusingEtcd("the log is written by Go's slog: text or json (log-format)", []string{"zap"}, "logger"),
-	refusingEtcd("the log goes to standard error: lead it from there", []string{"default", "stderr", "stdout",
-		"systemd/journal"}, "log-outputs"),
-	switches(refusingEtcd("the log goes to standard error: whoever takes it rotates it", []string{"false"},
-		"enable-log-rotation")),
+	switches(refusingEtcd("have logrotate rename the files of log-outputs and send SIGHUP, at which they are opened "+
+		"anew", []string{"false"}, "enable-log-rotation")),
 	switches(refusingEtcd(noTracing, []string{"false"}, "enable-distributed-tracing")),
 	switches(refusingEtcd("`mimir version` tells it", []string{"false"}, "version")),
 	[]etcdFlag{
@@ -217,4 +218,12 @@ func (f *etcdFlag) about() string {
 	default:
 		return "refused: " + f.refused
 	}
+}
+
+// written is how the flag is written, for people.
+func (f *etcdFlag) written() string {
+	if f.fileOnly {
+		return "`" + f.name + "`, in a file"
+	}
+	return "`--" + f.name + "`"
 }

@@ -20,6 +20,7 @@ func (s *server) metrics() *prometheus.Registry {
 		},
 		telemetry.Build{Version: s.version}, s.calls, s.times, &s.checks, s.wire,
 		doorMetrics{doors: s.ports.doors}, auditMetrics{audit: s.audit},
+		logMetrics{outputs: s.outputs},
 		equalityMetrics{equality: s.equality}, backupMetrics{report: s.backupReport},
 		archiveMetrics{status: s.archiveStatus}, s.ports.tls.keeper,
 		&keyMetrics{disk: s.disk})

@@ -117,6 +117,7 @@ func (s *server) heed(ctx context.Context, told <-chan struct{}, read func() (*C
 		case <-ctx.Done():
 			return
 		case <-told:
+			reopenLog(s)
 			if s.config.Operator.AuditLog != "" {
 				s.reopen()
 			}

@@ -64,13 +64,11 @@ func (r *PeerRule) admit(fleet string, p grpctransport.Peer) error {
 		return nil
 	case c == nil:
 		return errors.New("it shows no certificate")
-	case len(r.AllowedCN) > 0 && !slices.Contains(r.AllowedCN, c.Subject.CommonName):
-		return fmt.Errorf("its certificate is of %q, which is not in peer-tls.allowed-cn", c.Subject.CommonName)
-	case len(r.AllowedHostnames) > 0 &&
-		!slices.ContainsFunc(r.AllowedHostnames, func(h string) bool { return c.VerifyHostname(h) == nil }):
-		return fmt.Errorf("its certificate, of %q, is valid for nothing in peer-tls.allowed-hostname",
-			c.Subject.CommonName)
-	case r.Bind == bindNode && !names(c, fleet, p.Region, p.Node, r.regions):
+	}
+	if err := isAllowed("peer-tls", r.AllowedCN, r.AllowedHostnames, c); err != nil {
+		return err
+	}
+	if r.Bind == bindNode && !names(c, fleet, p.Region, p.Node, r.regions) {
 		name, uri := nodeNames(fleet, p.Region, p.Node)
 		return fmt.Errorf("its certificate, of %q, names neither %s nor %s (peer-tls.bind)", c.Subject.CommonName,
 			name, uri)

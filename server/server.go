@@ -66,6 +66,7 @@ func Run(ctx context.Context, c *Config, o Options) error {
 	if err != nil {
 		return explained(c, err)
 	}
+	defer s.outputs.end()
 	defer s.audit.Close()
 	reopening, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -112,6 +113,7 @@ type server struct {
 	version    string
 	looker     Looker
 	logger     *slog.Logger
+	outputs    *outputs // of the log
 	settled    *settled
 	advice     []string // what is open to others, and what to change
 	gate       *operator.Gate
@@ -144,19 +146,35 @@ type server struct {
 	wire    *telemetry.Wire
 }
 
-// open binds the ports and opens the store: everything that can be refused before the node joins anything.
+// open opens the log, binds the ports and opens the store: everything that can be refused before the node joins
+// anything.
 func open(c *Config, o Options) (*server, error) {
-	s := &server{config: c, version: o.Version, looker: o.Look, failed: make(chan error, 3), times: telemetry.NewDisk()}
-	plain, logs := newLogger(c, o.LogTo)
+	to, err := openOutputs(c.LogOutputs, o.LogTo)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	s := &server{config: c, version: o.Version, looker: o.Look, failed: make(chan error, 3), times: telemetry.NewDisk(),
+		outputs: to}
+	if err := openBehind(s, &o); err != nil {
+		to.end()
+		return nil, err
+	}
+	return s, nil
+}
+
+// openBehind does that, once the log is open.
+func openBehind(s *server, o *Options) error {
+	c := s.config
+	plain, logs := newLogger(c, s.outputs)
 	s.settled = newSettled(c, logs)
 	s.logger = plain.With("node", c.Replication.NodeID, "region", c.Replication.RegionID)
 	s.slow = newSlow(c.SlowRequest, s.logger)
 	if err := checkPlace(c.Replication.DataDir); err != nil {
-		return nil, err
+		return err
 	}
 	warnings, err := c.fit(thisMachine(c.Replication.DataDir))
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for _, text := range c.notes {
 		s.logger.Info("a setting of etcd", "note", text)
@@ -165,31 +183,31 @@ func open(c *Config, o Options) (*server, error) {
 		s.logger.Warn("limit", "err", text)
 	}
 	if s.gate, s.audit, err = c.Operator.newGate(s.logger, rootLink{func() *etcdapi.API { return s.api }}); err != nil {
-		return nil, err
+		return err
 	}
 	s.advice = append(append(c.advice(), readable(c.Replication.DataDir)...),
 		readableFile("operator.token-file", c.Operator.TokenFile)...)
 	shares, err := door.Split(door.Limit(), c.MaxConnections)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
+		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}
-	if s.ports, err = listen(c, shares, &o, s.logger); err != nil {
-		return nil, err
+	if s.ports, err = listen(c, shares, o, s.logger); err != nil {
+		return err
 	}
 	s.shares = shares
 	if keeper, err := s.newKeeper(c); err != nil {
 		s.ports.close()
-		return nil, err
+		return err
 	} else {
 		s.keeping.next(keeper)
 	}
 	if err := s.newRoom(); err != nil {
 		s.ports.close()
-		return nil, fmt.Errorf("data-dir %s: %w", c.Replication.DataDir, err)
+		return fmt.Errorf("data-dir %s: %w", c.Replication.DataDir, err)
 	}
 	if err := s.openStore(); err != nil {
 		s.ports.close()
-		return nil, inDirectory(c.Replication.DataDir, err)
+		return inDirectory(c.Replication.DataDir, err)
 	}
 	if err = s.build(plain); err == nil {
 		var archiver *archive.Archiver
@@ -198,9 +216,9 @@ func open(c *Config, o Options) (*server, error) {
 	}
 	if err != nil {
 		s.abandon()
-		return nil, err
+		return err
 	}
-	return s, nil
+	return nil
 }
 
 // openStore opens the data directory, and the store in it.
@@ -335,7 +353,8 @@ func (s *server) start(ctx context.Context) error {
 	both := sniff(s.ports.client)
 	s.serve("listen-client", func() error { return s.rpc.serve(both.grpc) })
 	hosts := hostsOf(s.config.ListenClient, s.config.AdvertiseClient, s.config.ListenHTTP)
-	open := newHTTPServer(fromPages(routes.client(s.config.Pprof), hosts, s.config.AllowedOrigins), s.logger)
+	pages := fromPages(routes.client(s.config.Pprof), hosts, s.config.AllowedOrigins)
+	open := newHTTPServer(forHosts(pages, &s.settled.hosts, s.logger), s.logger)
 	s.web = append(s.web, open)
 	s.serve("listen-client", func() error { return open.Serve(both.http) })
 	if s.ports.http != nil {

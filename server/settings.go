@@ -2,7 +2,6 @@ package server
 
 import (
 	"math"
-	"slices"
 	"time"
 
 	"golang.org/x/crypto/bcrypt"
@@ -72,6 +71,11 @@ var sections = []section{
 			"web pages that may use the JSON gateway (`/v3/…`) on the port for clients, `/health` and `/version`, "+
 				"each as a browser names it: `https://console.example`; those of no other site may",
 			func(c *Config) *[]string { return &c.AllowedOrigins }),
+		list("allowed-hosts",
+			"names and IP addresses, without a port, for one of which a request in plaintext over HTTP/1.1 must be "+
+				"that comes to the port for clients (its `Host`), since a web page may give any name to any address; "+
+				"others are refused. Any if not set, or with `*`; clients of gRPC are not asked",
+			func(c *Config) *[]string { return &c.AllowedHosts }),
 		yesOrNo("pprof",
 			"serve Go's profiles to operators under `/debug/pprof/`, on the port for clients and on `listen-http`",
 			func(c *Config) *bool { return &c.Pprof }),
@@ -143,43 +147,7 @@ var sections = []section{
 				"`mimir status` says so. Each node of the region has that much more log on its disk",
 			func(c *Config) *int64 { return &c.Replication.DelayBytes }),
 	}},
-	{"TLS", slices.Concat(
-		files("client-tls", "clients", "authorities trusted to sign clients",
-			func(c *Config) *TLS { return &c.ClientTLS }),
-		files("peer-tls", "nodes", "authorities trusted to sign nodes; the machine's if not set",
-			func(c *Config) *TLS { return &c.PeerTLS }),
-		[]setting{
-			list("peer-tls.allowed-cn", "common names, of which the certificate of a node must have one",
-				func(c *Config) *[]string { return &c.PeerRule.AllowedCN }),
-			list("peer-tls.allowed-hostname",
-				"names or IP addresses, for one of which the certificate of a node must be valid",
-				func(c *Config) *[]string { return &c.PeerRule.AllowedHostnames }),
-			text("peer-tls.bind", bindNone, "`node`: the certificate of a node must name the node that speaks: "+
-				"`node.region.fleet` as a DNS name or as the common name, or the URI `mimir://fleet/region/node`; "+
-				"`none`: any certificate signed by `ca` may be any node's",
-				func(c *Config) *string { return &c.PeerRule.Bind }),
-			text("fleet-key-file", "", "file of secrets, one a line, of at least 32 characters each: nodes show each "+
-				"other that they have one of them, also without TLS, and refuse who has none. The first is shown; to "+
-				"change it, add the new one as the second everywhere, then make it the first, then take the old one "+
-				"away, with a restart of all nodes, one by one, each time",
-				func(c *Config) *string { return &c.FleetKeyFile }),
-			yesOrNo("fleet-key-optional", "let in who shows no key, and go on without one where the other side has "+
-				"none: for as long as not all nodes have `fleet-key-file`",
-				func(c *Config) *bool { return &c.KeyOptional }),
-		},
-		files("region-tls", "", "authorities of other regions", func(c *Config) *TLS { return &c.RegionTLS }),
-		files("http-tls", "whoever comes to `listen-http`", "authorities trusted to sign who may come to `listen-http`",
-			func(c *Config) *TLS { return &c.HTTPTLS }),
-		[]setting{
-			text("tls-min-version", "1.2",
-				"least version of TLS, at every port and towards other nodes: `1.2` or `1.3`",
-				func(c *Config) *string { return &c.Handshakes.MinVersion }),
-			list("tls-cipher-suites", "cipher suites of TLS 1.2 that may be used, such as "+
-				"`TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256`; those that Go holds secure if not set. Those of TLS 1.3 "+
-				"cannot be chosen",
-				func(c *Config) *[]string { return &c.Handshakes.CipherSuites }),
-		},
-	)},
+	{"TLS", tlsSettings},
 	{"Operators", []setting{
 		list("operator.allowed-cn", "common names, of which the certificate of an operator has one; needs "+
 			"`client-tls.ca`", func(c *Config) *[]string { return &c.Operator.AllowedCN }),
@@ -213,11 +181,16 @@ var sections = []section{
 			func(c *Config) *int { return &c.BcryptCost }),
 	}},
 	{"Log", []setting{
-		text("log-level", "info",
-			"`debug`, `info`, `warn` or `error`; the log goes to standard error, one event a line",
+		text("log-level", "info", "`debug`, `info`, `warn` or `error`; the log has one event a line",
 			func(c *Config) *string { return &c.LogLevel }).alsoTaking(levelOfEtcd),
 		text("log-format", "text", "`text` or `json`",
 			func(c *Config) *string { return &c.LogFormat }).alsoTaking(formatOfEtcd),
+		list("log-outputs",
+			"where the log goes: `stderr`, `stdout`, or files, which are made with mode 0600 and opened anew at "+
+				"SIGHUP, as logrotate wants it; several are all written. Standard error if not set, or with "+
+				"`default`, or with `systemd/journal`, where systemd takes it. What a file does not take, as on a "+
+				"full disk, is lost and counted",
+			func(c *Config) *[]string { return &c.LogOutputs }),
 	}},
 	{"Backups", []setting{
 		text("backup.to", "", "where backups go by themselves ([operating.md](operating.md#on-a-schedule)): "+
@@ -441,30 +414,6 @@ const (
 	stateNew      = "new"
 	stateExisting = "existing"
 )
-
-// files are the settings of a block of TLS files; whom says who connects to the listener that it secures, empty for
-// none.
-func files(key, whom, authorities string, at func(*Config) *TLS) []setting {
-	cert, require := "PEM file: certificate and its chain", "refuse "+whom+" without a certificate signed by `ca`"
-	if whom == "" {
-		cert = "PEM file: certificate to show to other regions if they do not accept that of `peer-tls`"
-		require = "always refused here: it belongs to `peer-tls`, whose listener serves regions too"
-	}
-	asks := yesOrNo(key+".require-client-cert", require, func(c *Config) *bool { return &at(c).RequireClientCert })
-	if whom == "nodes" {
-		asks = yesUnless(key+".require-client-cert", require+"; `true` with `ca`, unless it is set to `false`",
-			func(c *Config) *bool { return &at(c).RequireClientCert }, func(c *Config) *bool { return &at(c).Lenient })
-	}
-	return []setting{
-		text(key+".cert", "", cert, func(c *Config) *string { return &at(c).Cert }),
-		text(key+".key", "", "PEM file: its key", func(c *Config) *string { return &at(c).Key }),
-		text(key+".ca", "", "PEM file: "+authorities, func(c *Config) *string { return &at(c).CA }),
-		text(key+".crl", "",
-			"file of lists of certificates that the authorities of `ca` have revoked, PEM or one list of DER",
-			func(c *Config) *string { return &at(c).CRL }),
-		asks,
-	}
-}
 
 // settings are those of all sections.
 var settings = func() (all []setting) {

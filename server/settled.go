@@ -20,8 +20,9 @@ type settled struct {
 	quota    atomic.Int64 // bytes
 	shutdown atomic.Int64 // a time.Duration
 	policy   atomic.Pointer[autocompact.Policy]
-	replaced chan struct{} // the policy is another one
 	caps     atomic.Pointer[caps]
+	hosts    atomic.Pointer[[]string] // allowed-hosts
+	replaced chan struct{}            // the policy is another one
 
 	mu      sync.Mutex
 	running Config // what holds now, as settings
@@ -34,6 +35,7 @@ func newSettled(c *Config, l *logs) *settled {
 	policy, _ := c.Compaction.policy() // validated
 	now.policy.Store(&policy)
 	now.capBy(c)
+	now.hosts.Store(&c.AllowedHosts)
 	return now
 }
 
@@ -47,6 +49,8 @@ type change struct {
 var changes = []change{
 	{[]string{"log-level", "log-format"},
 		func(s *server, c *Config) { s.settled.logs.set(c.LogLevel, c.LogFormat) }}, //nolint:errcheck // validated
+	{[]string{"log-outputs"}, replaceLog},
+	{[]string{"allowed-hosts"}, func(s *server, c *Config) { s.settled.hosts.Store(&c.AllowedHosts) }},
 	{[]string{"quota-backend-bytes"}, func(s *server, c *Config) { s.settled.quota.Store(c.QuotaBytes) }},
 	{[]string{"auto-compaction-mode", "auto-compaction-retention"},
 		func(s *server, c *Config) { s.settled.compactBy(c) }},
@@ -181,8 +185,13 @@ func find(key string) *setting {
 	return &settings[slices.IndexFunc(settings, func(s setting) bool { return s.key == key })]
 }
 
-// reachable opens the places of backups and of the archive, as far as that can fail on this machine.
+// reachable opens the places of the log, of backups and of the archive, as far as that can fail on this machine.
 func (c *Config) reachable() error {
+	for _, path := range logFiles(c.LogOutputs) {
+		if err := appendable("log-outputs", path); err != nil {
+			return fmt.Errorf("%w: %w", ErrConfig, err)
+		}
+	}
 	for _, p := range []struct{ key, to string }{{"backup.to", c.Backup.To}, {"archive.to", c.Archive.To}} {
 		if p.to == "" {
 			continue

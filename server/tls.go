@@ -29,6 +29,7 @@ func secure(c *Config, every time.Duration, logger *slog.Logger) (*secured, erro
 	o.Every, o.Logger = every, logger
 	s := &secured{keeper: trust.New(o)}
 	client, http := c.ClientTLS.block("client-tls"), c.HTTPTLS.block("http-tls")
+	client.Admit, http.Admit = c.ClientRule.admitting("client-tls"), c.HTTPRule.admitting("http-tls")
 	peer, region := c.PeerTLS.block("peer-tls"), c.RegionTLS.block("region-tls")
 	// Clients that offer both protocols are to get HTTP/1.1: see sniffer.
 	if s.client, err = s.keeper.Listener([]string{"http/1.1", "h2"}, client); err != nil {
@@ -40,7 +41,7 @@ func secure(c *Config, every time.Duration, logger *slog.Logger) (*secured, erro
 	if s.peer, err = s.keeper.Listener([]string{"h2"}, peer, region); err != nil {
 		return nil, fmt.Errorf("%w: peer-tls, region-tls: %w", ErrConfig, err)
 	}
-	if s.dial, err = s.keeper.Dialer(peer, region); err != nil {
+	if s.dial, err = s.keeper.Dialer(append(c.PeerTLS.dialing("peer-tls"), region)...); err != nil {
 		return nil, fmt.Errorf("%w: peer-tls, region-tls: %w", ErrConfig, err)
 	}
 	return s, nil
@@ -52,9 +53,20 @@ func (t TLS) block(name string) trust.Block {
 	}
 }
 
+// dialing returns the blocks of a dialer: the certificate for it comes from files of its own, where there are such.
+func (t TLS) dialing(name string) []trust.Block {
+	whole := t.block(name)
+	if t.ClientCert == "" {
+		return []trust.Block{whole}
+	}
+	whole.Cert, whole.Key = "", ""
+	return []trust.Block{{Name: name + ".client-cert", Cert: t.ClientCert, Key: t.ClientKey}, whole}
+}
+
 // Handshakes bound what may be agreed on in one, at all ports and towards other nodes.
 type Handshakes struct {
 	MinVersion   string   // 1.2 or 1.3; empty: 1.2
+	MaxVersion   string   // likewise; empty: Go's choice
 	CipherSuites []string // of TLS 1.2, by their names; none: Go's choice
 }
 
@@ -66,6 +78,15 @@ func (h *Handshakes) options() (o trust.Options, err error) {
 		return o, fmt.Errorf("tls-min-version %q: use 1.2 or 1.3", h.MinVersion)
 	}
 	o.MinVersion = version
+	if h.MaxVersion != "" {
+		o.MaxVersion, known = tlsVersions[strings.TrimPrefix(h.MaxVersion, "TLS")]
+		switch {
+		case !known:
+			return o, fmt.Errorf("tls-max-version %q: use 1.2 or 1.3", h.MaxVersion)
+		case o.MaxVersion < o.MinVersion:
+			return o, fmt.Errorf("tls-min-version %s is greater than tls-max-version %s", h.MinVersion, h.MaxVersion)
+		}
+	}
 	if version == tls.VersionTLS13 && len(h.CipherSuites) > 0 {
 		return o, errors.New("tls-cipher-suites are those of TLS 1.2, which tls-min-version 1.3 does not speak")
 	}

@@ -114,6 +114,10 @@ func TestWhatMayBeAgreedOn(t *testing.T) {
 		{Handshakes{MinVersion: "1.2", CipherSuites: []string{suite}}, ""},
 		{Handshakes{MinVersion: "1.1"}, `tls-min-version "1.1": use 1.2 or 1.3`},
 		{Handshakes{MinVersion: "1.3", CipherSuites: []string{suite}}, "which tls-min-version 1.3 does not speak"},
+		{Handshakes{MinVersion: "1.2", MaxVersion: "TLS1.2", CipherSuites: []string{suite}}, ""},
+		{Handshakes{MinVersion: "1.3", MaxVersion: "1.3"}, ""},
+		{Handshakes{MaxVersion: "1.1"}, `tls-max-version "1.1": use 1.2 or 1.3`},
+		{Handshakes{MinVersion: "1.3", MaxVersion: "TLS1.2"}, "is greater than tls-max-version TLS1.2"},
 		{Handshakes{CipherSuites: []string{"TLS_RSA_WITH_RC4_128_SHA"}}, "TLS_RSA_WITH_RC4_128_SHA is not secure"},
 		{Handshakes{CipherSuites: []string{"TLS_AES_128_GCM_SHA256"}}, "is of TLS 1.3"},
 		{Handshakes{CipherSuites: []string{"AES"}}, `"AES" is unknown: use some of TLS_ECDHE_`},
@@ -130,6 +134,8 @@ func TestWhatMayBeAgreedOn(t *testing.T) {
 	old := &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS12, NextProtos: []string{"h2"}}
 	other := old.Clone()
 	other.CipherSuites = []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256}
+	fresh := &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS13, NextProtos: []string{"h2"}}
+	bounded := Handshakes{MaxVersion: "1.2"}
 	strict := Handshakes{MinVersion: "1.3"}
 	chosen := Handshakes{MinVersion: "1.2", CipherSuites: []string{suite}}
 	for _, test := range []struct {
@@ -139,6 +145,8 @@ func TestWhatMayBeAgreedOn(t *testing.T) {
 		want   bool
 	}{
 		{"1.2 where nothing is said", Handshakes{}, old, true}, {"1.2 where 1.3 is asked for", strict, old, false},
+		{"1.3 where nothing is said", Handshakes{}, fresh, true}, {"1.3 where 1.2 is the most", bounded, fresh, false},
+		{"1.2 where that is the most", bounded, old, true},
 		{"1.2 with a suite of those", chosen, old, true}, {"1.2 with another suite", chosen, other, false},
 	} {
 		s := secureFor(t, Config{ClientTLS: block, PeerTLS: block, HTTPTLS: block, Handshakes: test.bounds})
@@ -150,6 +158,9 @@ func TestWhatMayBeAgreedOn(t *testing.T) {
 			if _, _, err := handshake(t, c, dialer); (err == nil) != test.want {
 				t.Errorf("%s, at %s: %v", test.name, port, err)
 			}
+		}
+		if most := s.dial.Config().MaxVersion; (most == tls.VersionTLS12) != (test.bounds.MaxVersion != "") {
+			t.Errorf("%s: dials with at most %x", test.name, most)
 		}
 	}
 }

@@ -68,6 +68,9 @@ func (c *Config) validateNames(f *faults) {
 	for _, o := range c.AllowedOrigins {
 		f.addError(originOf(o))
 	}
+	for _, h := range c.AllowedHosts {
+		f.addError(hostOf(h))
+	}
 	if _, err := door.ParseCrowds(c.Crowds); err != nil {
 		f.add("crowds: %w", err)
 	}
@@ -80,6 +83,8 @@ func (c *Config) validateNames(f *faults) {
 		f.add("data-dir is missing")
 	}
 	f.addError(validateLog(c.LogLevel, c.LogFormat))
+	_, err := logNames(c.LogOutputs)
+	f.addError(err)
 }
 
 // validateLog finds what is wrong with how the log is written.
@@ -281,6 +286,12 @@ func (c *Config) validateTLS(f *faults) {
 	if err := c.PeerRule.validate(c.PeerTLS); err != nil {
 		f.add("peer-tls: %w", err)
 	}
+	if err := c.ClientRule.validate(c.ClientTLS); err != nil {
+		f.add("client-tls: %w", err)
+	}
+	if err := c.HTTPRule.validate(c.HTTPTLS); err != nil {
+		f.add("http-tls: %w", err)
+	}
 	f.addError(c.Operator.validate(c.ClientTLS))
 	if c.RegionTLS.Enabled() && !c.PeerTLS.Enabled() {
 		f.add("region-tls needs peer-tls")
@@ -294,6 +305,10 @@ func (t TLS) validate(listener bool) error {
 	switch {
 	case (t.Cert == "") != (t.Key == ""):
 		return fmt.Errorf("cert %q and key %q belong together", t.Cert, t.Key)
+	case (t.ClientCert == "") != (t.ClientKey == ""):
+		return fmt.Errorf("client-cert %q and client-key %q belong together", t.ClientCert, t.ClientKey)
+	case t.ClientCert != "" && t.Cert == "":
+		return errors.New("client-cert needs cert and key, which the listener shows")
 	case t.Enabled() && listener && t.Cert == "":
 		return fmt.Errorf("ca %q without cert and key", t.CA)
 	case t.CRL != "" && t.CA == "":

@@ -107,7 +107,7 @@ func (f *fleet) takeOver(ctx context.Context) {
 	if err != nil {
 		return
 	}
-	if n := f.lineage.countLost(); r.BehindKnown && n > r.Behind {
+	if n := f.lineage.countLost(); r.From == w.region && r.BehindKnown && n > r.Behind { // a later one lacks it no more
 		f.trace.wrong("14", "the failover to %s is said to lack %d commands: %s; %d went with the disks of %s", r.To,
 			r.Behind, r.Loss, n, w.region)
 	}

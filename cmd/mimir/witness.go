@@ -63,6 +63,7 @@ func newWitness() *cobra.Command {
 	f.StringSliceVar(&o.Crowds, "crowds", nil,
 		"networks (10.0.0.0/8) and addresses behind each of which there may be many nodes, as behind NAT")
 	f.StringVar(&o.Handshakes.MinVersion, "tls-min-version", "1.2", "least version of TLS: 1.2 or 1.3")
+	f.StringVar(&o.Handshakes.MaxVersion, "tls-max-version", "", "greatest version of TLS, likewise")
 	f.StringSliceVar(&o.Handshakes.CipherSuites, "tls-cipher-suites", nil, "cipher suites of TLS 1.2 that may be used")
 	f.StringVar(&o.EncryptionKeyFile, "encryption-key-file", "",
 		"keys of its directory, one a line, the active one first")

@@ -2,6 +2,7 @@ package trust
 
 import (
 	"context"
+	"crypto/x509"
 	"log/slog"
 	"sync"
 	"time"
@@ -20,6 +21,9 @@ type Block struct {
 	CA                string // the authorities of the other side
 	CRL               string // which of their certificates they have revoked: PEM, or one list of DER; needs CA
 	RequireClientCert bool   // a listener refuses who shows no certificate that CA signed
+	// Admit says why a listener refuses a certificate that CA signed; nil: none of them. Connections that stand are not
+	// asked again.
+	Admit func(*x509.Certificate) error
 }
 
 // enabled reports whether any file is named.
@@ -29,6 +33,7 @@ func (b Block) enabled() bool { return b.Cert != "" || b.Key != "" || b.CA != ""
 type Options struct {
 	// MinVersion is the least version of TLS; 0 for that of TLS 1.2. CipherSuites are those of TLS 1.2; none: Go's.
 	MinVersion   uint16
+	MaxVersion   uint16 // the greatest; 0: Go's
 	CipherSuites []uint16
 	// Every is how often the files are looked at. Default DefaultEvery.
 	Every time.Duration

@@ -10,17 +10,16 @@ import (
 // base returns what all configurations have in common.
 func (k *Keeper) base(protocols []string) *tls.Config {
 	return &tls.Config{
-		MinVersion: max(k.options.MinVersion, tls.VersionTLS12), CipherSuites: k.options.CipherSuites,
-		NextProtos: protocols,
+		MinVersion: max(k.options.MinVersion, tls.VersionTLS12), MaxVersion: k.options.MaxVersion,
+		CipherSuites: k.options.CipherSuites, NextProtos: protocols,
 		// A resumed session would stand under the authorities of its beginning.
 		SessionTicketsDisabled: true,
 	}
 }
 
-// Listener returns the configuration of a listener that trusts the authorities of all blocks and shows the certificate
-// of the first; nil if that names no files. Connections that are a [Guest] are asked to leave when their authority is
-// taken away, or
-// they are revoked.
+// Listener returns the configuration of a listener that trusts the authorities of all blocks, and shows the certificate
+// and goes by the Admit of the first; nil if that names no files. Connections that are a [Guest] are asked to leave
+// when their authority is taken away, or they are revoked.
 func (k *Keeper) Listener(protocols []string, b Block, also ...Block) (*tls.Config, error) {
 	if !b.enabled() {
 		return nil, nil
@@ -53,6 +52,11 @@ func (k *Keeper) Listener(protocols []string, b Block, also ...Block) (*tls.Conf
 			}
 			if err := p.unrevoked(s.VerifiedChains); err != nil {
 				return err
+			}
+			if b.Admit != nil {
+				if err := b.Admit(s.PeerCertificates[0]); err != nil {
+					return err
+				}
 			}
 			guest, ok := hello.Conn.(Guest)
 			if !ok {
