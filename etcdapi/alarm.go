@@ -112,42 +112,38 @@ func (a *API) NoSpaceRaised() bool {
 	})
 }
 
-// checkSpace refuses what needs space while any node of the fleet has none, and what checkCorrupt does. Only whoever
-// proposes asks: what was proposed is applied everywhere, alarm or not.
-func (a *API) checkSpace(ctx context.Context) error {
-	return a.checkAlarms(ctx, pb.AlarmType_CORRUPT, pb.AlarmType_NOSPACE)
-}
+// What refuses writes: that somebody says that the data are corrupt refuses all, and that any node of the fleet has no
+// space those that need some.
+var (
+	againstAll   = []pb.AlarmType{pb.AlarmType_CORRUPT}
+	againstSpace = []pb.AlarmType{pb.AlarmType_CORRUPT, pb.AlarmType_NOSPACE}
+)
 
-// checkCorrupt refuses writes while somebody says that the data are corrupt.
-func (a *API) checkCorrupt(ctx context.Context) error {
-	return a.checkAlarms(ctx, pb.AlarmType_CORRUPT)
-}
-
-// refusals are what alarms refuse writes with.
-var refusals = map[pb.AlarmType]error{
-	pb.AlarmType_CORRUPT: rpctypes.ErrGRPCCorrupt, pb.AlarmType_NOSPACE: command.ErrNoSpace,
-}
-
-// checkAlarms refuses a write while an alarm of these kinds is raised. A refusal counts only after a barrier: the alarm
-// may be disarmed, that acknowledged elsewhere, and not applied here yet.
-func (a *API) checkAlarms(ctx context.Context, kinds ...pb.AlarmType) error {
-	if a.refusal(kinds) == nil {
+// checkAlarms refuses a write while an alarm of these kinds is raised. Only whoever proposes asks: what was proposed is
+// applied everywhere, alarm or not. A refusal counts only after a barrier: the alarm may be disarmed, that acknowledged
+// elsewhere, and not applied here yet.
+func (a *API) checkAlarms(ctx context.Context, kinds []pb.AlarmType) error {
+	if refusal(a.store, kinds) == nil {
 		return nil
 	}
 	if err := a.barrier(ctx); err != nil {
 		return err
 	}
-	if err := a.refusal(kinds); err != nil {
+	if err := refusal(a.store, kinds); err != nil {
 		return a.statusOf(ctx, err)
 	}
 	return nil
 }
 
 // refusal is what the first alarm of these kinds refuses a write with, as far as is applied here.
-func (a *API) refusal(kinds []pb.AlarmType) error {
+func refusal(s *kv.Store, kinds []pb.AlarmType) error {
 	for _, kind := range kinds {
-		if raised(a.store, kind) {
-			return refusals[kind]
+		switch {
+		case !raised(s, kind):
+		case kind == pb.AlarmType_CORRUPT:
+			return rpctypes.ErrGRPCCorrupt
+		default:
+			return command.ErrNoSpace
 		}
 	}
 	return nil

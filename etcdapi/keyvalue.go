@@ -73,7 +73,7 @@ func (s *kvServer) Put(ctx context.Context, r *pb.PutRequest) (*pb.PutResponse, 
 	if err != nil {
 		return nil, err
 	}
-	if err := s.checkSpace(ctx); err != nil {
+	if err := s.checkAlarms(ctx, againstSpace); err != nil {
 		return nil, err
 	}
 	return write(ctx, s.API, who, command.EncodePut(r), command.DecodePutResult)
@@ -88,7 +88,7 @@ func (s *kvServer) DeleteRange(ctx context.Context, r *pb.DeleteRangeRequest) (*
 	if err != nil {
 		return nil, err
 	}
-	if err := s.checkCorrupt(ctx); err != nil {
+	if err := s.checkAlarms(ctx, againstAll); err != nil {
 		return nil, err
 	}
 	done, err := s.admit(ctx, len(r.RangeEnd) > 0, func(ctx context.Context, limit int64) (int64, error) {
@@ -113,11 +113,11 @@ func (s *kvServer) Txn(ctx context.Context, r *pb.TxnRequest) (*pb.TxnResponse, 
 	if err != nil {
 		return nil, err
 	}
-	check := s.checkCorrupt
+	against := againstAll
 	if command.TxnPuts(r) {
-		check = s.checkSpace
+		against = againstSpace
 	}
-	if err := check(ctx); err != nil {
+	if err := s.checkAlarms(ctx, against); err != nil {
 		return nil, err
 	}
 	done, err := s.admit(ctx, command.NamesSpans(r), func(ctx context.Context, limit int64) (int64, error) {
@@ -152,7 +152,7 @@ func (s *kvServer) Compact(ctx context.Context, r *pb.CompactionRequest) (*pb.Co
 	if err != nil {
 		return nil, err
 	}
-	if err := s.checkCorrupt(ctx); err != nil {
+	if err := s.checkAlarms(ctx, againstAll); err != nil {
 		return nil, err
 	}
 	return write(ctx, s.API, who, command.EncodeCompaction(r), command.DecodeCompactionResult)

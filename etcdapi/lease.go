@@ -24,7 +24,7 @@ func (s *leaseServer) LeaseGrant(ctx context.Context, r *pb.LeaseGrantRequest) (
 	if err != nil {
 		return nil, err
 	}
-	if err := s.checkSpace(ctx); err != nil {
+	if err := s.checkAlarms(ctx, againstSpace); err != nil {
 		return nil, err
 	}
 	for r.ID == 0 {
@@ -39,7 +39,7 @@ func (s *leaseServer) LeaseRevoke(ctx context.Context, r *pb.LeaseRevokeRequest)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.checkCorrupt(ctx); err != nil {
+	if err := s.checkAlarms(ctx, againstAll); err != nil {
 		return nil, err
 	}
 	done, err := s.admit(ctx, true, func(ctx context.Context, limit int64) (int64, error) {
