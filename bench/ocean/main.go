@@ -46,7 +46,7 @@ func main() {
 	flag.Float64Var(&s.line.Loss, "loss", 0.001, "the part of all packets that is lost")
 	flag.IntVar(&s.nodes, "nodes", defaultNodes(), "nodes of each region; one where there are fewer than 8 processors")
 	flag.IntVar(&s.rounds, "rounds", 3, "rounds of everything")
-	flag.IntVar(&s.backlog, "backlog", 128, "what a region catches up on, in MB")
+	flag.IntVar(&s.backlog, "backlog", 256, "what a region catches up on, in MB")
 	flag.DurationVar(&s.lasts, "lasting", 5*time.Second, "how long a measurement takes, where it has no other end")
 	flag.DurationVar(&s.limit, "limit", 20*time.Minute, "within which the run ends")
 	flag.StringVar(&s.only, "only", "", "parts, separated by commas: "+strings.Join(names(), ", "))
