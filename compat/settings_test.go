@@ -1,6 +1,7 @@
 package compat
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -34,8 +35,11 @@ watch-progress-notify-interval: 5000000000
 warning-unary-request-duration: 400000000
 enable-pprof: on
 wal-dir:
-Client-Transport-Security: {Cert-File: c, key-file: k, Trusted-CA-File: other, trusted-ca-file: ca}
-peer-transport-security: {cert-file: pc, key-file: pk, trusted-ca-file: pca, client-cert-auth: true, allowed-cn: [p, q]}
+Client-Transport-Security: {Cert-File: c, key-file: k, Trusted-CA-File: other, trusted-ca-file: ca, allowed-hostname: [h, i]}
+peer-transport-security: {cert-file: pc, key-file: pk, trusted-ca-file: pca, client-cert-auth: true, allowed-cn: [p, q],
+  client-cert-file: pcc, client-key-file: pck}
+tls-max-version: TLS1.3
+log-outputs: [stderr, x.log]
 unknown-to-both: 1
 `
 
@@ -72,7 +76,7 @@ func TestFileOfEtcd(t *testing.T) {
 	for what, pair := range map[string][2]any{
 		"name":     {theirs.Name, r.NodeID},
 		"data-dir": {theirs.Dir, r.DataDir},
-		"clients":  {strings.Join(listen, ","), ours.ListenClient},
+		"listen":   {strings.Join(listen, ","), ours.ListenClient},
 		"cluster":  {theirs.InitialCluster, "a=https://" + r.Nodes["a"]},
 		"token":    {theirs.InitialClusterToken, r.FleetID},
 		"tick":     {int64(theirs.TickMs), r.TickInterval.Milliseconds()},
@@ -89,6 +93,10 @@ func TestFileOfEtcd(t *testing.T) {
 		"peer TLS": {peer.CertFile + peer.KeyFile + peer.TrustedCAFile,
 			ours.PeerTLS.Cert + ours.PeerTLS.Key + ours.PeerTLS.CA},
 		"peers' auth": {peer.ClientCertAuth, ours.PeerTLS.RequireClientCert},
+		"connecting":  {peer.ClientCertFile + peer.ClientKeyFile, ours.PeerTLS.ClientCert + ours.PeerTLS.ClientKey},
+		"clients":     {fmt.Sprint(client.AllowedHostnames), fmt.Sprint(ours.ClientRule.AllowedHostnames)},
+		"greatest":    {theirs.TlsMaxVersion, ours.Handshakes.MaxVersion},
+		"log":         {fmt.Sprint(theirs.LogOutputs), fmt.Sprint(ours.LogOutputs)},
 		"peers' CN":   {fmt.Sprint(peer.AllowedCNs), fmt.Sprint(ours.PeerRule.AllowedCN)},
 	} {
 		if pair[0] != pair[1] {
@@ -115,5 +123,23 @@ func TestFileOfEtcd(t *testing.T) {
 	}
 	if keys < 60 {
 		t.Errorf("only %d keys were found", keys)
+	}
+}
+
+// Every flag that an etcd of this version has is taken, or refused with a reason, and none is unknown.
+func TestFlagsOfEtcd(t *testing.T) {
+	t.Parallel()
+	theirs, ours := flag.NewFlagSet("etcd", flag.ContinueOnError), pflag.NewFlagSet("serve", pflag.ContinueOnError)
+	embed.NewConfig().AddFlags(theirs)
+	server.AddFlags(ours)
+	n := 0
+	theirs.VisitAll(func(f *flag.Flag) {
+		n++
+		if ours.Lookup(f.Name) == nil {
+			t.Errorf("--%s is not known", f.Name)
+		}
+	})
+	if n < 100 {
+		t.Errorf("only %d flags were found", n)
 	}
 }

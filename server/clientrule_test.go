@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 )
 
 var refusedHandshakes = regexp.MustCompile(
@@ -48,6 +49,8 @@ func TestWhoIsAClient(t *testing.T) {
 			}
 			refused := etcdClient(t, c, other)
 			eventually(t, "it is told who was refused", func(ctx context.Context) bool {
+				ctx, cancel := context.WithTimeout(ctx, 2*time.Second) // the client tries until its time is over
+				defer cancel()
 				if _, err := refused.Put(ctx, "a", "2"); err == nil {
 					t.Fatal("who is not allowed has written")
 				}
