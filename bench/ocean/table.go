@@ -39,7 +39,8 @@ func table(r *Result) string {
 		fmt.Fprintf(&b, " (%s)", r.Machine.Model)
 	}
 	fmt.Fprintf(&b, ". The line: %v round trip, %d Mbit/s in each direction, %.2g %% of packets lost, "+
-		"a queue of %d kB. Two regions, nodes in each: %d; a backlog of %d MB; rounds: %d", 2*r.Line.Delay, r.Line.Rate/1_000_000,
+		"a queue of %d kB. Two regions, nodes in each: %d; a backlog of %d MB; "+
+		"rounds: %d", 2*r.Line.Delay, r.Line.Rate/1_000_000,
 		100*r.Line.Loss, r.Line.Queue/1000, r.Nodes, r.Backlog, r.Rounds)
 	if !r.Whole {
 		b.WriteString("; **the run ended before its last round**")
