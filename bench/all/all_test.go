@@ -51,7 +51,8 @@ func TestTable(t *testing.T) {
 			Errors: errors}, spin, 20 * time.Millisecond}
 	}
 	r := Result{
-		Command: "x", Date: "2026-01-01", Keys: 5, Rounds: 2, Lasting: time.Second, Spin: bench.Spread{Median: 50e6, Least: 40e6, Most: 90e6},
+		Command: "x", Date: "2026-01-01", Keys: 5, Rounds: 2, Lasting: time.Second,
+		Spin: bench.Spread{Median: 50e6, Least: 40e6, Most: 90e6},
 		Cases: []Case{{Name: "put", Clients: 3, Sides: []Figure{
 			figureOf("mimir", []sample{m(90, 0, 50e6), m(110, 2, 40e6)}), figureOf("etcd", []sample{m(50, 0, 50e6)}),
 			figureOf("echo", []sample{m(200, 0, 50e6)}),

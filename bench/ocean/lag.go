@@ -19,8 +19,8 @@ const (
 	probesPerSecond = 100
 )
 
-// measureLag puts random data at half the line's rate, and small probes beside it, which are timed from the answer at us
-// to the event of a watch at eu. The same is asked of plain TCP before.
+// measureLag puts random data at half the line's rate, and small probes beside it, which are timed from the answer at
+// us to the event of a watch at eu. The same is asked of plain TCP before.
 func (o *ocean) measureLag(ctx context.Context, _ int) error {
 	half := float64(o.megabits) * megabit / 2
 	plain, err := o.lagTCP(ctx, half)

@@ -42,13 +42,15 @@ func TestTable(t *testing.T) {
 	f.add("stream", "Mbit/s", 50, "TCP", 100)
 	f.add("alone", "ms", 7, "", 0)
 	r := Result{
-		Command: "x", Date: "2026-01-01", Nodes: 1, Rounds: 3, TCP: ownTCP, LateP99: 5 * time.Millisecond, Rows: f.rows(),
-		Line: link.Conditions{Delay: 40 * time.Millisecond, Rate: 200_000_000, Loss: 0.001, Queue: 2_000_000},
-		Spin: bench.Spread{Median: 50e6, Least: 40e6, Most: 90e6},
+		Command: "x", Date: "2026-01-01", Nodes: 1, Rounds: 3, TCP: ownTCP, Rows: f.rows(),
+		LateP99: 5 * time.Millisecond,
+		Line:    link.Conditions{Delay: 40 * time.Millisecond, Rate: 200_000_000, Loss: 0.001, Queue: 2_000_000},
+		Spin:    bench.Spread{Median: 50e6, Least: 40e6, Most: 90e6},
 	}
 	got := table(&r)
 	for _, want := range []string{
-		"| stream | 60.0 Mbit/s | 50.0 – 90.0 | 0.90 | 0.50 – 1.00 | TCP |\n", "| alone | 7.0 ms | 7.0 – 7.0 | – | – | – |\n",
+		"| stream | 60.0 Mbit/s | 50.0 – 90.0 | 0.90 | 0.50 – 1.00 | TCP |\n",
+		"| alone | 7.0 ms | 7.0 – 7.0 | – | – | – |\n",
 		"80ms round trip, 200 Mbit/s", "0.1 % of packets lost", "it was not quiet", "not what it says",
 		"ended before its last round", "no iperf3 on the PATH",
 	} {
@@ -62,7 +64,8 @@ func TestTable(t *testing.T) {
 }
 
 func TestAnswersOfIperf3(t *testing.T) {
-	rate, err := received([]byte(`{"end":{"sum_sent":{"bits_per_second":9e9},"sum_received":{"bits_per_second":151.5e6}}}`))
+	rate, err := received([]byte(
+		`{"end":{"sum_sent":{"bits_per_second":9e9},"sum_received":{"bits_per_second":151.5e6}}}`))
 	if err != nil || rate != 151.5 {
 		t.Errorf("%v, %v", rate, err)
 	}

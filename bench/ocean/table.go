@@ -38,8 +38,9 @@ func table(r *Result) string {
 	if r.Machine.Model != "" {
 		fmt.Fprintf(&b, " (%s)", r.Machine.Model)
 	}
-	fmt.Fprintf(&b, ". The line: %v round trip, %d Mbit/s in each direction, %.2g %% of packets lost, a queue of %d kB. "+
-		"Two regions, nodes in each: %d; a backlog of %d MB; rounds: %d", 2*r.Line.Delay, r.Line.Rate/1_000_000,
+	fmt.Fprintf(&b, ". The line: %v round trip, %d Mbit/s in each direction, %.2g %% of packets lost, "+
+		"a queue of %d kB. Two regions, nodes in each: %d; a backlog of %d MB; "+
+		"rounds: %d", 2*r.Line.Delay, r.Line.Rate/1_000_000,
 		100*r.Line.Loss, r.Line.Queue/1000, r.Nodes, r.Backlog, r.Rounds)
 	if !r.Whole {
 		b.WriteString("; **the run ended before its last round**")
@@ -53,7 +54,8 @@ func table(r *Result) string {
 	if r.LateP99 > onTime {
 		b.WriteString(": **the line was not what it says**")
 	}
-	b.WriteString(".\n\n| what | median | least – most | part of its peer | least – most | peer |\n|---|---|---|---|---|---|\n")
+	b.WriteString(".\n\n| what | median | least – most | part of its peer | least – most | peer |\n" +
+		"|---|---|---|---|---|---|\n")
 	for _, row := range r.Rows {
 		row.line(&b)
 	}
