@@ -166,6 +166,17 @@ type Following struct {
 	Activity    string  `json:"activity,omitempty"`
 	// AtLeast says that the source did not confirm lately where it is: it may have more commands and bytes.
 	AtLeast bool `json:"atLeast,omitempty"`
+	// By is the region that serves, or is to, in the place of the source; "": that itself, or a node that is too old to
+	// follow otherwise.
+	By string `json:"by,omitempty"`
+}
+
+// From returns the region that serves, or is to.
+func (f *Following) From() string {
+	if f.By != "" {
+		return f.By
+	}
+	return f.Source
 }
 
 // Heard is a report with how it was come by.

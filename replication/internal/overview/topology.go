@@ -35,9 +35,9 @@ func (k *Known) describe(out *contract.FleetStatus, regions map[string]*fleet.Re
 		if h := k.Roster.Home(r.Name); h != nil {
 			r.Addrs = slices.Clone(h.Addrs)
 		}
-		r.Votes = votes(leader, r.Name)
+		r.Votes, r.WantedSource = votes(leader, r.Name), k.Roster.SourceOf(r.Name)
 		if f := followingOf(regions[r.Name]); f != nil && r.Role != contract.RolePrimary {
-			r.Source, r.Connected = f.Source, f.Connected
+			r.Source, r.Connected = f.From(), f.Connected
 		}
 		if leader == nil || r.Name == out.Primary {
 			continue
