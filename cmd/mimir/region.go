@@ -15,11 +15,11 @@ import (
 func newRegion(n *connection) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "region",
-		Short: "See, add and remove regions of a fleet that runs",
+		Short: "See, add and remove regions of a fleet that runs, and whom each follows",
 		Args:  knownCommand,
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(newRegionList(n), newRegionAdd(n), newRegionRemove(n))
+	c.AddCommand(newRegionList(n), newRegionAdd(n), newRegionRemove(n), newRegionMove(n))
 	return c
 }
 

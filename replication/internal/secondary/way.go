@@ -54,6 +54,17 @@ func (w *ways) chosen() string {
 	return w.choice.now
 }
 
+// Upstream returns where the leader is of the region that serves this one, "" if none does now.
+func (f *Follower) Upstream() string {
+	if n := f.Following(); n != nil && n.Connected {
+		v, _ := f.config.Fleet.View()
+		if l := v.Regions[n.From()].Leader(); l != nil {
+			return l.Asked
+		}
+	}
+	return ""
+}
+
 // outlookOf returns by what a region in the state s chooses by whom to follow the primary.
 func outlookOf(v fleet.View, s *timeline.State, primary string) *outlook {
 	claim := v.Claim(s.HighestClaim())
