@@ -27,7 +27,6 @@ type sight struct {
 
 // outlook is what a choice is made by. The primary is called "" in it.
 type outlook struct {
-	self    string
 	wanted  string // by the roster
 	direct  bool   // the leader of the primary answers
 	served  bool   // the stream from the primary is up, and it said lately where it is
@@ -49,14 +48,14 @@ func newChoice() *choice {
 	return &choice{since: map[string]time.Time{}, ill: map[string]time.Time{}, left: map[string]time.Time{}}
 }
 
-// leads reports whether one who follows a region comes to the primary, and not back to itself.
+// leads reports whether one who follows a region comes to the primary, and not back to this region.
 func (o *outlook) leads(region string) bool {
 	for range len(o.regions) + 1 {
 		if region == "" {
 			return true
 		}
 		s, known := o.regions[region]
-		if region == o.self || !known {
+		if !known { // nor is this region itself
 			return false
 		}
 		region = s.by

@@ -10,7 +10,7 @@ import (
 // look makes an outlook of words, from ap's side: "direct", "served", "handed", "wants eu", and of regions "eu 0.2" (is
 // well, and late by so much), "eu 0.2 by sa", "eu old", "eu cut", "eu forked", "eu mute".
 func look(words string) *outlook {
-	o := &outlook{self: "ap", regions: map[string]sight{}}
+	o := &outlook{regions: map[string]sight{}}
 	for _, w := range strings.Split(words, ", ") {
 		switch f := strings.Fields(w); {
 		case w == "":

@@ -68,7 +68,7 @@ func (f *Follower) Upstream() string {
 // outlookOf returns by what a region in the state s chooses by whom to follow the primary.
 func outlookOf(v fleet.View, s *timeline.State, primary string) *outlook {
 	claim := v.Claim(s.HighestClaim())
-	o := &outlook{self: s.Region, wanted: s.Roster.SourceOf(s.Region), regions: map[string]sight{}}
+	o := &outlook{wanted: s.Roster.SourceOf(s.Region), regions: map[string]sight{}}
 	if o.wanted == primary {
 		o.wanted = ""
 	}
