@@ -25,7 +25,7 @@ var mutants = []planted{
 	{
 		name: "who follows this region is followed",
 		edits: []edit{{
-			"replication/internal/secondary/choice.go", "if !known {", "if false {",
+			"replication/internal/secondary/choice.go", "if !known {", "if !known && false {",
 		}},
 		caught: []string{"FAIL: Test"}, elsewhere: "./replication/internal/secondary TestByWhomARegionFollows",
 	},
@@ -39,7 +39,8 @@ var mutants = []planted{
 	{
 		name: "a secondary tells who follows it where it is itself, not where the primary is",
 		edits: []edit{{
-			"replication/ports.go", "return c.Position, err", "return 0*c.Position + h.applied.State().Cursor.Position, nil",
+			"replication/ports.go", "c, err := h.reads.Committed(ctx)\n\treturn c.Position, err",
+			"_ = ctx\n\treturn h.applied.State().Cursor.Position, nil",
 		}},
 		caught: []string{"FAIL: Test"}, elsewhere: "./replication TestARegionFollowsASecondary",
 	},

@@ -74,15 +74,15 @@ func TestByWhomARegionFollows(t *testing.T) {
 		"one that was removed, at once": {
 			{0, "direct, wants eu, eu 1", "eu"}, {1, "direct, sa 1", primary}},
 		"one that follows this one, at once": {
-			{0, "direct, wants eu, eu 1", "eu"}, {0.5, "direct, wants eu, eu 1 by ap", primary},
-			{1, "direct, wants eu, eu 1 by ap", primary}},
+			{0, "direct, wants eu, eu 1", "eu"}, {0.5, "direct, wants eu, eu 1 by ap, sa old", primary},
+			{1, "direct, wants eu, eu 1 by ap, sa old", primary}},
 		"one that follows this one by a third": {
 			{0, "direct, wants eu, eu 1 by sa, sa 1 by ap", primary}, {1, "direct, wants eu, eu 1 by sa, sa 1", "eu"},
 			{2, "direct, wants eu, eu 1 by sa, sa 1 by ap", primary}},
 		"others that follow each other": {
 			{0, "direct, wants eu, eu 1 by sa, sa 1 by eu", primary}},
 		"one behind a region that nobody knows": {
-			{0, "direct, wants eu, eu 1 by nz", primary}},
+			{0, "direct, wants eu, eu 1 by nz, sa old", primary}},
 		"any other while the primary is silent, the least late": {
 			{0, "served, eu 2, sa 1", primary}, {1, "eu 2, sa 1", primary}, {2, "eu 2, sa 1", primary}, {3, "eu 2, sa 1", "sa"},
 			{4, "direct, eu 1, sa 2", "sa"}, {13, "direct, eu 1, sa 2", "sa"}, {14, "direct, eu 1, sa 2", primary}},
