@@ -49,28 +49,33 @@ func TestByWhomARegionFollows(t *testing.T) {
 		"the primary, where nothing is said": {
 			{0, "served, eu 0.1, sa 0.1", primary}, {60, "served, eu 0.1, sa 0.1", primary}},
 		"the one that is wanted, at once": {
-			{0, "served, eu 0.1", primary}, {1, "served, wants eu, eu 0.1", "eu"}, {60, "direct, wants eu, eu 0.1", "eu"},
+			{0, "served, eu 0.1", primary}, {1, "served, wants eu, eu 0.1", "eu"},
+			{60, "direct, wants eu, eu 0.1", "eu"},
 			{61, "direct, eu 0.1", primary}},
 		"the primary while the wanted one is not well": {
 			{0, "served, wants eu, eu mute", primary}, {1, "served, wants eu, eu forked", primary},
 			{2, "served, wants eu, eu old", primary}, {3, "served, wants eu, eu 11", primary},
 			{4, "served, wants eu, eu 9", "eu"}},
 		"one that lags much is left, a little later than it would not have been gone to": {
-			{0, "direct, wants eu, eu 1", "eu"}, {1, "direct, wants eu, eu 19", "eu"}, {60, "direct, wants eu, eu 19", "eu"},
+			{0, "direct, wants eu, eu 1", "eu"}, {1, "direct, wants eu, eu 19", "eu"},
+			{60, "direct, wants eu, eu 19", "eu"},
 			{61, "direct, wants eu, eu 21", "eu"}, {62, "direct, wants eu, eu 21", "eu"},
 			{63, "direct, wants eu, eu 21", primary}},
 		"one that dies is left in seconds, and gone back to when it has been well for long enough": {
-			{0, "direct, wants eu, eu 1", "eu"}, {1, "direct, wants eu, eu mute", "eu"}, {2, "direct, wants eu, eu 1", "eu"},
+			{0, "direct, wants eu, eu 1", "eu"}, {1, "direct, wants eu, eu mute", "eu"},
+			{2, "direct, wants eu, eu 1", "eu"},
 			{10, "direct, wants eu, eu mute", "eu"}, {12, "direct, wants eu, eu mute", primary},
 			{20, "served, wants eu, eu 1", primary}, {29, "served, wants eu, eu 1", primary},
 			{30, "served, wants eu, eu 1", "eu"}},
 		"one that comes and goes is not gone back to": {
-			{0, "direct, wants eu, eu 1", "eu"}, {1, "direct, wants eu, eu mute", "eu"}, {3, "direct, wants eu, eu mute", primary},
+			{0, "direct, wants eu, eu 1", "eu"}, {1, "direct, wants eu, eu mute", "eu"},
+			{3, "direct, wants eu, eu mute", primary},
 			{8, "served, wants eu, eu 1", primary}, {17, "served, wants eu, eu mute", primary},
 			{18, "served, wants eu, eu 1", primary}, {27, "served, wants eu, eu 1", primary},
 			{28, "served, wants eu, eu 1", "eu"}},
 		"one that is cut off from the primary": {
-			{0, "direct, wants eu, eu 1", "eu"}, {1, "direct, wants eu, eu cut", "eu"}, {3, "direct, wants eu, eu cut", primary}},
+			{0, "direct, wants eu, eu 1", "eu"}, {1, "direct, wants eu, eu cut", "eu"},
+			{3, "direct, wants eu, eu cut", primary}},
 		"one that was removed, at once": {
 			{0, "direct, wants eu, eu 1", "eu"}, {1, "direct, sa 1", primary}},
 		"one that follows this one, at once": {
@@ -84,17 +89,21 @@ func TestByWhomARegionFollows(t *testing.T) {
 		"one behind a region that nobody knows": {
 			{0, "direct, wants eu, eu 1 by nz, sa old", primary}},
 		"any other while the primary is silent, the least late": {
-			{0, "served, eu 2, sa 1", primary}, {1, "eu 2, sa 1", primary}, {2, "eu 2, sa 1", primary}, {3, "eu 2, sa 1", "sa"},
+			{0, "served, eu 2, sa 1", primary}, {1, "eu 2, sa 1", primary}, {2, "eu 2, sa 1", primary},
+			{3, "eu 2, sa 1", "sa"},
 			{4, "direct, eu 1, sa 2", "sa"}, {13, "direct, eu 1, sa 2", "sa"}, {14, "direct, eu 1, sa 2", primary}},
 		"not while its stream brings what is new": {
-			{0, "served, eu 2", primary}, {1, "eu 2", primary}, {2, "served, eu 2", primary}, {60, "served, eu 2", primary}},
+			{0, "served, eu 2", primary}, {1, "eu 2", primary}, {2, "served, eu 2", primary},
+			{60, "served, eu 2", primary}},
 		"nobody else who does not hear it either": {
 			{0, "served, eu 2", primary}, {1, "eu cut", primary}, {60, "eu cut", primary}},
 		"another where the wanted one dies, and the primary is silent": {
-			{0, "wants eu, eu 1, sa 1", "eu"}, {1, "wants eu, eu mute, sa 1", "eu"}, {3, "wants eu, eu mute, sa 1", "sa"},
+			{0, "wants eu, eu 1, sa 1", "eu"}, {1, "wants eu, eu mute, sa 1", "eu"},
+			{3, "wants eu, eu mute, sa 1", "sa"},
 			{4, "wants eu, eu 1, sa 1", "sa"}, {14, "wants eu, eu 1, sa 1", "eu"}},
 		"the wanted one before the primary, where another is followed": {
-			{0, "sa 1, wants eu, eu mute", primary}, {2, "sa 1, wants eu, eu mute", "sa"}, {3, "direct, sa 1, wants eu, eu 1", "eu"}},
+			{0, "sa 1, wants eu, eu mute", primary}, {2, "sa 1, wants eu, eu mute", "sa"},
+			{3, "direct, sa 1, wants eu, eu 1", "eu"}},
 		"the primary itself while it is moved here": {
 			{0, "direct, wants eu, eu 1", "eu"}, {1, "direct, handed, wants eu, eu 1", primary},
 			{2, "direct, wants eu, eu 1", primary}, {11, "direct, wants eu, eu 1", "eu"}},
