@@ -104,11 +104,12 @@ func TestARegionFollowsASecondary(t *testing.T) {
 	})
 }
 
-// A region whose source dies follows the primary within seconds, and goes back when that is well; it does not when it is
-// told otherwise. Nobody can be told to follow who follows him.
+// A region whose source dies follows the primary within seconds, and goes back when that is well; it does not when it
+// is told otherwise. Nobody can be told to follow who follows him.
 func TestASourceThatDiesIsLeft(t *testing.T) {
 	cascade(t, func(f *growingFleet) {
-		_, err := f.nodes["us-1"].Topology().Follow(f.t.Context(), replication.RegionSourcing{Region: "eu", Source: "ap"})
+		_, err := f.nodes["us-1"].Topology().Follow(f.t.Context(),
+			replication.RegionSourcing{Region: "eu", Source: "ap"})
 		if !errors.Is(err, replication.ErrArgument) {
 			f.t.Errorf("two that follow each other: %v", err)
 		}

@@ -88,5 +88,5 @@ func (t *Topology) Follow(ctx context.Context, o RegionSourcing) (*RegionChange,
 	if err := t.node.callable(ctx); err != nil {
 		return nil, err
 	}
-	return t.node.roster.Follow(ctx, o)
+	return roster.SourcesOf(t.node.roster).Follow(ctx, o)
 }

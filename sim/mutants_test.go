@@ -23,28 +23,6 @@ var anyInvariant = []string{"invariant ", "panic: "}
 // test of another level finds them. README.md has what became of each.
 var mutants = []planted{
 	{
-		name: "who follows this region is followed",
-		edits: []edit{{
-			"replication/internal/secondary/choice.go", "if !known {", "if !known && false {",
-		}},
-		caught: []string{"FAIL: Test"}, elsewhere: "./replication/internal/secondary TestByWhomARegionFollows",
-	},
-	{
-		name: "an acknowledgement through a hop counts whatever the one between has",
-		edits: []edit{{
-			"replication/internal/slots/onward.go", "if h.newer(t.acked[h.By]) {", "if false {",
-		}},
-		caught: []string{"FAIL: Test"}, elsewhere: "./replication/internal/slots TestAnAcknowledgementThroughAHop",
-	},
-	{
-		name: "a secondary tells who follows it where it is itself, not where the primary is",
-		edits: []edit{{
-			"replication/ports.go", "c, err := h.reads.Committed(ctx)\n\treturn c.Position, err",
-			"_ = ctx\n\treturn h.applied.State().Cursor.Position, nil",
-		}},
-		caught: []string{"FAIL: Test"}, elsewhere: "./replication TestARegionFollowsASecondary",
-	},
-	{
 		name: "vote and term are not synced",
 		edits: []edit{{
 			"replication/internal/raftgroup/promises.go",

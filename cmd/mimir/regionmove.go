@@ -19,8 +19,8 @@ func newRegionMove(n *connection) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "move REGION --source OTHER|primary",
 		Short: "Have a region follow another secondary instead of the primary, or the primary again",
-		Long: "Have a region follow another secondary instead of the primary, or the primary again. It does so while\n" +
-			"it is secondary and the other is well; else it follows the primary, or any other region with the same\n" +
+		Long: "Have a region follow another secondary instead of the primary, or the primary again. It does so\n" +
+			"while it is secondary and the other is well; else it follows the primary, or any other region with the same\n" +
 			"history, by itself, and goes back when the other has been well for ten seconds. No copy is taken. Its\n" +
 			"lag is what it is behind the primary, and what it has counts for writes that wait for other regions.\n" +
 			"Every node has to be of a version that knows that (level 13).",

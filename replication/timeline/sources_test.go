@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// Whom a region is to follow is in the roster, for nodes that know it alone; nobody is to follow himself, through others
-// either, or who is not there.
+// Whom a region is to follow is in the roster, for nodes that know it alone; nobody is to follow himself, through
+// others either, or who is not there.
 func TestWhomRegionsAreToFollow(t *testing.T) {
 	r := rosterOf(4, 2, "ap", "eu", "us")
 	one := r.Sourced(4, "us", "ap", "eu")

@@ -21,14 +21,21 @@ type Sourcing struct {
 // To the leader of the primary. The name is on the wire.
 const askSource = peer.Question[Sourcing, *Change]("roster-source")
 
+// Sources orders whom regions are to follow.
+type Sources struct{ keeper *Keeper }
+
+// SourcesOf returns what does so by a keeper.
+func SourcesOf(k *Keeper) Sources { return Sources{k} }
+
 // Follow says whom a region is to follow while that is well, and it is secondary. That it does is not waited for. Any
 // node takes the call. Errors: ErrArgument where regions would follow each other, ErrUnknownRegion, ErrNotReady with
 // what is missing, ErrUnknownOutcome.
-func (k *Keeper) Follow(ctx context.Context, o Sourcing) (*Change, error) {
-	return atPrimary(ctx, k, askSource, o, "", k.follow)
+func (f Sources) Follow(ctx context.Context, o Sourcing) (*Change, error) {
+	return atPrimary(ctx, f.keeper, askSource, o, "", f.follow)
 }
 
-func (k *Keeper) follow(ctx context.Context, o Sourcing) (*Change, error) {
+func (f Sources) follow(ctx context.Context, o Sourcing) (*Change, error) {
+	k := f.keeper
 	s, base, end, err := k.begin(ctx, fmt.Sprintf("region %s is to follow another one", o.Region), "")
 	if err != nil {
 		return nil, err

@@ -86,7 +86,8 @@ func (s *Slots) hop(ctx context.Context, h through) error {
 	case !s.config.Leadership.Leads():
 		return contract.ErrNotLeader
 	case !slices.Contains(state.Reigns, h.Reign) || h.Reign.Epoch != h.Epoch:
-		return fmt.Errorf("%w: epoch %d of %s is not in the history here", contract.ErrRejected, h.Epoch, h.Reign.Primary)
+		return fmt.Errorf("%w: epoch %d of %s is not in the history here", contract.ErrRejected, h.Epoch,
+			h.Reign.Primary)
 	}
 	if a, counts := s.tracker.hop(h); counts {
 		return s.acknowledge(a)
