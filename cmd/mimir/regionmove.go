@@ -20,10 +20,10 @@ func newRegionMove(n *connection) *cobra.Command {
 		Use:   "move REGION --source OTHER|primary",
 		Short: "Have a region follow another secondary instead of the primary, or the primary again",
 		Long: "Have a region follow another secondary instead of the primary, or the primary again. It does so\n" +
-			"while it is secondary and the other is well; else it follows the primary, or any other region with the same\n" +
-			"history, by itself, and goes back when the other has been well for ten seconds. No copy is taken. Its\n" +
-			"lag is what it is behind the primary, and what it has counts for writes that wait for other regions.\n" +
-			"Every node has to be of a version that knows that (level 13).",
+			"while it is secondary and the other is well; else it follows the primary, or any other region with\n" +
+			"the same history, by itself, and goes back when the other has been well for ten seconds. No copy is\n" +
+			"taken. Its lag is what it is behind the primary, and what it has counts for writes that wait for\n" +
+			"other regions. Every node has to be of a version that knows that (level 13).",
 		Example:           "  mimir region move ap --source eu\n  mimir region move ap --source primary",
 		Args:              oneArgument("the name of a region"),
 		ValidArgsFunction: n.firstRegion,

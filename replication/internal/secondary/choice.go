@@ -41,7 +41,7 @@ type choice struct {
 	now   string
 	since map[string]time.Time // from when on a region, or the primary, is well
 	ill   map[string]time.Time // from when on it is not
-	left  map[string]time.Time // when it was left
+	left  map[string]time.Time // when it was left because of that
 }
 
 func newChoice() *choice {
@@ -80,7 +80,9 @@ func (c *choice) next(now time.Time, o *outlook) (to, why string) {
 	if c.now == before {
 		return c.now, ""
 	}
-	c.left[before] = now
+	if _, ill := c.ill[before]; ill {
+		c.left[before] = now
+	}
 	return c.now, why
 }
 

@@ -106,7 +106,7 @@ func TestByWhomARegionFollows(t *testing.T) {
 			{3, "direct, sa 1, wants eu, eu 1", "eu"}},
 		"the primary itself while it is moved here": {
 			{0, "direct, wants eu, eu 1", "eu"}, {1, "direct, handed, wants eu, eu 1", primary},
-			{2, "direct, wants eu, eu 1", primary}, {11, "direct, wants eu, eu 1", "eu"}},
+			{2, "direct, wants eu, eu 1", "eu"}, {3, "direct, eu 1", primary}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c, began := newChoice(), time.Now()

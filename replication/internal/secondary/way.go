@@ -29,9 +29,9 @@ func (w *ways) now(status func() stream.Status, lag func() stream.Lag) stream.Wa
 	to, why := w.choice.next(c.Clock.Now(), o)
 	w.mu.Unlock()
 	if why != "" && to != "" {
-		c.Logger.Info("follows by another region", "source", w.source, "by", to, "reason", why)
+		c.Logger.Info("follows by another region", "source", w.source, "by", to, "since", why)
 	} else if why != "" {
-		c.Logger.Info("follows the primary itself again", "source", w.source, "reason", why)
+		c.Logger.Info("follows the primary itself again", "source", w.source, "since", why)
 	}
 	if to == "" {
 		return stream.Way{}
