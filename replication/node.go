@@ -309,8 +309,8 @@ func (n *node) launch(check *recall.Check) {
 	n.slots.Retain()
 	n.group.Start()
 	for _, f := range []func(context.Context){
-		n.proposer.Run, n.fleet.Run, n.governor.Run, n.members.Run, n.slots.Run, n.leading.Watch, n.tidy,
-		n.votes.Run, n.rewinds.Run, n.delay.Run, n.roster.Run,
+		n.proposer.Run, n.fleet.Run, n.governor.Run, n.members.Run, n.slots.Run, n.slots.RunOnward, n.leading.Watch,
+		n.tidy, n.votes.Run, n.rewinds.Run, n.delay.Run, n.roster.Run,
 	} {
 		n.life.Go(f)
 	}

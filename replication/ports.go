@@ -139,8 +139,8 @@ func (h history) View() stream.View {
 	return view
 }
 
-// committed returns a position that nothing acknowledged by the region before exceeds, so that lag is never reported
-// too small.
+// committed returns a position that nothing acknowledged by the primary before exceeds, so that lag is never reported
+// too small, also by who follows a secondary.
 func (h history) committed(ctx context.Context) (Position, error) {
 	c, err := h.reads.Committed(ctx)
 	return c.Position, err

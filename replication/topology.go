@@ -16,6 +16,10 @@ type RegionAddition = roster.Addition
 // written.
 type RegionRemoval = roster.Removal
 
+// RegionSourcing says whom a region is to follow: Region, its name; Source, that of the other one, "" for the primary;
+// Try has everything looked at, and nothing written.
+type RegionSourcing = roster.Sourcing
+
 // RegionChange is what became of such an order: Epoch and Number of the roster that is in force, and Regions, which it
 // has; Written, whether this order wrote it; Steps, in words, what was looked at and done, or would be done.
 type RegionChange = roster.Change
@@ -74,4 +78,15 @@ func (t *Topology) Remove(ctx context.Context, r RegionRemoval) (*RegionChange, 
 		return nil, err
 	}
 	return t.node.roster.Remove(ctx, r)
+}
+
+// Follow says which region another one follows while it is secondary and that is well: its lag, and what it has for
+// writes that wait, come through that hop. While it is not well, or does not lead to the primary, the region follows
+// the primary or another one by itself, and goes back. Any node takes the call. Errors: ErrArgument where regions would
+// follow each other, ErrUnknownRegion, ErrNotReady with who does not answer or is too old, ErrUnknownOutcome.
+func (t *Topology) Follow(ctx context.Context, o RegionSourcing) (*RegionChange, error) {
+	if err := t.node.callable(ctx); err != nil {
+		return nil, err
+	}
+	return roster.SourcesOf(t.node.roster).Follow(ctx, o)
 }

@@ -107,6 +107,7 @@ func (n *node) buildWrites(log *slots.Log) {
 		Leader: n.directory,
 		Client: n.client,
 		Fleet:  n.fleet, Applied: n.applied, Leadership: n.leadership, Clock: c.Clock, Logger: n.logger,
+		Upstream:    func() string { return n.follower.Upstream() },
 		RetainBytes: c.RetainBytes, CopyRetainBytes: c.CopyRetainBytes, Timeout: c.callTimeout(),
 	})
 	n.reads = reads.New(reads.Config{

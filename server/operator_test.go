@@ -79,6 +79,7 @@ func TestEveryFieldOfAnOrderIsTold(t *testing.T) {
 		"POST /mimir/v1/votes/recover":  admin.Recovery{},
 		"POST /mimir/v1/regions/add":    replication.RegionAddition{},
 		"POST /mimir/v1/regions/remove": replication.RegionRemoval{},
+		"POST /mimir/v1/regions/move":   replication.RegionSourcing{},
 	} {
 		call, _ := operator.Of(pattern)
 		of := reflect.TypeOf(body)

@@ -11,8 +11,8 @@ import (
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
-// orderRegions has somebody order where nodes of a region are, some of them: the primary writes a roster with it. At
-// times the fleet is whole before, as it has to be for the first order.
+// orderRegions has somebody order where nodes of a region are, some of them, and whom one is to follow: the primary
+// writes a roster with it. At times the fleet is whole before, as it has to be for the first order.
 func (x *faults) orderRegions(ctx context.Context) {
 	if x.random.IntN(2) == 0 {
 		x.fleet.network.HealAll()
@@ -26,6 +26,8 @@ func (x *faults) orderRegions(ctx context.Context) {
 	}
 	x.random.Shuffle(len(regions), func(i, j int) { regions[i], regions[j] = regions[j], regions[i] })
 	few := x.random.IntN(2) == 0
+	sourcing := replication.RegionSourcing{Region: pick(x.random, regions...),
+		Source: pick(x.random, append(slices.Clone(regions), "", "")...)}
 	x.background(ctx, 20*time.Second, func(ctx context.Context) {
 		for _, region := range regions { // that of the primary is refused
 			order := replication.RegionAddition{Region: region, Peers: x.places(region, few)}
@@ -37,6 +39,12 @@ func (x *faults) orderRegions(ctx context.Context) {
 			x.tell("order by %s that %s is at %v: %+v, %v", p.NodeID(), region, order.Peers, c, err)
 			x.noteIf(injectRosters, err == nil && c.Written)
 		}
+		c, err := p.Topology().Follow(ctx, sourcing) // those that would follow each other are refused
+		for errors.Is(err, replication.ErrNotReady) && ctx.Err() == nil {
+			time.Sleep(time.Second)
+			c, err = p.Topology().Follow(ctx, sourcing)
+		}
+		x.tell("order by %s that %s follows %q: %+v, %v", p.NodeID(), sourcing.Region, sourcing.Source, c, err)
 	})
 }
 

@@ -15,11 +15,11 @@ import (
 func newRegion(n *connection) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "region",
-		Short: "See, add and remove regions of a fleet that runs, and watch one that takes a copy",
+		Short: "See, add and remove regions of a fleet that runs, whom each follows, and one that takes a copy",
 		Args:  knownCommand,
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(newRegionList(n), newRegionAdd(n), newRegionRemove(n), newRegionBootstrap(n))
+	c.AddCommand(newRegionList(n), newRegionAdd(n), newRegionRemove(n), newRegionMove(n), newRegionBootstrap(n))
 	return c
 }
 

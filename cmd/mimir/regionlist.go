@@ -27,8 +27,9 @@ type regionList struct {
 type listedRegion struct {
 	Name      string                    `json:"name"`
 	Role      string                    `json:"role"`
-	Votes     string                    `json:"votes"`  // yes, no, none-taken, unknown
-	Source    string                    `json:"source"` // "": it is the primary
+	Votes     string                    `json:"votes"`                  // yes, no, none-taken, unknown
+	Source    string                    `json:"source"`                 // "": it is the primary
+	Wanted    string                    `json:"wantedSource,omitempty"` // whom it is to follow; "": the primary
 	Connected bool                      `json:"connected"`
 	Position  *replication.Position     `json:"position"`
 	Lag       replication.Lag           `json:"lag"`
@@ -69,6 +70,7 @@ func listRegions(f *replication.FleetStatus) *regionList {
 		r := &f.Regions[i]
 		l := listedRegion{
 			Name: r.Name, Role: or(string(r.Role)), Votes: or(string(r.Votes)), Source: r.Source,
+			Wanted:    r.WantedSource,
 			Connected: r.Connected, Lag: r.Lag, Slot: r.Slot, SlotKnown: r.SlotKnown,
 			KnownFrom: or(string(r.KnownFrom)), Addrs: r.Addrs, Problem: r.Problem, lag: lagText(r),
 			Nodes: peersOf(r),
@@ -130,6 +132,9 @@ func (r *listedRegion) row() []string {
 	source := dash(r.Source)
 	if r.Source != "" && r.Source != unknown && !r.Connected {
 		source += " (not connected)"
+	}
+	if r.Wanted != "" && r.Wanted != r.Source {
+		source += ", to be " + r.Wanted
 	}
 	addrs := r.Addrs
 	if len(addrs) == 0 {

@@ -196,6 +196,8 @@ type RegionStatus struct {
 	// is up. "": it follows none, or no leader told.
 	Source    string `json:"source,omitempty"`
 	Connected bool   `json:"connected,omitempty"`
+	// WantedSource is the region that it is to follow while that is well, by the roster; "": the primary.
+	WantedSource string `json:"wantedSource,omitempty"`
 	// Slot is what the primary keeps for the region; nil: nothing, if SlotKnown, which says that the leader of the
 	// primary told.
 	Slot      *SlotPosition `json:"slot,omitempty"`

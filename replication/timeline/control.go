@@ -105,6 +105,8 @@ func EncodeControl(c *Control) ([]byte, error) {
 	}
 	version := byte(FormatVersion)
 	switch level := c.Level(); {
+	case level >= LevelSources:
+		version = sourceVersion
 	case level >= LevelEnds:
 		version = endsVersion
 	case level >= LevelRanks:

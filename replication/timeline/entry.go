@@ -18,9 +18,9 @@ const (
 )
 
 // FormatVersion is the first byte of every payload but that of a reign with a Place, which has placesVersion, of a
-// control of LevelPolicy, LevelDelay, LevelHold, LevelCount, LevelFollow, LevelRoster or LevelRanks, and of a frame or
-// a control of LevelUsers or LevelEnds: a node that does not know of these cannot apply them as others do, and says
-// that it has to be upgraded.
+// control of LevelPolicy, LevelDelay, LevelHold, LevelCount, LevelFollow, LevelRoster, LevelRanks or LevelSources, and
+// of a frame or a control of LevelUsers or LevelEnds: a node that does not know of these cannot apply them as others
+// do, and says that it has to be upgraded.
 const (
 	FormatVersion = 1
 	placesVersion = 2
@@ -34,6 +34,7 @@ const (
 	rosterVersion = 10 // of a region's state that has a roster, and of a control with one
 	ranksVersion  = 11 // likewise with a roster of LevelRanks
 	endsVersion   = 12 // of a frame with commands of LevelEnds, and of what says that there were such
+	sourceVersion = 13 // of a region's state, and of a control, with a roster of LevelSources
 )
 
 // Frame is a run of consecutive commands of one epoch: the unit of the log, of the stream and of replay. The same
@@ -112,7 +113,8 @@ func versioned(version byte, k Kind) bool {
 		return k == KindReign
 	case usersVersion, endsVersion:
 		return k != KindReign
-	case policyVersion, delayVersion, holdVersion, countVersion, followVersion, rosterVersion, ranksVersion:
+	case policyVersion, delayVersion, holdVersion, countVersion, followVersion, rosterVersion, ranksVersion,
+		sourceVersion:
 		return k == KindControl
 	default:
 		return false

@@ -40,6 +40,8 @@ type Home struct {
 	// Untold says of one that was removed that it was not known to have taken a roster: its nodes, if they come back,
 	// cannot know that another region of that name is not theirs.
 	Untold bool `json:"untold,omitempty"`
+	// Source is the region that this one is to follow while that is well, of LevelSources; "": the primary.
+	Source string `json:"source,omitempty"`
 }
 
 // RosterMark names a roster.
@@ -74,6 +76,9 @@ func (m RosterMark) compare(o RosterMark) int {
 
 // Level returns the earliest level of nodes that understand the roster.
 func (r *Roster) Level() Level {
+	if slices.ContainsFunc(r.Regions, func(h Home) bool { return h.Source != "" }) {
+		return LevelSources
+	}
 	if r.Ranked {
 		return LevelRanks
 	}
@@ -223,13 +228,20 @@ func (r *Roster) vacant(p uint8) bool {
 func (r *Roster) Without(e Epoch, by, region string) *Roster {
 	next := r.next(e, by)
 	if h := r.Home(region); h != nil {
-		next.Former = append(next.Former, *h)
+		was := *h
+		was.Source = ""
+		next.Former = append(next.Former, was)
 		if len(next.Former) > MaxFormer {
 			oldest := max(0, slices.IndexFunc(next.Former, func(h Home) bool { return !h.Untold }))
 			next.Former = slices.Delete(next.Former, oldest, oldest+1)
 		}
 	}
 	next.Regions = slices.DeleteFunc(next.Regions, func(h Home) bool { return h.Name == region })
+	for i := range next.Regions {
+		if h := &next.Regions[i]; h.Source == region {
+			h.Source = ""
+		}
+	}
 	return next
 }
 
@@ -308,6 +320,9 @@ func (r *Roster) Fault() string {
 			return fmt.Sprintf("region %s has place %d, and came with roster %d", h.Name, h.Place, h.Since)
 		}
 		before = h.Name
+	}
+	if fault := r.circular(); fault != "" {
+		return fault
 	}
 	for i := range r.Former {
 		if h := &r.Former[i]; r.Home(h.Name) != nil || len(h.Addrs) > MaxHomeAddrs {

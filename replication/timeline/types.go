@@ -133,7 +133,8 @@ const (
 	LevelRoster  Level = 10 // regions that are state of the fleet
 	LevelRanks   Level = 11 // rosters that are ordered as claims are
 	LevelEnds    Level = 12 // frames with parts of the end of a lease that is dead from then on
-	LevelNow           = LevelEnds
+	LevelSources Level = 13 // rosters that say whom regions are to follow
+	LevelNow           = LevelSources
 )
 
 // Level returns the earliest level of nodes that understand the beginning of r.

@@ -18,6 +18,7 @@
 //	POST /mimir/v1/votes/recover   {"keep":R}                     replication.Reign
 //	POST /mimir/v1/regions/add     replication.RegionAddition     replication.RegionChange
 //	POST /mimir/v1/regions/remove  replication.RegionRemoval      replication.RegionChange
+//	POST /mimir/v1/regions/move    replication.RegionSourcing     replication.RegionChange
 //	GET  /mimir/v1/events          what was decided, as this node keeps it     events.Page
 //	                               ?log=L&after=N&since=TIME&region=R&wait=DURATION
 //	GET  /mimir/v1/tails           rescue files of the region     [replication.TailInfo]

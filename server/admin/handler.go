@@ -57,6 +57,7 @@ type Voting interface {
 type Topology interface {
 	Add(ctx context.Context, a replication.RegionAddition) (*replication.RegionChange, error)
 	Remove(ctx context.Context, r replication.RegionRemoval) (*replication.RegionChange, error)
+	Follow(ctx context.Context, o replication.RegionSourcing) (*replication.RegionChange, error)
 }
 
 // Node is one node's picture of itself.
@@ -204,6 +205,7 @@ func NewHandler(o HandlerOptions) http.Handler {
 	on("POST /mimir/v1/votes/change", h.changeVotes)
 	on("POST /mimir/v1/regions/add", h.addRegion)
 	on("POST /mimir/v1/regions/remove", h.removeRegion)
+	on("POST /mimir/v1/regions/move", h.moveRegion)
 	on("GET /mimir/v1/tails", func(w http.ResponseWriter, r *http.Request) {
 		tails, err := o.Replicator.Tails(r.Context())
 		answer(w, tails, err)

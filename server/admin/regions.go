@@ -39,6 +39,20 @@ func (h *handler) removeRegion(w http.ResponseWriter, r *http.Request) {
 	answer(w, change, err)
 }
 
+func (h *handler) moveRegion(w http.ResponseWriter, r *http.Request) {
+	var in replication.RegionSourcing
+	if !decode(w, r, &in) {
+		return
+	}
+	ctx, cancel := lasting(r)
+	defer cancel()
+	change, err := h.Topology.Follow(ctx, in)
+	if !in.Try {
+		h.orderedRegion(r, "region move", in.Region, err)
+	}
+	answer(w, change, err)
+}
+
 func (h *handler) orderedRegion(r *http.Request, op, region string, err error) {
 	h.ordered(r, replication.Order{Op: op, What: "region " + region}, replication.Event{Other: region}, err)
 }
@@ -59,4 +73,10 @@ func (g Regions) Add(ctx context.Context, a replication.RegionAddition) (*replic
 func (g Regions) Remove(ctx context.Context, r replication.RegionRemoval) (*replication.RegionChange, error) {
 	out := &replication.RegionChange{}
 	return out, g.client.post(ctx, "/mimir/v1/regions/remove", r, out)
+}
+
+// Follow says whom a region is to follow.
+func (g Regions) Follow(ctx context.Context, o replication.RegionSourcing) (*replication.RegionChange, error) {
+	out := &replication.RegionChange{}
+	return out, g.client.post(ctx, "/mimir/v1/regions/move", o, out)
 }

@@ -180,6 +180,7 @@ var table = map[string]Call{
 	"POST /mimir/v1/votes/recover":     {Long: true, Args: []string{"keep", "at"}},
 	"POST /mimir/v1/regions/add":       {Long: true, Args: []string{"region", "peers", "try"}},
 	"POST /mimir/v1/regions/remove":    {Long: true, Args: []string{"region", "gone", "loseTail", "try"}},
+	"POST /mimir/v1/regions/move":      {Long: true, Args: []string{"region", "source", "try"}},
 	"POST /mimir/v1/digest":            {Reads: true},
 	"POST /mimir/v1/digest/beside":     {Reads: true},
 	"POST /mimir/v1/rebuild":           {Long: true},

@@ -171,6 +171,17 @@ type Following struct {
 	AtLeast bool `json:"atLeast,omitempty"`
 	// Bootstrap is how far the copy is that the region takes; nil: it takes none, or the node is too old to say.
 	Bootstrap *progress.Bootstrap `json:"bootstrap,omitempty"`
+	// By is the region that serves, or is to, in the place of the source; "": that itself, or a node that is too old to
+	// follow otherwise.
+	By string `json:"by,omitempty"`
+}
+
+// From returns the region that serves, or is to.
+func (f *Following) From() string {
+	if f.By != "" {
+		return f.By
+	}
+	return f.Source
 }
 
 // Heard is a report with how it was come by.

@@ -35,9 +35,13 @@ func (k *Known) describe(out *contract.FleetStatus, regions map[string]*fleet.Re
 		if h := k.Roster.Home(r.Name); h != nil {
 			r.Addrs = slices.Clone(h.Addrs)
 		}
-		r.Votes = votes(leader, r.Name)
+		r.Votes, r.WantedSource = votes(leader, r.Name), k.Roster.SourceOf(r.Name)
 		if f := followingOf(regions[r.Name]); f != nil && r.Role != contract.RolePrimary {
-			r.Source, r.Connected = f.Source, f.Connected
+			r.Source, r.Connected = f.From(), f.Connected
+		}
+		if w := r.WantedSource; w != "" && w != out.Primary && r.Source != "" && w != r.Source {
+			out.Notes = append(out.Notes, fmt.Sprintf("region %s is to follow %s, and follows %s: it goes there by "+
+				"itself once %s has been well for a while", r.Name, w, r.Source, w))
 		}
 		if leader == nil || r.Name == out.Primary {
 			continue

@@ -202,14 +202,17 @@ func (r *Reads) primaryPosition(ctx context.Context) (*confirmed, error) {
 	return peer.Ask(ctx, c.Client, to.Addr, askPosition, peer.Nothing{})
 }
 
-// Committed returns a place that nothing acknowledged by this region before exceeds; ErrNotReady if it is not primary.
+// Committed returns a place that nothing acknowledged by the primary before exceeds. A secondary asks the primary, and
+// the place may not have come here yet. ErrNotReady also while the history here is not known to be that of the place.
 func (r *Reads) Committed(ctx context.Context) (region.Place, error) {
-	if !r.config.Standing.Primary() {
-		return region.Place{}, contract.ErrNotReady
-	}
 	at, err := r.primaryPosition(ctx)
 	if err != nil {
 		return region.Place{}, err
+	}
+	s := r.config.Applied.State()
+	if at.Reign == nil || s.Diverged != nil || timeline.Latest(s.Reigns) != *at.Reign {
+		return region.Place{}, fmt.Errorf("%w: position %d of epoch %d is in no reign that region %s is in",
+			contract.ErrNotReady, at.Position, at.Epoch, r.config.Region)
 	}
 	return at.Place, nil
 }

@@ -36,6 +36,9 @@
 //     which comes has no other history, that none which goes is known to hold what nobody else has, that no region is
 //     left out which is known of, and that a voter which goes leaves a majority.
 //
+//   - Whom a region is to follow is in the roster too, and leads from each to the primary: no order has regions follow
+//     each other. It is said to no fleet with a node that does not know it (timeline.LevelSources).
+//
 //   - An order and a switchover are not under way at once: whoever comes second is refused, and told of the other. A
 //     roster that is written when the target was found to be close would cost the pause of the move.
 //

@@ -74,6 +74,7 @@ const (
 func (k *Keeper) Register(to *peer.Registry) {
 	peer.Handle(to, askAdd, k.add)
 	peer.Handle(to, askRemove, k.remove)
+	peer.Handle(to, askSource, Sources{k}.follow)
 }
 
 // Add has a region be one of the fleet. It is watched and served from then on; that it follows is not waited for. Any

@@ -17,7 +17,8 @@
 //     the part came from. A node that hangs blocks none: one that gives a copy and says nothing is given up by
 //     transfer, and the next one asked; status says of whom what is waited for.
 //   - F6: a source that is cut off from its region is left for one that is not; where no node of the source can read
-//     the log, a further region with the same history is followed for a while, and a copy taken if there is none.
+//     the log, a further region with the same history is followed for a while, and a copy taken if there is none. By
+//     which region the primary is followed otherwise is a choice: by none that leads back here (way.go, choice.go).
 //   - F7 (invariant 8): a fork is told where chains prove it, and not where positions suggest it: of two histories of
 //     one reign everything is told to be missing that is not proven to be in the other one.
 //   - F8 (invariant 6): no stream takes a reign of this region to its log that this region has forgotten.

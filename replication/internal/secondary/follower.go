@@ -117,6 +117,7 @@ type session struct {
 	source string
 	sink   *stream.Sink
 	taker  *taker
+	ways   *ways
 	copied                 // of Run alone
 	had    map[string]bool // the copies that were here, likewise
 	silent map[string]int  // how often nodes told of a fork, and then not where it is; likewise
@@ -177,20 +178,22 @@ func (f *Follower) enter(e succession.Effect) *session {
 	}
 	c := &f.config
 	t := &taker{config: c, term: e.Term}
-	f.current = &session{term: e.Term, source: e.Source, taker: t, had: map[string]bool{},
-		silent: map[string]int{}}
-	entered := f.current
-	f.current.sink = stream.NewSink(stream.SinkConfig{
+	w := &ways{follower: f, source: e.Source, choice: newChoice()}
+	s := &session{term: e.Term, source: e.Source, taker: t, ways: w, had: map[string]bool{}, silent: map[string]int{}}
+	f.current = s
+	s.sink = stream.NewSink(stream.SinkConfig{
 		Region: c.Region, Transport: c.Transport, Clock: c.Clock, Logger: c.Logger, Taker: t,
 		WindowBytes: c.WindowBytes,
-		Addresses:   func() []string { return entered.talkative(c.Fleet.Addresses(e.Source)) },
+		Addresses:   func() []string { return s.talkative(c.Fleet.Addresses(e.Source)) },
 		Detour:      func() []string { return f.detour(e.Source) },
 		Better: func(address string, p timeline.Position) bool {
 			v, _ := c.Fleet.View()
 			return better(v.Regions[e.Source], address, p)
 		},
+		Way:    func() stream.Way { return w.now(s.sink.Status, s.sink.Lag) },
+		Missed: w.missed,
 	})
-	return f.current
+	return s
 }
 
 func (f *Follower) leave(s *session) {
@@ -249,7 +252,10 @@ func (f *Follower) Following() *fleet.Following {
 	out := &fleet.Following{
 		Source: s.source, Connected: status.Connected, Activity: activity,
 		LagCommands: lag.Commands, LagBytes: lag.Bytes, LagSeconds: lag.Seconds,
-		AtLeast: lag.AtLeast, Bootstrap: bootstrap,
+		AtLeast: lag.AtLeast, By: s.ways.chosen(), Bootstrap: bootstrap,
+	}
+	if status.Connected {
+		out.By = status.Way
 	}
 	if !lag.Known {
 		out.LagSeconds = -1

@@ -36,8 +36,7 @@ func (f *Follower) detour(source string) (addresses []string) {
 	for name, r := range v.Regions {
 		for i := range r.Nodes {
 			n := &r.Nodes[i]
-			follows := !n.Diverged && timeline.Latest(n.Reigns) == claim
-			if name != source && follows && n.Cursor.Position > state.Cursor.Position {
+			if name != source && follows(n, claim) && n.Cursor.Position > state.Cursor.Position {
 				addresses = append(addresses, n.Asked)
 			}
 		}

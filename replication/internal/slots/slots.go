@@ -42,14 +42,16 @@ type Fleet interface {
 
 // Config is what Slots need. All fields are required.
 type Config struct {
-	Region     string          // of this node
-	Others     func() []string // the other regions, in order; it does not block
-	Tracker    *Tracker
-	Log        *Log
-	Controls   Controls
-	Leader     Leader
-	Client     *peer.Client
-	Fleet      Fleet
+	Region   string          // of this node
+	Others   func() []string // the other regions, in order; it does not block
+	Tracker  *Tracker
+	Log      *Log
+	Controls Controls
+	Leader   Leader
+	Client   *peer.Client
+	Fleet    Fleet
+	// Upstream returns where the leader is of the region that this one follows, "" if none serves it now.
+	Upstream   func() string
 	Applied    *region.Applied
 	Leadership *region.Leadership
 	Clock      clock.Clock
@@ -67,6 +69,7 @@ type Slots struct {
 	config  Config
 	tracker *Tracker
 	wake    wake.Signal
+	onward  onward
 
 	retaining sync.Mutex
 	reported  map[string]contract.Position // where a leader said last that its region is; guarded by retaining
@@ -85,17 +88,20 @@ func New(c Config) *Slots {
 	return &Slots{
 		config: c, tracker: c.Tracker, news: acknowledgements{}, heard: acknowledgements{}, wake: wake.New(),
 		reported: map[string]contract.Position{}, givenUp: map[string]bool{}, copies: map[string]*copying{},
-		strange: map[string]bool{},
+		strange: map[string]bool{}, onward: onward{wake: wake.New(), news: acknowledgements{}},
 	}
 }
 
-// Register makes this node answer the questions "ack" and "copying".
+// Register makes this node answer the questions "ack", "ack-through" and "copying".
 func (s *Slots) Register(r *peer.Registry) {
 	peer.Handle(r, question, func(ctx context.Context, a acknowledgement) (peer.Nothing, error) {
 		if err := peer.MaySpeak(ctx, s.config.Region); err != nil { // it is a source of this region that passes it on
 			return peer.Nothing{}, err
 		}
 		return peer.Nothing{}, s.acknowledge(a)
+	})
+	peer.Handle(r, askThrough, func(ctx context.Context, h through) (peer.Nothing, error) {
+		return peer.Nothing{}, s.hop(ctx, h)
 	})
 	s.registerCopying(r)
 }
@@ -129,6 +135,9 @@ func (s *Slots) acknowledge(a acknowledgement) error {
 		return fmt.Errorf("%w: %s", contract.ErrUnknownRegion, a.Region)
 	}
 	s.tracker.acknowledge(a)
+	if s.config.Applied.State().Role() == timeline.Secondary {
+		s.onward.note(a)
+	}
 	return nil
 }
 

@@ -24,6 +24,7 @@ type Tracker struct {
 
 	mu      sync.Mutex
 	acked   acknowledgements
+	ahead   map[string]through // what a region has by the word of another that has not acknowledged it yet
 	waiting []*wait
 	deaf    error // why no acknowledgement will come; nil: they come
 }
@@ -51,7 +52,8 @@ var (
 
 // NewTracker returns a Tracker of a node that does not lead.
 func NewTracker(h History) *Tracker {
-	return &Tracker{history: h, changed: wake.New(), acked: acknowledgements{}, deaf: errLedElsewhere}
+	return &Tracker{history: h, changed: wake.New(), acked: acknowledgements{}, deaf: errLedElsewhere,
+		ahead: map[string]through{}}
 }
 
 // Lead says that this node leads: acknowledgements come here.
@@ -161,6 +163,7 @@ func (t *Tracker) Reached(k int, s *timeline.State) contract.Position {
 func (t *Tracker) acknowledge(a acknowledgement) {
 	t.mu.Lock()
 	t.acked.note(a)
+	t.follow(a.Region)
 	t.mu.Unlock()
 	t.Look()
 }
@@ -174,6 +177,11 @@ func (t *Tracker) forget(region string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.acked, region)
+	for name, h := range t.ahead {
+		if name == region || h.By == region {
+			delete(t.ahead, name)
+		}
+	}
 }
 
 // expire ends the waits whose time is over, and those in which nobody waits.

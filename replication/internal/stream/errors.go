@@ -26,6 +26,8 @@ var (
 	// ErrStale says that the source brought nothing new and did not confirm for too long that its region is alive,
 	// while another node of that region leads it or is further.
 	ErrStale = errors.New("stream: source is not confirmed by its region")
+	// ErrElsewhere says that the source is followed by another way from now on.
+	ErrElsewhere = errors.New("stream: follows elsewhere")
 	// ErrRefused wraps the reason for which a node cannot be a source now.
 	ErrRefused = errors.New("stream: refused by source")
 )

@@ -23,6 +23,7 @@ type following struct {
 	config  *SinkConfig
 	address string
 	stream  transport.Stream
+	way     Way
 	held    timeline.Cursor // where the subscription began
 	reigns  []timeline.Reign
 
@@ -79,7 +80,7 @@ func (f *following) run(ctx context.Context) error {
 // watch ends the session after a silence, and when somebody else serves better. A source that answers and has lost its
 // region is not heard of: it will never have anything new.
 func (f *following) watch(ctx context.Context) error {
-	left := f.config.SilenceTimeout
+	left := f.config.PingInterval
 	t := f.config.Clock.NewTimer(left)
 	defer t.Stop()
 	for {
@@ -102,7 +103,10 @@ func (f *following) watch(ctx context.Context) error {
 			}
 			fresh = f.config.PingInterval
 		}
-		t.Reset(min(left, fresh))
+		if err := f.astray(); err != nil {
+			return err
+		}
+		t.Reset(min(left, fresh, f.config.PingInterval))
 	}
 }
 
@@ -169,10 +173,14 @@ func upTo(reigns []timeline.Reign, epoch timeline.Epoch) []timeline.Reign {
 func (f *following) judge(a *answer) error {
 	switch a.verdict {
 	case verdictAccept:
+		if a.at.Epoch < f.way.Epoch {
+			return fmt.Errorf("%w: it is in epoch %d, the source in %d", ErrBehind, a.at.Epoch, f.way.Epoch)
+		}
 		f.accepted = true
 		f.sink.tell(func(s *Status) {
 			s.Connected, s.Address, s.Epoch, s.Err = true, f.address, a.at.Epoch, nil
 			s.Committed = max(s.Committed, a.at.Position)
+			s.Way = f.way.Region
 		})
 		f.sink.logged = ""
 		f.config.Logger.Info("stream connected", "source", f.address, "position", f.held.Position,

@@ -50,6 +50,11 @@ type SinkConfig struct {
 	// Better reports whether the source's region has a node that would serve better than the one at address: one that
 	// leads it, or that is further than position. Nil: none has.
 	Better func(address string, position timeline.Position) bool
+	// Way returns by whom to follow the source now. It is asked before each round, and again every PingInterval: a
+	// session by another way ends. Nil: by the source itself.
+	Way func() Way
+	// Missed is told of a way by which nobody serves, or does no more. Nil: nobody wants to know.
+	Missed func(Way)
 	// MinBackoff and MaxBackoff bound the pause after all addresses failed; it doubles from one to the other, and is
 	// drawn between half and all of that. Defaults 100 ms and 5 s.
 	MinBackoff, MaxBackoff time.Duration
@@ -73,6 +78,7 @@ type Status struct {
 	Committed timeline.Position // the highest position known to be committed at the source
 	Epoch     timeline.Epoch    // of the source when it accepted
 	Err       error             // why the last session ended; nil while connected
+	Way       string            // the region that serves, if it is not the source
 }
 
 func (c SinkConfig) withDefaults() SinkConfig {
@@ -148,6 +154,11 @@ func (k *Sink) Run(ctx context.Context) error {
 // believed only when no address can do without.
 func (k *Sink) tryAll(ctx context.Context) (progress bool, err error) {
 	var bootstrap *BootstrapError
+	if w := k.way(); w.Region != "" {
+		if served, progress := k.byWay(ctx, w); served {
+			return progress, ctx.Err()
+		}
+	}
 	addresses := k.config.Addresses()
 	if len(addresses) == 0 {
 		k.lost("", errNoAddress)
@@ -167,8 +178,8 @@ func (k *Sink) tryAll(ctx context.Context) (progress bool, err error) {
 		if errors.As(err, &fork) {
 			return false, fork
 		}
-		if f.accepted {
-			return f.progress, nil
+		if left := errors.Is(err, ErrElsewhere); f.accepted || left {
+			return f.progress || left, nil
 		}
 		errors.As(err, &bootstrap)
 	}
@@ -218,12 +229,12 @@ func (k *Sink) lost(address string, err error) {
 		if !unreachable || !k.answered || s.Err == nil {
 			s.Address, s.Err = address, err
 		}
-		s.Connected = false
+		s.Connected, s.Way = false, ""
 	})
 	k.answered = k.answered || !unreachable
 	text := address + ": " + err.Error()
 	switch {
-	case errors.Is(err, context.Canceled):
+	case errors.Is(err, context.Canceled), errors.Is(err, ErrElsewhere):
 	case errors.Is(err, ErrGap), errors.Is(err, ErrChain), errors.Is(err, ErrEpoch):
 		k.config.Logger.Error("stream does not continue the history held here; nothing of it was taken",
 			"source", address, "err", err)

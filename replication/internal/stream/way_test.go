@@ -1,0 +1,119 @@
+package stream
+
+import (
+	"slices"
+	"sync"
+	"testing"
+	"time"
+)
+
+// ways are by whom a test has a sink follow, and what that told of it.
+type ways struct {
+	mu     sync.Mutex
+	now    Way
+	missed []string
+}
+
+func (w *ways) set(to Way) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.now = to
+}
+
+func (w *ways) of(c *SinkConfig) {
+	c.Way = func() Way {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return w.now
+	}
+	c.Missed = func(m Way) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.missed = append(w.missed, m.Region)
+		w.now = Way{}
+	}
+}
+
+// withAP calls do with a region ap that has the history of us so far and serves it.
+func withAP(t *testing.T, do func(p *pair, ap *region, w *ways)) {
+	bubble(t, func(t *testing.T, p *pair) {
+		ap := newRegion(t, "ap")
+		defer ap.log.Close()
+		p.serve()
+		p.us.write("a")
+		eu := p.eu
+		p.eu = ap
+		p.follow()
+		p.converge()
+		p.stop()
+		p.eu = eu
+		p.join("ap-1", ap, func(c *SourceConfig) { c.Region, c.Log = "ap", ap.log })
+		do(p, ap, &ways{now: Way{Region: "ap", Addresses: []string{"ap-1"}, Epoch: 1}})
+	})
+}
+
+// A sink follows by another region while it is to, and the source itself as soon as nobody serves there or it is told.
+func TestTheSourceIsFollowedByAnotherRegion(t *testing.T) {
+	withAP(t, func(p *pair, ap *region, w *ways) {
+		p.follow(w.of)
+		by := func(region string) {
+			t.Helper()
+			wait(t, "eu follows by "+region, func() bool {
+				s := p.sink.Status()
+				return s.Connected && s.Way == region && p.eu.Cursor() == ap.Cursor()
+			})
+		}
+		by("ap")
+		p.us.write("b") // which ap has not
+		time.Sleep(10 * time.Second)
+		if p.eu.Cursor() != ap.Cursor() || len(w.missed) != 0 {
+			t.Errorf("at %+v, ap is at %+v, missed %v", p.eu.Cursor(), ap.Cursor(), w.missed)
+		}
+		w.set(Way{})
+		began := time.Now()
+		p.converge()
+		if d := time.Since(began); d > 2*time.Second {
+			t.Errorf("the source was followed after %v", d)
+		}
+		w.set(Way{Region: "ap", Addresses: []string{"ap-1"}, Epoch: 1}) // which is behind by now
+		time.Sleep(1500 * time.Millisecond)
+		if s := p.sink.Status(); s.Connected {
+			t.Errorf("does not wait for ap: %+v", s)
+		}
+		p.us.write("c")
+		p.converge()
+		if !slices.Equal(w.missed, []string{"ap"}) {
+			t.Errorf("missed %v", w.missed)
+		}
+		w.set(Way{Region: "ap", Addresses: []string{"nobody"}})
+		time.Sleep(5 * time.Second)
+		p.us.write("d")
+		p.converge()
+	})
+}
+
+// What a region on the way says of forks and copies is not the source's word, and one that is not in the source's epoch
+// yet is not followed.
+func TestARegionOnTheWayDecidesNothing(t *testing.T) {
+	for name, spoil := range map[string]func(p *pair, ap *region, w *ways){
+		"a fork": func(p *pair, ap *region, _ *ways) {
+			p.us.begin(2)
+			p.follow()
+			p.converge()
+			p.stop()
+			ap.write("else")
+			ap.begin(3)
+		},
+		"an old epoch": func(p *pair, _ *region, w *ways) { p.us.begin(2); w.now.Epoch = 2 },
+	} {
+		withAP(t, func(p *pair, ap *region, w *ways) {
+			spoil(p, ap, w)
+			p.follow(w.of)
+			p.us.write("b")
+			p.converge()
+			if !slices.Contains(w.missed, "ap") {
+				t.Errorf("%s: missed %v", name, w.missed)
+			}
+		})
+	}
+}

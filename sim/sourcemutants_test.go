@@ -1,0 +1,29 @@
+package sim
+
+// Those of regions that follow others than the primary.
+func init() { mutants = append(mutants, sourceMutants...) }
+
+var sourceMutants = []planted{
+	{
+		name: "who follows this region is followed",
+		edits: []edit{{
+			"replication/internal/secondary/choice.go", "if !known {", "if !known && false {",
+		}},
+		caught: []string{"FAIL: Test"}, elsewhere: "./replication/internal/secondary TestByWhomARegionFollows",
+	},
+	{
+		name: "an acknowledgement through a hop counts whatever the one between has",
+		edits: []edit{{
+			"replication/internal/slots/onward.go", "if h.newer(t.acked[h.By]) {", "if false {",
+		}},
+		caught: []string{"FAIL: Test"}, elsewhere: "./replication/internal/slots TestAnAcknowledgementThroughAHop",
+	},
+	{
+		name: "a secondary tells who follows it where it is itself, not where the primary is",
+		edits: []edit{{
+			"replication/ports.go", "c, err := h.reads.Committed(ctx)\n\treturn c.Position, err",
+			"_ = ctx\n\treturn h.applied.State().Cursor.Position, nil",
+		}},
+		caught: []string{"FAIL: Test"}, elsewhere: "./replication TestARegionFollowsASecondary",
+	},
+}
