@@ -1,8 +1,10 @@
 package compat
 
 import (
+	"context"
 	"bytes"
 	"errors"
+	"net"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -46,6 +48,7 @@ func TestRecipe(t *testing.T) {
 	if err := localfleet.Start(f.Nodes()); err != nil {
 		t.Fatal(err)
 	}
+	r.listened(localfleet.Clients(f.Nodes()))
 	fleet := strings.Join(localfleet.Clients(f.Nodes()), ",")
 	both := []string{"--from", r.url(), "--from-user", recipeUser, "--endpoints", fleet, "--user", recipeUser}
 	followed := r.begin(append([]string{"import", "follow"}, both...)...)
@@ -231,6 +234,26 @@ func (r *recipe) equal(command string, arguments ...string) string {
 		r.Fatalf("it says %s", said)
 	}
 	return said
+}
+
+// listened waits until nodes that were just started take connections.
+func (r *recipe) listened(endpoints []string) {
+	r.Helper()
+	ctx, cancel := context.WithTimeout(r.Context(), time.Minute)
+	defer cancel()
+	for _, endpoint := range endpoints {
+		for {
+			c, err := (&net.Dialer{}).DialContext(ctx, "tcp", endpoint)
+			if err == nil {
+				c.Close()
+				break
+			}
+			if ctx.Err() != nil {
+				r.Fatalf("a node was not up within a minute: %v", err)
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	}
 }
 
 var equalAt = regexp.MustCompile(`equal at revision (\d+)`)
