@@ -1,13 +1,13 @@
 package compat
 
 import (
-	"context"
 	"bytes"
+	"context"
 	"errors"
-	"net"
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"os/exec"
 	"path/filepath"
 	"regexp"
