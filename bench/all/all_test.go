@@ -14,6 +14,8 @@ import (
 	"github.com/mimir-kv/mimir/bench"
 )
 
+var output = bench.Output{Command: command}
+
 // TestTheDocumentIsMadeOfTheResult that stands beside it.
 func TestTheDocumentIsMadeOfTheResult(t *testing.T) {
 	p, err := os.ReadFile("../../docs/benchmarks.json")
@@ -28,7 +30,7 @@ func TestTheDocumentIsMadeOfTheResult(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want, err := written(string(document), &r)
+	want, err := output.Written(string(document), table(&r))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,11 +71,12 @@ func TestTable(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, got)
 		}
 	}
-	if _, err := written("nothing", &r); !errors.Is(err, errNoTable) {
+	if _, err := output.Written("nothing", table(&r)); !errors.Is(err, bench.ErrNoTable) {
 		t.Error(err)
 	}
-	once, err := written("a\n"+tableBegins+"old\n"+tableEnds+"b\n", &r)
-	if again, _ := written(once, &r); err != nil || again != once || !strings.HasPrefix(once, "a\n") ||
+	document := "a\n<!-- made by bench/all: begin -->\nold\n<!-- made by bench/all: end -->\nb\n"
+	once, err := output.Written(document, table(&r))
+	if again, _ := output.Written(once, table(&r)); err != nil || again != once || !strings.HasPrefix(once, "a\n") ||
 		!strings.HasSuffix(once, "b\n") || strings.Contains(once, "old") {
 		t.Errorf("%v: %s", err, once)
 	}

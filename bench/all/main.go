@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -13,23 +11,29 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/mimir-kv/mimir/bench"
 )
+
+// command is this one's folder.
+const command = "bench/all"
 
 // settings are the flags.
 type settings struct {
-	etcd, mimir, work, json, doc string
-	keys, rounds                 int
-	limit                        time.Duration
-	only                         string
+	bench.Output
+	etcd, mimir, work string
+	keys, rounds      int
+	limit             time.Duration
+	only              string
 }
 
 func main() {
-	var s settings
+	s := settings{Output: bench.Output{Command: command}}
 	flag.StringVar(&s.etcd, "etcd", "", "an etcd `binary`; empty: it is built from compat's go.mod")
 	flag.StringVar(&s.mimir, "mimir", "", "a mimir `binary`; empty: it is built from this tree")
 	flag.StringVar(&s.work, "work", "", "a `directory` on the disk to measure; empty: one that is removed afterwards")
-	flag.StringVar(&s.json, "json", "", "a `file` for the result; empty: it is printed")
-	flag.StringVar(&s.doc, "doc", "", "a `document` that gets the table in its place")
+	flag.StringVar(&s.JSON, "json", "", "a `file` for the result; empty: it is printed")
+	flag.StringVar(&s.Doc, "doc", "", "a `document` that gets the table in its place")
 	flag.IntVar(&s.keys, "keys", 100_000, "keys on each side")
 	flag.IntVar(&s.rounds, "rounds", 3, "rounds of everything")
 	flag.DurationVar(&s.limit, "limit", 10*time.Minute, "within which the run ends")
@@ -81,8 +85,8 @@ func (s *settings) run(ctx context.Context) (err error) {
 		return err
 	}
 	result := r.result(chosen)
-	result.Whole, result.Date, result.Command = whole, time.Now().UTC().Format(time.DateOnly), s.command()
-	return s.write(&result)
+	result.Whole, result.Date, result.Command = whole, time.Now().UTC().Format(time.DateOnly), s.again()
+	return s.Write(&result, table(&result))
 }
 
 // all starts the servers of every side.
@@ -128,39 +132,11 @@ func (s *settings) build(ctx context.Context) error {
 	return nil
 }
 
-// command is how to make the same again: without where things lie on this machine.
-func (s *settings) command() string {
+// again is how to make the same again: without where things lie on this machine.
+func (s *settings) again() string {
 	text := fmt.Sprintf("go run ./bench/all -keys %d -rounds %d -limit %v", s.keys, s.rounds, s.limit)
 	if s.only != "" {
 		text += fmt.Sprintf(" -only %q", s.only)
 	}
 	return text
-}
-
-func (s *settings) write(r *Result) error {
-	p, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return err
-	}
-	fmt.Fprint(os.Stderr, table(r))
-	if s.json == "" {
-		fmt.Println(string(p))
-	} else if err := os.WriteFile(s.json, append(p, '\n'), 0o644); err != nil {
-		return err
-	}
-	if s.doc == "" {
-		return nil
-	}
-	if s.json == "" {
-		return errors.New("-doc without -json: nothing would hold the document to a result")
-	}
-	was, err := os.ReadFile(s.doc)
-	if err != nil {
-		return err
-	}
-	text, err := written(string(was), r)
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(s.doc, []byte(text), 0o644)
 }

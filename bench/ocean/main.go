@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -19,15 +18,19 @@ import (
 	"github.com/mimir-kv/mimir/bench/ocean/link"
 )
 
+// command is this one's folder.
+const command = "bench/ocean"
+
 // settings are the flags.
 type settings struct {
-	mimir, etcd, etcdctl, json, doc string
-	line                            link.Conditions
-	roundTrip                       time.Duration
-	megabits                        int
-	nodes, rounds, backlog          int
-	lasts, limit                    time.Duration
-	only, with                      string
+	bench.Output
+	mimir, etcd, etcdctl   string
+	line                   link.Conditions
+	roundTrip              time.Duration
+	megabits               int
+	nodes, rounds, backlog int
+	lasts, limit           time.Duration
+	only, with             string
 }
 
 // exitUnavailable is the status where there can be no line.
@@ -35,12 +38,12 @@ const exitUnavailable = 3
 
 func main() {
 	link.Serve()
-	var s settings
+	s := settings{Output: bench.Output{Command: command}}
 	flag.StringVar(&s.mimir, "mimir", "", "a mimir `binary`; empty: it is built from this tree")
 	flag.StringVar(&s.etcd, "etcd", "", "an etcd `binary`; empty: it is built from compat's go.mod")
 	flag.StringVar(&s.etcdctl, "etcdctl", "", "an etcdctl `binary`; empty: likewise")
-	flag.StringVar(&s.json, "json", "", "a `file` for the result; empty: it is printed")
-	flag.StringVar(&s.doc, "doc", "", "a `document` that gets the table in its place")
+	flag.StringVar(&s.JSON, "json", "", "a `file` for the result; empty: it is printed")
+	flag.StringVar(&s.Doc, "doc", "", "a `document` that gets the table in its place")
 	flag.DurationVar(&s.roundTrip, "rtt", 80*time.Millisecond, "round trip of the line")
 	flag.IntVar(&s.megabits, "rate", 200, "its rate in each direction, in Mbit/s")
 	flag.Float64Var(&s.line.Loss, "loss", 0.001, "the part of all packets that is lost")
@@ -91,13 +94,13 @@ func (s *settings) run(ctx context.Context) (err error) {
 	if err := o.begin(ctx); err != nil {
 		return err
 	}
-	r := Result{Command: s.command(), Date: time.Now().UTC().Format(time.DateOnly), Machine: bench.ThisMachine(),
+	r := Result{Command: s.again(), Date: time.Now().UTC().Format(time.DateOnly), Machine: bench.ThisMachine(),
 		Line: s.line, Nodes: s.nodes, Rounds: s.rounds, Backlog: s.backlog}
 	r.Whole, err = o.measure(ctx, chosen)
 	r.Rows, r.Spin, r.TCP = o.taken.rows(), bench.SpreadOf(o.spins), o.tcpBy
 	counted, gone := o.line.Stats()
 	r.LateP99 = counted.LateP99
-	return errors.Join(err, gone, s.write(&r)) // what was measured until something failed stays
+	return errors.Join(err, gone, s.Write(&r, table(&r))) // what was measured until something failed stays
 }
 
 // build makes the programs that were not given.
@@ -124,8 +127,8 @@ func (s *settings) build(ctx context.Context, dir string) error {
 	return nil
 }
 
-// command is how to make the same again: without where things lie on this machine.
-func (s *settings) command() string {
+// again is how to make the same again: without where things lie on this machine.
+func (s *settings) again() string {
 	text := fmt.Sprintf("go run ./bench/ocean -rtt %v -rate %d -loss %v -nodes %d -rounds %d -backlog %d -lasting %v",
 		s.roundTrip, s.megabits, s.line.Loss, s.nodes, s.rounds, s.backlog, s.lasts)
 	if s.only != "" {
@@ -135,32 +138,4 @@ func (s *settings) command() string {
 		text += fmt.Sprintf(" -with %q", s.with)
 	}
 	return text
-}
-
-func (s *settings) write(r *Result) error {
-	p, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return err
-	}
-	fmt.Fprint(os.Stderr, table(r))
-	if s.json == "" {
-		fmt.Println(string(p))
-	} else if err := os.WriteFile(s.json, append(p, '\n'), 0o644); err != nil {
-		return err
-	}
-	if s.doc == "" {
-		return nil
-	}
-	if s.json == "" {
-		return errors.New("-doc without -json: nothing would hold the document to a result")
-	}
-	was, err := os.ReadFile(s.doc)
-	if err != nil {
-		return err
-	}
-	text, err := written(string(was), r)
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(s.doc, []byte(text), 0o644)
 }

@@ -15,6 +15,8 @@ import (
 	"github.com/mimir-kv/mimir/bench/ocean/link"
 )
 
+var output = bench.Output{Command: command}
+
 // TestTheDocumentIsMadeOfTheResult that stands beside it.
 func TestTheDocumentIsMadeOfTheResult(t *testing.T) {
 	p, err := os.ReadFile("../../docs/ocean.json")
@@ -29,7 +31,7 @@ func TestTheDocumentIsMadeOfTheResult(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want, err := written(string(document), &r); err != nil || want != string(document) {
+	if want, err := output.Written(string(document), table(&r)); err != nil || want != string(document) {
 		t.Errorf("docs/ocean.md has another table than docs/ocean.json makes (%v):\n%s", err, table(&r))
 	}
 }
@@ -58,7 +60,7 @@ func TestTable(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, got)
 		}
 	}
-	if _, err := written("nothing", &r); !errors.Is(err, errNoTable) {
+	if _, err := output.Written("nothing", table(&r)); !errors.Is(err, bench.ErrNoTable) {
 		t.Error(err)
 	}
 }

@@ -1,30 +1,10 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 	"time"
 )
-
-// Between these lines of the document stands what is made of the result.
-const (
-	tableBegins = "<!-- made by bench/ocean: begin -->\n"
-	tableEnds   = "<!-- made by bench/ocean: end -->\n"
-)
-
-var errNoTable = errors.New("the document has no place for the table")
-
-// written returns the document with the table of r in its place.
-func written(document string, r *Result) (string, error) {
-	before, rest, ok := strings.Cut(document, tableBegins)
-	_, after, closed := strings.Cut(rest, tableEnds)
-	if !ok || !closed {
-		return "", fmt.Errorf("%w: between %q and %q", errNoTable, strings.TrimSpace(tableBegins),
-			strings.TrimSpace(tableEnds))
-	}
-	return before + tableBegins + table(r) + tableEnds + after, nil
-}
 
 const (
 	quiet  = 0.25                 // how far the arithmetic of a quiet machine is apart at most
