@@ -17,7 +17,7 @@ import (
 )
 
 // lastVersion is the commit that -before last means: the one before what is worked on. Move it with each version.
-const lastVersion = "b510d58bda67ab6fc500065870ca2ed490200901"
+const lastVersion = "e4282a687c2b1cdd4f62d30c9c9a50254fb17e21"
 
 var before = flag.String("before", "",
 	"the version that TestVersionBefore runs beside this one: a commit, a binary, or last; default: it is skipped")

@@ -195,7 +195,7 @@ func newRoster(n *node) *roster.Keeper {
 		Region: c.RegionID, Configured: c.Regions, Own: func() []string {
 			return append(n.directory.Others(), c.PeerAddr)
 		},
-		Timeout: c.callTimeout(), Clock: c.Clock, Logger: n.logger, Life: n.life, Applied: n.applied,
+		Timeout: c.callTimeout(), Clock: c.Clock, Logger: n.logger, Life: n.life, Group: n.group, Applied: n.applied,
 		Leadership: n.leadership, Fleet: n.fleet, Standing: n.standing, Client: n.client, Controls: n.proposer,
 		Charter: votes.Orders{Votes: n.votes},
 		Ready: func(ctx context.Context, level timeline.Level, without string) error {

@@ -32,6 +32,12 @@ type Controls interface {
 	Control(ctx context.Context, c *timeline.Control) (region.Outcome, error)
 }
 
+// Group is the region's Raft group.
+type Group interface {
+	// ReadIndex returns a point at or after everything that the region agreed on before the call.
+	ReadIndex(ctx context.Context) (uint64, error)
+}
+
 // Charter is who votes about the primary, at the leader of that. It is safe for concurrent use.
 type Charter interface {
 	// Removable returns why a region that votes cannot be taken out of the charter now, nil if it can.
@@ -49,6 +55,7 @@ type Config struct {
 	Clock      clock.Clock
 	Logger     *slog.Logger
 	Life       *life.Life
+	Group      Group
 	Applied    *region.Applied
 	Leadership *region.Leadership
 	Fleet      *fleet.Watcher

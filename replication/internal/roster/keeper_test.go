@@ -114,13 +114,24 @@ func TestWhichRosterIsWanted(t *testing.T) {
 	}
 }
 
-// TestWhoHoldsWhatIsLostIsNotForgotten: it is by what was heard of it that the primary knows.
+// agreedTo is a Raft group whose members agree on this index; negative: it cannot be known.
+type agreedTo int
+
+func (i agreedTo) ReadIndex(context.Context) (uint64, error) {
+	if i < 0 {
+		return 0, contract.ErrNotReady
+	}
+	return uint64(i), nil
+}
+
+// TestWhoHoldsWhatIsLostIsNotForgotten: it is by what was heard of it that the primary knows, and by what it has
+// committed, not by what this node has applied.
 func TestWhoHoldsWhatIsLostIsNotForgotten(t *testing.T) {
 	virtual.Test(t, func(t *testing.T) {
 		reigns := []timeline.Reign{{Epoch: 2, First: 1, Primary: "us"}}
 		ends := life.New(clock.Real, nil)
-		a := region.NewApplied(&region.View{State: timeline.State{Region: "us", Cursor: at(2, 5), Reigns: reigns}},
-			ends)
+		a := region.NewApplied(
+			&region.View{Index: 1, State: timeline.State{Region: "us", Cursor: at(2, 5), Reigns: reigns}}, ends)
 		w := fleet.NewWatcher(fleet.Config{
 			Regions: map[string][]string{"ap": {"ap-1"}, "eu": {"eu-1"}}, Clock: clock.Real, Interval: time.Second,
 			Timeout: time.Second,
@@ -134,15 +145,29 @@ func TestWhoHoldsWhatIsLostIsNotForgotten(t *testing.T) {
 		ended := make(chan struct{})
 		go func() { defer close(ended); w.Run(ctx) }()
 		virtual.Wait()
-		k := New(Config{Region: "us", Clock: clock.Real, Timeout: time.Second, Applied: a, Fleet: w,
-			Standing: standing.New("us", a, nil, w, nil, nil)})
-		if err := k.mayForget(ctx, "ap"); err != nil {
+		asks := func(agreed agreedTo) *Keeper {
+			return New(Config{Region: "us", Clock: clock.Real, Timeout: time.Second, Group: agreed, Applied: a,
+				Fleet: w, Standing: standing.New("us", a, nil, w, nil, nil)})
+		}
+		if err := asks(-1).mayForget(ctx, "ap"); err != nil {
 			t.Errorf("who has no more: %v", err)
 		}
-		err := k.mayForget(ctx, "eu")
+		if err := asks(-1).mayForget(ctx, "eu"); !errors.Is(err, contract.ErrNotReady) {
+			t.Errorf("who has more, and it is not known what this region agreed on: %v", err)
+		}
+		if err := asks(2).mayForget(ctx, "eu"); !errors.Is(err, contract.ErrNotReady) {
+			t.Errorf("who has more, and this node applies nothing more: %v", err)
+		}
+		err := asks(1).mayForget(ctx, "eu")
 		if !errors.Is(err, contract.ErrRejected) ||
 			!strings.Contains(err.Error(), "eu-1 holds epoch 2 up to position 7") {
 			t.Errorf("who has more: %v", err)
+		}
+		time.AfterFunc(time.Second/2, func() {
+			a.Publish(&region.View{Index: 2, State: timeline.State{Region: "us", Cursor: at(2, 7), Reigns: reigns}})
+		})
+		if err := asks(2).mayForget(ctx, "eu"); err != nil {
+			t.Errorf("who has what this node applies late: %v", err)
 		}
 		cancel()
 		<-ended

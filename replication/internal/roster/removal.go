@@ -152,20 +152,33 @@ func cutOff(s *timeline.State, name string) *timeline.Reign {
 }
 
 // mayForget returns nil unless a region is known to hold what this one wrote and has lost: who forgets what was heard
-// of that region takes writes in their place.
+// of that region takes writes in their place. What the other one had when it was heard, this region has committed; a
+// node that applies it late has lost nothing.
 func (k *Keeper) mayForget(ctx context.Context, name string) error {
-	v, _ := k.config.Fleet.View()
-	if has := v.Regions[name].Record; has != nil { // this node may have to catch up with others of its region
-		ctx, cancel := context.WithTimeout(ctx, k.config.Timeout)
-		defer cancel()
-		_, _ = k.config.Applied.Wait(ctx, func(v *region.View) bool {
-			return v.State.Cursor.Position >= has.Cursor.Position
-		})
+	picture, _ := k.config.Fleet.View()
+	if k.config.Standing.LossTo(picture, k.config.Applied.State(), name) == nil {
+		return nil
 	}
-	if l := k.config.Standing.LossTo(v, k.config.Applied.State(), name); l != nil {
+	ctx, cancel := context.WithTimeout(ctx, k.config.Timeout)
+	defer cancel()
+	v, err := agreed(ctx, &k.config)
+	if err != nil {
+		return fmt.Errorf("%w: region %s holds more than this node has applied, and it is not known whether this "+
+			"region has lost it: %w", contract.ErrNotReady, name, err)
+	}
+	if l := k.config.Standing.LossTo(picture, &v.State, name); l != nil {
 		return fmt.Errorf("%w: region %s cannot be removed before that is decided: %w", contract.ErrRejected, name, l)
 	}
 	return nil
+}
+
+// agreed returns the state with everything that this region had agreed on before the call.
+func agreed(ctx context.Context, c *Config) (*region.View, error) {
+	index, err := c.Group.ReadIndex(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return c.Applied.Wait(ctx, func(v *region.View) bool { return v.Index >= index })
 }
 
 // leaderOf returns the leader of a region that is to go, which may be about to be elected; nil if none answers. Of one
