@@ -38,17 +38,19 @@ func newInquiry(n *node) inquiry {
 // askTimeout bounds the questions about a node's own past, for which its start waits.
 const askTimeout = time.Second
 
-// pastOf returns what asks every other node whether this one's disk, which holds the log up to last, went back.
-func (q inquiry) pastOf(disk recall.Own, last uint64) *recall.Check {
+// pastOf returns what asks every other node whether this one's disk, which holds the log up to last, went back, and
+// takes note of how far those of its region agreed.
+func (q inquiry) pastOf(disk recall.Own, last uint64, agreed *recall.Agreed) *recall.Check {
 	c := q.config
-	addresses := q.directory.Others()
+	var others []string
 	regions := q.others()
 	for _, region := range slices.Sorted(maps.Keys(regions)) {
-		addresses = append(addresses, regions[region]...)
+		others = append(others, regions[region]...)
 	}
 	return recall.NewCheck(recall.Config{
 		ID: q.self.ID, Node: c.NodeID, Region: c.RegionID, Disk: disk, Last: last, Part: q.part(),
-		Addresses: addresses, Timeout: min(askTimeout, c.callTimeout()), Clock: c.Clock, Client: q.client,
+		Siblings: q.directory.Others(), Others: others, Agreed: agreed,
+		Timeout: min(askTimeout, c.callTimeout()), Clock: c.Clock, Client: q.client,
 	})
 }
 

@@ -69,6 +69,7 @@ type node struct {
 	found    claim // what the data directory said of itself
 	forming  *forming.Forming
 	memory   *recall.Memory
+	agreed   recall.Agreed
 	log      *wal.Log
 	tails    *tail.Tails
 	staging  *transfer.Staging
@@ -220,7 +221,7 @@ func (n *node) bringUpLocked(ctx context.Context) error {
 	if err := n.life.Failure(); err != nil {
 		return errors.Join(err, n.log.Close())
 	}
-	check := newInquiry(n).pastOf(n.disk, max(n.log.LastIndex(), n.applied.View().Index))
+	check := newInquiry(n).pastOf(n.disk, max(n.log.LastIndex(), n.applied.View().Index), &n.agreed)
 	if err := check.Ask(ctx); err != nil {
 		return errors.Join(n.departure().giveUp(err), n.log.Close())
 	}

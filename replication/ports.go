@@ -67,7 +67,9 @@ func (g *groupPort) MachineHung() time.Duration { return g.Status().MachineHung 
 // account returns what this node answers a member that asks about itself.
 func (g *groupPort) account(member, at uint64) (match uint64, log recall.Log) {
 	a := g.Account(member, at)
-	return a.Match, recall.Log{Leads: a.Leads, Ends: a.Ends, Term: a.Term, Ahead: a.Ahead}
+	return a.Match, recall.Log{
+		Leads: a.Leads, Ends: a.Ends, Committed: a.Committed, Term: a.Term, Ahead: a.Ahead,
+	}
 }
 
 // DiskFull returns for how long the log, or what has to be saved, has found no room on the disk, zero if it has.

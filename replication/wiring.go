@@ -300,6 +300,7 @@ func (n *node) bindGroup() error {
 		Transport:  n.transport, Directory: n.directory, Clock: c.Clock,
 		TickInterval: c.TickInterval, ElectionTicks: c.ElectionTicks, CompactBytes: c.CompactBytes,
 		Caller: members.Caller, Aside: n.forming.Waits(), Admits: n.forming.Admits,
+		Agreed: n.agreed.UpTo,
 		Ask: func(ctx context.Context, member, at uint64) (raftgroup.Account, error) {
 			return newInquiry(n).account(ctx, n.disk.Disk, member, at)
 		},

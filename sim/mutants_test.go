@@ -117,6 +117,13 @@ var mutants = []planted{
 		caught: []string{"FAIL: Test"}, elsewhere: "./replication/internal/propose TestNothingIsRepeated",
 	},
 	{
+		name: "a vote for who lacks what is agreed",
+		edits: []edit{{
+			"replication/internal/raftgroup/agreed.go", "a.upTo == nil || m.GetIndex() >= a.upTo()", "true",
+		}},
+		caught: []string{"FAIL: Test"}, elsewhere: "./replication/internal/raftgroup TestNobodyLeadsWhoLacksWhatIsAgreed",
+	},
+	{
 		name: "recall judges nothing",
 		edits: []edit{{
 			"replication/internal/recall/check.go", "func (c *Check) judge(a Answer) error {\n",

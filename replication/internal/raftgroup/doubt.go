@@ -18,6 +18,8 @@ type Account struct {
 	Leads uint64
 	// Ends is where its log ends, and Term that of the entry which it was asked for, zero if that is not in its log.
 	Ends, Term uint64
+	// Committed is up to where it knows that the members agreed.
+	Committed uint64
 	// Ahead is an entry that the asking node has committed, by what it told, and that was beyond the end of this log
 	// then; zero if there was none while it leads this term.
 	Ahead uint64
@@ -26,7 +28,7 @@ type Account struct {
 // Account returns what this node answers a member that asks about itself, and about the entry at.
 func (g *Group) Account(member, at uint64) Account {
 	s := g.Status()
-	a := Account{Whole: true, Ends: max(g.config.Log.LastIndex(), s.Commit)} // others may have it on their disks first
+	a := Account{Whole: true, Committed: s.Commit, Ends: max(g.config.Log.LastIndex(), s.Commit)} // others may have it on their disks first
 	if s.IsLeader {
 		p := s.Progress[member]
 		a.Match, a.Ahead, a.Leads = p.Match, p.Ahead, s.Term

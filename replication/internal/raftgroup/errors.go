@@ -11,8 +11,8 @@ var (
 	// ErrNotLeader says that this node does not lead the term asked for, or is handing leadership over. Nothing was
 	// appended.
 	ErrNotLeader = errors.New("raftgroup: not the leader")
-	// ErrBusy says that too much is uncommitted, or another membership change is under way. Nothing was appended; try
-	// again.
+	// ErrBusy says that too much is uncommitted, or another membership change is under way, or may be. Nothing was
+	// appended; try again.
 	ErrBusy = errors.New("raftgroup: busy")
 	// ErrStopped says that the group was stopped, or stopped itself: then the cause is wrapped too. Whether a proposal
 	// that was under way was appended is unknown.

@@ -70,6 +70,7 @@ type loop struct {
 	disk         disk
 	starving     starving
 	unfit        unfit
+	agreed       agreed
 	leaving      leaving
 }
 
@@ -136,7 +137,7 @@ func newLoop(c *Config, initial recovered, mail *mailbox, n neighbours, v *view)
 		lost:  make(forgetfuls), ahead: make(aheads),
 		node: node, term: initial.hard.GetTerm(), commit: initial.hard.GetCommit(), reads: newReads(c.ID),
 		heard: map[uint64]time.Time{}, broke: map[uint64]time.Time{}, aside: c.Aside, starving: starving{room: c.Room},
-		unfit: unfit{is: c.Unfit},
+		unfit: unfit{is: c.Unfit}, agreed: agreed{upTo: c.Agreed},
 	}, nil
 }
 
@@ -276,6 +277,9 @@ func (l *loop) receive(m *raftpb.Message) {
 		if l.doubts.keepAway() || l.stuck() { // an answer would wait for the disk, and so would every other
 			return
 		}
+		if m.GetType() != raftpb.MsgTimeoutNow && l.agreed.keeps(l, m) {
+			return
+		}
 		if m.GetType() == raftpb.MsgTimeoutNow && m.GetTerm() >= l.term {
 			l.disk.rest = slowRestElections * l.electionTicks
 		}
@@ -303,6 +307,7 @@ func (l *loop) tick() {
 	l.watchDisk()
 	l.starving.tick(l)
 	l.unfit.tick(l)
+	l.agreed.tick(l)
 	if l.leading || !l.aside && !l.stuck() && !l.doubts.keepAway() {
 		l.node.Tick()
 	}

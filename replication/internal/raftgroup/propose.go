@@ -101,7 +101,8 @@ func (l *loop) answerProposals(entries []*raftpb.Entry) {
 		next += uint64(len(p.entries))
 		if p.member != nil {
 			if p.entries[0].GetType() != raftpb.EntryConfChangeV2 { // raft made an empty entry of it
-				p.reply <- proposed{err: fmt.Errorf("%w: another membership change is under way", ErrBusy)}
+				p.reply <- proposed{err: fmt.Errorf("%w: another membership change is under way, or this node leads "+
+					"only just", ErrBusy)}
 				continue
 			}
 			p.member.index, p.member.term = first, p.term

@@ -80,7 +80,7 @@ func (l *loop) dispatch(m *raftpb.Message) {
 			l.door.sends(m)
 			l.peers.Send(m)
 		case raftpb.MsgPreVote:
-			if !l.unfit.hides(l) { // who does not hear of it does not elect this node
+			if !l.unfit.hides(l) && !l.agreed.hides(l) { // who does not hear of it does not elect this node
 				l.peers.Send(m)
 			}
 		default:

@@ -74,7 +74,9 @@ func (p Part) Of(id uint64, own Part) bool {
 type Log struct {
 	Leads uint64 `json:"leads,omitempty"` // the term that it leads; zero: it does not
 	Ends  uint64 `json:"ends"`
-	Term  uint64 `json:"term,omitempty"` // of the entry that was asked for; zero: it is not there
+	// Committed is up to where the asked node knows that its region agreed; zero: it is of a version that does not say.
+	Committed uint64 `json:"committed,omitempty"`
+	Term      uint64 `json:"term,omitempty"` // of the entry that was asked for; zero: it is not there
 	// Ahead is an entry that the asking node has committed, and that was beyond the end of this log when it said so;
 	// zero: there was none, or the asked node is of a version that does not say.
 	Ahead uint64 `json:"ahead,omitempty"`
@@ -113,16 +115,18 @@ func Ask(ctx context.Context, c *peer.Client, addr string, q Question) (a Answer
 
 // Config is what a Check needs.
 type Config struct {
-	ID        uint64 // Raft identity of this node
-	Node      string // its name
-	Region    string
-	Disk      Own
-	Last      uint64 // the last entry on its disk, when it started
-	Part      Part   // of this node, when it started
-	Addresses []string
-	Timeout   time.Duration // of one question
-	Clock     clock.Clock
-	Client    *peer.Client
+	ID       uint64 // Raft identity of this node
+	Node     string // its name
+	Region   string
+	Disk     Own
+	Last     uint64        // the last entry on its disk, when it started
+	Part     Part          // of this node, when it started
+	Siblings []string      // addresses of the others of its region
+	Others   []string      // and of nodes of other regions
+	Agreed   *Agreed       // takes what siblings say of how far the region agreed
+	Timeout  time.Duration // of one question
+	Clock    clock.Clock
+	Client   *peer.Client
 }
 
 // again is the pause before those that did not answer are asked anew.
@@ -131,12 +135,19 @@ const again = time.Second
 // Check asks the others what they remember of this node. It is used by one goroutine at a time.
 type Check struct {
 	config Config
-	left   []string // addresses without an answer
-	serves bool     // what the leader has from this node may be of this process
+	left   []string // addresses without an answer; those of siblings are in of
+	of     map[string]bool
+	serves bool // what the leader has from this node may be of this process
 }
 
 // NewCheck returns a Check that has asked nobody.
-func NewCheck(c Config) *Check { return &Check{config: c, left: c.Addresses} }
+func NewCheck(c Config) *Check {
+	of := map[string]bool{}
+	for _, addr := range c.Siblings {
+		of[addr] = true
+	}
+	return &Check{config: c, left: slices.Concat(c.Siblings, c.Others), of: of}
+}
 
 // Ask asks everybody who has not answered, all at once, before this node serves. Its error is ErrDiskLost if one of
 // them knows that the disk went back; that somebody does not answer is none.
@@ -151,7 +162,9 @@ func (c *Check) Ask(ctx context.Context) error {
 			a, known, err := Ask(ctx, c.config.Client, addr,
 				Question{ID: c.config.ID, Disk: c.config.Disk.ID, Boot: c.config.Disk.Boot, Part: &c.config.Part})
 			if silent[i] = err != nil; known && err == nil {
-				errs[i] = c.judge(a)
+				if errs[i] = c.judge(a); errs[i] == nil && a.Log != nil && c.of[addr] {
+					c.config.Agreed.note(a.Log.Committed)
+				}
 			}
 		})
 	}

@@ -4,8 +4,13 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/mimir-kv/mimir/replication/clock"
 	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/internal/peer"
+	"github.com/mimir-kv/mimir/replication/transport"
+	"github.com/mimir-kv/mimir/replication/transport/memory"
 )
 
 // TestWhatManyKnowIsSaidOnce: an operator reads one line, however many found the disk out.
@@ -54,5 +59,30 @@ func TestWhoWasLeftOutComesWithAnEmptyDisk(t *testing.T) {
 	m.Note(2, Said{Disk{"b", 1, "x"}, 2, ""})
 	if at := [2]uint64{m.Furthest([]uint64{1, 2}), m.Furthest([]uint64{3})}; at != [2]uint64{4, 0} {
 		t.Errorf("remembers %d", at)
+	}
+}
+
+// TestHowFarTheRegionAgreed is learnt of its own nodes, of which the one that knows most counts, and of no others.
+func TestHowFarTheRegionAgreed(t *testing.T) {
+	network := memory.NewNetwork(clock.Real, 1)
+	for name, committed := range map[string]uint64{"us-1": 7, "us-3": 9, "us-4": 0, "eu-1": 100} {
+		at := network.Node(name)
+		questions := peer.NewRegistry(func() error { return nil })
+		Register(questions, name, NewMemory(), func(uint64, uint64) (uint64, Log) {
+			return 0, Log{Ends: committed + 3, Committed: committed}
+		}, func(Question) Part { return Part{} })
+		if err := at.Serve(map[string]transport.Handler{peer.Service: questions.Serve}); err != nil {
+			t.Fatal(err)
+		}
+		defer at.Close()
+	}
+	asks := network.Node("us-2")
+	defer asks.Close()
+	agreed := new(Agreed)
+	c := NewCheck(Config{ID: 5, Node: "us-2", Region: "us", Disk: Own{Disk: Disk{Starts: 2}}, Last: 6,
+		Siblings: []string{"us-1", "us-3", "us-4"}, Others: []string{"eu-1"}, Agreed: agreed, Timeout: time.Minute,
+		Clock: clock.Real, Client: peer.NewClient(asks)})
+	if err := c.Ask(t.Context()); err != nil || agreed.UpTo() != 9 || len(c.left) != 0 {
+		t.Errorf("agreed up to %d, without answers %q: %v", agreed.UpTo(), c.left, err)
 	}
 }

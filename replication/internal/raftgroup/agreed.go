@@ -1,0 +1,55 @@
+package raftgroup
+
+import (
+	"time"
+
+	"go.etcd.io/raft/v3"
+	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/mimir-kv/mimir/replication/internal/raftgroup/peers"
+)
+
+// agreedPatienceElections is for how many election timeouts nobody leads before it is told that this node kept a vote
+// back.
+const agreedPatienceElections = 10
+
+// agreed is what the members are known to have agreed on, by the word of one of them, though it may not be in the log
+// of this node. Whoever is elected has everything that was ever agreed on, unless a disk lost what it had synced: then
+// two that lack it may elect one of them. So this node votes for nobody who lacks it, and nobody hears that it stands
+// itself while it does. While no disk lost anything, neither keeps anybody from being elected.
+//
+// It lasts as long as the process: who starts again asks again, of those that are left.
+type agreed struct {
+	upTo  func() uint64 // an entry, 0 if none is known; may be nil
+	since time.Time     // when a vote was first kept back, since somebody led last; zero: none was
+	told  bool
+}
+
+// keeps reports whether this node does not answer a question for its vote, or for that it would give.
+func (a *agreed) keeps(l *loop, m *raftpb.Message) bool {
+	if a.upTo == nil || m.GetIndex() >= a.upTo() {
+		return false
+	}
+	if a.since.IsZero() {
+		a.since = l.clock.Now()
+	}
+	late := l.clock.Now().Sub(a.since) > time.Duration(agreedPatienceElections*l.electionTicks)*l.tickInterval
+	if late && !a.told {
+		a.told = true
+		l.log.Error("nobody leads, and this node votes for nobody who lacks what a member said is agreed on: disks of "+
+			"this region went back in time. Start the member that has it; only if it is gone for good: start this "+
+			"node again while that one is down, and what it had alone is lost",
+			"agreed", a.upTo(), "candidate", peers.NameIn(l.directory, m.GetFrom()), "has", m.GetIndex())
+	}
+	return true
+}
+
+// hides reports whether nobody is to hear that this node stands for an election.
+func (a *agreed) hides(l *loop) bool { return a.upTo != nil && l.handed < a.upTo() }
+
+// tick takes note that somebody leads.
+func (a *agreed) tick(l *loop) {
+	if l.leader != raft.None {
+		a.since, a.told = time.Time{}, false
+	}
+}
