@@ -121,7 +121,8 @@ var mutants = []planted{
 		edits: []edit{{
 			"replication/internal/raftgroup/agreed.go", "a.upTo == nil || m.GetIndex() >= a.upTo()", "true",
 		}},
-		caught: []string{"FAIL: Test"}, elsewhere: "./replication/internal/raftgroup TestNobodyLeadsWhoLacksWhatIsAgreed",
+		caught:    []string{"FAIL: Test"},
+		elsewhere: "./replication/internal/raftgroup TestNobodyLeadsWhoLacksWhatIsAgreed",
 	},
 	{
 		name: "recall judges nothing",
