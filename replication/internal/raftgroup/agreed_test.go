@@ -15,8 +15,8 @@ import (
 )
 
 // TestNobodyLeadsWhoLacksWhatIsAgreed: two of three agree on what the third was cut off from; the disk of one of them
-// loses it, and that one learns at its start, of the other, how far they had agreed. While the other is away, neither of
-// those that lack it is elected by the two of them; when it is back, nothing is lost.
+// loses it, and that one learns at its start, of the other, how far they had agreed. While the other is away, neither
+// of those that lack it is elected by the two of them; when it is back, nothing is lost.
 func TestNobodyLeadsWhoLacksWhatIsAgreed(t *testing.T) {
 	virtual.Test(t, func(t *testing.T) {
 		var upTo [4]atomic.Uint64

@@ -28,7 +28,8 @@ type Account struct {
 // Account returns what this node answers a member that asks about itself, and about the entry at.
 func (g *Group) Account(member, at uint64) Account {
 	s := g.Status()
-	a := Account{Whole: true, Committed: s.Commit, Ends: max(g.config.Log.LastIndex(), s.Commit)} // others may have it on their disks first
+	a := Account{Whole: true, Committed: s.Commit}
+	a.Ends = max(g.config.Log.LastIndex(), s.Commit) // others may have it on their disks first
 	if s.IsLeader {
 		p := s.Progress[member]
 		a.Match, a.Ahead, a.Leads = p.Match, p.Ahead, s.Term
