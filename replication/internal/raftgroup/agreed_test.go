@@ -47,8 +47,8 @@ func TestNobodyLeadsWhoLacksWhatIsAgreed(t *testing.T) {
 		time.Sleep(time.Minute)
 		for _, m := range []*member{late, loses} {
 			if s := m.group.Status(); s.Leader != 0 {
-				t.Fatalf("%d is led by %d, and up to entry %d all was agreed, which %d has alone", m.id, s.Leader, agreed,
-					l.id)
+				t.Fatalf("%d is led by %d, and all up to entry %d was agreed, which %d has alone",
+					m.id, s.Leader, agreed, l.id)
 			}
 		}
 		if n := strings.Count(said.String(), "nobody leads, and this node votes for nobody who lacks"); n != 1 {
