@@ -93,6 +93,9 @@ func (a *API) statusOf(ctx context.Context, err error) error {
 	if ended := ctx.Err(); ended != nil {
 		return status.FromContextError(ended).Err()
 	}
+	if errors.Is(err, replication.ErrLagging) { // as too many requests, which clients do not try again by themselves
+		return status.Error(codes.ResourceExhausted, "etcdserver: "+err.Error())
+	}
 	if errors.Is(err, replication.ErrDelayed) { // no Unavailable: it would be tried again for as long as the delay
 		return status.Error(codes.FailedPrecondition, "etcdserver: "+err.Error())
 	}

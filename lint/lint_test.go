@@ -28,6 +28,7 @@ var below = map[string][]string{
 	"replication/internal/checkpoint": {"replication/internal/checksum", "replication/transport", "replication/clock",
 		"replication/durable", "replication/internal/progress"},
 	"replication/internal/throttle": {"replication/clock"},
+	"replication/internal/laggate":  {"replication/clock", "replication/contract"},
 	"replication/internal/rescue":   {"replication/internal/checksum", "replication/timeline", "replication/durable"},
 	"replication/internal/fleet": {
 		"replication/internal/progress", "replication/internal/wake", "replication/timeline", "replication/clock"},
@@ -138,13 +139,13 @@ var below = map[string][]string{
 		"replication/contract", "replication/timeline", "replication/clock", "replication/transport",
 		"replication/internal/life",
 		"replication/internal/region", "replication/internal/peer", "replication/internal/standing",
-		"replication/internal/raftgroup",
+		"replication/internal/raftgroup", "replication/internal/laggate",
 	},
 	"replication/internal/slots": {
 		"replication/internal/wake",
 		"replication/contract", "replication/timeline", "replication/clock", "replication/internal/region",
 		"replication/internal/peer",
-		"replication/internal/fleet", "replication/internal/wal",
+		"replication/internal/fleet", "replication/internal/wal", "replication/internal/laggate",
 	},
 	"replication/internal/reads": {
 		"replication/clock", "replication/contract", "replication/timeline", "replication/internal/life",
@@ -165,7 +166,7 @@ var below = map[string][]string{
 		"replication/internal/wal", "replication/internal/checkpoint",
 		"replication/internal/rescue", "replication/internal/fleet", "replication/internal/raftgroup",
 		"replication/internal/stream", "replication/internal/votes", "replication/internal/rewind",
-		"replication/internal/roster", "replication/internal/throttle",
+		"replication/internal/roster", "replication/internal/throttle", "replication/internal/laggate",
 	},
 	"kv/command":  {},
 	"kv/auth":     {"kv/command"},

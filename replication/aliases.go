@@ -113,6 +113,7 @@ var (
 	ErrUnknownOutcome  = contract.ErrUnknownOutcome
 	ErrRejected        = contract.ErrRejected
 	ErrUnderReplicated = contract.ErrUnderReplicated
+	ErrLagging         = contract.ErrLagging
 	ErrTooLarge        = contract.ErrTooLarge
 	ErrVolatile        = contract.ErrVolatile
 	ErrStopped         = contract.ErrStopped

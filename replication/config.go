@@ -12,6 +12,7 @@ import (
 
 	"github.com/mimir-kv/mimir/replication/clock"
 	"github.com/mimir-kv/mimir/replication/durable"
+	"github.com/mimir-kv/mimir/replication/internal/laggate"
 	"github.com/mimir-kv/mimir/replication/internal/throttle"
 	"github.com/mimir-kv/mimir/replication/internal/wal"
 	"github.com/mimir-kv/mimir/replication/timeline"
@@ -123,6 +124,11 @@ type Config struct {
 	// clock. Each node holds itself to it. It is called often, and must not block. Default, nil: no bound.
 	RegionRate func(region string, now time.Time) RegionRate
 
+	// LagGate returns how far the other regions may be behind before writes are slowed down, and refused, at this
+	// moment, on the leader of the primary region. Equal on all nodes. It is called often, and must not block. Default,
+	// nil: nothing bounds it.
+	LagGate func() LagGate
+
 	// EntryLevel makes this node one of an earlier version, as far as its log goes: it says so to the others, proposes
 	// nothing later, and stops at an entry or a state that is later. It is for tests of fleets in which versions are
 	// mixed. Default, nil: timeline.LevelNow.
@@ -157,6 +163,15 @@ type Config struct {
 // stream. Zero: as much as goes. Less than LeastRegionRate counts as that. Acknowledgements, questions and forwarded
 // writes are not held, nor is what stays in a region.
 type RegionRate struct{ Copy, Stream int64 }
+
+// LagGate bounds how far other regions may be behind while the primary takes writes, so that no more is lost with it
+// than that. Beyond Delay a batch waits for the one before it, up to a second; beyond Refuse no write is taken:
+// ErrLagging. Moves of the primary, and what ends by its time, are not held back. What a failover loses is bounded
+// exactly, in commands, by Votes.
+type LagGate = laggate.Limits
+
+// LagBound is how far a region may be behind: in bytes of log, and in time. A field that is zero bounds nothing.
+type LagBound = laggate.Bound
 
 // LeastRegionRate is the lowest bound of what a node sends to another region.
 const LeastRegionRate = throttle.Least

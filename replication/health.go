@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/mimir-kv/mimir/replication/internal/fleet"
+	"github.com/mimir-kv/mimir/replication/internal/laggate"
 	"github.com/mimir-kv/mimir/replication/internal/overview"
 	"github.com/mimir-kv/mimir/replication/internal/raftgroup"
 	"github.com/mimir-kv/mimir/replication/timeline"
@@ -82,8 +83,10 @@ type HealthStatus struct {
 	Votes *VoteStatus  `json:"votes,omitempty"`
 	Nodes []NodeStatus `json:"nodes"`
 	// Held is to which other regions what this node sends is held to a rate, or was.
-	Held     []HeldStatus `json:"held,omitempty"`
-	LogBytes int64        `json:"logBytes"`
+	Held []HeldStatus `json:"held,omitempty"`
+	// Gate is what the lag gate does with writes, at the leader of the primary region; nil: they are not held back.
+	Gate     *GateStatus `json:"gate,omitempty"`
+	LogBytes int64       `json:"logBytes"`
 	// DiskStalled is for how long the disk has not finished a write of the log, zero unless that is long: then this
 	// node leads nobody who can do without it, and what is asked of it waits.
 	DiskStalled time.Duration `json:"diskStalledNanos,omitempty"`
@@ -101,6 +104,22 @@ type HeldStatus struct {
 	BytesPerSecond int64 `json:"bytesPerSecond"`
 	// HeldSeconds is for how long something waited for it, since this node started.
 	HeldSeconds float64 `json:"heldSeconds"`
+}
+
+// GateStatus is what the lag gate does with writes.
+type GateStatus struct {
+	Refuses bool `json:"refuses"` // no write is taken
+	// DelaySeconds is for how long a batch waits for the one before it, zero if writes are refused.
+	DelaySeconds float64 `json:"delaySeconds"`
+	Why          string  `json:"why"`
+}
+
+// gateStatus returns nil while writes are not held back.
+func gateStatus(v laggate.Verdict) *GateStatus {
+	if v.Why == "" {
+		return nil
+	}
+	return &GateStatus{Refuses: v.Refuse != nil, DelaySeconds: v.Delay.Seconds(), Why: v.Why}
 }
 
 // PeerStatus is another region as this node last heard of it.
@@ -149,7 +168,7 @@ func (n *node) health() *HealthStatus {
 	h.ProposalsPending, h.ProposalsFailed = n.writes.pending.Load(), n.writes.failed.Load()
 	h.DiskStalled, h.DiskFull = status.DiskStalled, status.DiskFull
 	n.healthOfHistory(h)
-	h.Slots, h.Held = n.slotStatuses(h), n.caps.status()
+	h.Slots, h.Held, h.Gate = n.slotStatuses(h), n.caps.status(), gateStatus(n.gate.Verdict())
 	h.Votes = n.votes.Status()
 	h.Nodes = n.members.List()
 	for i := range h.Nodes {

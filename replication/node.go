@@ -18,6 +18,7 @@ import (
 	"github.com/mimir-kv/mimir/replication/internal/delay"
 	"github.com/mimir-kv/mimir/replication/internal/fleet"
 	"github.com/mimir-kv/mimir/replication/internal/forming"
+	"github.com/mimir-kv/mimir/replication/internal/laggate"
 	"github.com/mimir-kv/mimir/replication/internal/leading"
 	"github.com/mimir-kv/mimir/replication/internal/life"
 	"github.com/mimir-kv/mimir/replication/internal/members"
@@ -81,6 +82,7 @@ type node struct {
 	fleet    *fleet.Watcher
 	leading  *leading.Leading
 	proposer *propose.Proposer
+	gate     *laggate.Gate
 	writes   writes
 	tracker  *slots.Tracker
 	slots    *slots.Slots
@@ -311,7 +313,7 @@ func (n *node) launch(check *recall.Check) {
 	n.group.Start()
 	for _, f := range []func(context.Context){
 		n.proposer.Run, n.fleet.Run, n.governor.Run, n.members.Run, n.slots.Run, n.slots.RunOnward, n.leading.Watch,
-		n.tidy, n.votes.Run, n.rewinds.Run, n.delay.Run, n.roster.Run,
+		n.tidy, n.votes.Run, n.rewinds.Run, n.delay.Run, n.roster.Run, n.gate.Run,
 	} {
 		n.life.Go(f)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/mimir-kv/mimir/replication/internal/delay"
 	"github.com/mimir-kv/mimir/replication/internal/fleet"
 	"github.com/mimir-kv/mimir/replication/internal/forming"
+	"github.com/mimir-kv/mimir/replication/internal/laggate"
 	"github.com/mimir-kv/mimir/replication/internal/leading"
 	"github.com/mimir-kv/mimir/replication/internal/members"
 	"github.com/mimir-kv/mimir/replication/internal/overview"
@@ -95,8 +96,10 @@ func said(disk, boot string, starts, index uint64, seal string) recall.Said {
 func (n *node) buildWrites(log *slots.Log) {
 	c := &n.config
 	n.tracker = slots.NewTracker(n.applied)
+	n.gate = newGate(n)
 	n.proposer = propose.New(propose.Config{
-		Group: n.group, Standing: n.standing, Fleet: n.fleet, Durability: n.tracker, Applied: n.applied, Life: n.life,
+		Group: n.group, Standing: n.standing, Fleet: n.fleet, Durability: n.tracker, Gate: n.gate, Applied: n.applied,
+		Life:      n.life,
 		Transport: n.transport, Clock: c.Clock, Logger: n.logger,
 		Regions: func() int { return len(n.roster.All()) }, MaxCommandBytes: c.MaxCommandBytes,
 		FrameBytes: c.MaxFrameBytes, WindowBytes: c.MaxInflightBytes, CommandLevel: c.CommandLevel,
@@ -114,6 +117,24 @@ func (n *node) buildWrites(log *slots.Log) {
 		Region: c.RegionID, Group: n.group, Standing: n.standing, Fleet: n.fleet, Writes: n.proposer,
 		Applied: n.applied, Client: n.client, Life: n.life, Clock: c.Clock, Past: shownBefore(n.log),
 		Timeout: c.callTimeout(), OnAsk: c.OnAsk,
+	})
+}
+
+// newGate makes what holds back writes while other regions are too far behind.
+func newGate(n *node) *laggate.Gate {
+	limits := n.config.LagGate
+	if limits == nil {
+		limits = func() LagGate { return LagGate{} }
+	}
+	return laggate.New(laggate.Config{
+		Limits: limits, Clock: n.config.Clock, Logger: n.logger,
+		Places: func() (end Position, regions []laggate.Place, leads bool) {
+			if !n.proposer.Open() {
+				return 0, nil, false
+			}
+			end, regions = n.slots.Places()
+			return end, regions, true
+		},
 	})
 }
 

@@ -92,6 +92,8 @@ type Config struct {
 
 	// Compaction is what of the history is kept: auto-compaction-mode and auto-compaction-retention.
 	Compaction Compaction
+	// LagGate bounds how far other regions may be behind.
+	LagGate LagGate
 	// RegionRate is how fast copies and the stream go to other regions at most.
 	RegionRate RegionRate
 	// Archive is where the log is archived.

@@ -279,7 +279,7 @@ func (s *server) build(plain *slog.Logger) error {
 	}
 	node.CommandLevel, node.Revision, s.equality = commandLevel, s.store.Revision, newEquality(s, &node)
 	node.OnAsk = func(ctx context.Context, request []byte) ([]byte, error) { return s.api.AnswerAsk(ctx, request) }
-	node.OnEvent, node.RegionRate = s.events.Add, s.settled.regionRate
+	node.OnEvent, node.RegionRate, node.LagGate = s.events.Add, s.settled.regionRate, s.settled.lagGate
 	s.replicator, err = replication.NewMultiRegionReplicator(&node, s.store)
 	if err != nil {
 		return errors.Join(err, peers.Close())

@@ -21,6 +21,7 @@ type settled struct {
 	shutdown atomic.Int64 // a time.Duration
 	policy   atomic.Pointer[autocompact.Policy]
 	caps     atomic.Pointer[caps]
+	gate     atomic.Pointer[replication.LagGate]
 	hosts    atomic.Pointer[[]string] // allowed-hosts
 	replaced chan struct{}            // the policy is another one
 
@@ -35,6 +36,7 @@ func newSettled(c *Config, l *logs) *settled {
 	policy, _ := c.Compaction.policy() // validated
 	now.policy.Store(&policy)
 	now.capBy(c)
+	now.gate.Store(c.LagGate.limits())
 	now.hosts.Store(&c.AllowedHosts)
 	return now
 }
@@ -55,6 +57,8 @@ var changes = []change{
 	{[]string{"auto-compaction-mode", "auto-compaction-retention"},
 		func(s *server, c *Config) { s.settled.compactBy(c) }},
 	{[]string{"region-rate.copy", "region-rate.stream"}, func(s *server, c *Config) { s.settled.capBy(c) }},
+	{[]string{"lag-gate.regions", "lag-gate.delay-bytes", "lag-gate.delay-time", "lag-gate.refuse-bytes",
+		"lag-gate.refuse-time"}, func(s *server, c *Config) { s.settled.gate.Store(c.LagGate.limits()) }},
 	{[]string{"warning-unary-request-duration"},
 		func(s *server, c *Config) { s.slow.bound.Store(int64(c.SlowRequest)) }},
 	{[]string{"shutdown-timeout"}, func(s *server, c *Config) { s.settled.shutdown.Store(int64(c.ShutdownTimeout)) }},
@@ -97,6 +101,9 @@ func (l *settled) capBy(c *Config) {
 func (l *settled) regionRate(region string, now time.Time) replication.RegionRate {
 	return l.caps.Load().at(region, now)
 }
+
+// lagGate returns how far other regions may be behind.
+func (l *settled) lagGate() replication.LagGate { return *l.gate.Load() }
 
 // shutdownTimeout bounds a stop in good order.
 func (l *settled) shutdownTimeout() time.Duration { return time.Duration(l.shutdown.Load()) }

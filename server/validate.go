@@ -347,6 +347,12 @@ func (c *Config) validateLimits(f *faults) {
 	if _, err := c.RegionRate.caps(); err != nil {
 		f.add("%w", err)
 	}
+	g := c.LagGate
+	if g.RefuseBytes != 0 && g.RefuseBytes < g.DelayBytes || g.RefuseTime != 0 && g.RefuseTime < g.DelayTime {
+		f.add("lag-gate: writes would be refused (refuse-bytes %s, refuse-time %s) before they are slowed down "+
+			"(delay-bytes %s, delay-time %s)", Bytes(g.RefuseBytes), formatDuration(g.RefuseTime), Bytes(g.DelayBytes),
+			formatDuration(g.DelayTime))
+	}
 	r := &c.Replication
 	election := r.TickInterval * time.Duration(r.ElectionTicks)
 	if election < leastElection || election > mostElection {

@@ -166,6 +166,7 @@ func inspectWithin(ctx context.Context, client *admin.Client, bound, silence tim
 	report.tellBackups(time.Now())
 	report.tellCompare(time.Now())
 	report.tellHeld()
+	report.tellGate()
 	report.tellNext()
 	return report, nil
 }

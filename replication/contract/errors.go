@@ -17,6 +17,9 @@ var (
 	// ErrRejected says that the leader of the primary region will not take a call, whoever forwards it. Nothing was
 	// written.
 	ErrRejected = errors.New("replication: rejected by the leader")
+	// ErrLagging says that the primary takes no writes now, since too few other regions keep up with it (LagGate).
+	// Nothing was written, and it may be tried again later.
+	ErrLagging = errors.New("replication: other regions are too far behind")
 	// ErrUnderReplicated says that a write is applied in the primary, but not yet known to be durable in as many
 	// regions as were asked for.
 	ErrUnderReplicated = errors.New("replication: not yet durable in as many regions as asked")

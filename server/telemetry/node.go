@@ -170,6 +170,9 @@ func (m *Node) Collect(out chan<- prometheus.Metric) {
 	}
 	if h.Role == replication.RolePrimary && h.Primary == h.Region { // a former primary keeps slots that nobody moves
 		collectSlots(out, h.Slots)
+		if h.IsLeader {
+			collectGate(out, h.Gate)
+		}
 	}
 }
 

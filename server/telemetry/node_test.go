@@ -52,6 +52,7 @@ func TestMetricsSayWhatIsKnown(t *testing.T) {
 	}
 	leader, cutOff, superseded, follower := primary, primary, primary, primary
 	leader.IsLeader, leader.Slots = true, slots(false, 0.5)
+	leader.Gate = &replication.GateStatus{DelaySeconds: 0.25, Why: "eu is behind"}
 	cutOff.Healthy, cutOff.LeaderID, cutOff.LeaderRaftID, cutOff.LeaderAgeSeconds = false, "", 0, 35
 	cutOff.Lag, cutOff.Sealed, cutOff.Slots = replication.Lag{Seconds: -1, AtLeast: true}, true, slots(true, -1)
 	superseded.IsLeader, superseded.Primary, superseded.Slots = true, "eu", slots(true, -1)
@@ -81,7 +82,7 @@ func TestMetricsSayWhatIsKnown(t *testing.T) {
 			"lag_at_least:0 lag_commands:0 lag_bytes:0 lag_seconds:0 role{primary}:1 role{secondary}:0 " +
 			"role{diverged}:0 " +
 			"slot_position{eu}:7 slot_connected{eu}:1 slot_lost{eu}:0 slot_lag_commands{eu}:3 slot_lag_bytes{eu}:30 " +
-			"slot_lag_seconds{eu}:0.5"},
+			"slot_lag_seconds{eu}:0.5 lag_gate_delay_seconds:0.25 lag_gate_refuses:0"},
 		{"follower in the primary", follower, "healthy:1 has_leader:1 leader:0 leader_age_seconds:0 sealed:0 " +
 			"lag_known:1 lag_at_least:0 lag_commands:0 lag_bytes:0 lag_seconds:0 role{primary}:1 role{secondary}:0 " +
 			"role{diverged}:0 slot_position{eu}:7 slot_connected{eu}:1 slot_lost{eu}:0"},

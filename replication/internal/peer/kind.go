@@ -20,6 +20,7 @@ var kinds = []struct {
 	{"under-replicated", contract.ErrUnderReplicated},
 	{"already-begun", contract.ErrAlreadyBegun},
 	// Nothing was done, and trying again changes nothing.
+	{"lagging", contract.ErrLagging},
 	{"rejected", contract.ErrRejected},
 	{"argument", contract.ErrArgument},
 	{"too-large", contract.ErrTooLarge},

@@ -56,6 +56,7 @@ const (
 	answerTooLarge        byte = 3
 	answerUnderReplicated byte = 4
 	answerRejected        byte = 5 // certainly not applied, and no other node would take it
+	answerLagging         byte = 6 // likewise, for now; a version that does not know it takes it for answerUnknown
 )
 
 func beginForward(size int) []byte { return append(make([]byte, 0, size), forwardVersion) }
@@ -250,6 +251,8 @@ func statusOf(err error) (byte, string) {
 		status = answerTooLarge
 	case contract.ErrRejected, contract.ErrArgument, contract.ErrUnknownRegion:
 		status = answerRejected
+	case contract.ErrLagging:
+		status = answerLagging
 	}
 	return status, err.Error()
 }
@@ -265,6 +268,8 @@ func resultOf(status byte, r *contract.Receipt, text string) result {
 		return result{err: fmt.Errorf("%w: at the leader: %s", contract.ErrTooLarge, text)}
 	case answerUnderReplicated:
 		return result{receipt: r, err: fmt.Errorf("%w: %s", contract.ErrUnderReplicated, text)}
+	case answerLagging:
+		return result{err: fmt.Errorf("%w: %s", contract.ErrLagging, text)}
 	case answerRejected:
 		return result{err: fmt.Errorf("%w: %s", contract.ErrRejected, text)}
 	default:

@@ -37,6 +37,7 @@ type pipeline struct {
 	group      Group
 	standing   Standing
 	durability Durability
+	gate       Gate
 	back       requeuer // of proposals that were certainly not applied
 	clock      clock.Clock
 	frameBytes int
@@ -51,6 +52,7 @@ type pipeline struct {
 	open     bool   // frames are made: it reigns, and is not at its ceiling
 	openings uint64 // so far, so that a frame in the making notices one
 	stamp    timeline.Cursor
+	framed   time.Time // when a frame was made last
 	queue    []*proposal
 	requests []*request
 	closing  int
@@ -64,7 +66,7 @@ type pipeline struct {
 
 func newPipeline(c *Config, back requeuer) *pipeline {
 	return &pipeline{
-		group: c.Group, standing: c.Standing, durability: c.Durability, back: back, clock: c.Clock,
+		group: c.Group, standing: c.Standing, durability: c.Durability, gate: c.Gate, back: back, clock: c.Clock,
 		frameBytes: c.FrameBytes, window: c.WindowBytes, level: c.CommandLevel, wake: wake.New(),
 		folder: timeline.NewFolder(),
 	}
@@ -138,11 +140,15 @@ func (p *pipeline) run(ctx context.Context) {
 	for {
 		for p.step(ctx) {
 		}
+		again, stop := afterPace(p)
 		select {
 		case <-ctx.Done():
+			stop()
 			return
 		case <-p.wake:
+		case <-again:
 		}
+		stop()
 	}
 }
 
@@ -174,10 +180,11 @@ func (p *pipeline) step(ctx context.Context) bool {
 func (p *pipeline) nextFlight() (next *flight, stamp timeline.Cursor, opening uint64, left []*proposal) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.open || len(p.queue) == 0 || p.inFlight >= p.window || p.gathering() {
+	if !p.open || len(p.queue) == 0 || p.inFlight >= p.window || p.gathering() || paceOf(p) > 0 {
 		return nil, timeline.Cursor{}, 0, nil
 	}
 	f := &flight{term: p.term, first: p.stamp.Position + 1, at: p.clock.Now()}
+	p.framed = f.at
 	taken, commands := 0, 0
 	for _, u := range p.queue {
 		full := f.bytes+int64(u.bytes) > int64(p.frameBytes) || commands+len(u.commands) > maxFrameCommands

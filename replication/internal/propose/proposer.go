@@ -8,6 +8,7 @@ import (
 
 	"github.com/mimir-kv/mimir/replication/clock"
 	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/internal/laggate"
 	"github.com/mimir-kv/mimir/replication/internal/life"
 	"github.com/mimir-kv/mimir/replication/internal/region"
 	"github.com/mimir-kv/mimir/replication/internal/standing"
@@ -60,12 +61,19 @@ type Durability interface {
 	Reached(k int, s *timeline.State) contract.Position
 }
 
-// Config is what a Proposer needs. All fields are required.
+// Gate says whether writes are held back. It does not block.
+type Gate interface {
+	// Verdict returns for how long a batch has to wait for the one before it, and why no writes are taken at all.
+	Verdict() laggate.Verdict
+}
+
+// Config is what a Proposer needs. All fields but Gate are required.
 type Config struct {
 	Group      Group
 	Standing   Standing
 	Fleet      Fleet
 	Durability Durability
+	Gate       Gate // may be nil: it is open
 	Applied    *region.Applied
 	Life       *life.Life
 	Transport  transport.Transport
@@ -98,7 +106,7 @@ func New(c Config) *Proposer {
 	p.pipeline = newPipeline(&c, p.parking)
 	p.forwarder = newForwarder(&c, p.parking)
 	p.router = &router{
-		clock: c.Clock, standing: c.Standing, fleet: c.Fleet,
+		clock: c.Clock, standing: c.Standing, fleet: c.Fleet, gate: c.Gate,
 		pipeline: p.pipeline, forwarder: p.forwarder, parking: p.parking,
 	}
 	return p

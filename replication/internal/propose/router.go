@@ -84,6 +84,7 @@ type router struct {
 	clock     clock.Clock
 	standing  Standing
 	fleet     Fleet
+	gate      Gate
 	pipeline  *pipeline
 	forwarder *forwarder
 	parking   *parking
@@ -108,7 +109,7 @@ func (r *router) send(u *proposal) bool {
 	case u.bound:
 		return true
 	case to.Local:
-		return r.pipeline.enqueue(u)
+		return u.refused(r.gate) || r.pipeline.enqueue(u)
 	case to.Addr != "":
 		return r.forwarder.enqueue(to.Addr, u)
 	default:

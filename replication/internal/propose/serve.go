@@ -74,7 +74,7 @@ func (p *Proposer) take(ctx context.Context, s transport.Stream, out *answers) e
 func (p *Proposer) takeOne(u *proposal) {
 	if err := p.check(u); err != nil {
 		u.finish(result{err: err})
-	} else if !p.pipeline.enqueue(u) {
+	} else if !u.refused(p.config.Gate) && !p.pipeline.enqueue(u) {
 		u.finish(result{err: contract.ErrNotReady})
 	}
 }

@@ -1,0 +1,86 @@
+package laggate
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
+	"github.com/mimir-kv/mimir/replication/contract"
+)
+
+// TestGate: a region stands still while the primary goes on, and comes back; the operator opens the gate; the node ends
+// to lead. The log tells once of each.
+func TestGate(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		said := new(bytes.Buffer)
+		limits := Limits{Delay: Bound{Age: 5 * time.Second}, Refuse: Bound{Age: 15 * time.Second}}
+		var end, has contract.Position
+		leads := true
+		g := New(Config{
+			Limits: func() Limits { return limits }, Clock: clock.Real,
+			Logger: slog.New(slog.NewTextHandler(said, nil)),
+			Places: func() (contract.Position, []Place, bool) {
+				return end, []Place{{Region: "eu", Position: has}}, leads
+			},
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() { defer close(ended); g.Run(ctx) }()
+		goesOn := func(d time.Duration, follows bool) Verdict {
+			for range d / (100 * time.Millisecond) {
+				end++
+				if follows {
+					has = end
+				}
+				time.Sleep(100 * time.Millisecond)
+			}
+			return g.Verdict()
+		}
+		if v := goesOn(time.Minute, true); v != (Verdict{}) {
+			t.Errorf("who follows: %+v", v)
+		}
+		if v := goesOn(4*time.Second, false); v != (Verdict{}) {
+			t.Errorf("after 4 s: %+v", v)
+		}
+		v := goesOn(6*time.Second, false)
+		if v.Refuse != nil || v.Delay < 450*time.Millisecond || v.Delay > 600*time.Millisecond {
+			t.Errorf("after 10 s: %+v", v)
+		}
+		if v := goesOn(6*time.Second, false); v.Refuse == nil {
+			t.Errorf("after 16 s: %+v", v)
+		}
+		was := limits
+		limits = Limits{}
+		if v := goesOn(time.Second, false); v != (Verdict{}) {
+			t.Errorf("opened: %+v", v)
+		}
+		limits = was
+		if v := goesOn(time.Second, false); v != (Verdict{}) {
+			t.Errorf("what was before the gate is not known: %+v", v)
+		}
+		if v := goesOn(20*time.Second, false); v.Refuse == nil {
+			t.Errorf("closed again: %+v", v)
+		}
+		if v := goesOn(time.Second, true); v != (Verdict{}) {
+			t.Errorf("who came back: %+v", v)
+		}
+		goesOn(20*time.Second, false)
+		leads = false
+		if v := goesOn(time.Second, false); v != (Verdict{}) {
+			t.Errorf("who leads no more: %+v", v)
+		}
+		goesOn(20*time.Second, false)
+		cancel()
+		<-ended
+		for line, times := range map[string]int{"slowed down": 3, "refused": 3, "no writes any more": 1} {
+			if n := strings.Count(said.String(), line); n != times {
+				t.Errorf("%q is told %d times, not %d:\n%s", line, n, times, said)
+			}
+		}
+	})
+}

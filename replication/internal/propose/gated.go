@@ -1,0 +1,42 @@
+package propose
+
+import "time"
+
+// refused reports whether the gate takes no writes, and has told u so. What is bound to a tenure is this node's own
+// doing, as that a lease ends, and is not asked.
+func (u *proposal) refused(g Gate) bool {
+	if g == nil || u.bound {
+		return false
+	}
+	v := g.Verdict()
+	if v.Refuse == nil || !u.claim() {
+		return false
+	}
+	u.finish(result{err: v.Refuse})
+	return true
+}
+
+// paceOf returns for how long the next frame of p has to wait, since the gate slows writes down. The caller holds mu.
+func paceOf(p *pipeline) time.Duration {
+	if p.gate == nil {
+		return 0
+	}
+	delay := p.gate.Verdict().Delay
+	if delay <= 0 {
+		return 0
+	}
+	return delay - p.clock.Now().Sub(p.framed)
+}
+
+// afterPace returns what comes when the gate lets the next frame of p go; it never does if none waits for that. stop
+// ends it.
+func afterPace(p *pipeline) (again <-chan time.Time, stop func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	left := paceOf(p)
+	if !p.open || len(p.queue) == 0 || left <= 0 {
+		return nil, func() {}
+	}
+	timer := p.clock.NewTimer(left)
+	return timer.C(), func() { timer.Stop() }
+}
