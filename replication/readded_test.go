@@ -7,8 +7,8 @@ import (
 	"github.com/mimir-kv/mimir/replication"
 )
 
-// A region that is added again, with empty disks, while another one still goes by a roster that has the former region of
-// that name: it is not the former one by that, and does not end.
+// A region that is added again, with empty disks, while another one still goes by a roster that has the former region
+// of that name: it is not the former one by that, and does not end.
 func TestARegionThatIsAddedAgainIsNotTheFormerOne(t *testing.T) {
 	cascade(t, func(f *growingFleet) {
 		f.knows("eu-1", 1, "ap", "eu", "us")

@@ -298,9 +298,9 @@ func Removed(region string, r *timeline.Roster) error {
 
 // awaits reports whether a region takes no roster before the primary told it, which it asks: it has none, and one by
 // which another region still goes may have a former region of its name, for which it would take itself, and end.
-func (k *Keeper) awaits(s *timeline.State) bool {
+func awaits(s *timeline.State, others map[string][]string) bool {
 	primary := s.HighestClaim().Primary
-	_, asks := k.Others()[primary]
+	_, asks := others[primary]
 	return s.Roster == nil && s.Role() != timeline.Primary && (asks || primary == "")
 }
 
@@ -311,7 +311,7 @@ func (k *Keeper) learn(ctx context.Context) {
 	k.mu.Lock()
 	heard, told := k.heard, !k.told.IsZero()
 	k.mu.Unlock()
-	if !wanted(s, heard) || !told && k.awaits(s) {
+	if !wanted(s, heard) || !told && awaits(s, k.Others()) {
 		return
 	}
 	if heard.Lacks(k.config.Region, s.Roster) && !k.gives(s, heard) {
