@@ -99,14 +99,13 @@ func (s *Slots) hop(ctx context.Context, h through) error {
 func (t *Tracker) hop(h through) (a acknowledgement, counts bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	by := t.acked[h.By]
-	if !h.newer(by) {
-		return h.acknowledgement, true
+	if h.newer(t.acked[h.By]) {
+		if before := t.ahead[h.Region]; before.By != h.By || h.newer(before.acknowledgement) {
+			t.ahead[h.Region] = h
+		}
+		return h.upTo(t.acked[h.By])
 	}
-	if before := t.ahead[h.Region]; before.By != h.By || h.newer(before.acknowledgement) {
-		t.ahead[h.Region] = h
-	}
-	return h.upTo(by)
+	return h.acknowledgement, true
 }
 
 // upTo returns how much of what a region acknowledged counts where By has acknowledged less: what it has of one reign
