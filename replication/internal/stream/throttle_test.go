@@ -119,8 +119,8 @@ func TestASourceThatServesNoMoreIsLeftThoughItHolds(t *testing.T) {
 	})
 }
 
-// The first batch of a session is no larger than others: where it took longer on the link than anybody waits for a word,
-// each session would end with it, and nothing would ever come.
+// The first batch of a session is no larger than others: where it took longer on the link than anybody waits for a
+// word, each session would end with it, and nothing would ever come.
 func TestTheFirstBatchIsHeldToTheCapToo(t *testing.T) {
 	bubble(t, func(t *testing.T, p *pair) {
 		const cap, size, count = 64 << 10, 16 << 10, 40
