@@ -78,6 +78,27 @@ var incidents = map[string]incident{
 	"MimirArchiveGap":     {fresh(0, counts(`mimir_archive_gaps_total{instance="US"}`, 0.01))},
 }
 
+// A region that follows another secondary is not connected to the primary, and nobody is woken for that.
+func TestARegionThatFollowsByAnotherWakesNobody(t *testing.T) {
+	by := incident{
+		fresh(1, is(`mimir_slot_connected{to="ap",region="us",instance="US"}`, 0)),
+		fresh(0, is(`mimir_slot_connected{to="ap",region="eu",instance="EU"}`, 1)),
+	}
+	for _, rule := range alerts(t) {
+		if rule.Alert != "MimirRegionNotFollowing" {
+			continue
+		}
+		h, begin, _ := by.history(t, &rule)
+		if fires, _ := h.fires(t, &rule); fires != nil {
+			t.Errorf("it fires at %v, and from %v on the region follows by another one", fires[0], begin)
+		}
+		h, _, _ = by[:1].history(t, &rule)
+		if fires, _ := h.fires(t, &rule); fires == nil {
+			t.Error("it does not fire where no other one serves the region")
+		}
+	}
+}
+
 // history returns a fleet that is well, then in the incident for longer than the rule waits, then well again. It holds
 // what the rule reads. "US" and "EU" as an instance stand for the leader of that region.
 func (i incident) history(t *testing.T, rule *rulefmt.Rule) (h *history, begin, end time.Time) {

@@ -10,13 +10,22 @@ import (
 // caps hold what this node sends to other regions; nil throttles hold nothing.
 type caps struct{ copies, stream *throttle.Throttle }
 
-func newCaps(c clock.Clock, rate func(region string, now time.Time) RegionRate) caps {
+// newCaps returns the caps of a node. The stream to a region is not held while awaited says that writes pause until the
+// region has the last of them.
+func newCaps(
+	c clock.Clock, rate func(region string, now time.Time) RegionRate, awaited func(region string) bool,
+) caps {
 	if rate == nil {
 		return caps{}
 	}
 	return caps{
 		copies: throttle.New(c, func(region string, now time.Time) int64 { return rate(region, now).Copy }),
-		stream: throttle.New(c, func(region string, now time.Time) int64 { return rate(region, now).Stream }),
+		stream: throttle.New(c, func(region string, now time.Time) int64 {
+			if awaited(region) {
+				return 0
+			}
+			return rate(region, now).Stream
+		}),
 	}
 }
 

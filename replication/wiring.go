@@ -248,7 +248,10 @@ func (n *node) buildState(log *slots.Log) {
 		Proposers: n.leading, Forget: func(ctx context.Context) error { return forget(ctx, n) },
 		Level: *c.EntryLevel, Logger: n.logger, Room: roomPort{n.room, n.life}, Event: n.event,
 	}, n.applied)
-	n.caps = newCaps(c.Clock, c.RegionRate)
+	n.caps = newCaps(c.Clock, c.RegionRate, func(region string) bool {
+		seal := n.applied.State().Seal
+		return seal != nil && seal.To == region
+	})
 	n.shelf = transfer.NewShelf(transfer.ShelfConfig{
 		Region: c.RegionID, FS: c.FS, Dir: c.path("copies"), Source: n.applier, Applied: n.applied, Staging: n.staging,
 		Copying: n.slots.Copying, Bars: n.roster.Bars, Unfit: unfit, Life: n.life, Clock: c.Clock, Logger: n.logger,

@@ -30,6 +30,10 @@ func (f *fleetReport) tellNext() {
 		next("mimir events --since 1h", "who made a second region primary, and when")
 	case f.Primary != "" && primary != nil && !primary.Heard && f.votes():
 		next("mimir fleet show", "who votes, and why nobody takes over")
+	case f.Primary != "" && primary != nil && !primary.Heard && f.hears() != nil:
+		by := f.hears()
+		next("mimir status"+endpointsOf(by), by.Name+" hears "+f.Primary+", which "+f.Asked+
+			" does not: that is not gone, so do not fail over")
 	case f.Primary != "" && primary != nil && !primary.Heard:
 		if to := f.furthest(); to != "" {
 			next("mimir failover --to "+to, "says what would be lost; with --force it does it")
@@ -70,6 +74,32 @@ func (f *fleetReport) votes() bool {
 		}
 	}
 	return false
+}
+
+// hears returns a region that follows the primary itself, and heard lately where that is, nil if none does.
+func (f *fleetReport) hears() *regionReport {
+	for i := range f.Regions {
+		r := &f.Regions[i]
+		if r.Role == replication.RoleSecondary && r.Source == f.Primary && r.Connected && !r.Lag.AtLeast &&
+			r.Lag.Seconds >= 0 {
+			return r
+		}
+	}
+	return nil
+}
+
+// endpointsOf returns the flag by which nodes of a region are asked, as far as it is known where they are.
+func endpointsOf(r *regionReport) string {
+	var list []string
+	for _, n := range r.RegionStatus.Nodes {
+		for _, url := range n.ClientURLs {
+			list = append(list, strings.TrimPrefix(url, "http://"))
+		}
+	}
+	if len(list) == 0 {
+		return ""
+	}
+	return " --endpoints " + strings.Join(list, ",")
 }
 
 // furthest returns which region that answers is furthest, "" if none does.

@@ -30,6 +30,19 @@ func TestTheCommandThatHelpsIsNamed(t *testing.T) {
 	}{
 		"the primary is silent": {func(*fleetReport) {},
 			[]string{"mimir failover --to eu ", "mimir events --since 1h "}},
+		"and another region hears it": {func(f *fleetReport) {
+			eu := &f.Regions[1].RegionStatus
+			eu.Source, eu.Connected, eu.Lag.Seconds = "us", true, 0.3
+			eu.Nodes = []replication.NodeStatus{{ClientURLs: []string{"http://10.2.0.1:2379"}},
+				{ClientURLs: []string{"http://10.2.0.2:2379"}}}
+			asia := &f.Regions[0].RegionStatus
+			asia.Source, asia.Connected, asia.Lag.Seconds = "eu", true, 0.4
+		}, []string{"mimir status --endpoints 10.2.0.1:2379,10.2.0.2:2379   # eu hears us, which eu-1 does not: " +
+			"that is not gone, so do not fail over", "mimir events --since 1h "}},
+		"and did for a moment": {func(f *fleetReport) {
+			eu := &f.Regions[1].RegionStatus
+			eu.Source, eu.Connected, eu.Lag.Seconds, eu.Lag.AtLeast = "us", true, 7, true
+		}, []string{"mimir failover --to eu ", "mimir events --since 1h "}},
 		"and votes are taken": {func(f *fleetReport) { f.Regions[1].nodes[0].health = votes },
 			[]string{"mimir fleet show ", "mimir events "}},
 		"two primaries": {func(f *fleetReport) { f.TakeWrites = []string{"asia", "eu"} },

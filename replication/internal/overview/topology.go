@@ -38,10 +38,9 @@ func (k *Known) describe(out *contract.FleetStatus, regions map[string]*fleet.Re
 		r.Votes, r.WantedSource = votes(leader, r.Name), k.Roster.SourceOf(r.Name)
 		if f := followingOf(regions[r.Name]); f != nil && r.Role != contract.RolePrimary {
 			r.Source, r.Connected = f.From(), f.Connected
-		}
-		if w := r.WantedSource; w != "" && w != out.Primary && r.Source != "" && w != r.Source {
-			out.Notes = append(out.Notes, fmt.Sprintf("region %s is to follow %s, and follows %s: it goes there by "+
-				"itself once %s has been well for a while", r.Name, w, r.Source, w))
+			if text := elsewhere(f, r, out.Primary); text != "" {
+				out.Notes = append(out.Notes, text)
+			}
 		}
 		if leader == nil || r.Name == out.Primary {
 			continue
@@ -61,6 +60,20 @@ func (k *Known) describe(out *contract.FleetStatus, regions map[string]*fleet.Re
 		out.Notes = append(out.Notes, fmt.Sprintf("region %s is in the configuration of %s, and not one of the fleet "+
 			"(%s): mimir region add %s, or take it out of the configuration", name, out.Asked,
 			strings.Join(names(k.Roster), ", "), name))
+	}
+}
+
+// elsewhere says that a region follows another one than it is to, "" if it does not.
+func elsewhere(f *fleet.Following, r *contract.RegionStatus, primary string) string {
+	switch w := r.WantedSource; {
+	case w != "" && w != primary && w != r.Source:
+		return fmt.Sprintf("region %s is to follow %s, and follows %s: it goes there by itself once %s has been well "+
+			"for a while", r.Name, w, r.Source, w)
+	case (w == "" || w == primary) && f.By != "" && f.By != primary && f.Source == primary:
+		return fmt.Sprintf("region %s follows %s in the place of %s, which it did not hear lately: it goes back by "+
+			"itself once it has for a while", r.Name, f.By, primary)
+	default:
+		return ""
 	}
 }
 

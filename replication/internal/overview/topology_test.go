@@ -82,3 +82,32 @@ func TestWhatIsSaidOfTheRegionsOfAFleet(t *testing.T) {
 		t.Errorf("us, where no votes are taken: %+v", r)
 	}
 }
+
+// Who follows another region than he is to is told of, whichever that is; nobody just because the primary has moved.
+func TestWhoFollowsElsewhereIsToldOf(t *testing.T) {
+	for name, c := range map[string]struct {
+		follows fleet.Following
+		wanted  string
+		want    string
+	}{
+		"the primary":                  {follows: fleet.Following{Source: "us"}},
+		"another by order":             {follows: fleet.Following{Source: "us", By: "eu"}, wanted: "eu"},
+		"the primary against an order": {fleet.Following{Source: "us"}, "eu", "ap is to follow eu, and follows us"},
+		"another without an order":     {fleet.Following{Source: "us", By: "eu"}, "", "follows eu in the place of us"},
+		"another than ordered":         {fleet.Following{Source: "us", By: "sa"}, "eu", "follow eu, and follows sa"},
+		"its source is the primary":    {fleet.Following{Source: "us", By: "sa"}, "us", "sa in the place of us"},
+		"the primary before":           {follows: fleet.Following{Source: "eu", By: "sa"}},
+	} {
+		k := Known{Roster: &timeline.Roster{Epoch: 1, Number: 1, By: "us", Regions: []timeline.Home{
+			{Name: "ap", Addrs: []string{"ap-1"}, Source: c.wanted}, {Name: "eu"}, {Name: "sa"}, {Name: "us"},
+		}}}
+		ap := &fleet.Region{Name: "ap", Nodes: []fleet.Heard{{Report: fleet.Report{
+			Region: "ap", Node: "ap-1", Leader: true, Role: timeline.Secondary, Following: &c.follows,
+		}}}}
+		out := &contract.FleetStatus{Primary: "us", Regions: []contract.RegionStatus{{Name: "ap"}}}
+		k.describe(out, map[string]*fleet.Region{"ap": ap})
+		if text := strings.Join(out.Notes, "; "); (text != "") != (c.want != "") || !strings.Contains(text, c.want) {
+			t.Errorf("%s: %q, want %q", name, text, c.want)
+		}
+	}
+}

@@ -116,6 +116,10 @@ func (g *Governor) others(name string, v sight, s *timeline.State, claim timelin
 	most := region.Furthest()
 	primary, _ := v.heard(claim.Primary)
 	switch l := primary.Leader(); {
+	case l == nil && hears(region.Leader(), claim.Primary):
+		return fmt.Sprintf("region %s follows %s and heard it within the last seconds: it is not %s that is gone, "+
+			"but the way from %s to it: two regions would take writes until it hears of the next epoch, and what it "+
+			"acknowledges meanwhile becomes its tail", name, claim.Primary, claim.Primary, g.config.Region)
 	case l != nil && slices.Contains(l.Unlike, name) && timeline.Agreeing(origin(s), most.Origin()) != timeline.Agree:
 		return fmt.Sprintf("region %s holds a part of epoch %d that %s has not: what %s has not either, it "+
 			"saves as a tail", name, most.Cursor.Epoch, l.Region, g.config.Region)
@@ -130,6 +134,16 @@ func (g *Governor) others(name string, v sight, s *timeline.State, claim timelin
 	default:
 		return ""
 	}
+}
+
+// hears reports whether the leader of a region, which may be nil, follows the primary itself, and that said lately
+// where it is.
+func hears(leader *fleet.Heard, primary string) bool {
+	if leader == nil || leader.CutOff() || leader.Following == nil {
+		return false
+	}
+	f := leader.Following
+	return f.From() == primary && f.Connected && !f.AtLeast && f.LagSeconds >= 0
 }
 
 // stillPrimary says what becomes of what a primary has that answers.

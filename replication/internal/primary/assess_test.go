@@ -39,6 +39,43 @@ func TestOfAPrimaryThatLostItsDisksNothingIsKnown(t *testing.T) {
 	}
 }
 
+// TestAPrimaryThatAnotherRegionHearsIsNotGone: who is asked to take over says so, though it does not hear it itself.
+func TestAPrimaryThatAnotherRegionHearsIsNotGone(t *testing.T) {
+	claim := timeline.Reign{Epoch: 1, First: 1, Primary: "us"}
+	at := timeline.Cursor{Epoch: 1, Position: 8}
+	state := timeline.State{Region: "ap", Reigns: []timeline.Reign{claim}, Cursor: at}
+	l := life.New(clock.Real, slog.New(slog.DiscardHandler))
+	led := false
+	for name, c := range map[string]struct {
+		follows fleet.Following
+		led     *bool
+		alive   bool
+	}{
+		"it hears it":          {follows: fleet.Following{Source: "us", Connected: true, LagSeconds: 0.3}, alive: true},
+		"not lately":           {follows: fleet.Following{Source: "us", Connected: true, LagSeconds: 7, AtLeast: true}},
+		"never":                {follows: fleet.Following{Source: "us", Connected: true, LagSeconds: -1}},
+		"no stream":            {follows: fleet.Following{Source: "us", LagSeconds: 2}},
+		"by this region alone": {follows: fleet.Following{Source: "us", By: "ap", Connected: true, LagSeconds: 0.3}},
+		"nobody hears it":      {follows: fleet.Following{Source: "us", Connected: true, LagSeconds: 0.3}, led: &led},
+	} {
+		eu := fleet.Heard{Report: fleet.Report{
+			Region: "eu", Node: "eu-1", Leader: true, Led: c.led, Claim: claim, Role: timeline.Secondary, Cursor: at,
+			Reigns: state.Reigns, Following: &c.follows,
+		}}
+		v := fleet.View{Regions: map[string]fleet.Region{
+			"eu": {Name: "eu", Nodes: []fleet.Heard{eu}, Last: &eu}, "us": {Name: "us"},
+		}}
+		r := New(Config{
+			Region: "ap", Fleet: fleet.NewWatcher(fleet.Config{Clock: clock.Real}), Regions: these("ap", "eu", "us"),
+			Clock: clock.Real, Applied: region.NewApplied(&region.View{State: state}, l), Follower: heardAt{},
+		}).assess(sight{View: v})
+		text := strings.Join(r.Warnings, "; ")
+		if strings.Contains(text, "region eu follows us and heard it within the last seconds") != c.alive {
+			t.Errorf("%s: %q", name, text)
+		}
+	}
+}
+
 // heardAt is a follower that has heard of a position.
 type heardAt struct {
 	nobody

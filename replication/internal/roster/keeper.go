@@ -303,14 +303,22 @@ func Removed(region string, r *timeline.Roster) error {
 		"add %s", contract.ErrRemoved, r.By, region, r.Number, r.Epoch, region)
 }
 
+// awaits reports whether a region takes no roster before the primary told it, which it asks: it has none, and one by
+// which another region still goes may have a former region of its name, for which it would take itself, and end.
+func awaits(s *timeline.State, others map[string][]string) bool {
+	primary := s.HighestClaim().Primary
+	_, asks := others[primary]
+	return s.Roster == nil && s.Role() != timeline.Primary && (asks || primary == "")
+}
+
 // learn has the region take the newest roster that was heard, while this node leads it.
 func (k *Keeper) learn(ctx context.Context) {
 	leads := k.config.Leadership.Leads() // before the state, which has everything then
 	s := k.config.Applied.State()
 	k.mu.Lock()
-	heard := k.heard
+	heard, told := k.heard, !k.told.IsZero()
 	k.mu.Unlock()
-	if !wanted(s, heard) {
+	if !wanted(s, heard) || !told && awaits(s, k.Others()) {
 		return
 	}
 	if heard.Lacks(k.config.Region, s.Roster) && !k.gives(s, heard) {

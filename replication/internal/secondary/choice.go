@@ -10,6 +10,9 @@ import (
 const (
 	// maxLag is how late a region may be, in seconds, by which another is to follow; twice that while it does.
 	maxLag = 10.0
+	// later is how much later than this region another may be, in seconds, to be gone to: this one stands still until
+	// that has what it has itself, for stream's catchUp at most.
+	later = 2.0
 	// patience is for how long the region that is followed may be unwell, or the primary silent.
 	patience = 2 * time.Second
 	// steady is for how long a region that was left has to be well before it is gone back to.
@@ -27,10 +30,11 @@ type sight struct {
 
 // outlook is what a choice is made by. The primary is called "" in it.
 type outlook struct {
-	wanted  string // by the roster
-	direct  bool   // the leader of the primary answers
-	served  bool   // the stream from the primary is up, and it said lately where it is
-	handed  bool   // the primary is being moved to this region
+	wanted  string  // by the roster
+	direct  bool    // the leader of the primary answers
+	served  bool    // the stream from the primary is up, and it said lately where it is
+	handed  bool    // the primary is being moved to this region
+	late    float64 // seconds that this region is, by whomever it follows; negative: not known
 	regions map[string]sight
 }
 
@@ -70,6 +74,11 @@ func (o *outlook) well(region string, lag float64) bool {
 	}
 	s := o.regions[region]
 	return s.answers && s.alike && s.current && s.lag >= 0 && s.lag <= lag && o.leads(region)
+}
+
+// near reports whether a region is hardly later than this one, as far as that is known.
+func (o *outlook) near(region string) bool {
+	return o.late < 0 || o.regions[region].lag <= o.late+later
 }
 
 // next returns by whom to follow from now on, "" for the primary itself, and why, if that is another one than before.
@@ -114,7 +123,7 @@ func (c *choice) decide(now time.Time, o *outlook) (to, why string) {
 	switch {
 	case o.handed:
 		return "", "the primary is being moved here"
-	case o.wanted != "" && o.wanted != c.now && c.ready(now, o.wanted):
+	case o.wanted != "" && o.wanted != c.now && o.near(o.wanted) && c.ready(now, o.wanted):
 		return o.wanted, "it is to"
 	case c.now == "" && (o.served || !c.illFor(now, "")):
 		return "", ""
@@ -153,11 +162,11 @@ func (c *choice) illFor(now time.Time, region string) bool {
 	return ill && now.Sub(since) >= patience
 }
 
-// another returns the region that is well and the least late, "" if there is none.
+// another returns the region that can be gone to and is the least late, "" if there is none.
 func (c *choice) another(now time.Time, o *outlook) string {
 	var ready []string
 	for region := range o.regions {
-		if region != c.now && c.ready(now, region) {
+		if region != c.now && o.near(region) && c.ready(now, region) {
 			ready = append(ready, region)
 		}
 	}

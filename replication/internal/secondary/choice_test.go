@@ -8,9 +8,9 @@ import (
 )
 
 // look makes an outlook of words, from ap's side: "direct", "served", "handed", "wants eu", and of regions "eu 0.2" (is
-// well, and late by so much), "eu 0.2 by sa", "eu old", "eu cut", "eu forked", "eu mute".
+// well, and late by so much), "eu 0.2 by sa", "eu old", "eu cut", "eu forked", "eu mute"; "late 1" is ap itself.
 func look(words string) *outlook {
-	o := &outlook{regions: map[string]sight{}}
+	o := &outlook{late: -1, regions: map[string]sight{}}
 	for _, w := range strings.Split(words, ", ") {
 		switch f := strings.Fields(w); {
 		case w == "":
@@ -22,6 +22,8 @@ func look(words string) *outlook {
 			o.handed = true
 		case f[0] == "wants":
 			o.wanted = f[1]
+		case f[0] == "late":
+			fmt.Sscan(f[1], &o.late)
 		default:
 			s := sight{answers: f[1] != "mute", alike: f[1] != "forked", current: f[1] != "old" && f[1] != "cut"}
 			if f[1] == "old" {
@@ -61,6 +63,15 @@ func TestByWhomARegionFollows(t *testing.T) {
 			{60, "direct, wants eu, eu 19", "eu"},
 			{61, "direct, wants eu, eu 21", "eu"}, {62, "direct, wants eu, eu 21", "eu"},
 			{63, "direct, wants eu, eu 21", primary}},
+		"none that is later by more than is waited for": {
+			{0, "served, late 0.5, wants eu, eu 5", primary}, {60, "served, late 0.5, wants eu, eu 2.6", primary},
+			{61, "served, late 0.5, wants eu, eu 2.5", "eu"}, {62, "direct, late 5, wants eu, eu 5", "eu"}},
+		"nor where the primary is silent, unless nothing is known any more": {
+			{0, "served, late 0.5, eu 5", primary}, {1, "late 1, eu 5", primary}, {3, "late 2.9, eu 5", primary},
+			{6, "eu 5", "eu"}},
+		"and not from another to the one that is wanted": {
+			{0, "wants eu, eu mute, sa 1", primary}, {2, "wants eu, eu mute, sa 1", "sa"},
+			{3, "late 1, wants eu, eu 5, sa 1", "sa"}, {4, "late 1, wants eu, eu 2, sa 1", "eu"}},
 		"one that dies is left in seconds, and gone back to when it has been well for long enough": {
 			{0, "direct, wants eu, eu 1", "eu"}, {1, "direct, wants eu, eu mute", "eu"},
 			{2, "direct, wants eu, eu 1", "eu"},

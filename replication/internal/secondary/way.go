@@ -24,7 +24,11 @@ func (w *ways) now(status func() stream.Status, lag func() stream.Lag) stream.Wa
 	v, _ := c.Fleet.View()
 	s := c.Applied.State()
 	o := outlookOf(v, s, w.source)
-	o.served = status().Connected && status().Way == "" && !lag().AtLeast
+	here := lag()
+	o.served = status().Connected && status().Way == "" && !here.AtLeast
+	if !here.AtLeast {
+		o.late = here.Seconds
+	}
 	w.mu.Lock()
 	to, why := w.choice.next(c.Clock.Now(), o)
 	w.mu.Unlock()
@@ -68,7 +72,7 @@ func (f *Follower) Upstream() string {
 // outlookOf returns by what a region in the state s chooses by whom to follow the primary.
 func outlookOf(v fleet.View, s *timeline.State, primary string) *outlook {
 	claim := v.Claim(s.HighestClaim())
-	o := &outlook{wanted: s.Roster.SourceOf(s.Region), regions: map[string]sight{}}
+	o := &outlook{wanted: s.Roster.SourceOf(s.Region), late: -1, regions: map[string]sight{}}
 	if o.wanted == primary {
 		o.wanted = ""
 	}

@@ -5,8 +5,8 @@
 //
 //   - A write counts as durable in k regions only when k-1 others acknowledged it in the very history that holds it:
 //     an acknowledgement is an epoch and a position, and says nothing of a history in which that epoch ended earlier
-//     ([Tracker]). What a region acknowledged to another one that it follows is passed on, hop by hop, and counts where
-//     the one that says so has acknowledged as much itself, in the same reign.
+//     ([Tracker]). What a region acknowledged to another one that it follows is passed on, hop by hop, and counts as
+//     far as the one that says so has acknowledged as much itself, in the same reign.
 //   - Whoever waits for further regions is answered once: with the receipt alone when they have the write, as many as
 //     he asked for and the charter does by then; else with the receipt and ErrUnderReplicated, or, once the write was
 //     cut from the history, with ErrUnknownOutcome. The write was applied, so that no answer reads as "not done".

@@ -95,7 +95,7 @@ func (s *Slots) hop(ctx context.Context, h through) error {
 	return nil
 }
 
-// hop notes what a region acknowledged to another, and returns it if that one has acknowledged as much here.
+// hop notes what a region acknowledged to another, and returns how much of it that one has acknowledged here.
 func (t *Tracker) hop(h through) (a acknowledgement, counts bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -103,17 +103,29 @@ func (t *Tracker) hop(h through) (a acknowledgement, counts bool) {
 		if before := t.ahead[h.Region]; before.By != h.By || h.newer(before.acknowledgement) {
 			t.ahead[h.Region] = h
 		}
-		return a, false
+		return h.upTo(t.acked[h.By])
 	}
 	return h.acknowledgement, true
 }
 
-// follow notes what regions acknowledged to one that has just acknowledged as much here. The caller holds mu.
+// upTo returns how much of what a region acknowledged counts where By has acknowledged less: what it has of one reign
+// is a part of what the other one has, and of two reigns that is not said.
+func (h *through) upTo(by acknowledgement) (a acknowledgement, counts bool) {
+	return acknowledgement{h.Region, by.Epoch, by.Position}, by.Epoch == h.Epoch
+}
+
+// follow notes what regions acknowledged to one that has just acknowledged more here. The caller holds mu.
 func (t *Tracker) follow(region string) {
+	by := t.acked[region]
 	for name, h := range t.ahead {
-		if h.By == region && !h.newer(t.acked[region]) {
+		if h.By != region {
+			continue
+		}
+		if !h.newer(by) {
 			t.acked.note(h.acknowledgement)
 			delete(t.ahead, name)
+		} else if a, counts := h.upTo(by); counts {
+			t.acked.note(a)
 		}
 	}
 }

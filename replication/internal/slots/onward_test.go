@@ -28,7 +28,7 @@ func TestAnAcknowledgementThroughAHop(t *testing.T) {
 	has(0)
 	tracker.acknowledge(acknowledgement{Region: "sa", Epoch: 3, Position: 20})
 	tracker.acknowledge(acknowledgement{Region: "eu", Epoch: 3, Position: 14})
-	has(0)
+	has(14)
 	tracker.acknowledge(acknowledgement{Region: "eu", Epoch: 3, Position: 15})
 	has(15)
 	said(3, 12) // late
@@ -36,6 +36,7 @@ func TestAnAcknowledgementThroughAHop(t *testing.T) {
 	has(15)
 	said(3, 18)
 	said(3, 17) // out of order
+	has(15)
 	tracker.acknowledge(acknowledgement{Region: "eu", Epoch: 3, Position: 18})
 	has(18)
 	said(1, 15) // a tail that this history has not
@@ -47,4 +48,32 @@ func TestAnAcknowledgementThroughAHop(t *testing.T) {
 	tracker.forget("eu")
 	said(3, 20)
 	has(0)
+}
+
+// Where what a region has comes by its hop before the hop's own acknowledgement each time, it counts as far as that one
+// has come: else a write would wait for as long as others come behind it.
+func TestAnAcknowledgementThroughAHopDoesNotStarve(t *testing.T) {
+	history := newPast(30)
+	tracker := NewTracker(history)
+	eu := func(epoch contract.Epoch, p contract.Position) {
+		tracker.acknowledge(acknowledgement{Region: "eu", Epoch: epoch, Position: p})
+	}
+	ap := func(epoch contract.Epoch, p contract.Position) {
+		h := through{By: "eu", acknowledgement: acknowledgement{Region: "ap", Epoch: epoch, Position: p}}
+		if a, counts := tracker.hop(h); counts {
+			tracker.acknowledge(a)
+		}
+	}
+	eu(1, 9)
+	ap(3, 12)
+	if got := tracker.within(&history.state)["ap"]; got != 0 {
+		t.Errorf("ap has %d by the word of one of another reign", got)
+	}
+	for p := contract.Position(13); p <= 20; p++ {
+		ap(3, p)
+		eu(3, p-1)
+		if got := tracker.within(&history.state)["ap"]; got != p-1 {
+			t.Fatalf("ap has %d where eu has %d, and says that ap has %d", got, p-1, p)
+		}
+	}
 }

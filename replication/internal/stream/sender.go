@@ -119,7 +119,7 @@ func (s *sender) first(view View, at timeline.Cursor) (chunk, error) {
 	}
 	s.reader = r
 	s.session.begin(view)
-	return r.read(view, s.config.BatchBytes)
+	return r.read(view, s.batchBytes())
 }
 
 // run sends the answer, the first chunk, and then everything as it is applied here. It ends with an error only.

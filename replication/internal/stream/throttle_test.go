@@ -118,3 +118,22 @@ func TestASourceThatServesNoMoreIsLeftThoughItHolds(t *testing.T) {
 		}
 	})
 }
+
+// The first batch of a session is no larger than others: where it took longer on the link than anybody waits for a
+// word, each session would end with it, and nothing would ever come.
+func TestTheFirstBatchIsHeldToTheCapToo(t *testing.T) {
+	bubble(t, func(t *testing.T, p *pair) {
+		const cap, size, count = 64 << 10, 16 << 10, 40
+		rate, random := capped(p), rand.New(rand.NewPCG(1, 2))
+		rate.Store(cap)
+		for range count {
+			p.us.write(noise(random, size))
+		}
+		p.follow()
+		wait(t, "something comes", func() bool { return p.eu.Cursor().Position > 0 })
+		if at := p.eu.Cursor().Position; at*size > cap+size {
+			t.Errorf("%d bytes come at once, in a second %d may", at*size, cap)
+		}
+		p.converge()
+	})
+}

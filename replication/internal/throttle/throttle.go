@@ -15,7 +15,7 @@ import (
 const Least = 16 << 10
 
 // lookEvery is how often who is held looks whether there is another cap.
-const lookEvery = time.Second
+const lookEvery = time.Second / 10
 
 // Throttle has the caps of all regions. It is safe for concurrent use.
 type Throttle struct {
@@ -48,7 +48,7 @@ func (t *Throttle) rateAt(region string, now time.Time) int64 {
 }
 
 // Hold returns once something may go to a region. It looks and does meanwhile, whose error it returns, each time
-// something wakes it, and at least once a second; and ends with ctx.
+// something wakes it, and at least ten times a second; and ends with ctx.
 func (t *Throttle) Hold(ctx context.Context, region string, wake <-chan struct{}, meanwhile func() error) error {
 	if t == nil {
 		return nil
