@@ -33,6 +33,7 @@ var wiring = map[reflect.Type]map[string]string{
 		"OnEvent":              "kept in the event log",
 		"CommandLevel":         "what kv says of its commands",
 		"EntryLevel":           "the latest, but in tests of mixed fleets",
+		"Tracer":               "tells the collector of tracing.endpoint",
 		"RegionRate":           "made of region-rate.copy and region-rate.stream",
 	},
 	reflect.TypeFor[kv.Options](): {

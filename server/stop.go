@@ -34,6 +34,7 @@ func (s *server) stopInOrder() error {
 	s.endCarrying()
 	err := s.replicator.Shutdown()
 	s.lessor.Close()
+	s.endTracing()
 	synced := s.store.Sync()
 	if durable.Full(synced) { // the store may wait for room before it lets itself be closed
 		s.logger.Warn("what is applied is not flushed, and comes from the log at the next start", "err", synced)
@@ -168,6 +169,7 @@ func (s *server) abandon() {
 	if s.lessor != nil {
 		s.lessor.Close()
 	}
+	s.endTracing()
 	s.store.Close()
 	s.events.Close() //nolint:errcheck // the node has failed for another reason
 	s.ports.close()
