@@ -52,7 +52,7 @@ func tracingFlags(before string) []etcdFlag {
 	key := func(name string) []string { return []string{"tracing." + name} }
 	named := before + "distributed-tracing-"
 	return []etcdFlag{
-		{name: before + "enable-distributed-tracing", keys: append(key("endpoint"), "tracing.follow-clients"),
+		{name: before + "enable-distributed-tracing", keys: key("endpoint"),
 			to: (*etcdGiven).tracesOn, bool: true},
 		{name: named + "address", keys: key("endpoint"), to: (*etcdGiven).tracesTo},
 		{name: named + "service-name", keys: key("service-name"), to: as("tracing.service-name")},

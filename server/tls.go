@@ -46,7 +46,7 @@ func secure(c *Config, every time.Duration, logger *slog.Logger) (*secured, erro
 		return nil, fmt.Errorf("%w: peer-tls, region-tls: %w", ErrConfig, err)
 	}
 	if t := &c.Tracing; t.Endpoint != "" {
-		if s.collector, err = s.keeper.Dialer(t.Files.block("tracing")); err != nil {
+		if s.collector, err = s.keeper.Dialer(t.files().block("tracing")); err != nil {
 			return nil, fmt.Errorf("%w: tracing: %w", ErrConfig, err)
 		}
 	}

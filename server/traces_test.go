@@ -85,7 +85,7 @@ func (f *tracedFleet) tree(region, name, want string) (trace string) {
 		spans := f.Spans()
 		for _, s := range spans {
 			if s.Name == name && s.Region == region {
-				trace, got = s.Trace, tracingtest.Tree(spans, s.Trace)
+				trace, got = s.Trace, tracingtest.Tree(spans, s.Trace, tracingtest.Span.Short)
 			}
 		}
 		if got == want {
@@ -125,7 +125,7 @@ const (
 // too; and an order of an operator. Lines of the log and of the audit log name the trace.
 func TestATraceHasSpansOfBothRegions(t *testing.T) {
 	f := newTracedFleet(t, func(_ string, c *Config) { c.SlowRequest = 1 })
-	f.Forget()
+	f.Forget("")
 	f.put(t.Context(), "eu", "secret-key")
 	trace := f.tree("eu", putName, putAtEU)
 	for _, s := range f.Spans() {
@@ -145,18 +145,19 @@ func TestATraceHasSpansOfBothRegions(t *testing.T) {
 			t.Error("no position")
 		}
 	}
-	line := regexp.MustCompile(`a request was slow.* method=/etcdserverpb.KV/Put .*trace_id=` + trace + ` span_id=[0-9a-f]{16}`)
+	line := regexp.MustCompile(`a request was slow.* method=/etcdserverpb.KV/Put .*trace_id=` + trace +
+		` span_id=[0-9a-f]{16}`)
 	eventually(t, "the log has a line with the trace", func(context.Context) bool {
 		return line.MatchString(f.logs["eu"].String())
 	})
 
-	f.Forget()
+	f.Forget("")
 	if _, err := f.clients["eu"].Get(t.Context(), "k"); err != nil {
 		t.Fatal(err)
 	}
 	f.tree("eu", getName, getAtEU)
 
-	f.Forget()
+	f.Forget("")
 	f.put(t.Context(), "us", "k")
 	f.tree("us", putName, `us server etcdserverpb.KV/Put
   us internal mimir.write
@@ -164,7 +165,7 @@ func TestATraceHasSpansOfBothRegions(t *testing.T) {
     us internal mimir.commit
 `)
 
-	f.Forget()
+	f.Forget("")
 	if _, err := adminClient(t, f.configs["eu"], TLS{}).Switchover(t.Context(), "eu"); err != nil {
 		t.Fatal(err)
 	}
@@ -178,10 +179,10 @@ func TestATraceHasSpansOfBothRegions(t *testing.T) {
 		return order.ID != ""
 	})
 	eventually(t, "the other region answered a question for it", func(context.Context) bool {
-		return strings.Contains(tracingtest.Tree(f.Spans(), order.Trace), "us server mimir.answer move")
+		return strings.Contains(tracingtest.Tree(f.Spans(), order.Trace, tracingtest.Span.Short), "us server mimir.answer move")
 	})
-	if want := regexp.MustCompile(`op="POST /mimir/v1/switchover" outcome=done .*trace_id=` + order.Trace); !want.MatchString(
-		f.logs["eu"].String()) {
+	told := regexp.MustCompile(`op="POST /mimir/v1/switchover" outcome=done .*trace_id=` + order.Trace)
+	if !told.MatchString(f.logs["eu"].String()) {
 		t.Error("the audit log does not name the trace")
 	}
 }
@@ -193,7 +194,7 @@ func TestANodeWithoutACollectorHasNoSpans(t *testing.T) {
 			c.Tracing.Endpoint = ""
 		}
 	})
-	f.Forget()
+	f.Forget("")
 	f.put(t.Context(), "eu", "k")
 	f.tree("eu", putName, `eu server etcdserverpb.KV/Put
   eu internal mimir.write
@@ -231,7 +232,7 @@ func TestWhatAClientsTraceDecides(t *testing.T) {
 			t.Errorf("it is within %s", s.Parent)
 		}
 	}
-	f.Forget()
+	f.Forget("")
 	request, err := http.NewRequest(http.MethodPost, "http://"+f.configs["us"].ListenClient+"/v3/kv/put",
 		strings.NewReader(`{"key": "aw==", "value": "dg=="}`))
 	if err != nil {
@@ -258,7 +259,7 @@ func TestWhatAClientsTraceDecides(t *testing.T) {
 func TestAClientsTraceIsALink(t *testing.T) {
 	const theirs = "4bf92f3577b34da6a3ce929d0e0e4736"
 	f := newTracedFleet(t, nil)
-	f.Forget()
+	f.Forget("")
 	f.put(metadata.AppendToOutgoingContext(t.Context(), "traceparent", "00-"+theirs+"-00f067aa0ba902b7-00"), "eu", "k")
 	trace := f.tree("eu", putName, putAtEU)
 	for _, s := range f.Spans() {

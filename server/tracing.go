@@ -19,9 +19,10 @@ type Tracing struct {
 	Endpoint string
 	// Protocol is that of package tracing.
 	Protocol string
-	// Secure says that it is reached by TLS, with Files: without an authority the machine's are trusted.
-	Secure bool
-	Files  TLS
+	// Secure says that it is reached by TLS, with the files of a [TLS]: without CA the machine's authorities are
+	// trusted.
+	Secure        bool
+	Cert, Key, CA string
 	// PerMillion is how many of a million requests are drawn, if FollowClients does not say that the client decides.
 	PerMillion    int
 	FollowClients bool
@@ -30,6 +31,9 @@ type Tracing struct {
 	QueueSpans        int
 	Timeout           time.Duration
 }
+
+// files are those that secure connections to the collector.
+func (t *Tracing) files() TLS { return TLS{Cert: t.Cert, Key: t.Key, CA: t.CA} }
 
 const (
 	defaultPerMillion = 10_000
@@ -48,11 +52,9 @@ var tracingSettings = []setting{
 	yesOrNo("tracing.tls", "reach it by TLS", func(c *Config) *bool { return &c.Tracing.Secure }),
 	text("tracing.ca", "", "PEM file: authorities trusted to sign the collector's certificate; the machine's if not "+
 		"set; needs `tracing.tls`, as the next two do",
-		func(c *Config) *string { return &c.Tracing.Files.CA }),
-	text("tracing.cert", "", "PEM file: certificate to show to it", func(c *Config) *string {
-		return &c.Tracing.Files.Cert
-	}),
-	text("tracing.key", "", "PEM file: its key", func(c *Config) *string { return &c.Tracing.Files.Key }),
+		func(c *Config) *string { return &c.Tracing.CA }),
+	text("tracing.cert", "", "PEM file: certificate to show to it", func(c *Config) *string { return &c.Tracing.Cert }),
+	text("tracing.key", "", "PEM file: its key", func(c *Config) *string { return &c.Tracing.Key }),
 	count("tracing.samples-per-million", defaultPerMillion, 0, 1_000_000,
 		"how many of a million requests are drawn and traced; a request is drawn by the node that a client asks, and "+
 			"all nodes on its way follow",
@@ -75,7 +77,7 @@ var tracingSettings = []setting{
 }
 
 func (c *Config) validateTracing(f *faults) {
-	t := &c.Tracing
+	t, files := &c.Tracing, c.Tracing.files()
 	if t.Endpoint != "" {
 		if err := checkAddress(t.Endpoint, true); err != nil {
 			f.add("tracing.endpoint %q: %w", t.Endpoint, err)
@@ -84,10 +86,10 @@ func (c *Config) validateTracing(f *faults) {
 	if t.Protocol != tracing.GRPC && t.Protocol != tracing.HTTP {
 		f.add("tracing.protocol %q: use %s or %s", t.Protocol, tracing.GRPC, tracing.HTTP)
 	}
-	if t.Files.Enabled() && !t.Secure {
+	if files.Enabled() && !t.Secure {
 		f.add("tracing.ca, tracing.cert and tracing.key need tracing.tls")
 	}
-	if err := t.Files.validate(false); err != nil {
+	if err := files.validate(false); err != nil {
 		f.add("tracing: %w", err)
 	}
 }

@@ -75,7 +75,9 @@ func (p *pipeline) deliver(f *flight, t *region.Outcome) {
 		if results != nil {
 			r.Results, results = results[:k:k], results[k:]
 		}
-		u.trace.note("position", int64(position))
+		if u.trace != nil {
+			u.trace.note("position", int64(position))
+		}
 		p.applied(u, r)
 	}
 }

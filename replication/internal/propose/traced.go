@@ -77,11 +77,8 @@ func (t *trace) leave(err error) {
 	}
 }
 
-// note says more of the part under way.
+// note says more of the part under way. It is for who has a trace: to make a value of any kind costs memory.
 func (t *trace) note(key string, value any) {
-	if t == nil {
-		return
-	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.part != nil {
@@ -107,6 +104,9 @@ func (t *trace) end(err error) {
 // alone makes a link for u and nothing else, if it is in a trace: then its stream can say in which. Nil: u joins the
 // others. The caller holds mu.
 func (f *forwarder) alone(addr string, u *proposal) *link {
+	if u.trace == nil {
+		return nil
+	}
 	parent := u.trace.on(contract.PartForward)
 	u.trace.note("to", addr)
 	if parent == "" || f.traced >= maxAlone {

@@ -4,15 +4,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/mimir-kv/mimir/replication/clock"
 	"github.com/mimir-kv/mimir/replication/clock/virtual"
 	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/internal/life"
+	"github.com/mimir-kv/mimir/replication/internal/region"
 	"github.com/mimir-kv/mimir/replication/internal/standing"
+	"github.com/mimir-kv/mimir/replication/timeline"
 	"github.com/mimir-kv/mimir/replication/transport"
 )
 
@@ -244,4 +249,33 @@ func alone(m *member) int {
 	m.forwarder.mu.Lock()
 	defer m.forwarder.mu.Unlock()
 	return m.forwarder.traced
+}
+
+// Where nobody wants to know of traces, and for a write that is in none, nothing is allocated for them.
+func TestWithoutATraceNothingIsAllocated(t *testing.T) {
+	told := &traces{open: map[string]int{}, errs: map[string]error{}}
+	for _, c := range []struct {
+		tracer contract.Tracer
+		ctx    context.Context
+	}{{nil, transport.WithTraceparent(t.Context(), "r")}, {told.of("a"), t.Context()}} {
+		p := &Proposer{config: Config{Tracer: c.tracer}}
+		n := testing.AllocsPerRun(100, func() {
+			u := p.traceOf(c.ctx)
+			u.on(contract.PartCommit)
+			u.end(nil)
+		})
+		if n > 0 {
+			t.Errorf("%v allocations", n)
+		}
+	}
+	b := newBench(t)
+	f := &flight{proposals: []*proposal{{commands: make([]contract.Command, 1), finish: func(result) {}}}}
+	o := &region.Outcome{First: 1 << 40, Outcome: timeline.Applied}
+	if n := testing.AllocsPerRun(100, func() { b.deliver(f, o) }); n > 1 {
+		t.Errorf("a write that is told is %v allocations, want that of its receipt", n)
+	}
+	w := newForwarder(&Config{Life: life.New(clock.Real, slog.New(slog.DiscardHandler))}, b)
+	if n := testing.AllocsPerRun(100, func() { w.alone("address", f.proposals[0]) }); n > 0 {
+		t.Errorf("a write that is forwarded is %v allocations", n)
+	}
 }

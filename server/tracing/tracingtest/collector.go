@@ -149,21 +149,30 @@ func (c *Collector) Spans() []Span {
 	return list
 }
 
-// Forget has c forget what it was told.
-func (c *Collector) Forget() {
+// Forget has c forget a trace; all of them if none is named.
+func (c *Collector) Forget(trace string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.spans = nil
+	c.spans = slices.DeleteFunc(c.spans, func(s Span) bool { return trace == "" || s.Trace == trace })
 }
 
-// Tree writes a trace as lines, a span a line below the one that it is within: region, kind, name.
-func Tree(spans []Span, trace string) string {
+// Short is the line of a span in a tree.
+func (s Span) Short() string { return s.Region + " " + s.Kind + " " + s.Name }
+
+// Tree writes a trace as lines, a span a line below the one that it is within. What is within a span that is not there
+// stands at the top.
+func Tree(spans []Span, trace string, line func(Span) string) string {
+	there := map[string]bool{}
+	for _, s := range spans {
+		there[s.ID] = true
+	}
 	var out strings.Builder
 	var under func(parent string, depth int)
 	under = func(parent string, depth int) {
 		for _, s := range spans {
-			if s.Trace == trace && s.Parent == parent {
-				fmt.Fprintf(&out, "%s%s %s %s\n", strings.Repeat("  ", depth), s.Region, s.Kind, s.Name)
+			top := parent == "" && !there[s.Parent]
+			if s.Trace == trace && (s.Parent == parent || top) {
+				fmt.Fprintf(&out, "%s%s\n", strings.Repeat("  ", depth), line(s))
 				under(s.ID, depth+1)
 			}
 		}
