@@ -197,10 +197,6 @@ func openBehind(s *server, o *Options) error {
 		return err
 	}
 	s.shares = shares
-	if s.tracing, err = s.newTracing(); err != nil {
-		s.ports.close()
-		return err
-	}
 	if keeper, err := s.newKeeper(c); err != nil {
 		s.ports.close()
 		return err
@@ -215,7 +211,10 @@ func openBehind(s *server, o *Options) error {
 		s.ports.close()
 		return inDirectory(c.Replication.DataDir, err)
 	}
-	if err = s.build(plain); err == nil {
+	if s.tracing, err = c.newTracing(s.ports.tls, s.version, s.logger); err == nil {
+		err = s.build(plain)
+	}
+	if err == nil {
 		var archiver *archive.Archiver
 		archiver, err = s.newArchiver(c)
 		s.archiving.next(archiver)
@@ -302,11 +301,12 @@ func (s *server) build(plain *slog.Logger) error {
 	s.calls = telemetry.NewCalls(s.logger)
 	s.api = etcdapi.New(etcdapi.Options{
 		Tokens: tokens, CommonNames: c.ClientTLS.RequireClientCert, BcryptCost: c.BcryptCost,
-		Store: s.store, Lessor: s.lessor, Replicator: s.tracing.Reads(s.replicator), ClusterID: clusterID(c.Replication.FleetID),
-		Limits: c.Limits, QuotaBytes: s.settled.quota.Load, AllRegions: c.AdvertiseRegions == advertiseAll,
-		Unary:   s.calls.Unary(s.tracing.Unary(s.slow.unary(s.equality.unary(s.gate.Unary)))),
-		Stream:  s.calls.Stream(s.tracing.Stream(s.equality.stream(s.gate.Stream))),
-		PeerTLS: c.PeerTLS.Enabled(), Logger: s.logger, Operator: operator.Ruled,
+		Store: s.store, Lessor: s.lessor, Replicator: s.tracing.Reads(s.replicator),
+		ClusterID: clusterID(c.Replication.FleetID), Limits: c.Limits, QuotaBytes: s.settled.quota.Load,
+		AllRegions: c.AdvertiseRegions == advertiseAll,
+		Unary:      s.calls.Unary(s.tracing.Unary(s.slow.unary(s.equality.unary(s.gate.Unary)))),
+		Stream:     s.calls.Stream(s.tracing.Stream(s.equality.stream(s.gate.Stream))),
+		PeerTLS:    c.PeerTLS.Enabled(), Logger: s.logger, Operator: operator.Ruled,
 		Traffic: &s.traffic, OnCheck: s.checks.Note, SnapshotNote: s.snapshotNote,
 	})
 	s.rpc = &rpcPort{make: func() *grpc.Server { return newRPC(s) }, leave: s.ports.doors[0].Renew}
@@ -347,14 +347,15 @@ func (s *server) start(ctx context.Context) error {
 	handler := admin.NewHandler(admin.HandlerOptions{
 		Replicator: s.replicator, Voting: s.replicator.Voting(), Topology: s.replicator.Topology(), Node: s.node,
 		Logger: s.logger,
-		States: savedStates{s.store, s.disk.storeFS(), s.logger}, Guard: s.guard,
+		States: savedStates{s.store, s.disk.storeFS(), s.logger}, Guard: guarding(s.gate, s.tracing),
 		WriteLog: s.writeLog, Beside: s.equality.beside, Rebuild: s.equality.rebuild, Events: s.events,
 	})
 	if s.console, err = s.newConsole(s.looker, handler); err != nil {
 		return err
 	}
 	routes := &routes{
-		api: s.tracing.Gateway(api), admin: handler, registry: s.metrics(), guard: s.guard, console: s.console,
+		api: s.tracing.Gateway(api), admin: handler, registry: s.metrics(),
+		guard: guarding(s.gate, s.tracing), console: s.console,
 	}
 	both := sniff(s.ports.client)
 	s.serve("listen-client", func() error { return s.rpc.serve(both.grpc) })

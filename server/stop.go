@@ -29,12 +29,12 @@ func (s *server) stop(hurry <-chan struct{}) error {
 // stopInOrder hands leadership over while the node still serves, so that clients see a pause and no error; then it ends
 // requests, the replicator, and last the store that all of them used.
 func (s *server) stopInOrder() error {
+	defer endTracing(s.tracing, s.settled.shutdownTimeout()/4, s.logger) // what others wait for is done before
 	s.handOver()
 	s.drain()
 	s.endCarrying()
 	err := s.replicator.Shutdown()
 	s.lessor.Close()
-	s.endTracing()
 	synced := s.store.Sync()
 	if durable.Full(synced) { // the store may wait for room before it lets itself be closed
 		s.logger.Warn("what is applied is not flushed, and comes from the log at the next start", "err", synced)
@@ -169,8 +169,8 @@ func (s *server) abandon() {
 	if s.lessor != nil {
 		s.lessor.Close()
 	}
-	s.endTracing()
 	s.store.Close()
 	s.events.Close() //nolint:errcheck // the node has failed for another reason
 	s.ports.close()
+	endTracing(s.tracing, s.settled.shutdownTimeout()/4, s.logger)
 }

@@ -179,7 +179,8 @@ func TestATraceHasSpansOfBothRegions(t *testing.T) {
 		return order.ID != ""
 	})
 	eventually(t, "the other region answered a question for it", func(context.Context) bool {
-		return strings.Contains(tracingtest.Tree(f.Spans(), order.Trace, tracingtest.Span.Short), "us server mimir.answer move")
+		tree := tracingtest.Tree(f.Spans(), order.Trace, tracingtest.Span.Short)
+		return strings.Contains(tree, "us server mimir.answer move")
 	})
 	told := regexp.MustCompile(`op="POST /mimir/v1/switchover" outcome=done .*trace_id=` + order.Trace)
 	if !told.MatchString(f.logs["eu"].String()) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"time"
 
@@ -95,8 +96,7 @@ func (c *Config) validateTracing(f *faults) {
 }
 
 // newTracing opens the link to the collector, if there is one.
-func (s *server) newTracing() (*tracing.Tracing, error) {
-	c := s.config
+func (c *Config) newTracing(secure *secured, version string, logger *slog.Logger) (*tracing.Tracing, error) {
 	t, r := c.Tracing, &c.Replication
 	if t.Instance == "" {
 		t.Instance = r.RegionID + "/" + r.NodeID
@@ -104,10 +104,10 @@ func (s *server) newTracing() (*tracing.Tracing, error) {
 	o := tracing.Options{
 		Endpoint: t.Endpoint, Protocol: t.Protocol, PerMillion: t.PerMillion, FollowClients: t.FollowClients,
 		QueueSpans: t.QueueSpans, Timeout: t.Timeout, Service: t.Service, Instance: t.Instance, Fleet: r.FleetID,
-		Region: r.RegionID, Node: r.NodeID, Version: s.version, Remote: operator.Remote, Logger: s.logger,
+		Region: r.RegionID, Node: r.NodeID, Version: version, Remote: operator.Remote, Logger: logger,
 	}
 	if t.Endpoint != "" && t.Secure {
-		o.Credentials, o.TLS = s.ports.tls.toCollector()
+		o.Credentials, o.TLS = secure.toCollector()
 	}
 	made, err := tracing.New(o)
 	if err != nil {
@@ -125,20 +125,22 @@ func (s *secured) toCollector() (credentials.TransportCredentials, func() *tls.C
 	return credentials.NewTLS(machine), func() *tls.Config { return machine }
 }
 
-// guard stands before a handler over HTTP. What operators have done is traced, like requests over gRPC.
-func (s *server) guard(pattern string, h http.Handler) http.Handler {
-	guarded := s.gate.HTTP(pattern, h)
-	if call, _ := operator.Of(pattern); call.Right == operator.Operator && !call.Reads {
-		return s.tracing.HTTP(pattern, guarded)
+// guarding returns what stands before handlers over HTTP. What operators have done is traced, like requests over gRPC.
+func guarding(gate *operator.Gate, t *tracing.Tracing) func(pattern string, h http.Handler) http.Handler {
+	return func(pattern string, h http.Handler) http.Handler {
+		guarded := gate.HTTP(pattern, h)
+		if call, _ := operator.Of(pattern); call.Right == operator.Operator && !call.Reads {
+			return t.HTTP(pattern, guarded)
+		}
+		return guarded
 	}
-	return guarded
 }
 
-// endTracing tells the collector what is left to be told, if it takes that soon.
-func (s *server) endTracing() {
-	ctx, cancel := context.WithTimeout(context.Background(), min(collectorTime, s.settled.shutdownTimeout()/4))
+// endTracing tells the collector what is left to be told, if it takes that in time.
+func endTracing(t *tracing.Tracing, within time.Duration, logger *slog.Logger) {
+	ctx, cancel := context.WithTimeout(context.Background(), min(collectorTime, within))
 	defer cancel()
-	if err := s.tracing.Close(ctx); err != nil {
-		s.logger.Warn("the last spans did not come to the collector", "endpoint", s.config.Tracing.Endpoint, "err", err)
+	if err := t.Close(ctx); err != nil {
+		logger.Warn("the last spans did not come to the collector", "err", err)
 	}
 }

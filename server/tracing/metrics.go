@@ -7,11 +7,11 @@ import (
 )
 
 var (
-	spansTotal = telemetry.Declare(telemetry.Counter, "mimir_trace_spans_total", "Spans of requests that were drawn: "+
-		"taken by the collector; lost, since it did not take them; left_out, since as many as tracing.queue-spans "+
-		"waited. There if there is a collector.", "outcome")
-	spansWaiting = telemetry.Declare(telemetry.Gauge, "mimir_trace_spans_waiting", "Spans that wait to be exported, or "+
-		"are on their way; there if there is a collector.")
+	spansTotal = telemetry.Declare(telemetry.Counter, "mimir_trace_spans_total", "Spans of requests that were "+
+		"drawn: taken by the collector; lost, since it did not take them; left_out, since as many as "+
+		"tracing.queue-spans waited. There if there is a collector.", "outcome")
+	spansWaiting = telemetry.Declare(telemetry.Gauge, "mimir_trace_spans_waiting", "Spans that wait to be told to "+
+		"the collector, or are on their way; likewise.")
 	collectorFails = telemetry.Declare(telemetry.Gauge, "mimir_trace_collector_failing", "Whether the collector did "+
 		"not take the last spans that it was sent; likewise.")
 )

@@ -82,7 +82,8 @@ func TestWithoutACollectorNothingIsWrapped(t *testing.T) {
 func TestWhatATraceparentMayBe(t *testing.T) {
 	const good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 	for text, valid := range map[string]bool{
-		good: true, strings.ToUpper(good): false, good[:54]: false, "": false, "ff" + good[2:]: false, good + "-x": false,
+		good: true, strings.ToUpper(good): false, good[:54]: false, "": false, "ff" + good[2:]: false,
+		good + "-x": false,
 		"00-00000000000000000000000000000000-00f067aa0ba902b7-01": false, strings.Repeat("0-", 1<<15): false,
 	} {
 		c := parse(text)
