@@ -279,3 +279,33 @@ func TestWithoutATraceNothingIsAllocated(t *testing.T) {
 		t.Errorf("a write that is forwarded is %v allocations", n)
 	}
 }
+
+// The waits behind the log, for a lease and then for other regions, are parts of their own.
+func TestWaitsToBeAcknowledgedAreToldOf(t *testing.T) {
+	told := &traces{open: map[string]int{}, errs: map[string]error{}}
+	l := &leased{bench: newBench(t), now: 20, until: 10, ceiling: 100, spread: 2}
+	l.standing, l.durability = l, l
+	l.lead(5)
+	u := l.propose(10)
+	p := &Proposer{config: Config{Tracer: told.of("a")}}
+	u.trace = p.traceOf(transport.WithTraceparent(t.Context(), "r"))
+	if !l.enqueue(u) || !l.step() {
+		t.Fatal("no frame is made")
+	}
+	f := l.frames()[0]
+	l.told(region.Outcome{Term: 5, Index: 1, Epoch: f.Epoch, First: f.First})
+	l.now = 0
+	l.release()
+	if len(l.waits) != 1 {
+		t.Fatalf("%d wait for regions", len(l.waits))
+	}
+	want := []string{"r/a.write", "r/a.write/a.queue", "r/a.write/a.commit", "r/a.write/a.lease", "r/a.write/a.regions"}
+	if !slices.Equal(told.begun, want) {
+		t.Errorf("%q", told.begun)
+	}
+	u.trace.end(nil)
+	u.trace.on(contract.PartQueue) // it is over
+	if left := told.unended(); len(left) > 0 || len(told.begun) != len(want) {
+		t.Errorf("not over: %q, begun %q", left, told.begun)
+	}
+}
