@@ -2,8 +2,10 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"regexp"
@@ -12,9 +14,13 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/metadata"
 
+	"github.com/mimir-kv/mimir/server/tracing"
 	"github.com/mimir-kv/mimir/server/tracing/tracingtest"
+	"github.com/mimir-kv/mimir/server/trust"
 )
 
 // tracedFleet is two regions of one node each, us the primary, whose traces go to one collector.
@@ -310,6 +316,59 @@ func TestALostCollectorStopsNothing(t *testing.T) {
 	} {
 		if n := strings.Count(log, text); n != want {
 			t.Errorf("%d lines %q, want %d", n, text, want)
+		}
+	}
+}
+
+// A collector is reached by TLS over both protocols, with what the settings name to show and to trust; one that
+// somebody else signed is told nothing, and the node serves.
+func TestSpansGoByTLS(t *testing.T) {
+	ours, others := newAuthority(t, "ours"), newAuthority(t, "others")
+	me := ours.issue(t, "me")
+	for _, c := range []struct {
+		protocol string
+		ca       string
+		told     bool
+	}{{tracing.GRPC, ours.file, true}, {tracing.HTTP, ours.file, true}, {tracing.GRPC, others.file, false},
+		{tracing.HTTP, others.file, false}} {
+		collector := &tracingtest.Collector{}
+		secure, err := trust.New(trust.Options{}).Listener([]string{"h2", "http/1.1"}, TLS{
+			Cert: me.Cert, Key: me.Key, CA: ours.file, RequireClientCert: true,
+		}.block("collector"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.protocol == tracing.GRPC {
+			s := tracingtest.Over(collector, grpc.Creds(credentials.NewTLS(secure)))
+			go s.Serve(l) //nolint:errcheck // ends with Stop
+			t.Cleanup(s.Stop)
+		} else {
+			s := &http.Server{Handler: collector, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0)}
+			go s.Serve(tls.NewListener(l, secure)) //nolint:errcheck // ends with Close
+			t.Cleanup(func() { s.Close() })
+		}
+		node, log := testConfig(t, "solo"), &logged{}
+		node.Tracing.Endpoint, node.Tracing.Protocol, node.Tracing.PerMillion = l.Addr().String(), c.protocol, 1_000_000
+		node.Tracing.Secure, node.Tracing.CA = true, c.ca
+		node.Tracing.Cert, node.Tracing.Key, node.Tracing.Timeout = me.Cert, me.Key, 500*time.Millisecond
+		stop := runNodeWith(t, node, Options{LogTo: log})
+		client := etcdClient(t, node, TLS{})
+		eventually(t, fmt.Sprintf("%+v", c), func(ctx context.Context) bool {
+			client.Get(ctx, "k") //nolint:errcheck // the spans tell
+			if c.told {
+				return len(collector.Spans()) > 0
+			}
+			return strings.Contains(log.String(), "the collector takes no spans")
+		})
+		if n := len(collector.Spans()); !c.told && n > 0 {
+			t.Errorf("%+v: %d spans came", c, n)
+		}
+		if err := stop(); err != nil {
+			t.Error(err)
 		}
 	}
 }
