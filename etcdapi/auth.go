@@ -282,7 +282,7 @@ func (s *authServer) checkPassword(
 		return err
 	}, wrong)
 	if err != nil && wrong(err) {
-		s.passwords.log(r.Name, from, err)
+		s.passwords.log(ctx, r.Name, from, err)
 	}
 	return revision, err
 }

@@ -107,6 +107,6 @@ func (a *API) statusOf(ctx context.Context, err error) error {
 	if _, ok := status.FromError(err); ok {
 		return err
 	}
-	a.logger.Error("request failed in a way that clients cannot tell apart", "err", err)
+	a.logger.ErrorContext(ctx, "request failed in a way that clients cannot tell apart", "err", err)
 	return status.Error(codes.Unknown, err.Error())
 }

@@ -311,7 +311,7 @@ func (p *passwords) forget(now time.Time) {
 }
 
 // log tells of a login that failed, or of many at once.
-func (p *passwords) log(user, from string, err error) {
+func (p *passwords) log(ctx context.Context, user, from string, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := p.clock.Now()
@@ -320,7 +320,7 @@ func (p *passwords) log(user, from string, err error) {
 		return
 	}
 	const mostName = 64 // of a stranger's choice
-	p.logger.Warn("a login failed", "user", user[:min(len(user), mostName)], "from", from, "others", p.unlogged,
-		"err", err)
+	p.logger.WarnContext(ctx, "a login failed", "user", user[:min(len(user), mostName)], "from", from,
+		"others", p.unlogged, "err", err)
 	p.logged, p.unlogged = now, 0
 }

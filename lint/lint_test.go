@@ -150,7 +150,7 @@ var below = map[string][]string{
 	"replication/internal/reads": {
 		"replication/clock", "replication/contract", "replication/timeline", "replication/internal/life",
 		"replication/internal/fleet", "replication/internal/region", "replication/internal/peer",
-		"replication/internal/standing",
+		"replication/internal/standing", "replication/transport",
 	},
 	"replication": {
 		"replication/internal/succession", "replication/internal/primary", "replication/internal/secondary",

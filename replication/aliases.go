@@ -49,6 +49,14 @@ type (
 // embedder's own.
 type Transport = transport.Transport
 
+// What an embedder may bring to see where the time of writes goes: Config.Tracer.
+type (
+	// Tracer is told of the parts that writes in a trace are made of.
+	Tracer = contract.Tracer
+	// Span is a part that is under way.
+	Span = contract.Span
+)
+
 // What is reported.
 type (
 	// Role is what a region is in its fleet.

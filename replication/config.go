@@ -157,6 +157,10 @@ type Config struct {
 	// After a start it is told again what the state and the log remember: an Event with an ID may come more than once.
 	// It is called by goroutines that hold up others, and must not block. May be nil.
 	OnEvent func(Event)
+	// Tracer is told of the parts of writes whose context has a traceparent (transport.WithTraceparent), on this node
+	// and on the one to which it forwards them. A forwarded write in a trace has a stream of its own, as long as there
+	// are not too many. May be nil, and then there are no traces.
+	Tracer Tracer
 }
 
 // RegionRate is what a node sends to another region at most, in bytes a second: of copies of its state, and of the

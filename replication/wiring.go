@@ -102,7 +102,7 @@ func (n *node) buildWrites(log *slots.Log) {
 		Life:      n.life,
 		Transport: n.transport, Clock: c.Clock, Logger: n.logger,
 		Regions: func() int { return len(n.roster.All()) }, MaxCommandBytes: c.MaxCommandBytes,
-		FrameBytes: c.MaxFrameBytes, WindowBytes: c.MaxInflightBytes, CommandLevel: c.CommandLevel,
+		FrameBytes: c.MaxFrameBytes, WindowBytes: c.MaxInflightBytes, CommandLevel: c.CommandLevel, Tracer: c.Tracer,
 	})
 	n.slots = slots.New(slots.Config{
 		Region: c.RegionID, Others: func() []string { return n.roster.Names() },

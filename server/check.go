@@ -44,8 +44,9 @@ func (f *faults) checkFiles(c *Config) {
 		block TLS
 	}{
 		{"client-tls", c.ClientTLS}, {"peer-tls", c.PeerTLS}, {"region-tls", c.RegionTLS}, {"http-tls", c.HTTPTLS},
+		{"tracing", c.Tracing.files()},
 	} {
-		if !known || !b.block.Enabled() || b.block.validate(b.key != "region-tls") != nil {
+		if !known || !b.block.Enabled() || b.block.validate(b.key != "region-tls" && b.key != "tracing") != nil {
 			continue // which was told
 		}
 		o.Logger = quiet

@@ -100,6 +100,8 @@ type Config struct {
 	Archive Archive
 	// Backup says where backups go by themselves.
 	Backup Backup
+	// Tracing says which requests are traced, and who is told.
+	Tracing Tracing
 	// SlowRequest is how long a request may take before the log is told, 0 for any time.
 	SlowRequest time.Duration
 

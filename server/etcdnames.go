@@ -26,7 +26,8 @@ type etcdGiven struct {
 	// schemes are those of the URLs of nodes, by flag.
 	schemes map[string]string
 	notes   []string // for the log
-	file    string   // of etcd's settings; "" for none
+	traces  etcdTraces
+	file    string // of etcd's settings; "" for none
 }
 
 // env is the variable of etcd that says the same.
@@ -137,7 +138,7 @@ func (e *etcdGiven) finish(c *Config) error {
 		r.RegionID = defaultRegion
 	}
 	c.notes = e.notes
-	return nil
+	return e.finishTraces(c)
 }
 
 // settingOf returns the setting of a key that is there.

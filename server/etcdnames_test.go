@@ -169,6 +169,15 @@ func TestNamesOfEtcd(t *testing.T) {
 			map[string]string{"allowed-hosts": "*", "tls-max-version": ""}},
 		{[]string{"--grpc-keepalive-interval=2h", "--grpc-keepalive-timeout=20s"},
 			map[string]string{"grpc-keepalive-interval": "2h", "grpc-keepalive-min-time": "5s"}},
+		{[]string{"--enable-distributed-tracing"}, map[string]string{"tracing.endpoint": "localhost:4317",
+			"tracing.samples-per-million": "0", "tracing.follow-clients": "true"}},
+		{[]string{"--experimental-enable-distributed-tracing=true", "--experimental-distributed-tracing-address=c:1",
+			"--experimental-distributed-tracing-sampling-rate=7", "--experimental-distributed-tracing-service-name=s",
+			"--experimental-distributed-tracing-instance-id=i", "--tracing-follow-clients=false"},
+			map[string]string{"tracing.endpoint": "c:1", "tracing.samples-per-million": "7",
+				"tracing.service-name": "s", "tracing.instance-id": "i", "tracing.follow-clients": "false"}},
+		{[]string{"--distributed-tracing-address=c:1", "--enable-distributed-tracing=false"},
+			map[string]string{"tracing.endpoint": "", "tracing.follow-clients": "false"}},
 		{[]string{"--cors=https://a.example,http://b:80"},
 			map[string]string{"allowed-origins": "https://a.example,http://b:80"}},
 	} {
@@ -213,6 +222,10 @@ func TestNamesOfEtcdAreRefused(t *testing.T) {
 		"--initial-cluster=a":                         `"a": want name=URL`,
 		"--heartbeat-interval=fast":                   `"fast" is not a number of milliseconds`,
 		"--listen-client-urls=https://127.0.0.1:1":    "https wants TLS, and client-tls is not set",
+		"--enable-distributed-tracing=maybe":          "maybe",
+		"--tracing-endpoint=http://c:1":               `tracing.endpoint "http://c:1": want host:port`,
+		"--tracing-ca=x":                              "tracing.ca, tracing.cert and tracing.key need tracing.tls",
+		"--tracing-protocol=zipkin":                   `tracing.protocol "zipkin": use grpc or http`,
 	} {
 		_, err := loadFlags(t, nil, append(slices.Clone(alone), argument)...)
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {

@@ -29,7 +29,6 @@ const (
 	boltOnly     = "it is about etcd's engine, Mimir has another one"
 	logInBytes   = "the log is kept and released by bytes here: compact-bytes, retain-bytes"
 	noDiscovery  = "nodes are not discovered: list them in nodes (initial-cluster)"
-	noTracing    = "there are no traces; the log tells of slow requests (warning-unary-request-duration)"
 	ownCheck     = "every entry and every file carries a check sum, which is looked at whenever it is read"
 	allCompared  = "all nodes are compared by themselves: see compare.every, and docs/operating.md, Are all nodes equal"
 	onlyWithTrue = "it belongs to what is refused"
@@ -132,11 +131,10 @@ var etcdFlags = slices.Concat(
 	ignoring("there is no such check: see docs/operating.md, Upgrade", "downgrade-check-time"),
 	ignoring("there is no store of version 2", "v2-deprecation"),
 	ignoring("the JSON gateway shows no certificate: it is in this process", "client-cert-file", "client-key-file"),
-	ignoring(onlyWithTrue, "self-signed-cert-validity", "log-rotation-config-json", "distributed-tracing-address",
-		"distributed-tracing-service-name", "distributed-tracing-instance-id", "distributed-tracing-sampling-rate",
-		"discovery-dial-timeout", "discovery-request-timeout", "discovery-keepalive-time",
-		"discovery-keepalive-timeout", "discovery-cert", "discovery-key", "discovery-cacert", "discovery-user",
-		"discovery-password", "discovery-fallback", "discovery-proxy", "discovery-srv-name"),
+	ignoring(onlyWithTrue, "self-signed-cert-validity", "log-rotation-config-json", "discovery-dial-timeout",
+		"discovery-request-timeout", "discovery-keepalive-time", "discovery-keepalive-timeout", "discovery-cert",
+		"discovery-key", "discovery-cacert", "discovery-user", "discovery-password", "discovery-fallback",
+		"discovery-proxy", "discovery-srv-name"),
 	switches(ignoring(onlyWithTrue, "discovery-insecure-transport", "discovery-insecure-skip-tls-verify")),
 	switches(ignoring(etcdIgnores, "cluster-active-size", "cluster-remove-delay", "cluster-sync-interval", "force",
 		"max-result-buffer", "max-retry-attempts", "peer-heartbeat-interval", "peer-election-timeout",
@@ -157,7 +155,7 @@ var etcdFlags = slices.Concat(
 	refusingEtcd("the log is written by Go's slog: text or json (log-format)", []string{"zap"}, "logger"),
 	switches(refusingEtcd("have logrotate rename the files of log-outputs and send SIGHUP, at which they are opened "+
 		"anew", []string{"false"}, "enable-log-rotation")),
-	switches(refusingEtcd(noTracing, []string{"false"}, "enable-distributed-tracing")),
+	tracingFlags(""),
 	switches(refusingEtcd("`mimir version` tells it", []string{"false"}, "version")),
 	[]etcdFlag{
 		{name: "cors", keys: []string{"allowed-origins"}, to: (*etcdGiven).cors},
@@ -187,9 +185,7 @@ var etcdFlags = slices.Concat(
 		"proxy-read-timeout"),
 	switches(ignoring("the address of who connects is not looked at: see peer-tls.bind",
 		"experimental-peer-skip-client-san-verification")),
-	switches(refusingEtcd(noTracing, []string{"false"}, "experimental-enable-distributed-tracing")),
-	ignoring(onlyWithTrue, "experimental-distributed-tracing-address", "experimental-distributed-tracing-service-name",
-		"experimental-distributed-tracing-instance-id", "experimental-distributed-tracing-sampling-rate"),
+	tracingFlags("experimental-"),
 	switches(refusingEtcd("there is no API of version 2", []string{"false"}, "enable-v2")),
 	refusingEtcd("there is no API of version 2", nil, "experimental-enable-v2v3"),
 	refusingEtcd("there is no proxy", []string{"off"}, "proxy"),

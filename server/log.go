@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+
+	"github.com/mimir-kv/mimir/server/tracing"
 )
 
 // logs is how the log is written: one event a line, at a level and in a format that may be set while it is. It is safe
@@ -24,7 +26,11 @@ func newLogger(c *Config, w io.Writer) (*slog.Logger, *logs) {
 	l.set(c.LogLevel, c.LogFormat)
 	w = &oneAtATime{w: w}
 	options := &slog.HandlerOptions{Level: &l.level}
-	return slog.New(&inFormat{l, slog.NewTextHandler(w, options), slog.NewJSONHandler(w, options)}), l
+	var h slog.Handler = &inFormat{l, slog.NewTextHandler(w, options), slog.NewJSONHandler(w, options)}
+	if c.Tracing.Endpoint != "" {
+		h = tracing.Handler(h)
+	}
+	return slog.New(h), l
 }
 
 // set changes level and format; what is empty stays. Nothing changes with an error.

@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/mimir-kv/mimir/server/telemetry"
+	"github.com/mimir-kv/mimir/server/tracing"
 )
 
 // metrics returns everything that is told of the node.
@@ -23,7 +24,7 @@ func (s *server) metrics() *prometheus.Registry {
 		logMetrics{outputs: s.outputs},
 		equalityMetrics{equality: s.equality}, backupMetrics{report: s.backupReport},
 		archiveMetrics{status: s.archiveStatus}, s.ports.tls.keeper,
-		&keyMetrics{disk: s.disk})
+		&keyMetrics{disk: s.disk}, tracing.Metrics{Tracing: s.tracing})
 	return registry
 }
 

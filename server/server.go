@@ -31,6 +31,7 @@ import (
 	"github.com/mimir-kv/mimir/server/events"
 	"github.com/mimir-kv/mimir/server/operator"
 	"github.com/mimir-kv/mimir/server/telemetry"
+	"github.com/mimir-kv/mimir/server/tracing"
 	"github.com/mimir-kv/mimir/server/trust"
 )
 
@@ -118,7 +119,8 @@ type server struct {
 	advice     []string // what is open to others, and what to change
 	gate       *operator.Gate
 	audit      *operator.Audit
-	shares     door.Shares // of the descriptors
+	shares     door.Shares      // of the descriptors
+	tracing    *tracing.Tracing // nil: there is none
 	ports      *listeners
 	room       *room
 	disk       *disk
@@ -209,7 +211,10 @@ func openBehind(s *server, o *Options) error {
 		s.ports.close()
 		return inDirectory(c.Replication.DataDir, err)
 	}
-	if err = s.build(plain); err == nil {
+	if s.tracing, err = c.newTracing(s.ports.tls, s.version, s.logger); err == nil {
+		err = s.build(plain)
+	}
+	if err == nil {
 		var archiver *archive.Archiver
 		archiver, err = s.newArchiver(c)
 		s.archiving.next(archiver)
@@ -280,12 +285,13 @@ func (s *server) build(plain *slog.Logger) error {
 	node.CommandLevel, node.Revision, s.equality = commandLevel, s.store.Revision, newEquality(s, &node)
 	node.OnAsk = func(ctx context.Context, request []byte) ([]byte, error) { return s.api.AnswerAsk(ctx, request) }
 	node.OnEvent, node.RegionRate, node.LagGate = s.events.Add, s.settled.regionRate, s.settled.lagGate
+	node.Tracer = s.tracing.Library()
 	s.replicator, err = replication.NewMultiRegionReplicator(&node, s.store)
 	if err != nil {
 		return errors.Join(err, peers.Close())
 	}
 	s.wire = telemetry.NewWire(peers, c.Replication.RegionID, s.peers)
-	s.replicator.SetTransport(s.wire)
+	s.replicator.SetTransport(s.tracing.Transport(s.wire))
 	if dial := s.ports.tls.dial; dial != nil {
 		dial.OnChange(func() { time.AfterFunc(trust.DefaultGrace, peers.(grpctransport.Renewer).Renew()) })
 	}
@@ -296,11 +302,12 @@ func (s *server) build(plain *slog.Logger) error {
 	s.calls = telemetry.NewCalls(s.logger)
 	s.api = etcdapi.New(etcdapi.Options{
 		Tokens: tokens, CommonNames: c.ClientTLS.RequireClientCert, BcryptCost: c.BcryptCost,
-		Store: s.store, Lessor: s.lessor, Replicator: s.replicator, ClusterID: clusterID(c.Replication.FleetID),
-		Limits: c.Limits, QuotaBytes: s.settled.quota.Load, AllRegions: c.AdvertiseRegions == advertiseAll,
-		Unary:   s.calls.Unary(s.slow.unary(s.equality.unary(s.gate.Unary))),
-		Stream:  s.calls.Stream(s.equality.stream(s.gate.Stream)),
-		PeerTLS: c.PeerTLS.Enabled(), Logger: s.logger, Operator: operator.Ruled,
+		Store: s.store, Lessor: s.lessor, Replicator: s.tracing.Reads(s.replicator),
+		ClusterID: clusterID(c.Replication.FleetID), Limits: c.Limits, QuotaBytes: s.settled.quota.Load,
+		AllRegions: c.AdvertiseRegions == advertiseAll,
+		Unary:      s.calls.Unary(s.tracing.Unary(s.slow.unary(s.equality.unary(s.gate.Unary)))),
+		Stream:     s.calls.Stream(s.tracing.Stream(s.equality.stream(s.gate.Stream))),
+		PeerTLS:    c.PeerTLS.Enabled(), Logger: s.logger, Operator: operator.Ruled,
 		Traffic: &s.traffic, OnCheck: s.checks.Note, SnapshotNote: s.snapshotNote,
 	})
 	s.rpc = &rpcPort{make: func() *grpc.Server { return newRPC(s) }, leave: s.ports.doors[0].Renew}
@@ -341,14 +348,15 @@ func (s *server) start(ctx context.Context) error {
 	handler := admin.NewHandler(admin.HandlerOptions{
 		Replicator: s.replicator, Voting: s.replicator.Voting(), Topology: s.replicator.Topology(), Node: s.node,
 		Logger: s.logger,
-		States: savedStates{s.store, s.disk.storeFS(), s.logger}, Guard: s.gate.HTTP,
+		States: savedStates{s.store, s.disk.storeFS(), s.logger}, Guard: guarding(s.gate, s.tracing),
 		WriteLog: s.writeLog, Beside: s.equality.beside, Rebuild: s.equality.rebuild, Events: s.events,
 	})
 	if s.console, err = s.newConsole(s.looker, handler); err != nil {
 		return err
 	}
 	routes := &routes{
-		api: api, admin: handler, registry: s.metrics(), guard: s.gate.HTTP, console: s.console,
+		api: s.tracing.Gateway(api), admin: handler, registry: s.metrics(),
+		guard: guarding(s.gate, s.tracing), console: s.console,
 	}
 	both := sniff(s.ports.client)
 	s.serve("listen-client", func() error { return s.rpc.serve(both.grpc) })

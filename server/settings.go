@@ -192,6 +192,7 @@ var sections = []section{
 				"full disk, is lost and counted",
 			func(c *Config) *[]string { return &c.LogOutputs }),
 	}},
+	{"Traces", tracingSettings},
 	{"Backups", []setting{
 		text("backup.to", "", "where backups go by themselves ([operating.md](operating.md#on-a-schedule)): "+
 			"`file:///dir`, or `s3://bucket/prefix?endpoint=https://host:port&region=name`; set it, and all of this "+

@@ -34,6 +34,7 @@ var wiring = map[reflect.Type]map[string]string{
 		"CommandLevel":         "what kv says of its commands",
 		"EntryLevel":           "the latest, but in tests of mixed fleets",
 		"LagGate":              "made of the lag-gate settings",
+		"Tracer":               "tells the collector of tracing.endpoint",
 		"RegionRate":           "made of region-rate.copy and region-rate.stream",
 	},
 	reflect.TypeFor[kv.Options](): {

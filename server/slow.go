@@ -82,7 +82,7 @@ func (s *slow) heard(ctx context.Context, method string, took time.Duration, req
 	if m, ok := answer.(proto.Message); ok && err == nil {
 		about = append(about, "answerBytes", proto.Size(m))
 	}
-	s.logger.Warn("a request was slow", append(about, "more", left)...)
+	s.logger.WarnContext(ctx, "a request was slow", append(about, "more", left)...)
 	s.keep(console.Slow{At: s.now(), Method: method, Took: fmt.Sprint(took.Round(time.Millisecond)),
 		About: aboutText(about[6:]), More: left})
 }

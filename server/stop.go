@@ -29,6 +29,7 @@ func (s *server) stop(hurry <-chan struct{}) error {
 // stopInOrder hands leadership over while the node still serves, so that clients see a pause and no error; then it ends
 // requests, the replicator, and last the store that all of them used.
 func (s *server) stopInOrder() error {
+	defer endTracing(s.tracing, s.settled.shutdownTimeout()/4, s.logger) // what others wait for is done before
 	s.handOver()
 	s.drain()
 	s.endCarrying()
@@ -171,4 +172,5 @@ func (s *server) abandon() {
 	s.store.Close()
 	s.events.Close() //nolint:errcheck // the node has failed for another reason
 	s.ports.close()
+	endTracing(s.tracing, s.settled.shutdownTimeout()/4, s.logger)
 }

@@ -18,6 +18,7 @@ type secured struct {
 	keeper             *trust.Keeper
 	client, peer, http *tls.Config
 	dial               *trust.Dialer
+	collector          *trust.Dialer // nil: without files
 }
 
 // secure reads the files of TLS, which are looked at again every so often once the keeper runs.
@@ -43,6 +44,11 @@ func secure(c *Config, every time.Duration, logger *slog.Logger) (*secured, erro
 	}
 	if s.dial, err = s.keeper.Dialer(append(c.PeerTLS.dialing("peer-tls"), region)...); err != nil {
 		return nil, fmt.Errorf("%w: peer-tls, region-tls: %w", ErrConfig, err)
+	}
+	if t := &c.Tracing; t.Endpoint != "" {
+		if s.collector, err = s.keeper.Dialer(t.files().block("tracing")); err != nil {
+			return nil, fmt.Errorf("%w: tracing: %w", ErrConfig, err)
+		}
 	}
 	return s, nil
 }

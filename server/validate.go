@@ -42,7 +42,7 @@ func (f *faults) addError(err error) {
 func (c *Config) faults() (f faults) {
 	for _, check := range []func(*faults){
 		c.validateNames, c.validateAddresses, c.validateTopology, c.validateTLS, c.validateLimits,
-		c.validateBackup, c.validateArchive,
+		c.validateBackup, c.validateArchive, c.validateTracing,
 	} {
 		check(&f)
 	}

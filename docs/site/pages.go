@@ -17,8 +17,9 @@ type group struct {
 // listed are the pages in the order in which to read them. Those of rooms of the code come behind, by themselves.
 var listed = []group{
 	{"Begin", []string{"README.md", "docs/quickstart.md", "docs/concepts.md", "docs/comparison.md", "docs/faq.md"}},
-	{"Operate", []string{"docs/operating.md", "docs/runbooks.md", "docs/console.md", "docs/failover.md",
-		"docs/packages.md", "docs/kubernetes.md", "docs/migration.md", "deploy/README.md", "backup/README.md"}},
+	{"Operate", []string{"docs/operating.md", "docs/runbooks.md", "docs/console.md", "docs/tracing.md",
+		"docs/failover.md", "docs/packages.md", "docs/kubernetes.md", "docs/migration.md",
+		"deploy/README.md", "backup/README.md"}},
 	{"Secure", []string{"docs/security.md", "docs/auth.md", "docs/certificates.md", "SECURITY.md"}},
 	{"Look up", []string{"docs/configuration.md", "docs/etcd-settings.md", "docs/metrics.md", "docs/benchmarks.md",
 		"docs/ocean.md", "compat/README.md", "CHANGELOG.md"}},

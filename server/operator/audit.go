@@ -26,6 +26,7 @@ type entry struct {
 	outcome string
 	err     error
 	took    time.Duration
+	trace   []slog.Attr // of the call, if it is in one
 }
 
 // AuditOptions say where the audit log goes.
@@ -148,6 +149,7 @@ func (a *Audit) tell(e *entry) error {
 	if e.err != nil {
 		r.AddAttrs(slog.String("err", short(e.err.Error())))
 	}
+	r.AddAttrs(e.trace...)
 	return a.write(r)
 }
 

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/mimir-kv/mimir/server/tracing"
 )
 
 // ErrUnused says that a way to have the operator's right is not in use, so that it neither gives nor denies it.
@@ -116,7 +118,8 @@ type operation struct {
 // begin lets an operator's call in. Whoever gets an operation ends it.
 func (g *Gate) begin(ctx context.Context, name string, call *Call, c *Caller, args []argument) (*operation, error) {
 	id, err := g.identify(ctx, c)
-	told := entry{op: name, args: args, caller: c, who: id.who, proven: id.proven, reads: call.Reads}
+	told := entry{op: name, args: args, caller: c, who: id.who, proven: id.proven, reads: call.Reads,
+		trace: tracing.Attrs(ctx)}
 	o := &operation{told, id, g.audit, time.Now()}
 	if err != nil {
 		o.outcome, o.err = refused, err

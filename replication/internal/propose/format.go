@@ -98,28 +98,32 @@ func readForward(b []byte, now time.Time, out *answers) (*proposal, []byte, erro
 	}
 	id := binary.LittleEndian.Uint64(b)
 	wait, count := binary.LittleEndian.Uint32(b[9:]), binary.LittleEndian.Uint32(b[13:])
-	u := &proposal{regions: int(b[8]), from: out, finish: func(r result) { out.add(id, r) }}
+	u := out.proposal(id, int(b[8]))
 	if wait > 0 {
 		u.deadline = now.Add(time.Duration(wait) * time.Millisecond)
 	}
 	rest := b[fixed:]
 	if uint64(count)*4 > uint64(len(rest)) {
+		u.trace.end(contract.ErrMessage)
 		return nil, nil, fmt.Errorf("%w: %d commands in %d bytes", contract.ErrMessage, count, len(rest))
 	}
 	u.commands = make([]contract.Command, count)
 	for i := range u.commands {
 		data, tail, err := readBytes(rest)
 		if err != nil {
+			u.trace.end(err)
 			return nil, nil, err
 		}
 		u.commands[i].Data, rest = data, tail
 		u.bytes += len(data)
 	}
 	rest, err := checkSum(b, rest)
-	if err == nil {
-		out.open(id, u)
+	if err != nil {
+		u.trace.end(err)
+		return nil, nil, err
 	}
-	return u, rest, err
+	out.open(id, u)
+	return u, rest, nil
 }
 
 // appendAnswer appends one answer: id, status, epoch, position, regions, count, results, text.

@@ -27,6 +27,7 @@ func (p *pipeline) holds() bool {
 }
 
 func (p *pipeline) hold(u *proposal, r *contract.Receipt) {
+	u.trace.on(contract.PartLease)
 	p.mu.Lock()
 	h := held{u, r, p.clock.Now().Add(maxHold)}
 	if u.apart {

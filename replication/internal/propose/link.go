@@ -36,6 +36,7 @@ type forwarder struct {
 	stopped bool
 	links   map[string]*link
 	older   map[string]int // by node: which of services, if the last link found that it knows no newer
+	traced  int            // links for one proposal alone
 	running sync.WaitGroup
 }
 
@@ -53,15 +54,23 @@ func (f *forwarder) enqueue(addr string, u *proposal) bool {
 	if f.stopped || f.ctx.Err() != nil {
 		return false
 	}
+	if l := f.alone(addr, u); l != nil {
+		return l.enqueue(u)
+	}
 	l := f.links[addr]
 	if l == nil {
-		l = &link{
-			owner: f, addr: addr, service: services[f.older[addr]], wake: wake.New(), pending: map[uint64]*proposal{},
-		}
+		l = f.newLink(addr)
 		f.links[addr] = l
 		f.running.Go(func() { l.run(f.ctx) })
 	}
 	return l.enqueue(u)
+}
+
+// newLink makes a link that is to be run. The caller holds mu.
+func (f *forwarder) newLink(addr string) *link {
+	return &link{
+		owner: f, addr: addr, service: services[f.older[addr]], wake: wake.New(), pending: map[uint64]*proposal{},
+	}
 }
 
 // services are the names of the stream, newest first.
@@ -72,7 +81,9 @@ var services = []string{Service, ServiceParts, ServiceWhole}
 func (f *forwarder) drop(l *link, unknown bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	delete(f.older, l.addr)
+	if !l.alone {
+		delete(f.older, l.addr)
+	}
 	if unknown {
 		f.older[l.addr] = slices.Index(services, l.service) + 1
 	}
@@ -95,6 +106,7 @@ type link struct {
 	owner   *forwarder
 	addr    string
 	service string
+	alone   bool // it is for one proposal, and ends with it
 	wake    wake.Signal
 
 	mu      sync.Mutex
@@ -150,12 +162,21 @@ func (l *link) run(ctx context.Context) {
 	l.end(err, unknown)
 }
 
-// errLeft ends a link that another one follows.
+// errLeft ends a link that another one follows, or that was for one proposal.
 var errLeft = errors.New("the connection was made anew")
 
 // moveOn waits until the connection is to be left. Then another link takes what was not sent, and what comes; this one
-// waits for its answers, and has its place among the links no longer. It returns false if ctx ended before.
+// waits for its answers, and has its place among the links no longer. A link for one proposal waits for its answer
+// alone. It returns false if ctx ended before.
 func (l *link) moveOn(ctx context.Context, leaving <-chan struct{}) bool {
+	if l.alone {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-l.idle:
+			return true
+		}
+	}
 	select {
 	case <-ctx.Done():
 		return false
@@ -202,6 +223,9 @@ func (l *link) end(cause error, unknown bool) {
 	queue, pending := l.queue, l.pending
 	l.queue, l.pending, l.leaving = nil, nil, nil
 	l.mu.Unlock()
+	if l.alone && len(queue)+len(pending) == 0 {
+		return // it was answered
+	}
 	if unknown {
 		queue = append(slices.Collect(maps.Values(pending)), queue...)
 		pending = nil
@@ -275,6 +299,9 @@ func (l *link) gather() []byte {
 	l.queue = l.queue[taken:]
 	if len(l.queue) == 0 {
 		l.queue = nil
+	}
+	if l.alone && taken > 0 && len(l.pending) == 0 {
+		close(l.idle) // its caller has left
 	}
 	return b
 }

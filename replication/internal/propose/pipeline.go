@@ -199,6 +199,7 @@ func (p *pipeline) nextFlight() (next *flight, stamp timeline.Cursor, opening ui
 		if !u.claim() {
 			continue
 		}
+		u.trace.on(contract.PartCommit)
 		f.proposals = append(f.proposals, u)
 		f.bytes += int64(u.bytes)
 		commands += len(u.commands)

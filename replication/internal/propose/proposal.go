@@ -27,6 +27,7 @@ type proposal struct {
 	read      bool         // apart, and nothing is written: it asks whether what was read may be acknowledged
 	short     error        // apart: it is told with this, since it is in too few regions
 	finish    func(result) // called exactly once for a proposal that was not withdrawn
+	trace     *trace       // nil: it is in none
 }
 
 // Phases of a proposal. Once it was claimed, only its result says what became of it. A caller that leaves meanwhile is
@@ -129,7 +130,9 @@ func (p *Proposer) Propose(ctx context.Context, cs []*contract.Command, o Option
 	case <-p.config.Life.Stopped():
 	}
 	if u.withdraw() {
-		return nil, p.gaveUp(ctx)
+		err := p.gaveUp(ctx)
+		u.trace.end(err)
+		return nil, err
 	}
 	u.tellLeft()
 	select {
@@ -189,16 +192,21 @@ func (p *Proposer) cause(ctx context.Context) error {
 func (p *Proposer) newProposal(
 	ctx context.Context, cs []*contract.Command, o Options,
 ) (*proposal, <-chan result, error) {
-	done := make(chan result, 1)
+	done, trace := make(chan result, 1), p.traceOf(ctx)
 	u := &proposal{
 		regions: o.Regions, commands: make([]contract.Command, len(cs)), bound: o.Bound, tenure: o.Tenure,
-		finish: func(r result) { done <- r },
+		trace: trace,
+		finish: func(r result) {
+			trace.end(r.err)
+			done <- r
+		},
 	}
 	for i, c := range cs {
 		u.commands[i] = *c
 		u.bytes += len(c.Data)
 	}
 	if err := p.check(u); err != nil {
+		trace.end(err)
 		return nil, nil, err
 	}
 	if d, ok := ctx.Deadline(); ok {

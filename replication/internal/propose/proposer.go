@@ -86,6 +86,7 @@ type Config struct {
 	WindowBytes     int64      // of commands proposed but not yet applied
 
 	CommandLevel func(command []byte) timeline.Level // may be nil
+	Tracer       contract.Tracer                     // may be nil
 }
 
 // Proposer takes writes, controls and beginnings of epochs to the region's log. It is safe for concurrent use. It

@@ -75,6 +75,9 @@ func (p *pipeline) deliver(f *flight, t *region.Outcome) {
 		if results != nil {
 			r.Results, results = results[:k:k], results[k:]
 		}
+		if u.trace != nil {
+			u.trace.note("position", int64(position))
+		}
 		p.applied(u, r)
 	}
 }
@@ -101,6 +104,7 @@ func (p *pipeline) acknowledge(u *proposal, r *contract.Receipt, regions int) {
 		u.finish(unlessCut(p.standing, result{receipt: r}))
 		return
 	}
+	u.trace.on(contract.PartRegions)
 	p.durability.Await(u.regions, r, p.patience(u), u.gone, func(r *contract.Receipt, err error) {
 		if err != nil {
 			u.finish(unlessCut(p.standing, result{receipt: r, err: err}))

@@ -28,6 +28,9 @@ type parking struct {
 func newParking() *parking { return &parking{wake: wake.New()} }
 
 func (k *parking) park(us ...*proposal) {
+	for _, u := range us {
+		u.trace.on(contract.PartQueue)
+	}
 	k.mu.Lock()
 	k.parked = append(k.parked, us...)
 	k.mu.Unlock()

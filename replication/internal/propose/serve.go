@@ -37,7 +37,7 @@ func (p *Proposer) ServeWhole(ctx context.Context, s transport.Stream) error {
 func (p *Proposer) serve(ctx context.Context, s transport.Stream, parts bool) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	out := &answers{wake: wake.New(), parts: parts, keeps: p.keeps}
+	out := &answers{wake: wake.New(), parts: parts, keeps: p.keeps, trace: func() *trace { return p.traceOf(ctx) }}
 	defer out.gone.Store(true)
 	go func() { cancel(p.take(ctx, s, out)) }() // ends with the stream, which ends when this function returns
 	err := peer.IgnoreEnd(out.send(ctx, s))
@@ -84,7 +84,8 @@ type answers struct {
 	parts bool // an answer may be sent in parts
 	// keeps reports whether an answer must not be sent any more, and has another one be told then.
 	keeps func(r result, tell func(result)) bool
-	gone  atomic.Bool // the stream has ended
+	trace func() *trace // begins to tell of a proposal of the stream; nil: none is told of
+	gone  atomic.Bool   // the stream has ended
 
 	mu         sync.Mutex
 	unanswered map[uint64]*proposal
@@ -108,6 +109,18 @@ func (a *answers) limit() int {
 		return maxAnswerBytes
 	}
 	return transport.MaxMessageBytes
+}
+
+// proposal makes one of the stream, to be filled.
+func (a *answers) proposal(id uint64, regions int) *proposal {
+	var t *trace
+	if a.trace != nil {
+		t = a.trace()
+	}
+	return &proposal{regions: regions, from: a, trace: t, finish: func(r result) {
+		t.end(r.err)
+		a.add(id, r)
+	}}
 }
 
 func (a *answers) add(id uint64, r result) {

@@ -9,6 +9,7 @@ import (
 	"github.com/mimir-kv/mimir/replication/clock"
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/internal/life"
+	"github.com/mimir-kv/mimir/replication/transport"
 )
 
 // maxRounds is how many confirmations may be under way at once. Reads that come meanwhile share the next one.
@@ -28,8 +29,10 @@ type barrier struct {
 
 type round struct {
 	done chan struct{}
-	at   *confirmed
-	err  error
+	// trace is the traceparent of the first of its readers that is in a trace.
+	trace string
+	at    *confirmed
+	err   error
 }
 
 func (b *barrier) wait(ctx context.Context) (*confirmed, error) {
@@ -38,6 +41,9 @@ func (b *barrier) wait(ctx context.Context) (*confirmed, error) {
 	if r == nil {
 		r = &round{done: make(chan struct{})}
 		b.next = r
+	}
+	if r.trace == "" {
+		r.trace = transport.Traceparent(ctx)
 	}
 	b.begin()
 	b.mu.Unlock()
@@ -66,7 +72,7 @@ func (b *barrier) begin() {
 	b.running++
 	alive := b.life.Try(func(ctx context.Context) {
 		began := b.clock.Now()
-		r.at, r.err = b.confirm(ctx)
+		r.at, r.err = b.confirm(transport.WithTraceparent(ctx, r.trace))
 		b.mu.Lock()
 		if r.err == nil && began.After(b.fresh) {
 			b.fresh = began

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -183,6 +184,24 @@ func TestHandlersErrorReachesTheOpener(t *testing.T) {
 			}
 		})
 	}
+}
+
+// In which trace the opener acts is in the context of the handler, and in no other stream's.
+func TestTheTraceReachesTheHandler(t *testing.T) {
+	both(t, func(t *testing.T, a, b transport.Transport) {
+		serve(t, b, func(ctx context.Context, s transport.Stream) error {
+			return s.Send([]byte(transport.Traceparent(ctx)))
+		})
+		const trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+		for _, c := range []struct{ given, want string }{
+			{trace, trace}, {"", ""}, {strings.Repeat("x", 1<<10), ""},
+		} {
+			s := open(t, transport.WithTraceparent(t.Context(), c.given), a, "b", service)
+			if got, err := s.Recv(); err != nil || string(got) != c.want {
+				t.Errorf("%.60q arrives as %q, %v", c.given, got, err)
+			}
+		}
+	})
 }
 
 func TestUnknownServiceAndUnreachablePeer(t *testing.T) {

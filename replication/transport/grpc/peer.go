@@ -20,6 +20,7 @@ const (
 	nodeKey   = "mimir-node-bin"
 	regionKey = "mimir-region-bin"
 	errorKey  = "mimir-error" // trailer: kind of the error
+	traceKey  = "traceparent" // W3C's
 )
 
 // reconnect is how a connection that broke is made again.
@@ -115,9 +116,11 @@ func (n *node) Open(ctx context.Context, addr, service string) (transport.Stream
 	}
 	s := &clientStream{node: n, addr: addr, leaving: p.leaving}
 	s.ctx, s.cancel = context.WithCancelCause(ctx)
-	outgoing := metadata.NewOutgoingContext(s.ctx, metadata.Pairs(
-		fleetKey, n.options.FleetID, nodeKey, n.options.NodeName, regionKey, n.options.Region))
-	s.grpc, err = p.pick().NewStream(outgoing, &openStream, methodPrefix+service)
+	md := metadata.Pairs(fleetKey, n.options.FleetID, nodeKey, n.options.NodeName, regionKey, n.options.Region)
+	if trace := transport.Traceparent(ctx); trace != "" {
+		md.Set(traceKey, trace)
+	}
+	s.grpc, err = p.pick().NewStream(metadata.NewOutgoingContext(s.ctx, md), &openStream, methodPrefix+service)
 	if err != nil {
 		return nil, s.end(err)
 	}

@@ -205,7 +205,7 @@ func (n *node) dispatch(s *serverStream) error {
 		return err
 	}
 	defer end()
-	s.ctx = transport.WithCaller(s.ctx, caller)
+	s.ctx = transport.WithTraceparent(transport.WithCaller(s.ctx, caller), first(md, traceKey))
 	vouch(s.grpc.Context())
 	s.kept.tune(n.sockets)
 	method, _ := grpc.MethodFromServerStream(s.grpc)

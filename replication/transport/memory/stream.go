@@ -67,7 +67,7 @@ type item struct {
 func newStream(ctx context.Context, from, to *node, service string) *stream { // net.mu is held
 	s := &stream{net: from.net, window: from.net.window, ends: 2, gone: make(chan struct{}), moved: make(chan struct{})}
 	s.opener = newEnd(ctx, s, from)
-	s.server = newEnd(context.Background(), s, to)
+	s.server = newEnd(transport.WithTraceparent(context.Background(), transport.Traceparent(ctx)), s, to)
 	s.opener.peer, s.server.peer = s.server, s.opener
 	s.opener.random, s.server.random = s.net.dice(route{from.addr, to.addr, service})
 	for _, e := range []*end{s.opener, s.server} {
