@@ -22,6 +22,9 @@ export function put(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
+// plural is how many of something there are.
+export const plural = (n, what) => `${n} ${what}${n === 1 ? "" : "s"}`;
+
 // rows makes the children of an element those of a list, one for each key.
 export function rows(parent, list, key, make, update) {
   const there = new Map([...parent.children].map((e) => [e.dataset.key, e]));
