@@ -126,8 +126,8 @@ func newGuarded(t *testing.T) *guarded {
 	g.nodes["us"].Replication.Regions = map[string][]string{"eu": {g.nodes["eu"].ListenPeer}}
 	g.nodes["eu"].Replication.Regions = map[string][]string{"us": {g.nodes["us"].ListenPeer}}
 	g.nodes["us"].ListenHTTP = freeAddr(t)
-	runNodeWith(t, g.nodes["us"], Options{Look: askEverybody})
-	runNodeWith(t, g.nodes["eu"], Options{Look: askEverybody})
+	runNodeWith(t, g.nodes["us"], Options{Look: askEverybody, Replays: puts{}})
+	runNodeWith(t, g.nodes["eu"], Options{Look: askEverybody, Replays: puts{}})
 	client := etcdClient(t, g.nodes["eu"], g.app)
 	eventually(t, "a client that is no operator writes and reads at the secondary", func(ctx context.Context) bool {
 		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)

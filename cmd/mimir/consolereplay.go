@@ -23,7 +23,7 @@ type nodeReplays struct{}
 
 // Tails implements replays.Engine: of copies of one tail the one from which it would be replayed is told.
 func (nodeReplays) Tails(ctx context.Context, m *replays.Means) (*replays.List, error) {
-	all, silent, err := tails(ctx, m.Admin)
+	all, silent, err := tailSearch{m.Admin, true}.all(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -46,7 +46,7 @@ func (nodeReplays) Tails(ctx context.Context, m *replays.Means) (*replays.List, 
 func (nodeReplays) Writes(
 	ctx context.Context, m *replays.Means, name string, most int,
 ) (writes []*admin.Write, err error) {
-	tail, err := findTail(ctx, m.Admin, name, anyCopy)
+	tail, err := tailSearch{m.Admin, true}.find(ctx, name, anyCopy)
 	if err != nil {
 		return nil, err
 	}
@@ -68,7 +68,7 @@ func (nodeReplays) Writes(
 func (nodeReplays) Replay(ctx context.Context, m *replays.Means, name string, dry bool, to replays.Teller) error {
 	r := &replaying{dry: dry, maxOps: m.MaxOps, maxBytes: m.MaxBytes}
 	to.Doing("looks for the tail, and where it parted from today's history")
-	if err := r.find(ctx, m.Admin, name, to.Note); err != nil {
+	if err := r.find(ctx, tailSearch{m.Admin, true}, name, to.Note); err != nil {
 		return err
 	}
 	to.Found(r.tail.Commands, r.tail.Node)

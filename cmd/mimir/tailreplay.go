@@ -62,7 +62,7 @@ func (r *tailReplay) command(use, short, long string) *cobra.Command {
 func (r *tailReplay) run(c *cobra.Command, client *admin.Client, name string) (err error) {
 	ctx := c.Context()
 	note := func(text string) { fmt.Fprintln(c.ErrOrStderr(), text) }
-	if err := r.find(ctx, client, name, note); err != nil {
+	if err := r.find(ctx, tailSearch{client: client}, name, note); err != nil {
 		return err
 	}
 	t, err := r.n.today(ctx, &r.n.who)

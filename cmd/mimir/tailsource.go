@@ -33,19 +33,19 @@ type replaying struct {
 }
 
 // find finds the tail of a name, and where it parted from today's history. note is told what else is to be known.
-func (r *replaying) find(ctx context.Context, client *admin.Client, name string, note func(string)) (err error) {
-	if r.tail, err = findTail(ctx, client, name, anyCopy); err != nil {
+func (r *replaying) find(ctx context.Context, on tailSearch, name string, note func(string)) (err error) {
+	if r.tail, err = on.find(ctx, name, anyCopy); err != nil {
 		return err
 	}
 	if r.tail.Begins() > r.tail.Fork {
-		if r.tail, err = findTail(ctx, client, name, withState); err != nil {
+		if r.tail, err = on.find(ctx, name, withState); err != nil {
 			return err
 		}
 		r.state = true
 		note(fmt.Sprintf("The commands from %d to %d are not told apart any more: what changed is replayed, from the "+
 			"whole state that node %s saved", r.tail.Fork+1, r.tail.Begins(), r.tail.Node))
 	}
-	r.client = client.At(r.tail.URLs...)
+	r.client = on.client.At(r.tail.URLs...)
 	return r.findFork(ctx)
 }
 
