@@ -166,7 +166,7 @@ func TestTheConsoleReplaysATail(t *testing.T) {
 	}
 	v.is(`document.getElementById("replay-name").value = "", true`)
 	v.typed("#replay-name", "eu"+kb.Enter)
-	v.shows("replay-state", "Done: 3 writes applied to eu, primary of epoch 2. 2 writes not done: decide them by hand.")
+	v.shows("replay-state", "Done: 3 writes applied to eu, primary of epoch 2. 2 writes not done: decide by hand.")
 	if got := v.sums(); got != "applied 3, conflicts 2, there 0, nothing 0, notReplayed 0, leased 3" {
 		t.Errorf("what was done: %s", got)
 	}

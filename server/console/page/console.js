@@ -4,7 +4,7 @@ import { beginKeys, forgetKeys } from "./keys.js";
 import { showMap } from "./map.js";
 import { begin, known } from "./orders.js";
 import { fillTails, forgetTails, knownTails } from "./tails.js";
-import { answers, gap, plainly, put, remember, show, table } from "./view.js";
+import { answers, gap, plainly, put, remember, show, stale, table } from "./view.js";
 
 const by = (id) => document.getElementById(id);
 const tokenKey = "mimir-operator-token"; // of this tab alone
@@ -152,6 +152,7 @@ function tick() {
   element.dataset.is = is;
   document.body.dataset.stale = is === "silent";
   put(element, text);
+  stale(is === "silent" ? state.fault || "no picture comes" : "", Math.floor(age / 1000));
 }
 
 function who() {

@@ -50,7 +50,8 @@ const vote = (r, voters) => {
   if (voters.length === 0) return "";
   const v = voters.find((one) => one.name === r.name);
   if (!v) return "does not vote";
-  return v.state === "supports the primary" ? v.state : v.state === "-" ? "has a vote" : `has a vote: ${v.state}`;
+  if (v.state === "supports the primary") return v.state;
+  return v.state.startsWith("for ") ? "its vote is not heard" : "has a vote";
 };
 
 // sentence is what the map shows of a region, for who does not see it.

@@ -65,7 +65,7 @@ function sentence(s) {
   if (s.dryRun) return s.sums.applied ? `${plural(s.sums.applied, "write")} would be applied to ${s.region}. Nothing was changed yet.`
     : "Nothing of it would be applied.";
   return `Done: ${plural(s.sums.applied, "write")} applied to ${s.region}, primary of epoch ${s.epoch}. ` +
-    (left ? `${plural(left, "write")} not done: decide them by hand.` : "Nothing of it is left.");
+    (left ? `${plural(left, "write")} not done: decide by hand.` : "Nothing of it is left.");
 }
 
 // count is how far it is.
@@ -75,7 +75,7 @@ function count(s) {
     parts.push(s.decided ? `${s.decided} of ${s.commands} writes decided, ${s.sums.applied} ${s.dryRun ? "would be applied" : "applied"}, ` +
       `${plural(s.sums.conflicts, "conflict")}` : `${s.looked} of ${s.commands} writes read`);
   }
-  parts.push(`${Math.floor(s.seconds)} s`);
+  parts.push(`${s.running ? "Under way for" : "It took"} ${s.running ? Math.floor(s.seconds) : s.seconds.toFixed(1)} s`);
   if (s.running && s.stillSeconds > 3) parts.push(`nothing has moved for ${Math.floor(s.stillSeconds)} s: it waits for an answer`);
   if (s.by) parts.push(`ordered by ${s.by}`);
   return `${parts.join("; ")}.`;
@@ -108,7 +108,7 @@ function showState(s) {
   by("replay-form").hidden = !of.seen;
   if (!of.seen) return;
   put(by("replay-what"), `${plural(s.sums.applied, "write")} would be done to ${s.region}, primary of epoch ${s.epoch}, one after the ` +
-    `other, in the name of whoever is logged in here. ${s.sums.conflicts ? `The ${plural(s.sums.conflicts, "conflict")} would not. ` : ""}` +
+    `other, in the name of whoever is logged in here. ${s.sums.conflicts ? "What conflicts would not. " : ""}` +
     "Each is checked again when it is done. If the primary moves meanwhile, it stops. Done twice, it changes nothing more.");
   put(by("replay-which"), s.region);
   put(by("replay-do"), `Replay into ${s.region}`);
