@@ -173,6 +173,10 @@ func TestTheConsoleThroughAFailover(t *testing.T) {
 		t.Errorf("a region that does not answer: %s", describe(lost))
 	}
 
+	if !v.says("primary-away", "nobody of it answers") {
+		t.Error("the head names a primary that is lost as if it were there")
+	}
+
 	failover := lost.Commands[0]
 	if !strings.HasPrefix(failover, "mimir failover --to eu --endpoints ") {
 		t.Fatalf("the page shows %q first", lost.Commands)

@@ -248,7 +248,8 @@ export function stale(why, seconds) {
   if (why === "" || !last) return;
   document.title = `(?) ${last.fleet} – Mimir`;
   lines(by("wrong"), [{ kind: "wrong", text: `Nothing newer is known: ${why}. Open the console of another node, or ask others:`,
-    commands: [`mimir status${others(last)}`] }, ...last.lines.filter((l) => l.kind === "wrong" || l.kind === "note")]);
+    commands: [`mimir status${others(last)}`] }, ...last.lines.filter((l) => l.kind === "wrong" || l.kind === "note")
+    .map((l) => ({ ...l, text: `Before that: ${l.text}` }))]);
 }
 
 // show makes the page what a picture says.
@@ -257,6 +258,8 @@ export function show(picture) {
   document.title = `${picture.wrong ? "(!) " : ""}${picture.fleet} – Mimir`;
   put(by("fleet"), picture.fleet);
   put(by("primary"), picture.primary || "none known");
+  const primary = picture.regions.find((r) => r.name === picture.primary);
+  put(by("primary-away"), primary && primary.role === "-" ? "(nobody of it answers)" : "");
   put(by("epoch"), picture.epoch);
   put(by("leases"), String(picture.leases));
   put(by("asked"), picture.asked);
