@@ -56,22 +56,23 @@ func (r *Runner) order(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	go func() {
+		defer close(j.over)
 		defer m.Close()
 		defer cancel()
-		j.end(r.run(ctx, j, o, m))
+		err := r.run(ctx, j, o, m)
+		j.end(err)
+		if s, _, _ := j.now(); !o.DryRun {
+			r.options.Ended(s.By, s.outcome(), s.Epoch, err)
+		}
 	}()
-	s, err := follow(w, req.Context(), j, true)
-	if err != nil {
+	if err := follow(w, req.Context(), j, true); err != nil {
 		operator.Failed(req.Context(), err)
-	}
-	if !o.DryRun {
-		r.options.Ended(s.By, s.outcome(), s.Epoch, err)
 	}
 }
 
 // follow tells how a replay goes, as long as somebody listens, and returns how it ended; who stays waits for that
 // though nobody listens any more.
-func follow(w http.ResponseWriter, viewer context.Context, j *job, stays bool) (State, error) {
+func follow(w http.ResponseWriter, viewer context.Context, j *job, stays bool) error {
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	w.Header().Set("Cache-Control", "no-store")
 	out, connection := json.NewEncoder(w), http.NewResponseController(w)
@@ -83,7 +84,7 @@ func follow(w http.ResponseWriter, viewer context.Context, j *job, stays bool) (
 			listens = out.Encode(&s) == nil && connection.Flush() == nil
 		}
 		if !s.Running || !listens && !stays {
-			return s, err
+			return err
 		}
 		pause := time.NewTimer(tellEvery)
 		<-pause.C

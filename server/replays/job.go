@@ -27,6 +27,7 @@ var (
 type job struct {
 	began time.Time
 	stop  context.CancelCauseFunc
+	over  chan struct{} // closed when nothing of it runs any more
 
 	mu      sync.Mutex
 	state   State
@@ -37,7 +38,7 @@ type job struct {
 
 func newJob(o Order, node, by string, stop context.CancelCauseFunc) *job {
 	now := time.Now()
-	return &job{began: now, moved: now, stop: stop, changed: make(chan struct{}), state: State{
+	return &job{began: now, moved: now, stop: stop, over: make(chan struct{}), changed: make(chan struct{}), state: State{
 		Replay: admin.Replay{Running: true, Tail: o.Tail, DryRun: o.DryRun, By: by}, Region: o.Region,
 		Epoch: o.Epoch, Node: node,
 		Doing: "asks who is primary", Writes: map[Group][]Write{},

@@ -64,6 +64,7 @@ const (
 	tellAgain  = time.Second            // at least
 	MostShown  = 100                    // writes of a tail
 	lookTime   = 5 * time.Minute        // for tails and what they hold: a node reads them whole
+	closeTime  = time.Second
 	mostBody   = 64 << 10
 	noneBefore = "no replay was ordered here since this node started"
 )
@@ -94,13 +95,21 @@ type Runner struct {
 // New returns a Runner that does nothing before it is asked to.
 func New(o Options) *Runner { return &Runner{options: o} }
 
-// Close ends the replay under way, and lets none begin any more.
+// Close ends the replay under way, for which it waits a second at most, and lets none begin any more.
 func (r *Runner) Close() {
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	r.closed = true
-	if r.last != nil {
-		r.last.stop(fmt.Errorf("%w: run it again at another one", ErrClosed))
+	last := r.last
+	r.mu.Unlock()
+	if last == nil {
+		return
+	}
+	last.stop(fmt.Errorf("%w: run it again at another one", ErrClosed))
+	patience := time.NewTimer(closeTime)
+	defer patience.Stop()
+	select {
+	case <-last.over:
+	case <-patience.C:
 	}
 }
 

@@ -70,12 +70,11 @@ function sentence(s) {
 
 // count is how far it is.
 function count(s) {
-  const parts = [];
+  const parts = [s.running ? `Under way for ${Math.floor(s.seconds)} s` : `It took ${s.seconds.toFixed(1)} s`];
   if (s.commands && s.running) {
     parts.push(s.decided ? `${s.decided} of ${s.commands} writes decided, ${s.sums.applied} ${s.dryRun ? "would be applied" : "applied"}, ` +
       `${plural(s.sums.conflicts, "conflict")}` : `${s.looked} of ${s.commands} writes read`);
   }
-  parts.push(`${s.running ? "Under way for" : "It took"} ${s.running ? Math.floor(s.seconds) : s.seconds.toFixed(1)} s`);
   if (s.running && s.stillSeconds > 3) parts.push(`nothing has moved for ${Math.floor(s.stillSeconds)} s: it waits for an answer`);
   if (s.by) parts.push(`ordered by ${s.by}`);
   return `${parts.join("; ")}.`;
