@@ -43,8 +43,10 @@ func (puts) Writes(context.Context, *replays.Means, string, int) ([]*admin.Write
 }
 
 func (puts) Replay(ctx context.Context, m *replays.Means, tail string, dry bool, to replays.Teller) error {
-	client, err := clientv3.New(clientv3.Config{Endpoints: []string{"here"}, Token: m.Token, DialOptions: []grpc.DialOption{
-		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return m.Dial(ctx) })}})
+	dial := func(ctx context.Context, _ string) (net.Conn, error) { return m.Dial(ctx) }
+	client, err := clientv3.New(clientv3.Config{
+		Endpoints: []string{"here"}, Token: m.Token, DialOptions: []grpc.DialOption{grpc.WithContextDialer(dial)},
+	})
 	if err != nil {
 		return err
 	}
@@ -56,7 +58,9 @@ func (puts) Replay(ctx context.Context, m *replays.Means, tail string, dry bool,
 }
 
 // askedReplay orders a replay, and returns how it ended, or the status and the text of a refusal.
-func askedReplay(t *testing.T, client *http.Client, url, token, method, path, body string) (replays.State, int, string) {
+func askedReplay(
+	t *testing.T, client *http.Client, url, token, method, path, body string,
+) (replays.State, int, string) {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, url+"/mimir/v1/replay"+path, strings.NewReader(body))
 	if err != nil {
@@ -85,8 +89,9 @@ func askedReplay(t *testing.T, client *http.Client, url, token, method, path, bo
 	return s, answer.StatusCode, string(text)
 }
 
-// A replay is an operator's, by certificate or token, at ports where tails are told, and is done to keys in his name and
-// by no right but his: where users are enabled it takes a user. The audit log tells who ordered what, and how it ended.
+// A replay is an operator's, by certificate or token, at ports where tails are told, and is done to keys in his name
+// and by no right but his: where users are enabled it takes a user. The audit log tells who ordered what, and how it
+// ended.
 func TestAReplayIsInTheNameOfWhoOrdersIt(t *testing.T) {
 	g := newGuarded(t)
 	us := g.nodes["us"]
@@ -105,7 +110,8 @@ func TestAReplayIsInTheNameOfWhoOrdersIt(t *testing.T) {
 			t.Errorf("%s %s of who is no operator: %d %s", c.method, c.path, code, text)
 		}
 		plain := "http://" + us.ListenHTTP
-		if _, code, _ := askedReplay(t, http.DefaultClient, plain, testToken, c.method, c.path, c.body); code != http.StatusNotFound {
+		_, code, _ := askedReplay(t, http.DefaultClient, plain, testToken, c.method, c.path, c.body)
+		if code != http.StatusNotFound {
 			t.Errorf("%s %s at a port without tails: %d", c.method, c.path, code)
 		}
 	}
@@ -127,7 +133,8 @@ func TestAReplayIsInTheNameOfWhoOrdersIt(t *testing.T) {
 	root := etcdClient(t, us, g.operator)
 	for _, err := range []error{
 		second(root.UserAdd(ctx, "root", "geheim")), second(root.UserGrantRole(ctx, "root", "root")),
-		second(root.UserAdd(ctx, "op", "")), second(root.UserGrantRole(ctx, "op", "root")), second(root.AuthEnable(ctx)),
+		second(root.UserAdd(ctx, "op", "")), second(root.UserGrantRole(ctx, "op", "root")),
+		second(root.AuthEnable(ctx)),
 	} {
 		if err != nil {
 			t.Fatal(err)
@@ -136,7 +143,8 @@ func TestAReplayIsInTheNameOfWhoOrdersIt(t *testing.T) {
 	if s, _, text := askedReplay(t, op, url, "", "POST", "", order); !s.Done {
 		t.Errorf("by a certificate of a user: %s", text)
 	}
-	if s, _, text := askedReplay(t, app, url, testToken, "POST", "", order); s.Done || !strings.Contains(s.Error, "token") {
+	s, _, text := askedReplay(t, app, url, testToken, "POST", "", order)
+	if s.Done || !strings.Contains(s.Error, "token") {
 		t.Errorf("by a token that is of no user: %s", text)
 	}
 	eventually(t, "the audit log tells of both", func(context.Context) bool {

@@ -38,11 +38,12 @@ type job struct {
 
 func newJob(o Order, node, by string, stop context.CancelCauseFunc) *job {
 	now := time.Now()
-	return &job{began: now, moved: now, stop: stop, over: make(chan struct{}), changed: make(chan struct{}), state: State{
+	j := &job{began: now, moved: now, stop: stop, over: make(chan struct{}), changed: make(chan struct{})}
+	j.state = State{
 		Replay: admin.Replay{Running: true, Tail: o.Tail, DryRun: o.DryRun, By: by}, Region: o.Region,
-		Epoch: o.Epoch, Node: node,
-		Doing: "asks who is primary", Writes: map[Group][]Write{},
-	}}
+		Epoch: o.Epoch, Node: node, Doing: "asks who is primary", Writes: map[Group][]Write{},
+	}
+	return j
 }
 
 func (j *job) change(with func(*State)) {
