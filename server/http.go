@@ -16,6 +16,7 @@ import (
 	"github.com/mimir-kv/mimir/server/console"
 	"github.com/mimir-kv/mimir/server/door"
 	"github.com/mimir-kv/mimir/server/operator"
+	"github.com/mimir-kv/mimir/server/replays"
 )
 
 const (
@@ -29,6 +30,7 @@ type routes struct {
 	admin    http.Handler
 	registry *prometheus.Registry
 	console  *console.Console // nil: there is none
+	replays  *replays.Runner  // nil: there is none
 	guard    func(pattern string, h http.Handler) http.Handler
 }
 
@@ -42,7 +44,7 @@ func (r *routes) client(profiles bool) http.Handler {
 	mux := http.NewServeMux()
 	r.handle(mux, "/v3/", r.api)
 	r.handle(mux, "/v3beta/", r.api)
-	r.handle(mux, "/mimir/v1/", r.admin)
+	r.operate(mux)
 	r.handle(mux, "GET /debug/vars", expvar.Handler())
 	r.observe(mux, profiles)
 	r.show(mux, true)
@@ -58,7 +60,7 @@ func (r *routes) client(profiles bool) http.Handler {
 func (r *routes) private(admin, profiles bool) http.Handler {
 	mux := http.NewServeMux()
 	if admin {
-		r.handle(mux, "/mimir/v1/", r.admin)
+		r.operate(mux)
 	}
 	if admin || profiles {
 		r.handle(mux, "GET /debug/vars", expvar.Handler())
@@ -69,6 +71,17 @@ func (r *routes) private(admin, profiles bool) http.Handler {
 	}
 	r.show(mux, admin)
 	return operator.Apart(mux)
+}
+
+// operate adds the operator's calls.
+func (r *routes) operate(mux *http.ServeMux) {
+	r.handle(mux, "/mimir/v1/", r.admin)
+	if r.replays == nil {
+		return
+	}
+	for pattern, h := range r.replays.Handlers() {
+		r.handle(mux, pattern, h)
+	}
 }
 
 // show adds the console: the page is for anyone, since it has nothing in it, and the fleet for whoever may ask for its

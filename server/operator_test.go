@@ -31,6 +31,7 @@ import (
 	"github.com/mimir-kv/mimir/server/admin"
 	"github.com/mimir-kv/mimir/server/console"
 	"github.com/mimir-kv/mimir/server/operator"
+	"github.com/mimir-kv/mimir/server/replays"
 )
 
 // Every gRPC method and every route of HTTP that a node serves is in the table of rights, and nothing else is.
@@ -48,7 +49,7 @@ func TestEveryCallIsInTheTableOfRights(t *testing.T) {
 		return h
 	}
 	r := &routes{api: http.NotFoundHandler(), guard: note, console: console.New(console.Options{})}
-	r.admin = admin.NewHandler(admin.HandlerOptions{Guard: note})
+	r.admin, r.replays = admin.NewHandler(admin.HandlerOptions{Guard: note}), replays.New(replays.Options{})
 	r.client(true)
 	r.private(true, true)
 	for name := range served {
@@ -80,6 +81,7 @@ func TestEveryFieldOfAnOrderIsTold(t *testing.T) {
 		"POST /mimir/v1/regions/add":    replication.RegionAddition{},
 		"POST /mimir/v1/regions/remove": replication.RegionRemoval{},
 		"POST /mimir/v1/regions/move":   replication.RegionSourcing{},
+		"POST /mimir/v1/replay":         replays.Order{},
 	} {
 		call, _ := operator.Of(pattern)
 		of := reflect.TypeOf(body)
@@ -124,8 +126,8 @@ func newGuarded(t *testing.T) *guarded {
 	g.nodes["us"].Replication.Regions = map[string][]string{"eu": {g.nodes["eu"].ListenPeer}}
 	g.nodes["eu"].Replication.Regions = map[string][]string{"us": {g.nodes["us"].ListenPeer}}
 	g.nodes["us"].ListenHTTP = freeAddr(t)
-	runNodeWith(t, g.nodes["us"], Options{Look: askEverybody})
-	runNodeWith(t, g.nodes["eu"], Options{Look: askEverybody})
+	runNodeWith(t, g.nodes["us"], Options{Look: askEverybody, Replays: puts{}})
+	runNodeWith(t, g.nodes["eu"], Options{Look: askEverybody, Replays: puts{}})
 	client := etcdClient(t, g.nodes["eu"], g.app)
 	eventually(t, "a client that is no operator writes and reads at the secondary", func(ctx context.Context) bool {
 		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)

@@ -30,6 +30,7 @@ import (
 	"github.com/mimir-kv/mimir/server/door"
 	"github.com/mimir-kv/mimir/server/events"
 	"github.com/mimir-kv/mimir/server/operator"
+	"github.com/mimir-kv/mimir/server/replays"
 	"github.com/mimir-kv/mimir/server/telemetry"
 	"github.com/mimir-kv/mimir/server/tracing"
 	"github.com/mimir-kv/mimir/server/trust"
@@ -51,6 +52,8 @@ type Options struct {
 
 	// Look makes pictures of the fleet for the console; nil: there is none.
 	Look Looker
+	// Replays decides and replays tails for operators over HTTP; nil: nobody does.
+	Replays replays.Engine
 
 	recheck time.Duration // of the files of TLS; 0: as usual
 }
@@ -113,6 +116,7 @@ type server struct {
 	config     *Config
 	version    string
 	looker     Looker
+	engine     replays.Engine
 	logger     *slog.Logger
 	outputs    *outputs // of the log
 	settled    *settled
@@ -134,6 +138,7 @@ type server struct {
 	slow       *slow
 	web        []*http.Server
 	console    *console.Console // nil: there is none
+	replays    *replays.Runner  // nil: there is none
 	gateway    context.CancelFunc
 	keeping    turns[*schedule.Keeper]  // of backups; none if nobody takes any
 	archiving  turns[*archive.Archiver] // of the log; none if this node never does
@@ -155,8 +160,8 @@ func open(c *Config, o Options) (*server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
-	s := &server{config: c, version: o.Version, looker: o.Look, failed: make(chan error, 3), times: telemetry.NewDisk(),
-		outputs: to}
+	s := &server{config: c, version: o.Version, looker: o.Look, engine: o.Replays,
+		failed: make(chan error, 3), times: telemetry.NewDisk(), outputs: to}
 	if err := openBehind(s, &o); err != nil {
 		to.end()
 		return nil, err
@@ -354,9 +359,10 @@ func (s *server) start(ctx context.Context) error {
 	if s.console, err = s.newConsole(s.looker, handler); err != nil {
 		return err
 	}
+	s.replays = newReplays(s, handler)
 	routes := &routes{
 		api: s.tracing.Gateway(api), admin: handler, registry: s.metrics(),
-		guard: guarding(s.gate, s.tracing), console: s.console,
+		guard: guarding(s.gate, s.tracing), console: s.console, replays: s.replays,
 	}
 	both := sniff(s.ports.client)
 	s.serve("listen-client", func() error { return s.rpc.serve(both.grpc) })

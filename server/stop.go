@@ -80,6 +80,9 @@ func (s *server) drain() {
 	if s.console != nil {
 		s.console.Close() // those who look at it would stay
 	}
+	if s.replays != nil {
+		s.replays.Close() // it goes on where it was at another node
+	}
 	for _, web := range s.web {
 		if web.Shutdown(ctx) != nil {
 			web.Close()
@@ -158,6 +161,9 @@ func (s *server) abandon() {
 	}
 	if s.console != nil {
 		s.console.Close()
+	}
+	if s.replays != nil {
+		s.replays.Close()
 	}
 	if s.gateway != nil {
 		s.gateway()

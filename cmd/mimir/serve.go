@@ -38,7 +38,8 @@ func newServe(hurry <-chan struct{}) *cobra.Command {
 			}
 			o := server.Options{
 				Version: version(), LogTo: os.Stderr, Hurry: hurry, HungUp: hungUp(c.Context()), Reload: read,
-				Look: lookForConsole, Serving: func() error { return tellSystemd(os.Getenv("NOTIFY_SOCKET")) },
+				Look: lookForConsole, Replays: nodeReplays{},
+				Serving: func() error { return tellSystemd(os.Getenv("NOTIFY_SOCKET")) },
 			}
 			return server.Run(c.Context(), config, o)
 		},

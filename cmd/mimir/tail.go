@@ -41,8 +41,20 @@ func newTail(n *connection) *cobra.Command {
 	return c
 }
 
+// tailSearch looks for rescue files on all nodes.
+type tailSearch struct {
+	client *admin.Client
+	// lenient takes who denies the operator's right for one who does not answer. Else that ends the search.
+	lenient bool
+}
+
 // tails returns the rescue files of every node that can be reached, and who could not be asked: those may have more.
 func tails(ctx context.Context, client *admin.Client) (found []storedTail, silent []string, err error) {
+	return tailSearch{client: client}.all(ctx)
+}
+
+func (s tailSearch) all(ctx context.Context) (found []storedTail, silent []string, err error) {
+	client := s.client
 	fleet, err := client.Fleet(ctx)
 	if err != nil {
 		return nil, nil, err
@@ -60,7 +72,11 @@ func tails(ctx context.Context, client *admin.Client) (found []storedTail, silen
 				list, err = client.At(node.ClientURLs...).Tails(ctx)
 			}
 			if isDenied(err) {
-				return nil, nil, fmt.Errorf("%s: %w", node.Name, err)
+				if !s.lenient {
+					return nil, nil, fmt.Errorf("%s: %w", node.Name, err)
+				}
+				silent = append(silent, node.Name+" (which takes whoever asks for no operator)")
+				continue
 			}
 			if err != nil {
 				silent = append(silent, node.Name)
@@ -97,7 +113,11 @@ var (
 func findTail(
 	ctx context.Context, client *admin.Client, name string, good func(*storedTail) bool,
 ) (*storedTail, error) {
-	all, silent, err := tails(ctx, client)
+	return tailSearch{client: client}.find(ctx, name, good)
+}
+
+func (s tailSearch) find(ctx context.Context, name string, good func(*storedTail) bool) (*storedTail, error) {
+	all, silent, err := s.all(ctx)
 	if err != nil {
 		return nil, err
 	}

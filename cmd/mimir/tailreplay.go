@@ -1,50 +1,32 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"net/http"
 
 	"github.com/spf13/cobra"
-	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
-	"go.etcd.io/etcd/api/v3/mvccpb"
-	"google.golang.org/protobuf/encoding/protojson"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/mimir-kv/mimir/cmd/mimir/replay"
-	"github.com/mimir-kv/mimir/kv/mvcc"
 	"github.com/mimir-kv/mimir/server/admin"
 )
 
 // errLeftOver says that something of a tail was not replayed, or would not be.
 var errLeftOver = errors.New("left over")
 
-// replaying is one replay of a tail.
-type replaying struct {
-	n            *connection
-	dry          bool
-	only         []string
-	forkRevision int64
-	missingIsNew bool
-	maxOps       int
-	maxBytes     int
-
-	tail   *storedTail
-	client *admin.Client // of a node that has it
-	fork   replay.Fork
-	state  bool   // the changes of the whole state are replayed, because not all commands are there
-	holes  string // what is not there either
+// tailReplay is mimir tail diff or replay.
+type tailReplay struct {
+	replaying
+	n *connection
 }
 
 func newTailDiff(n *connection) *cobra.Command {
-	r := &replaying{n: n, dry: true}
+	r := &tailReplay{n: n, replaying: replaying{dry: true}}
 	return r.command("diff NAME", "Show what of a tail still applies, and what conflicts",
 		"Decide each write of a tail against today's history, as mimir tail replay does, and change nothing.\n")
 }
 
 func newTailReplay(n *connection) *cobra.Command {
-	r := &replaying{n: n}
+	r := &tailReplay{n: n}
 	c := r.command("replay NAME", "Do what of a tail still applies",
 		"Do each write of a tail to today's history, as what it did when it was lost, if every key that it wrote or\n"+
 			"compared is today as it was at the fork, or as the tail itself left it. What conflicts is not done, and\n"+
@@ -53,7 +35,7 @@ func newTailReplay(n *connection) *cobra.Command {
 	return c
 }
 
-func (r *replaying) command(use, short, long string) *cobra.Command {
+func (r *tailReplay) command(use, short, long string) *cobra.Command {
 	c := &cobra.Command{
 		Use: use, Short: short,
 		Long: long + "\nWith -o json, one object a line for each write, and one with the summary.\n\n" +
@@ -77,22 +59,10 @@ func (r *replaying) command(use, short, long string) *cobra.Command {
 	return c
 }
 
-func (r *replaying) run(c *cobra.Command, client *admin.Client, name string) (err error) {
+func (r *tailReplay) run(c *cobra.Command, client *admin.Client, name string) (err error) {
 	ctx := c.Context()
-	if r.tail, err = findTail(ctx, client, name, anyCopy); err != nil {
-		return err
-	}
-	if r.tail.Begins() > r.tail.Fork {
-		if r.tail, err = findTail(ctx, client, name, withState); err != nil {
-			return err
-		}
-		r.state = true
-		fmt.Fprintf(c.ErrOrStderr(), "The commands from %d to %d are not told apart any more: "+
-			"what changed is replayed, from the whole state that node %s saved\n",
-			r.tail.Fork+1, r.tail.Begins(), r.tail.Node)
-	}
-	r.client = client.At(r.tail.URLs...)
-	if err := r.findFork(ctx); err != nil {
+	note := func(text string) { fmt.Fprintln(c.ErrOrStderr(), text) }
+	if err := r.find(ctx, tailSearch{client: client}, name, note); err != nil {
 		return err
 	}
 	t, err := r.n.today(ctx, &r.n.who)
@@ -101,11 +71,7 @@ func (r *replaying) run(c *cobra.Command, client *admin.Client, name string) (er
 	}
 	defer t.client.Close()
 	shown := progressOf(c.ErrOrStderr(), r.tail.Commands)
-	s, err := replay.Run(ctx, r.source, t, replay.Options{
-		Fork: r.fork, DryRun: r.dry, Only: r.only, MaxOps: r.maxOps, MaxBytes: r.maxBytes,
-		Progress: shown.at,
-		Report:   func(e *replay.Entry) error { return r.report(c.OutOrStdout(), e) },
-	})
+	s, err := r.carryOut(ctx, t, shown.at, func(e *replay.Entry) error { return r.report(c.OutOrStdout(), e) })
 	shown.end()
 	if err != nil {
 		return r.ended(err)
@@ -114,124 +80,9 @@ func (r *replaying) run(c *cobra.Command, client *admin.Client, name string) (er
 }
 
 // ended explains an end before the end.
-func (r *replaying) ended(err error) error {
+func (r *tailReplay) ended(err error) error {
 	if r.dry {
 		return err
 	}
 	return fmt.Errorf("%w; the replay is not complete: run it again, what it did is recognised", err)
-}
-
-// findFork asks a node that has the tail where it parted from today's history.
-func (r *replaying) findFork(ctx context.Context) error {
-	f, err := r.client.TailFork(ctx, r.tail.Name)
-	var refused *admin.Error
-	refuses := errors.As(err, &refused) && refused.Status == http.StatusConflict
-	switch {
-	case err != nil && r.forkRevision > 0 && !refuses:
-		f = &admin.Fork{}
-	case err != nil:
-		return fmt.Errorf("where the tail parted from today's history: %w", err)
-	}
-	if r.forkRevision > 0 {
-		f.Revision, f.Base = admin.Revision(r.forkRevision), admin.Revision(r.forkRevision+1)
-	}
-	if f.Base == 0 {
-		return fmt.Errorf("the revision at the fork, position %d, is not known: %s; "+
-			"if you know it, give --fork-revision", max(r.tail.Fork, f.Position), f.Unknown)
-	}
-	if r.state && f.Revision == 0 {
-		return errors.New("the revision at the fork is compacted, so that it is not known which changes of the state " +
-			"were lost; if you know it, give --fork-revision")
-	}
-	r.fork = replay.Fork{
-		Revision: int64(f.Revision), Base: int64(f.Base), Readable: int64(f.Readable), MissingIsNew: r.missingIsNew,
-	}
-	for _, j := range f.Jumps {
-		jump := replay.Jump{First: uint64(j.First), Jump: mvcc.Jump{Epoch: uint64(j.Epoch), Place: j.Place}}
-		copy(jump.Nonce[:], j.Nonce)
-		r.fork.Jumps = append(r.fork.Jumps, jump)
-	}
-	return nil
-}
-
-// source reads the tail, as commands or as changes.
-func (r *replaying) source(ctx context.Context, visit func(*replay.Command) error) error {
-	if r.state {
-		return r.changes(ctx, visit)
-	}
-	count := uint64(0)
-	err := r.client.ReadTail(ctx, r.tail.Name, func(w *admin.Write) error {
-		count++
-		request := requestOf(w.Op)
-		if request == nil {
-			return fmt.Errorf("position %d: this version does not know %q", w.Position, w.Op)
-		}
-		if err := protojson.Unmarshal(w.Request, request); err != nil {
-			return fmt.Errorf("position %d: %w", w.Position, err)
-		}
-		return visit(&replay.Command{
-			Position: uint64(w.Position), Op: w.Op, Request: request,
-			User: w.User, Refused: w.Refused, Doubt: w.Doubt,
-		})
-	})
-	if err == nil && count != r.tail.Commands {
-		err = fmt.Errorf("tail %s: got %d commands of %d", r.tail.Name, count, r.tail.Commands)
-	}
-	return err
-}
-
-// requestOf returns an empty request of an operation, nil if there is no such.
-func requestOf(op string) proto.Message {
-	switch op {
-	case "put":
-		return &pb.PutRequest{}
-	case "delete-range":
-		return &pb.DeleteRangeRequest{}
-	case "txn", replay.OpExpiryPart:
-		return &pb.TxnRequest{}
-	case "compact":
-		return &pb.CompactionRequest{}
-	case "lease-grant":
-		return &pb.LeaseGrantRequest{}
-	case "lease-revoke", replay.OpExpiry:
-		return &pb.LeaseRevokeRequest{}
-	case "alarm":
-		return &pb.AlarmRequest{}
-	}
-	return admin.ChangeOf(op)
-}
-
-// changes reads what changed in the state beside the tail, a revision at a time.
-func (r *replaying) changes(ctx context.Context, visit func(*replay.Command) error) error {
-	var c *replay.Command
-	flush := func() error {
-		if c == nil {
-			return nil
-		}
-		return visit(c)
-	}
-	err := r.client.ReadState(ctx, r.tail.Name, r.fork.Revision, func(h *admin.StateHeader) error {
-		if int64(h.First) > r.fork.Revision+1 {
-			r.holes = fmt.Sprintf("what changed from revision %d to %d was compacted before it was saved, "+
-				"and is not there", r.fork.Revision+1, h.First-1)
-		}
-		return nil
-	}, func(line admin.Change) error {
-		e := &mvccpb.Event{}
-		if err := protojson.Unmarshal(line, e); err != nil {
-			return err
-		}
-		if c == nil || c.Revision != e.Kv.ModRevision {
-			if err := flush(); err != nil {
-				return err
-			}
-			c = &replay.Command{Revision: e.Kv.ModRevision, Op: replay.OpChanges}
-		}
-		c.Events = append(c.Events, e)
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	return flush()
 }

@@ -12,7 +12,7 @@ import (
 
 // report tells what became of a command. Text has what a reader has to know: all that is not done, or would not be, and
 // of a dry run what would be.
-func (r *replaying) report(w io.Writer, e *replay.Entry) error {
+func (r *tailReplay) report(w io.Writer, e *replay.Entry) error {
 	if r.n.output == "json" {
 		return json.NewEncoder(w).Encode(e)
 	}
@@ -81,7 +81,7 @@ func valueText(v *replay.Value) string {
 }
 
 // conclude sums up, and says by its error what the exit status is.
-func (r *replaying) conclude(w io.Writer, s *replay.Summary) error {
+func (r *tailReplay) conclude(w io.Writer, s *replay.Summary) error {
 	if r.n.output == "json" {
 		if err := json.NewEncoder(w).Encode(struct {
 			Summary *replay.Summary `json:"summary"`

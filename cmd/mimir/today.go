@@ -36,15 +36,20 @@ func (n *connection) today(ctx context.Context, who *login) (*today, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := clientv3.New(clientv3.Config{
-		Endpoints: n.endpoints, TLS: secure, DialTimeout: 5 * time.Second, MaxCallSendMsgSize: 64 << 20, Context: ctx,
-		Username: user, Password: password,
-		Logger: zap.NewNop(), // errors are returned
+	return todayBy(ctx, clientv3.Config{
+		Endpoints: n.endpoints, TLS: secure, DialTimeout: 5 * time.Second, Username: user, Password: password,
 	})
+}
+
+// todayBy returns what a client of the etcd API has for today's history. The caller closes it.
+func todayBy(ctx context.Context, c clientv3.Config) (*today, error) {
+	c.Context, c.MaxCallSendMsgSize = ctx, 64<<20
+	c.Logger = zap.NewNop() // errors are returned
+	client, err := clientv3.New(c)
 	if err != nil {
 		return nil, err
 	}
-	return &today{c}, nil
+	return &today{client}, nil
 }
 
 // Keys implements replay.Fleet. What is too much for one answer is asked for in parts.

@@ -28,6 +28,7 @@
 //	POST /mimir/v1/digest          verify.Question                verify.Answer
 //	POST /mimir/v1/digest/beside   verify.Wait                    verify.Beside
 //	POST /mimir/v1/rebuild         {}                             Rebuilt
+//	/mimir/v1/replay…              see package replays
 //	DELETE /mimir/v1/tails/{name}       discards what this node has of a tail            {}
 //
 // The picture of a node and of the fleet are for every client; all else needs the operator's right, which the handler's

@@ -14,7 +14,7 @@
 //   - It decides nothing about who may see: every route goes through the guard, by a line of the table of package
 //     operator. /console/events is where status is open, and /console/operator/events asks for the operator's right.
 //
-// The page is HTML, CSS and eight modules of JavaScript as browsers read them, written by hand: there is one view, made
+// The page is HTML, CSS and nine modules of JavaScript as browsers read them, written by hand: there is one view, made
 // of tables and lists, and what a framework would bring (its build, its updates, its advisories) is more than what it
 // would save. Pictures come as server-sent events, read by fetch, since an EventSource cannot show a token.
 //

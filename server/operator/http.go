@@ -2,6 +2,7 @@ package operator
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -30,9 +31,20 @@ func (g *Gate) HTTP(pattern string, h http.Handler) http.Handler {
 		r = r.WithContext(context.WithValue(r.Context(), whoKey{}, o.identity.who))
 		ended, answer := errCut, &answer{ResponseWriter: w}
 		defer func() { o.end(ended) }()
-		h.ServeHTTP(answer, r)
-		ended = answer.err()
+		var late error
+		h.ServeHTTP(answer, r.WithContext(context.WithValue(r.Context(), failedKey{}, &late)))
+		ended = cmp.Or(answer.err(), late)
 	})
+}
+
+type failedKey struct{}
+
+// Failed says of a call over HTTP that it failed, though its answer had begun before that was known. It is for the
+// goroutine of the handler.
+func Failed(ctx context.Context, err error) {
+	if late, ok := ctx.Value(failedKey{}).(*error); ok {
+		*late = err
+	}
 }
 
 func refuse(w http.ResponseWriter, err error) {

@@ -189,6 +189,12 @@ var table = map[string]Call{
 	"GET /mimir/v1/tails/{name}/state": {Long: true, Args: []string{"name", "after"}},
 	"GET /mimir/v1/tails/{name}/fork":  {Reads: true, Args: []string{"name"}},
 	"DELETE /mimir/v1/tails/{name}":    {Long: true, Args: []string{"name"}},
+
+	"GET /mimir/v1/replay":              {Reads: true, Args: []string{"follow"}},
+	"POST /mimir/v1/replay":             {Long: true, Args: []string{"tail", "dryRun", "region", "epoch"}},
+	"POST /mimir/v1/replay/stop":        {},
+	"GET /mimir/v1/replay/tails":        {Reads: true},
+	"GET /mimir/v1/replay/tails/{name}": {Long: true, Args: []string{"name"}},
 }
 
 // listsAlarms reports whether a request for alarms changes none.

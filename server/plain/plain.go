@@ -31,7 +31,7 @@ var libraries = []said{
 	{regexp.MustCompile(`dial (?:tcp|unix) (\S+): connect: connection refused`),
 		"nothing listens at $1 (connection refused)"},
 	{regexp.MustCompile(`dial (?:tcp|unix) (\S+): i/o timeout`), "$1 does not take the connection"},
-	{regexp.MustCompile(`(?:ask \S+ for [\w ]+: )?transport: peer unreachable: `), ""},
+	{regexp.MustCompile(`(?:ask \S+ for [\w -]+: )?transport: peer unreachable: `), ""},
 	{regexp.MustCompile(`dial tcp: lookup (\S+?)(?: on \S+)?: no such host`), "there is no machine of the name $1"},
 	{regexp.MustCompile(`read (?:tcp|unix) \S+->(\S+): connection reset by peer`), "$1 closed the connection"},
 	{regexp.MustCompile(`error reading (?:from server|server preface): `), ""},

@@ -29,6 +29,8 @@ func TestErrorsAreInPlainText(t *testing.T) {
 		{grpcstatus.Error(codes.Canceled, "context canceled"), "it was ended before an answer came"},
 		{grpcstatus.Error(codes.Unimplemented, "unknown service etcdserverpb.Maintenance"),
 			"it does not know this request: it is of an earlier version, or no Mimir node"},
+		{errors.New("ask us-1:2380 for vote-renew: transport: peer unreachable: us-1:2380: it stands still"),
+			"us-1:2380: it stands still"},
 		{errors.New("ask us-1:2380 for report: transport: peer unreachable: us-1:2380: it stands still"),
 			"us-1:2380: it stands still"},
 		{context.DeadlineExceeded, "no answer came in time"},

@@ -173,6 +173,10 @@ func TestTheConsoleThroughAFailover(t *testing.T) {
 		t.Errorf("a region that does not answer: %s", describe(lost))
 	}
 
+	if !v.says("primary-away", "nobody of it answers") {
+		t.Error("the head names a primary that is lost as if it were there")
+	}
+
 	failover := lost.Commands[0]
 	if !strings.HasPrefix(failover, "mimir failover --to eu --endpoints ") {
 		t.Fatalf("the page shows %q first", lost.Commands)
@@ -206,6 +210,16 @@ func TestTheConsoleThroughAFailover(t *testing.T) {
 	v.until("nobody answers any more", func(s *Seen) bool {
 		return s.State == "silent" && strings.Contains(s.StateText, "does not answer")
 	})
+	if old, err := Evaluate[[]string](v.page, `[...document.querySelectorAll(".asof")].filter((p) =>
+		p.getClientRects().length && !/^Not known now: this was so \d+ s ago\.$/.test(p.textContent) ||
+		!p.getClientRects().length && !p.closest("section[hidden]")).map((p) => p.outerHTML)`); err != nil || len(old) > 0 {
+		t.Errorf("shown as if it were so now: %q, %v", old, err)
+	}
+	if s, err := v.page.See(); err != nil || !slices.ContainsFunc(s.Wrong, func(text string) bool {
+		return strings.HasPrefix(text, "Nothing newer is known: this node does not answer")
+	}) || slices.Contains(s.Wrong, "Nothing is known to be wrong.") || !strings.HasPrefix(s.Title, "(?)") {
+		t.Errorf("while nobody answers: %v %s", err, describe(s))
+	}
 	if list := v.page.Problems(); len(list) > 0 {
 		t.Errorf("in the page: %q", list)
 	}

@@ -4,7 +4,7 @@ import { beginKeys, forgetKeys } from "./keys.js";
 import { showMap } from "./map.js";
 import { begin, known } from "./orders.js";
 import { fillTails, forgetTails, knownTails } from "./tails.js";
-import { answers, gap, plainly, put, remember, show, table } from "./view.js";
+import { answers, gap, plainly, put, remember, show, stale, table } from "./view.js";
 
 const by = (id) => document.getElementById(id);
 const tokenKey = "mimir-operator-token"; // of this tab alone
@@ -152,6 +152,7 @@ function tick() {
   element.dataset.is = is;
   document.body.dataset.stale = is === "silent";
   put(element, text);
+  stale(is === "silent" ? state.fault || "no picture comes" : "", Math.floor(age / 1000));
 }
 
 function who() {
@@ -210,14 +211,14 @@ by("login-form").addEventListener("submit", (event) => {
 });
 
 // shows has a button fill a table with what only operators see.
-function shows(name, path, fill) {
+function shows(name, path, fill, rows = (told) => told) {
   by(`${name}-show`).addEventListener("click", async () => {
     put(by("answer"), "Asked …");
     try {
-      const list = await (await ask(path, { headers: headers() })).json() || [];
-      fill(list);
-      by(`${name}-box`).hidden = list.length === 0;
-      put(by("answer"), list.length ? "" : "There are none.");
+      const told = await (await ask(path, { headers: headers() })).json() || [];
+      fill(told);
+      by(`${name}-box`).hidden = rows(told).length === 0;
+      put(by("answer"), rows(told).length ? "" : "There are none.");
     } catch (fault) {
       put(by("answer"), fault instanceof Refused && fault.status === 404
         ? "This is not told at this port: ask at the port for clients." : fault.message);
@@ -230,7 +231,7 @@ shows("settings", "operator/settings", (list) => table(by("settings"), list, (s)
   (s) => [s.key, s.value || "–", s.from]));
 shows("slow", "operator/slow", (list) => table(by("slow"), list, (s) => list.indexOf(s), (s) => [s.at.slice(0, 23).replace("T", " "),
   s.method.split("/").pop(), s.took, s.about, String(s.more)]));
-shows("tails", "/mimir/v1/tails", (list) => fillTails(list, ask, headers));
+shows("tails", "/mimir/v1/replay/tails", (told) => fillTails(told, ask, headers), (told) => told.tails);
 
 beginKeys(ask, headers);
 

@@ -50,8 +50,12 @@ const vote = (r, voters) => {
   if (voters.length === 0) return "";
   const v = voters.find((one) => one.name === r.name);
   if (!v) return "does not vote";
-  return v.state === "supports the primary" ? v.state : v.state === "-" ? "has a vote" : `has a vote: ${v.state}`;
+  return v.state === "-" ? "has a vote" : stands(v);
 };
+
+// stands is how a voter stands to the primary; the list of voters says why one is not heard.
+const stands = (v) => (v.state === "-" ? "is not known to support the primary"
+  : v.state.startsWith("for ") ? "its vote is not heard" : v.state);
 
 // sentence is what the map shows of a region, for who does not see it.
 function sentence(r, picture) {
@@ -103,7 +107,7 @@ export function showMap(picture) {
   const others = voters.filter((v) => !regions.some((r) => r.name === v.name));
   const known = JSON.stringify([narrow.matches, picture.primary, voters, regions.map((r) => ({ ...r, nodes: 0, figures: 0 }))]);
   rows(by("map-text"), [...regions.map((r) => ({ name: r.name, text: sentence(r, picture) })),
-    ...others.map((v) => ({ name: `voter ${v.name}`, text: `${v.name} is no region, and has a vote: ${v.state}.` }))],
+    ...others.map((v) => ({ name: `voter ${v.name}`, text: `${v.name} is no region, and has a vote: ${stands(v)}.` }))],
   (one) => one.name, () => document.createElement("li"), (li, one) => put(li, one.text));
   if (last?.known === known) return;
   last = { known, picture };
@@ -115,7 +119,7 @@ export function showMap(picture) {
     if (r.source && middle.has(r.source)) stream(svg, r, middle.get(r.source), middle.get(r.name), s);
   }
   regions.forEach((r, i) => place(svg, r, at[i], picture, s));
-  others.forEach((v, i) => text(svg, s.across / 2, high + 14 + i * 22, cut(`${v.name}: ${v.state}`, s.across / 7), "soft"));
+  others.forEach((v, i) => text(svg, s.across / 2, high + 14 + i * 22, cut(`${v.name}: ${stands(v)}`, s.across / 7), "soft"));
 }
 
 narrow.addEventListener("change", () => { if (last) showMap(last.picture); });

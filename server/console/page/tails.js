@@ -1,11 +1,11 @@
-// What a failover cut off: what a tail holds, and the steps by which it is read and done again. What of it still applies
-// is decided against today's history, by the command line and in the name of whoever runs it: nothing is written here.
+// What a failover cut off: which tails there are on all nodes, what one holds, and the ways on: the guided replay, and the
+// same by the command line.
 
 import { brief, fromBase64 } from "./bytes.js";
-import { answers, put, table } from "./view.js";
+import { forgetReplay, guide } from "./replay.js";
+import { put, table } from "./view.js";
 
 const by = (id) => document.getElementById(id);
-const most = 100; // writes that are shown
 const mostKeys = 5; // of one write
 
 let picture = null;
@@ -46,7 +46,7 @@ function row(w) {
   return [String(w.position), w.op, keys.slice(0, mostKeys).join(", ") + more || "–", value, w.user || "–", about(w)];
 }
 
-// steps are the ways on, each with why. The last one is for when nothing of it is wanted any more.
+// steps are the ways on in a terminal, each with why. The last one is for when nothing of it is wanted any more.
 const steps = (name) => [
   ["See what of it still applies, and what conflicts with what was written since, with both values. Nothing is changed:",
     `mimir tail diff ${name}${at()}`],
@@ -69,24 +69,6 @@ function showSteps(name) {
   }));
 }
 
-// writes reads as much of a tail as is shown.
-async function writes(answer) {
-  const from = answer.body.pipeThrough(new TextDecoderStream()).getReader(), list = [];
-  try {
-    for (let text = ""; list.length < most;) {
-      const { value, done } = await answers(from.read());
-      if (done) break;
-      text += value;
-      for (let end; list.length < most && (end = text.indexOf("\n")) >= 0; text = text.slice(end + 1)) {
-        list.push(JSON.parse(text.slice(0, end)));
-      }
-    }
-  } finally {
-    from.cancel().catch(() => {});
-  }
-  return list;
-}
-
 // part says what of a tail is not there write by write.
 const part = (tail) => (tail.after > tail.fork ? ` Those up to ${tail.after} are not told apart any more: what they ` +
   "changed is in the whole state that the node saved, from which the commands below go." : "");
@@ -104,9 +86,11 @@ async function look(tail, ask, headers) {
   showSteps(tail.name);
   put(by("tail-state"), "Asked …");
   by("tail-title").focus();
+  guide(tail, ask, headers);
   try {
-    const answer = await ask(`/mimir/v1/tails/${encodeURIComponent(tail.name)}`, { headers: headers(), signal: own.signal });
-    const list = await writes(answer);
+    const answer = await ask(`/mimir/v1/replay/tails/${encodeURIComponent(tail.name)}`,
+      { headers: headers(), signal: own.signal });
+    const list = await answer.json();
     if (turn !== own) return;
     table(by("tail-writes"), list, (w) => w.position, row);
     by("tail-box").hidden = list.length === 0;
@@ -117,24 +101,27 @@ async function look(tail, ask, headers) {
   }
 }
 
-// fillTails shows which tails there are, each with what opens it.
-export function fillTails(list, ask, headers) {
-  table(by("tails"), list, (t) => t.name, (t) => [t.name, String(t.commands), String(t.fork), ""]);
+// fillTails shows which tails there are, each with what opens it, and who may have more.
+export function fillTails({ tails, silent }, ask, headers) {
+  table(by("tails"), tails, (t) => t.name, (t) => [t.name, t.damaged ? "–" : String(t.commands),
+    t.damaged ? "–" : String(t.fork), t.nodes.join(", "), ""]);
   [...by("tails").children].forEach((tr, i) => {
     const button = document.createElement("button");
     button.type = "button";
     button.textContent = "Show";
-    button.setAttribute("aria-label", `Show tail ${list[i].name}`);
-    button.addEventListener("click", () => look(list[i], ask, headers));
+    button.setAttribute("aria-label", `Show tail ${tails[i].name}`);
+    button.addEventListener("click", () => look(tails[i], ask, headers));
     tr.lastElementChild.replaceChildren(button);
   });
+  put(by("tails-silent"), silent.length ? `Not asked, because they do not answer: ${silent.join(", ")}. They may have more.` : "");
 }
 
 // forgetTails leaves nothing of what only operators see.
 export function forgetTails() {
   turn?.abort();
   turn = null;
+  forgetReplay();
   for (const id of ["tail-writes", "tail-steps"]) by(id).replaceChildren();
-  for (const id of ["tail-name", "tail-about", "tail-state"]) put(by(id), "");
+  for (const id of ["tail-name", "tail-about", "tail-state", "tails-silent"]) put(by(id), "");
   by("tail").hidden = true;
 }

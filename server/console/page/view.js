@@ -22,6 +22,9 @@ export function put(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
+// plural is how many of something there are.
+export const plural = (n, what) => `${n} ${what}${n === 1 ? "" : "s"}`;
+
 // rows makes the children of an element those of a list, one for each key.
 export function rows(parent, list, key, make, update) {
   const there = new Map([...parent.children].map((e) => [e.dataset.key, e]));
@@ -43,15 +46,34 @@ export function rows(parent, list, key, make, update) {
   for (const e of there.values()) e.remove();
 }
 
-// cells is a row of a table, the first cell its head.
+// heads are the heads of the columns of a table. One whose rows fold on a narrow screen is told to be one all the same: a
+// browser takes what is laid out otherwise for none.
+function heads(body) {
+  const of = body.closest("table"), folds = of.closest(".folds");
+  if (folds && !of.hasAttribute("role")) {
+    of.setAttribute("role", "table");
+    for (const group of [of.tHead, body]) group.setAttribute("role", "rowgroup");
+    for (const tr of of.tHead.rows) tr.setAttribute("role", "row");
+    for (const th of of.tHead.querySelectorAll("th")) th.setAttribute("role", "columnheader");
+  }
+  return { folds, names: [...of.tHead.rows[0].cells].map((th) => th.textContent) };
+}
+
+// table makes rows of cells, the first of each its head.
 export function table(body, list, key, cells) {
+  const { folds, names } = heads(body);
   rows(body, list, key, (one) => {
     const tr = document.createElement("tr");
     cells(one).forEach((_, i) => {
       const cell = document.createElement(i === 0 ? "th" : "td");
       if (i === 0) cell.scope = "row";
+      if (folds) {
+        cell.dataset.head = names[i];
+        cell.setAttribute("role", i === 0 ? "rowheader" : "cell");
+      }
       tr.append(cell);
     });
+    if (folds) tr.setAttribute("role", "row");
     return tr;
   }, (tr, one) => cells(one).forEach((text, i) => put(tr.children[i], text)));
 }
@@ -174,7 +196,7 @@ function region(card, r, picture) {
   card.dataset.writes = r.takesWrites;
   for (const name of ["name", "epoch", "position", "revision", "leader", "voters", "lag"]) put(field(name), r[name]);
   put(field("role"), r.role === "-" ? "unknown" : r.role);
-  put(field("doing"), doing(r, picture));
+  put(field("doing"), doing(r));
   put(field("problem"), r.problem || "");
   field("problem").hidden = !r.problem;
   for (const name of ["fence", "late"]) {
@@ -200,18 +222,44 @@ function region(card, r, picture) {
   });
 }
 
-function doing(r, picture) {
+function doing(r) {
   if (r.takesWrites) return "takes writes";
   if (r.role === "-") return "nobody of it answers";
-  if (r.role === "secondary" && picture.primary) return `follows ${picture.primary}`;
+  if (r.role === "secondary" && r.source) return `follows ${r.source}${r.connected ? "" : ", and no stream comes from there"}`;
   return "takes no writes";
+}
+
+let last = null; // the picture that is shown
+
+// others is the flag that names nodes, those of other regions than the one that is silent first, three at most.
+function others(picture) {
+  const own = (r) => (r.nodes || []).some((n) => n.name === picture.asked);
+  const urls = [...picture.regions].sort((a, b) => own(a) - own(b)).flatMap((r) => (r.nodes || []).slice(0, 2))
+    .map((n) => n.at.split(" ")[0]).filter((url) => url && url !== "-" && url !== "unknown").slice(0, 3);
+  return urls.length ? ` --endpoints ${urls.join(",")}` : "";
+}
+
+// stale says of all that is shown that it was so then, and is not known now: why is "" while it is new.
+export function stale(why, seconds) {
+  for (const p of document.querySelectorAll(".asof")) {
+    p.hidden = why === "" || !last;
+    put(p, p.hidden ? "" : `Not known now: this was so ${seconds} s ago.`);
+  }
+  if (why === "" || !last) return;
+  document.title = `(?) ${last.fleet} – Mimir`;
+  lines(by("wrong"), [{ kind: "wrong", text: `Nothing newer is known: ${why}. Open the console of another node, or ask others:`,
+    commands: [`mimir status${others(last)}`] }, ...last.lines.filter((l) => l.kind === "wrong" || l.kind === "note")
+    .map((l) => ({ ...l, text: `Before that: ${l.text}` }))]);
 }
 
 // show makes the page what a picture says.
 export function show(picture) {
+  last = picture;
   document.title = `${picture.wrong ? "(!) " : ""}${picture.fleet} – Mimir`;
   put(by("fleet"), picture.fleet);
   put(by("primary"), picture.primary || "none known");
+  const primary = picture.regions.find((r) => r.name === picture.primary);
+  put(by("primary-away"), primary && primary.role === "-" ? "(nobody of it answers)" : "");
   put(by("epoch"), picture.epoch);
   put(by("leases"), String(picture.leases));
   put(by("asked"), picture.asked);

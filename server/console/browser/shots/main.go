@@ -1,5 +1,6 @@
 // Command shots makes pictures of the console for people to look at: of a fleet that is well, of its keys, of one that has
-// lost a region, and of a node that does not answer; on a desktop and a phone, dark and light.
+// lost a region, of what a failover cut off and of its replay, of the lists for operators, and of a node that does not
+// answer; on a desktop and a phone, dark and light.
 //
 //	cd server/console/browser && go run ./shots -to DIR
 package main
@@ -103,6 +104,15 @@ func (v *views) failover(ctx context.Context, b *browser.Browser, f *browser.Fle
 	if err := v.order(ctx); err != nil {
 		return err
 	}
+	done()
+	for _, p := range v.pages {
+		if _, err := browser.Evaluate[bool](p, `(document.getElementById("order").close(), true)`); err != nil {
+			return err
+		}
+	}
+	if err := v.replay(ctx, f); err != nil {
+		return err
+	}
 	localfleet.Kill(eu.Nodes)
 	return v.until(ctx, "silent", func(s *browser.Seen) bool { return s.State == "silent" })
 }
@@ -161,14 +171,18 @@ func (v *views) until(ctx context.Context, state string, ok func(*browser.Seen) 
 // keys lists keys on every page, and opens the first. Nothing is watched: a browser opens six connections to a node, and
 // the pages have four.
 func (v *views) keys(ctx context.Context) error {
-	steps := []string{
+	return v.steps(ctx, "keys",
 		`document.getElementById("keys-form").requestSubmit(), false`,
 		`document.querySelector("#keys button") !== null`,
 		`document.querySelector("#keys button").click(), false`,
 		`!document.getElementById("key-older").disabled`,
 		`document.getElementById("key-older").click(), false`,
-		`document.querySelectorAll("#key-versions tr").length > 5`,
-	}
+		`document.querySelectorAll("#key-versions tr").length > 5`)
+}
+
+// steps does one after the other on every page: one that ends in false once, any other until it is so. Then it makes a
+// picture of each.
+func (v *views) steps(ctx context.Context, state string, steps ...string) error {
 	for _, p := range v.pages {
 		for _, step := range steps {
 			for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
@@ -180,12 +194,12 @@ func (v *views) keys(ctx context.Context) error {
 					break
 				}
 				if time.Now().After(deadline) || ctx.Err() != nil {
-					return fmt.Errorf("the keys are not shown: %s", step)
+					return fmt.Errorf("%s is not shown: %s", state, step)
 				}
 			}
 		}
 	}
-	return v.until(ctx, "keys", func(*browser.Seen) bool { return true })
+	return v.until(ctx, state, func(*browser.Seen) bool { return true })
 }
 
 // order logs in on every page, and opens what a failover would do.
