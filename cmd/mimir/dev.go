@@ -172,7 +172,7 @@ func introduce(w io.Writer, o *dev.Options, f *dev.Fleet, took time.Duration) {
 	if len(f.Regions) > 1 {
 		tries = append(tries, breaking(o, f, at)...)
 	}
-	fmt.Fprint(w, "\nCtrl-C stops all of it. In another terminal, with the page in the browser beside it, try:\n\n")
+	fmt.Fprint(w, "\nCtrl-C stops all of it. Watch the page, and in another terminal try:\n\n")
 	printTries(w, tries)
 }
 
