@@ -92,7 +92,8 @@ func startPrometheus(t *testing.T, program string, s *stage, at string) *prometh
 		"rule_files: [mimir.rules.yml]\nscrape_configs:\n")
 	for i, n := range s.nodes {
 		fmt.Fprintf(&config, "  - job_name: mimir-%d\n    metrics_path: /%d\n    static_configs:\n"+
-			"      - targets: [%q]\n        labels: {job: mimir, instance: %q, region: %s}\n", i, i, at, n.instance, n.region)
+			"      - targets: [%q]\n        labels: {job: mimir, instance: %q, region: %s}\n",
+			i, i, at, n.instance, n.region)
 	}
 	for name, text := range map[string]string{
 		"mimir.rules.yml": faster(t, string(rules)), "prometheus.yml": config.String(),

@@ -59,7 +59,7 @@ func newStage(t *testing.T) *stage {
 			s.said[say.labels.String()] = say
 		}
 	}
-	for name := range incidents { // what a fleet that is well does not say, and incidents change, is said from the start
+	for name := range incidents { // what a fleet that is well does not say is said from the start
 		for _, c := range incidents[name] {
 			if c.usual != nil {
 				l := s.fresh(t, &c)

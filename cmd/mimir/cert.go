@@ -62,7 +62,7 @@ func (f *certFlags) terms() (authority.Terms, error) {
 			"are positive", errUsage, f.days, f.within)
 	}
 	if f.days > mostDays {
-		return authority.Terms{}, fmt.Errorf("%w: --days %d: at most %d, the ten years of an authority", errUsage, f.days,
+		return authority.Terms{}, fmt.Errorf("%w: --days %d: at most %d, as long as an authority", errUsage, f.days,
 			mostDays)
 	}
 	const day = 24 * time.Hour

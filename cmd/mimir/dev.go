@@ -208,7 +208,8 @@ func breaking(o *dev.Options, f *dev.Fleet, at string) []try {
 		{"mimir status --watch" + at, "what is wrong, and what helps; Ctrl-C ends it"},
 	}
 	if f.Witness == nil {
-		tries = append(tries, try{"mimir failover --to " + first.Name + " --force" + at, first.Name + " goes on without it"})
+		force := "mimir failover --to " + first.Name + " --force" + at
+		tries = append(tries, try{force, first.Name + " goes on without it"})
 	}
 	return append(tries, try{"mimir dev heal" + in, last.Name + " is back, and follows within seconds"},
 		try{"mimir events --since 10m" + at, "what was decided, when, why, and what it cost"})

@@ -56,8 +56,7 @@ func Run(ctx context.Context, o Options, hurry <-chan struct{}) (err error) {
 	}
 	lock, err := vfs.Default.Lock(filepath.Join(o.Dir, "lock"))
 	if err != nil {
-		return fmt.Errorf("another mimir dev uses %s: end it first, or name another directory with --data-dir: %w", o.Dir,
-			err)
+		return fmt.Errorf("another mimir dev uses %s: end it, or name another --data-dir: %w", o.Dir, err)
 	}
 	defer lock.Close()
 	saved, err := load(o.Dir)
