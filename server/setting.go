@@ -249,7 +249,7 @@ func AddFlags(flags *pflag.FlagSet) {
 	values := DefaultConfig()
 	for i := range settings {
 		s := &settings[i]
-		f := flags.VarPF(flagValue{s, &values}, s.name(), "", strings.ReplaceAll(s.help(), "`", ""))
+		f := flags.VarPF(flagValue{s, &values}, s.name(), "", unmarked(s.help()))
 		if s.kind == "bool" {
 			f.NoOptDefVal = "true"
 		}

@@ -34,6 +34,9 @@ func newCert() *cobra.Command {
 	return c
 }
 
+// mostDays is for how long a certificate is good at most.
+const mostDays = 3650
+
 // certFlags are those of commands that make certificates.
 type certFlags struct {
 	dir          string
@@ -57,6 +60,10 @@ func (f *certFlags) terms() (authority.Terms, error) {
 	if f.days <= 0 || f.within < 0 || f.within >= f.days {
 		return authority.Terms{}, fmt.Errorf("%w: --days %d, --renew-within %d: the first is the larger one, and both "+
 			"are positive", errUsage, f.days, f.within)
+	}
+	if f.days > mostDays {
+		return authority.Terms{}, fmt.Errorf("%w: --days %d: at most %d, as long as an authority", errUsage, f.days,
+			mostDays)
 	}
 	const day = 24 * time.Hour
 	return authority.Terms{Lasts: time.Duration(f.days) * day, Within: time.Duration(f.within) * day, All: f.all}, nil

@@ -47,3 +47,11 @@ func TestCertificatesAreShown(t *testing.T) {
 		t.Errorf("what expires later is wrong already: %v", err)
 	}
 }
+
+// A certificate ends no later than an authority does: more days than a duration holds would end in the past.
+func TestACertificateIsNotForEver(t *testing.T) {
+	status, _, errs := mimir(t, "cert", "client", "a", "--dir", t.TempDir(), "--days", "9999999")
+	if status != exitUsage || !strings.Contains(errs, "at most 3650") {
+		t.Errorf("status %d\n%s", status, errs)
+	}
+}

@@ -42,7 +42,7 @@ func newDev(hurry <-chan struct{}) *cobra.Command {
 			if saved := dev.HasWitness(o.Dir); withWitness || saved {
 				o.Witness = []string{executable, "witness"}
 			}
-			o.Serve, o.Ready, o.Out = []string{executable, "serve"}, fleetReady, out
+			o.Serve, o.Ready, o.Out, o.Called = []string{executable, "serve"}, fleetReady, out, invocation()
 			o.OnReady = func(f *dev.Fleet, took time.Duration) {
 				introduce(out, &o, f, took)
 				if console {
@@ -164,32 +164,55 @@ func introduce(w io.Writer, o *dev.Options, f *dev.Fleet, took time.Duration) {
 		at = " --endpoints " + first
 	}
 	last := f.Regions[len(f.Regions)-1]
-	me := invocation()
-	fmt.Fprintf(w, "\nCtrl-C stops all of it. In another terminal, try:\n\n"+
-		"  %s status%s\n  etcdctl --endpoints %s put greeting hello\n", me, at, last.Nodes[0].Client)
+	tries := []try{
+		{"mimir status" + at, "who is primary, and how far the others are behind"},
+		{"etcdctl --endpoints " + last.Nodes[0].Client + " put greeting hello", "any client of etcd, if you have one"},
+		{"mimir bench --ops put --duration 3s" + at, "some load"},
+	}
 	if len(f.Regions) > 1 {
-		fmt.Fprintf(w, "  %s switchover --to %s%s\n", me, last.Name, at)
-		printBreaking(w, o, f, me)
-	} else {
-		fmt.Fprintf(w, "  %s bench%s --duration 3s\n", me, at)
+		tries = append(tries, breaking(o, f, at)...)
+	}
+	fmt.Fprint(w, "\nCtrl-C stops all of it. Watch the page, and in another terminal try:\n\n")
+	printTries(w, tries)
+}
+
+// try is a command to copy, and what it is about.
+type try struct{ command, about string }
+
+// printTries prints commands as this program was called.
+func printTries(w io.Writer, tries []try) {
+	me, width := invocation(), 0
+	for i := range tries {
+		if rest, ours := strings.CutPrefix(tries[i].command, "mimir "); ours {
+			tries[i].command = me + " " + rest
+		}
+		width = max(width, len(tries[i].command))
+	}
+	for _, t := range tries {
+		fmt.Fprintf(w, "  %-*s  # %s\n", width, t.command, t.about)
 	}
 	fmt.Fprintln(w)
 }
 
-// printBreaking prints how to have the region fail that is primary after what was printed before, and what is to be
-// seen then.
-func printBreaking(w io.Writer, o *dev.Options, f *dev.Fleet, me string) {
+// breaking are the commands that move the primary, have the region fail that is primary then, and show what is made of
+// it. Whoever asks does so at the given place.
+func breaking(o *dev.Options, f *dev.Fleet, at string) []try {
 	in := ""
 	if o.Dir != devDir {
 		in = " --data-dir " + o.Dir
 	}
 	first, last := f.Regions[0], f.Regions[len(f.Regions)-1]
-	at := first.Nodes[0].Client
-	fmt.Fprintf(w, "  %s dev break region %s%s\n  %s status --watch --endpoints %s\n", me, last.Name, in, me, at)
-	if f.Witness == nil {
-		fmt.Fprintf(w, "  %s failover --to %s --force --endpoints %s\n", me, first.Name, at)
+	tries := []try{
+		{"mimir switchover --to " + last.Name + at, "the primary moves, and nothing is lost"},
+		{"mimir dev break region " + last.Name + in, "as a power cut would"},
+		{"mimir status --watch" + at, "what is wrong, and what helps; Ctrl-C ends it"},
 	}
-	fmt.Fprintf(w, "  %s dev heal%s\n", me, in)
+	if f.Witness == nil {
+		force := "mimir failover --to " + first.Name + " --force" + at
+		tries = append(tries, try{force, first.Name + " goes on without it"})
+	}
+	return append(tries, try{"mimir dev heal" + in, last.Name + " is back, and follows within seconds"},
+		try{"mimir events --since 10m" + at, "what was decided, when, why, and what it cost"})
 }
 
 // devDir is where mimir dev keeps everything if it is told nothing else.

@@ -47,7 +47,8 @@ func orderArguments(none bool) cobra.PositionalArgs {
 		if len(arguments) == 2 || none && len(arguments) == 0 {
 			return nil
 		}
-		return fmt.Errorf("%w: %s: say what, node, region or link, and its name", errUsage, c.CommandPath())
+		return fmt.Errorf("%w: %s: say what, node, region or link, and its name, as in %[2]s region us", errUsage,
+			c.CommandPath())
 	}
 }
 

@@ -42,4 +42,7 @@ func TestDevBreaks(t *testing.T) {
 		t.Error(text)
 	}
 	order(exitUsage, "break", "us")
+	if text := order(exitUsage, "break", "planet", "mars"); !strings.Contains(text, `"planet" is none of node`) {
+		t.Error(text)
+	}
 }

@@ -132,8 +132,13 @@ func keepStack() string {
 
 func newRoot(hurry <-chan struct{}) *cobra.Command {
 	root := &cobra.Command{
-		Use:           "mimir",
-		Short:         "One history of writes, identical in every region, behind the etcd v3 API",
+		Use:   "mimir",
+		Short: "One history of writes, identical in every region, behind the etcd v3 API",
+		Long: "One history of writes, identical in every region, behind the etcd v3 API.\n\n" +
+			"Exit status of every command: 0 done, 1 failed with one clear line on standard error, 2 wrong usage\n" +
+			"or configuration. Further ones are 3, the node was removed from its region (serve); 4, something of\n" +
+			"a tail conflicts or is left out (tail diff and replay); 5, a failover has cut off what was printed,\n" +
+			"and 6, what comes next is compacted, or of another history (feed).",
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Version:       version(),

@@ -102,7 +102,7 @@ func TestExitStatus(t *testing.T) {
 		{"top --once --endpoints 127.0.0.1:1", exitFailed, "no endpoint answered"},
 		{"config generate", exitUsage, "the fleet file; got 0"},
 		{"config generate none.yaml --out none", exitUsage, "no such file"},
-		{"config generate none.yaml", exitUsage, "required flag"},
+		{"config generate none.yaml", exitUsage, `usage: this needs the flag "out"`},
 		{"config sample more", exitUsage, "takes no argument"},
 		{"config fly", exitUsage, `unknown command "fly"`},
 		{"cert fly", exitUsage, `unknown command "fly"`},

@@ -95,6 +95,7 @@ func wordsOf(line string) (words []string) {
 // takes returns why mimir does not take these arguments, as far as that is known before it does anything.
 func takes(arguments []string) error {
 	root := newRoot(nil)
+	withExamples(root)
 	c, rest, err := root.Find(arguments)
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@ package packages
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -119,8 +120,9 @@ func TestWhatAnRPMHas(t *testing.T) {
 	holdContent(t, files, "/usr/share/licenses/mimir/LICENSE")
 }
 
-// What rpm says of it, and what it puts onto a disk. Its scripts are not run: they have no shell there.
-func TestRPMTakesAnRPM(t *testing.T) {
+// Installed by rpm, a node starts once it was told who it is; a removal keeps what it was told, and what it keeps. rpm
+// would run the scripts in a root with a shell, which is not there: they are run as they are, beside it, by runScript.
+func TestAnRPMStartsANode(t *testing.T) {
 	rpm, err := exec.LookPath("rpm")
 	if err != nil || os.Geteuid() != 0 {
 		t.Skip("rpm is not here, or may not install: an RPM is installed where it is, by root")
@@ -128,6 +130,9 @@ func TestRPMTakesAnRPM(t *testing.T) {
 	dir := root(t)
 	file := filepath.Join(dir, "mimir.rpm")
 	if err := os.WriteFile(file, aPackage(t, linux.RPM, stamp.Version), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(dir, "etc"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	at := func(arguments ...string) {
@@ -139,9 +144,49 @@ func TestRPMTakesAnRPM(t *testing.T) {
 	}
 	at("--install", "--nodeps", "--noscripts", "--ignorearch", file)
 	at("--verify", "--nodeps", "--noscripts", "mimir")
+	if out := runScript(t, dir, "post", "1"); !strings.Contains(out, "set name and region in /etc/mimir/mimir.yaml") {
+		t.Errorf("post said\n%s", out)
+	}
+	p := inUnit(t, dir)
+	addresses := addresses(t, 2)
+	p.variables = []string{"MIMIR_LISTEN_CLIENT=" + addresses[0], "MIMIR_LISTEN_PEER=" + addresses[1]}
 	configure(t, filepath.Join(dir, linux.Configuration))
+	n := p.start(t, addresses[0])
+	n.holds(t)
+	if out := runScript(t, dir, "post", "2"); !strings.Contains(out, "systemctl restart mimir: one node at a time") {
+		t.Errorf("post of an upgrade said\n%s", out)
+	}
+	n.stop()
+	runScript(t, dir, "preun", "0")
 	at("--erase", "--nodeps", "--noscripts", "mimir")
+	runScript(t, dir, "postun", "0")
 	if _, err := os.Stat(filepath.Join(dir, linux.Configuration+".rpmsave")); err != nil {
 		t.Errorf("a changed configuration is not left: %v", err)
 	}
+	if kept, err := os.ReadDir(filepath.Join(dir, p.directory)); err != nil || len(kept) == 0 {
+		t.Errorf("a removal took what the node keeps: %v", err)
+	}
+}
+
+// runScript runs a script of the package as rpm does, but that systemd's tools are told of the root.
+func runScript(t *testing.T, dir, name, argument string) string {
+	t.Helper()
+	told := t.TempDir()
+	for _, tool := range []string{"systemd-sysusers", "systemd-tmpfiles"} {
+		path, err := exec.LookPath(tool)
+		if err != nil {
+			t.Skipf("%s is not here: users of an RPM are made where it is", tool)
+		}
+		text := fmt.Sprintf("#!/bin/sh\nexec %s --root=%q \"$@\"\n", path, dir)
+		if err := os.WriteFile(filepath.Join(told, tool), []byte(text), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := exec.CommandContext(t.Context(), "sh", filepath.Join("linux/rpm", name), argument)
+	c.Env = append(os.Environ(), "PATH="+told+string(os.PathListSeparator)+os.Getenv("PATH"))
+	out, err := c.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s %s: %v\n%s", name, argument, err, out)
+	}
+	return string(out)
 }

@@ -21,8 +21,8 @@ var listed = []group{
 		"docs/failover.md", "docs/packages.md", "docs/kubernetes.md", "docs/migration.md",
 		"deploy/README.md", "backup/README.md"}},
 	{"Secure", []string{"docs/security.md", "docs/auth.md", "docs/certificates.md", "SECURITY.md"}},
-	{"Look up", []string{"docs/configuration.md", "docs/etcd-settings.md", "docs/metrics.md", "docs/benchmarks.md",
-		"docs/ocean.md", "compat/README.md", "CHANGELOG.md"}},
+	{"Look up", []string{"docs/commands.md", "docs/configuration.md", "docs/etcd-settings.md", "docs/metrics.md",
+		"docs/benchmarks.md", "docs/ocean.md", "compat/README.md", "CHANGELOG.md"}},
 	{"Understand", []string{"ARCHITECTURE.md", "CONTRIBUTING.md"}},
 }
 

@@ -37,6 +37,17 @@ func TestErrorsAreInPlainText(t *testing.T) {
 		{context.Canceled, "it was ended before it was done"},
 		{errors.New("dial tcp: lookup no.such on 127.0.0.53:53: no such host"),
 			"there is no machine of the name no.such"},
+		{errors.New("listen tcp 10.1.0.1:2379: bind: cannot assign requested address"),
+			"this machine has no such address"},
+		{errors.New(`replication: unknown region: "zz"; known are a, b`), `unknown region: "zz"; known are a, b`},
+		{errors.New(`required flag(s) "out" not set`), `usage: this needs the flag "out"`},
+		{errors.New(`invalid argument "x" for "-f, --follow" flag: strconv.ParseBool: parsing "x": invalid syntax`),
+			`invalid argument "x" for "-f, --follow" flag`},
+		{errors.New(`invalid argument "x" for "-w, --watch" flag: time: invalid duration "x"`),
+			`invalid argument "x" for "-w, --watch" flag: no duration as 5s or 2m`},
+		{errors.New("yaml: unmarshal errors: line 2: cannot unmarshal !!int `7` into map[string]*fleetfile.Region"),
+			"line 2: `7` is not what belongs there"},
+		{errors.New("line 3: field nods not found in type fleetfile.Region"), `line 3: unknown key "nods"`},
 		{errors.New("what a node\nsays stays"), "what a node says stays"},
 	} {
 		if got, want := Text(asked(c.err)), "no snapshot saved: us-1:2379: "+c.want; got != want {

@@ -10,19 +10,20 @@ import (
 
 // crew is the processes and links of a fleet while it runs. It is for one goroutine.
 type crew struct {
-	dir   string
-	fleet *localfleet.Fleet
-	all   []*localfleet.Node // the witness among them
-	ended chan *localfleet.Node
-	life  context.Context // of those who wait for the end of a node
+	dir    string
+	called string // how mimir is called, for commands to copy
+	fleet  *localfleet.Fleet
+	all    []*localfleet.Node // the witness among them
+	ended  chan *localfleet.Node
+	life   context.Context // of those who wait for the end of a node
 
 	broken map[*localfleet.Node]bool // killed by an order, until it is started again
 	cut    map[[2]string]bool        // links that an order has cut
 }
 
-func newCrew(life context.Context, dir string, f *localfleet.Fleet) *crew {
+func newCrew(life context.Context, dir, called string, f *localfleet.Fleet) *crew {
 	c := &crew{
-		dir: dir, fleet: f, all: f.Nodes(), ended: make(chan *localfleet.Node), life: life,
+		dir: dir, called: called, fleet: f, all: f.Nodes(), ended: make(chan *localfleet.Node), life: life,
 		broken: map[*localfleet.Node]bool{}, cut: map[[2]string]bool{},
 	}
 	if f.Witness != nil {
@@ -67,8 +68,8 @@ func (c *crew) obituary(n *localfleet.Node) string {
 	if c.broken[n] || n.Running() {
 		return ""
 	}
-	return fmt.Sprintf("%s\n  to start it again: mimir dev heal node %s --data-dir %s, or by hand: %s", lastWords(n),
-		n.Config.Name, c.dir, strings.Join(n.CommandLine(), " "))
+	return fmt.Sprintf("%s\n  to start it again: %s dev heal node %s --data-dir %s, or by hand: %s", lastWords(n),
+		c.called, n.Config.Name, c.dir, strings.Join(n.CommandLine(), " "))
 }
 
 func lastWords(n *localfleet.Node) string {

@@ -111,7 +111,7 @@ func (c *crew) named(o Order) ([]*localfleet.Node, error) {
 		return nil, fmt.Errorf("%w: there is no region %q; there are %s", ErrOrder, o.Name,
 			strings.Join(c.describe().names(), ", "))
 	}
-	return nil, fmt.Errorf("%w: name a node, a region or a link", ErrOrder)
+	return nil, fmt.Errorf("%w: %q is none of node, region and link", ErrOrder, o.Kind)
 }
 
 // pairs returns the pairs of regions, each once.

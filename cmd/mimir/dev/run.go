@@ -1,6 +1,7 @@
 package dev
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,6 +37,8 @@ type Options struct {
 	// Ready reports whether the fleet serves; its text says what is still missing. unheard says who was not heard yet
 	// over the links, "" if all were: until then they may be asked around these.
 	Ready func(ctx context.Context, f *Fleet, unheard string) (waitingFor string)
+	// Called is how mimir is called here, for commands to copy.
+	Called string
 	// OnReady is told once, with the time it took.
 	OnReady func(f *Fleet, took time.Duration)
 	// Out receives what happens, one event a line.
@@ -53,7 +56,7 @@ func Run(ctx context.Context, o Options, hurry <-chan struct{}) (err error) {
 	}
 	lock, err := vfs.Default.Lock(filepath.Join(o.Dir, "lock"))
 	if err != nil {
-		return fmt.Errorf("another mimir dev uses %s: %w", o.Dir, err)
+		return fmt.Errorf("another mimir dev uses %s: end it, or name another --data-dir: %w", o.Dir, err)
 	}
 	defer lock.Close()
 	saved, err := load(o.Dir)
@@ -79,7 +82,7 @@ func (o *Options) run(ctx context.Context, local *localfleet.Fleet, hurry <-chan
 	began := time.Now()
 	watching, cancel := context.WithCancel(ctx)
 	defer cancel()
-	c := newCrew(watching, o.Dir, local)
+	c := newCrew(watching, o.Dir, cmp.Or(o.Called, "mimir"), local)
 	defer localfleet.Stop(c.all, hurry)
 	if err := c.startAll(); err != nil {
 		return err

@@ -101,7 +101,21 @@ func (r *release) run(ctx context.Context, version, targets string) (err error) 
 	if err != nil {
 		return err
 	}
+	if err := r.unchanged(ctx); err != nil {
+		return err
+	}
 	return r.sum()
+}
+
+// unchanged says whether the source is still what the stamp says. What was made in between may be of either, and gets
+// no sums.
+func (r *release) unchanged(ctx context.Context) error {
+	now, err := build.Read(ctx, r.source, r.stamp.Version)
+	if err == nil && now.Commit != r.stamp.Commit {
+		err = fmt.Errorf("the source was changed while it was built, from %s to %s: build it in a clone of its own",
+			r.stamp.Commit, now.Commit)
+	}
+	return err
 }
 
 // chosen returns the targets of a list.
