@@ -392,6 +392,12 @@ func (s *server) start(ctx context.Context) error {
 		s.logger.Info("encryption at rest", "key", s.disk.active())
 	}
 	s.tellWhoMay()
+	s.tellStarted()
+	return nil
+}
+
+// tellStarted tells the log and the events that this node serves.
+func (s *server) tellStarted() {
 	s.logger.Info("open files", "limit", s.shares.Limit, "clients", s.shares.Clients, "peers", s.shares.Peers,
 		"http", s.shares.HTTP, "tables", s.shares.Tables)
 	s.events.Add(replication.Event{
@@ -399,7 +405,6 @@ func (s *server) start(ctx context.Context) error {
 	})
 	s.logger.Info("serving", "version", s.version, "client", s.config.ListenClient, "peer", s.config.ListenPeer,
 		"http", s.config.ListenHTTP)
-	return nil
 }
 
 func (s *server) serve(key string, run func() error) {
