@@ -392,12 +392,12 @@ func (s *server) start(ctx context.Context) error {
 		s.logger.Info("encryption at rest", "key", s.disk.active())
 	}
 	s.tellWhoMay()
-	s.tellStarted()
+	tellStarted(s)
 	return nil
 }
 
-// tellStarted tells the log and the events that this node serves.
-func (s *server) tellStarted() {
+// tellStarted tells the log and the events of a node that it serves.
+func tellStarted(s *server) {
 	s.logger.Info("open files", "limit", s.shares.Limit, "clients", s.shares.Clients, "peers", s.shares.Peers,
 		"http", s.shares.HTTP, "tables", s.shares.Tables)
 	s.events.Add(replication.Event{
