@@ -168,6 +168,7 @@ func openBehind(s *server, o *Options) error {
 	plain, logs := newLogger(c, s.outputs)
 	s.settled = newSettled(c, logs)
 	s.logger = plain.With("node", c.Replication.NodeID, "region", c.Replication.RegionID)
+	go s.outputs.tell(s.logger)
 	s.slow = newSlow(c.SlowRequest, s.logger)
 	if err := checkPlace(c.Replication.DataDir); err != nil {
 		return err

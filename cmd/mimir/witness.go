@@ -2,11 +2,12 @@ package main
 
 import (
 	"fmt"
-	"log/slog"
 	"net"
 	"os"
+	"os/signal"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -37,7 +38,10 @@ func newWitness() *cobra.Command {
 			}
 			o.Fleets = fleets
 			o.TLS.Lenient = c.Flags().Changed("peer-tls-require-client-cert") && !o.TLS.RequireClientCert
-			o.Logger = slog.New(slog.NewTextHandler(os.Stderr, nil))
+			signal.Ignore(syscall.SIGPIPE) // of a log that nobody reads any more
+			logger, end := server.NewLog(os.Stderr)
+			defer end()
+			o.Logger = logger
 			return server.RunWitness(c.Context(), o)
 		},
 	}
