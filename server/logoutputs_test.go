@@ -58,9 +58,9 @@ func TestWhereTheLogGoes(t *testing.T) {
 	read <- []string{path("gone") + "/x"}
 	told <- struct{}{}
 	has("a", "settings not read anew: all stay as they are")
-	read <- []string{path("c")}
+	read <- []string{path("c d")} // a name that its text as a variable leads back to as well
 	told <- struct{}{}
-	has("c", "setting=log-outputs")
+	has("c d", "setting=log-outputs")
 	before, _ := os.ReadFile(path("a"))
 	if err := stop(); err != nil {
 		t.Error(err)
@@ -68,7 +68,7 @@ func TestWhereTheLogGoes(t *testing.T) {
 	if after, _ := os.ReadFile(path("a")); len(after) != len(before) {
 		t.Errorf("a file that is no output any more has %s", after[len(before):])
 	}
-	has("c", "msg=stopping")
+	has("c d", "msg=stopping")
 }
 
 // A log that cannot be opened is refused at the start, and by a check, which makes nothing.

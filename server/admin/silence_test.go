@@ -37,6 +37,28 @@ func listening(t *testing.T, do func(net.Conn)) string {
 	return l.Addr().String()
 }
 
+// What answers without an end is no node, and costs no more than a bounded answer.
+func TestAnAnswerWithoutAnEnd(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		page := []byte(strings.Repeat(" ", 1<<20))
+		for {
+			if _, err := w.Write(page); err != nil {
+				return
+			}
+		}
+	}))
+	defer s.Close()
+	c, err := NewClient([]string{s.URL}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.answer = time.Minute
+	_, err = c.Node(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "not an answer of a Mimir node") {
+		t.Errorf("got %v", err)
+	}
+}
+
 // An endpoint that does not answer costs the silence and no more, and it is said in plain words what it does.
 func TestWhatAnEndpointDoesIsSaid(t *testing.T) {
 	hole := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
