@@ -13,6 +13,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/mimir-kv/mimir/replication"
 )
 
 // ErrNoEndpoint says that none of the endpoints answered.
@@ -210,6 +212,9 @@ func (c *Client) ask(ctx context.Context, method, endpoint, path string, body []
 	}
 	if err := unmarshal(text, out); err != nil {
 		return fmt.Errorf("%s%s: not an answer of a Mimir node: %w", endpoint, path, err)
+	}
+	if f, is := out.(*replication.FleetStatus); is && f.Fleet == "" && len(f.Regions) == 0 {
+		return fmt.Errorf("%s%s: not an answer of a Mimir node: it is of no fleet", endpoint, path)
 	}
 	return nil
 }
