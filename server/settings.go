@@ -166,8 +166,8 @@ var sections = []section{
 			"file to which every operator's call is appended as a line of JSON, made with mode 0600; if it is renamed "+
 				"or removed, or at SIGHUP, a new one is begun; if not set the lines go to the log",
 			func(c *Config) *string { return &c.Operator.AuditLog }),
-		yesOrNo("audit-log-required", "refuse operators' calls while `audit-log` cannot be written, as where its disk is "+
-			"full or hangs, also a failover; "+
+		yesOrNo("audit-log-required", "refuse operators' calls while `audit-log` cannot be written, as on a disk "+
+			"that is full or hangs, also a failover; "+
 			"else their lines go to the log meanwhile, and `status` says so",
 			func(c *Config) *bool { return &c.Operator.AuditRequired }),
 	}},

@@ -77,7 +77,8 @@ func defaultNodes() int {
 func (s *settings) run(ctx context.Context) (err error) {
 	if s.rounds < 1 || s.nodes < 1 || s.nodes > 250 || s.megabits < 0 || s.roundTrip < 0 || s.line.Loss < 0 ||
 		s.line.Loss >= 1 {
-		return errors.New("want at least one round, 1 to 250 nodes, a rate and an rtt not below zero, and a loss below 1")
+		return errors.New("want at least one round, 1 to 250 nodes, a rate and an rtt not below zero, " +
+			"and a loss below 1")
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.limit)
 	defer cancel()

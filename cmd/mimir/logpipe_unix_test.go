@@ -15,8 +15,8 @@ import (
 
 // A node and a witness do not end with who reads their log, whether that is standard error or standard output.
 func TestTheLogsReaderIsGone(t *testing.T) {
-	serve := []string{"serve", "--name=a", "--region=r", "--listen-client=127.0.0.1:0", "--advertise-client=127.0.0.1:1",
-		"--listen-peer=127.0.0.1:0", "--advertise-peer=127.0.0.1:2"}
+	serve := []string{"serve", "--name=a", "--region=r", "--listen-client=127.0.0.1:0",
+		"--advertise-client=127.0.0.1:1", "--listen-peer=127.0.0.1:0", "--advertise-peer=127.0.0.1:2"}
 	for name, test := range map[string]struct {
 		arguments []string
 		pipe      func(*exec.Cmd) (*bufio.Reader, func() error)

@@ -32,16 +32,15 @@ func newWitness() *cobra.Command {
 			if _, _, err := net.SplitHostPort(o.Listen); err != nil {
 				return fmt.Errorf("%w: --listen: %w", errUsage, err)
 			}
-			fleets, err := w.of()
-			if err != nil {
+			var err error
+			if o.Fleets, err = w.of(); err != nil {
 				return fmt.Errorf("%w: %w", errUsage, err)
 			}
-			o.Fleets = fleets
 			o.TLS.Lenient = c.Flags().Changed("peer-tls-require-client-cert") && !o.TLS.RequireClientCert
 			signal.Ignore(syscall.SIGPIPE) // of a log that nobody reads any more
-			logger, end := server.NewLog(os.Stderr)
+			var end func()
+			o.Logger, end = server.NewLog(os.Stderr)
 			defer end()
-			o.Logger = logger
 			return server.RunWitness(c.Context(), o)
 		},
 	}
