@@ -130,7 +130,8 @@ func formatRegions(regions map[string][]string) string {
 }
 
 // splitNames is split of what may have spaces in it.
-func splitNames(s string) (list []string) {
+func splitNames(s string) []string {
+	list := []string{}
 	for _, name := range strings.Split(s, ",") {
 		if name = strings.TrimSpace(name); name != "" {
 			list = append(list, name)
