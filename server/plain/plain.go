@@ -26,7 +26,8 @@ var libraries = []said{
 		"it does not know this request: it is of an earlier version, or no Mimir node"},
 	{regexp.MustCompile(`rpc error: code = (\w+|Code\(\d+\)) desc = *$`), "it failed, and says no more than $1"},
 	{regexp.MustCompile(`rpc error: code = (?:\w+|Code\(\d+\)) desc = `), ""},
-	{regexp.MustCompile(`connection error: desc = "transport: (.*?)"`), "$1"},
+	{regexp.MustCompile(`connection error: desc = "transport: ((?:[^"\\]|\\.)*)"`), "$1"},
+	{regexp.MustCompile(`\\"`), `"`}, // of what was in there
 	{regexp.MustCompile(`(?i)error while dialing: `), ""},
 	{regexp.MustCompile(`authentication handshake failed: `), "TLS failed: "},
 	{regexp.MustCompile(`dial (?:tcp|unix) (\S+): connect: connection refused`),

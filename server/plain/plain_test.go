@@ -24,6 +24,9 @@ func TestErrorsAreInPlainText(t *testing.T) {
 		{grpcstatus.Error(codes.Unavailable, `connection error: desc = "transport: `+
 			`authentication handshake failed: tls: first record does not look like a TLS handshake"`),
 			"TLS failed: tls: first record does not look like a TLS handshake"},
+		{grpcstatus.Errorf(codes.Unavailable, "connection error: desc = %q", `transport: authentication handshake `+
+			`failed: x509: signed by unknown authority (perhaps "a" of "b")`),
+			`TLS failed: x509: signed by unknown authority (perhaps "a" of "b")`},
 		{grpcstatus.Error(codes.Unavailable, "etcdserver: no leader"), "etcdserver: no leader"},
 		{grpcstatus.Error(codes.DeadlineExceeded, "context deadline exceeded"), "no answer came in time"},
 		{grpcstatus.Error(codes.Canceled, "context canceled"), "it was ended before an answer came"},
