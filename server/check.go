@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/spf13/pflag"
 
@@ -178,7 +179,7 @@ func writable(key, dir string) error {
 
 // appendable finds that a file cannot be appended to, or not be made where it is not: no directory is made for it.
 func appendable(key, path string) error {
-	to, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
+	to, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY|syscall.O_NONBLOCK, 0)
 	switch {
 	case err == nil:
 		err = to.Close()

@@ -15,6 +15,9 @@ type ClientRule struct {
 }
 
 func (r *ClientRule) validate(t TLS) error {
+	if slices.Contains(r.AllowedCN, "") || slices.Contains(r.AllowedHostnames, "") {
+		return errors.New("allowed-cn and allowed-hostname have an empty name, which is that of nobody")
+	}
 	if (len(r.AllowedCN) > 0 || len(r.AllowedHostnames) > 0) && !t.RequireClientCert {
 		return errors.New("allowed-cn and allowed-hostname need ca and require-client-cert")
 	}
@@ -32,7 +35,7 @@ func (r *ClientRule) admitting(block string) func(*x509.Certificate) error {
 // isAllowed returns why a certificate is none of those that the settings of a block allow.
 func isAllowed(block string, commonNames, hostnames []string, c *x509.Certificate) error {
 	switch {
-	case len(commonNames) > 0 && !slices.Contains(commonNames, c.Subject.CommonName):
+	case len(commonNames) > 0 && (c.Subject.CommonName == "" || !slices.Contains(commonNames, c.Subject.CommonName)):
 		return fmt.Errorf("its certificate is of %q, which is not in %s.allowed-cn", c.Subject.CommonName, block)
 	case len(hostnames) > 0 &&
 		!slices.ContainsFunc(hostnames, func(h string) bool { return c.VerifyHostname(h) == nil }):

@@ -2,11 +2,19 @@ package server
 
 import (
 	"context"
+	"crypto/x509"
 	"fmt"
+	"os"
+	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/mimir-kv/mimir/server/operator"
 )
 
 var refusedHandshakes = regexp.MustCompile(
@@ -58,6 +66,45 @@ func TestWhoIsAClient(t *testing.T) {
 				return err == nil && refusedHandshakes.MatchString(page) && strings.Contains(log.String(), test.refuse)
 			})
 		})
+	}
+}
+
+// Nobody has an empty name: a list that a template left empty does not let in certificates without a name.
+func TestAnEmptyNameIsNobodys(t *testing.T) {
+	for _, rule := range []ClientRule{{AllowedCN: []string{"a", ""}}, {AllowedHostnames: []string{""}}} {
+		if err := rule.validate(TLS{RequireClientCert: true}); err == nil {
+			t.Errorf("%+v is taken", rule)
+		}
+	}
+	if isAllowed("peer-tls", []string{""}, nil, &x509.Certificate{}) == nil {
+		t.Error("a certificate without a name is taken")
+	}
+	operators := operator.Certificates{AllowedCN: []string{""}}
+	nameless := &operator.Caller{Certificate: &x509.Certificate{}}
+	if _, err := operators.Operator(t.Context(), nameless); err == nil {
+		t.Error("a certificate without a name is an operator's")
+	}
+}
+
+// A common name may have spaces, and its words are nobody's names: neither of etcd's names nor ours take it apart.
+func TestNamesWithSpaces(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "etcd.yaml")
+	const common = "cert-file: c, key-file: k, trusted-ca-file: a"
+	text := fmt.Sprintf("name: n\ndata-dir: d\nclient-transport-security: {%s, allowed-cn: \"an app, b\"}\n"+
+		"peer-transport-security: {%s, allowed-cn: [a node]}\n", common, common)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
+	AddFlags(flags)
+	if err := flags.Parse([]string{"--config-file=" + file, "--http-tls-allowed-cn=a scraper,c"}); err != nil {
+		t.Fatal(err)
+	}
+	c, _ := load("", func(string) (string, bool) { return "", false }, flags)
+	if !slices.Equal(c.ClientRule.AllowedCN, []string{"an app", "b"}) ||
+		!slices.Equal(c.PeerRule.AllowedCN, []string{"a node"}) ||
+		!slices.Equal(c.HTTPRule.AllowedCN, []string{"a scraper", "c"}) {
+		t.Errorf("%q, %q, %q", c.ClientRule.AllowedCN, c.PeerRule.AllowedCN, c.HTTPRule.AllowedCN)
 	}
 }
 

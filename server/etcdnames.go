@@ -131,7 +131,10 @@ func (e *etcdGiven) finish(c *Config) error {
 	}
 	https := func(a address.Address) bool { return a.Scheme == "https" }
 	if e.rules(c, "listen-http") && !c.HTTPTLS.Enabled() && slices.ContainsFunc(addresses(c.ListenHTTP), https) {
-		c.HTTPTLS, c.HTTPRule = c.ClientTLS, c.ClientRule
+		c.HTTPTLS = c.ClientTLS
+		if len(c.HTTPRule.AllowedCN) == 0 && len(c.HTTPRule.AllowedHostnames) == 0 {
+			c.HTTPRule = c.ClientRule
+		}
 	}
 	named = named || e.rules(c, "listen-client") || e.rules(c, "advertise-client")
 	if named && r.RegionID == "" && len(r.Regions) == 0 {
@@ -149,6 +152,14 @@ func settingOf(key string) *setting {
 // as gives the value to a setting as it is.
 func as(key string) func(*etcdGiven, *Config, string) error {
 	return func(_ *etcdGiven, c *Config, text string) error { return settingOf(key).set(c, text) }
+}
+
+// asNames gives a list of names, which may have spaces in them, to a setting.
+func asNames(at func(*Config) *[]string) func(*etcdGiven, *Config, string) error {
+	return func(_ *etcdGiven, c *Config, text string) error {
+		*at(c) = splitNames(text)
+		return nil
+	}
 }
 
 // asList gives a list of URLs to a setting of addresses.

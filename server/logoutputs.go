@@ -1,14 +1,16 @@
 package server
 
 import (
-	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -26,22 +28,27 @@ const (
 // toFile is the kind of all outputs that are no word; the others are of the kind of their name.
 const toFile = "file"
 
-// outputs are where the log goes. A line that one of them does not take is lost there and counted, and nobody who has
-// something to tell is held up by that. It is safe for concurrent use, and keeps lines apart.
+// Bounds of how long a disk or a pipe that hangs is waited for.
+const (
+	logOpenTime = 5 * time.Second // until a file is open
+	logEndTime  = time.Second     // at the end, until what waits is written
+)
+
+// logTellTime is how often the log is told of its outputs at most: what it is told goes to them too.
+const logTellTime = time.Second
+
+// outputs are where the log goes. Lines wait there for who writes them: nobody who has something to tell is held up by
+// a disk that is full or hangs, or by a pipe that nobody reads. A line that one of them does not take is lost there and
+// counted. It is safe for concurrent use, and keeps lines apart.
 type outputs struct {
-	stderr io.Writer
-	lost   map[string]*atomic.Uint64 // lines, by kind
+	stderr  io.Writer
+	lost    map[string]*atomic.Uint64 // lines, by kind
+	changed chan struct{}             // has something in it when there is something to tell of one
+	ending  chan struct{}
 
-	mu   sync.Mutex
-	list []*output
-}
-
-// output is one of them.
-type output struct {
-	kind, path string
-	to         io.Writer
-	file       *os.File // nil if it is none that was opened here
-	cut        bool     // the last line is there in part
+	mu    sync.Mutex
+	list  []*output
+	ended bool
 }
 
 // logNames returns the outputs of a setting, each once; an error says what is wrong with it.
@@ -73,7 +80,10 @@ func logFiles(setting []string) []string {
 
 // openOutputs opens those of a setting; stderr is that of the process.
 func openOutputs(setting []string, stderr io.Writer) (*outputs, error) {
-	o := &outputs{stderr: stderr, lost: map[string]*atomic.Uint64{toStderr: {}, toStdout: {}, toFile: {}}}
+	o := &outputs{
+		stderr: stderr, lost: map[string]*atomic.Uint64{toStderr: {}, toStdout: {}, toFile: {}},
+		changed: make(chan struct{}, 1), ending: make(chan struct{}),
+	}
 	list, err := o.open(setting)
 	if err != nil {
 		return nil, err
@@ -82,57 +92,90 @@ func openOutputs(setting []string, stderr io.Writer) (*outputs, error) {
 	return o, nil
 }
 
-// open opens all outputs of a setting, or none.
+// open opens all outputs of a setting, or none. Names of the same file are one output.
 func (o *outputs) open(setting []string) (list []*output, err error) {
 	names, err := logNames(setting)
+	if err != nil {
+		return nil, err
+	}
+	var files []os.FileInfo
 	for _, name := range names {
-		one := &output{kind: name}
+		kind, path, to := name, "", io.Writer(os.Stdout)
 		switch name {
 		case toStderr:
-			one.to = o.stderr
+			to = o.stderr
 		case toStdout:
-			one.to = os.Stdout
 		default:
-			one.kind, one.path = toFile, name
-			if one.file, err = openLog(name); err != nil {
+			file, err := waitFor(name, func() (*os.File, error) { return openLog(name) }, closeLog)
+			if err != nil {
 				closeAll(list)
 				return nil, fmt.Errorf("log-outputs: %w", err)
 			}
-			one.to = one.file
+			info, err := file.Stat()
+			if err == nil && slices.ContainsFunc(files, func(f os.FileInfo) bool { return os.SameFile(f, info) }) {
+				closeLog(file)
+				continue
+			}
+			kind, path, to, files = toFile, name, file, append(files, info)
 		}
-		list = append(list, one)
+		list = append(list, newOutput(kind, path, to, o.lost[kind], o.changed))
 	}
-	return list, err
+	return list, nil
 }
 
+// openLog opens a file of the log. It does not wait for a reader where that is a pipe.
 func openLog(path string) (*os.File, error) {
-	return os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	return os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY|syscall.O_NONBLOCK, 0o600)
+}
+
+func closeLog(file *os.File) {
+	file.Close() //nolint:errcheck // what was not written is counted
 }
 
 func closeAll(list []*output) {
 	for _, one := range list {
-		if one.file != nil {
-			one.file.Close() //nolint:errcheck // each line was written when it was told
-		}
+		one.close()
 	}
 }
 
-// Write implements io.Writer, for one line. It never fails.
+// waitFor returns what f has of a file within logOpenTime. What comes later is for late.
+func waitFor[T any](path string, f func() (T, error), late func(T)) (T, error) {
+	type answer struct {
+		value T
+		err   error
+	}
+	came := make(chan answer)
+	timer := time.NewTimer(logOpenTime)
+	defer timer.Stop()
+	gone := make(chan struct{})
+	go func() {
+		value, err := f()
+		select {
+		case came <- answer{value, err}:
+		case <-gone:
+			if err == nil {
+				late(value)
+			}
+		}
+	}()
+	select {
+	case a := <-came:
+		return a.value, a.err
+	case <-timer.C:
+		close(gone)
+		return *new(T), fmt.Errorf("%s cannot be opened within %v: its disk hangs", path, logOpenTime)
+	}
+}
+
+// Write implements io.Writer, for one line. It never fails, and waits for nothing until the end.
 func (o *outputs) Write(line []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if o.ended {
+		o.stderr.Write(line) //nolint:errcheck // nobody is left to count it
+	}
 	for _, one := range o.list {
-		if one.cut { // what is there of the last line is not to be the beginning of this one
-			if n, _ := one.to.Write([]byte("\n")); n == 0 {
-				o.lost[one.kind].Add(1)
-				continue
-			}
-			one.cut = false
-		}
-		if n, err := one.to.Write(line); err != nil {
-			o.lost[one.kind].Add(1)
-			one.cut = n > 0
-		}
+		one.take(line)
 	}
 	return len(line), nil
 }
@@ -151,46 +194,78 @@ func (o *outputs) replace(setting []string) error {
 	return nil
 }
 
-// reopen opens the files anew: they may have been renamed. One that cannot be opened stays what it was.
-func (o *outputs) reopen() error {
+// reopen has the files opened anew, before the next line: they may have been renamed. One that cannot be opened stays
+// what it was.
+func (o *outputs) reopen() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	var wrong []error
 	for _, one := range o.list {
-		if one.file == nil {
-			continue
-		}
-		next, err := openLog(one.path)
-		if err != nil {
-			wrong = append(wrong, err)
-			continue
-		}
-		one.file.Close() //nolint:errcheck // each line was written when it was told
-		one.file, one.to, one.cut = next, next, false
+		one.reopen()
 	}
-	return errors.Join(wrong...)
 }
 
-// end closes the files. What is told later goes to standard error.
+// tell tells the log of outputs that lose lines, and of those that take them again, until the end.
+func (o *outputs) tell(logger *slog.Logger) {
+	for {
+		select {
+		case <-o.ending:
+			return
+		case <-o.changed:
+		}
+		o.mu.Lock()
+		list := slices.Clone(o.list)
+		o.mu.Unlock()
+		for _, one := range list {
+			one.tell(logger)
+		}
+		select {
+		case <-o.ending:
+			return
+		case <-time.After(logTellTime):
+		}
+	}
+}
+
+// end writes what waits, and closes the files. What is told later goes to standard error.
 func (o *outputs) end() {
 	o.mu.Lock()
-	defer o.mu.Unlock()
-	closeAll(o.list)
-	o.list = []*output{{kind: toStderr, to: o.stderr}}
+	if o.ended {
+		o.mu.Unlock()
+		return
+	}
+	before := o.list
+	o.list, o.ended = nil, true
+	close(o.ending)
+	o.mu.Unlock()
+	closeAll(before)
+	timer := time.NewTimer(logEndTime)
+	defer timer.Stop()
+	for _, one := range before {
+		select {
+		case <-one.closed:
+		case <-timer.C:
+			return
+		}
+	}
 }
 
 // reopenLog has the log begin new files.
-func reopenLog(s *server) {
-	if err := s.outputs.reopen(); err != nil {
-		s.logger.Error("a file of the log was not opened anew: the former goes on", "err", err)
-	}
-}
+func reopenLog(s *server) { s.outputs.reopen() }
 
 // replaceLog sends the log to what the settings say.
 func replaceLog(s *server, c *Config) {
 	if err := s.outputs.replace(c.LogOutputs); err != nil {
 		s.logger.Error("the log goes on where it went", "err", err)
 	}
+}
+
+// NewLog returns a log to standard error of a process that has no settings for it: it waits for nobody either. end
+// writes what waits, for a moment.
+func NewLog(stderr io.Writer) (logger *slog.Logger, end func()) {
+	o, _ := openOutputs(nil, stderr) // opens no file
+	logger = slog.New(slog.NewTextHandler(o, nil))
+	go o.tell(logger)
+	return logger, o.end
 }
 
 // logMetrics are the figures of the log.

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 )
 
 // The log goes to all of its outputs; at SIGHUP files are opened anew, and others take their places.
@@ -56,9 +58,9 @@ func TestWhereTheLogGoes(t *testing.T) {
 	read <- []string{path("gone") + "/x"}
 	told <- struct{}{}
 	has("a", "settings not read anew: all stay as they are")
-	read <- []string{path("c")}
+	read <- []string{path("c d")} // a name that its text as a variable leads back to as well
 	told <- struct{}{}
-	has("c", "setting=log-outputs")
+	has("c d", "setting=log-outputs")
 	before, _ := os.ReadFile(path("a"))
 	if err := stop(); err != nil {
 		t.Error(err)
@@ -66,7 +68,7 @@ func TestWhereTheLogGoes(t *testing.T) {
 	if after, _ := os.ReadFile(path("a")); len(after) != len(before) {
 		t.Errorf("a file that is no output any more has %s", after[len(before):])
 	}
-	has("c", "msg=stopping")
+	has("c d", "msg=stopping")
 }
 
 // A log that cannot be opened is refused at the start, and by a check, which makes nothing.
@@ -118,6 +120,16 @@ func (s *small) Write(p []byte) (int, error) {
 	return n, nil
 }
 
+// settled waits until nothing waits for an output.
+func (o *output) settled(t *testing.T) {
+	t.Helper()
+	eventually(t, "what waits for an output is written or lost", func(context.Context) bool {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		return o.bytes == 0
+	})
+}
+
 // What an output does not take is lost there and counted; the others have it, nobody hears of an error, and what was
 // written in part does not become the beginning of another line.
 func TestLinesThatAreLost(t *testing.T) {
@@ -126,7 +138,8 @@ func TestLinesThatAreLost(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.list = append(o.list, &output{kind: toFile, to: full})
+	lossy := newOutput(toFile, "", full, o.lost[toFile], o.changed)
+	o.list = append(o.list, lossy)
 	tell := func(line string) {
 		t.Helper()
 		if n, err := o.Write([]byte(line)); n != len(line) || err != nil {
@@ -136,8 +149,10 @@ func TestLinesThatAreLost(t *testing.T) {
 	tell("one\n")
 	tell("two\n") // in part
 	tell("three\n")
+	lossy.settled(t)
 	full.room = 100
 	tell("four\n")
+	o.end()
 	if got, want := full.text.String(), "one\ntw\nfour\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
@@ -146,6 +161,110 @@ func TestLinesThatAreLost(t *testing.T) {
 	}
 	if n := o.lost[toFile].Load(); n != 2 || o.lost[toStderr].Load() != 0 {
 		t.Errorf("%d lines are lost", n)
+	}
+}
+
+// hung takes nothing until it is let go.
+type hung struct {
+	logged
+	until chan struct{}
+}
+
+func (h *hung) Write(p []byte) (int, error) {
+	<-h.until
+	return h.logged.Write(p)
+}
+
+// An output that hangs holds nobody up, and what waits for it has a bound: more is lost there and counted. The others
+// have everything, are told that lines are lost, and how many were when it goes on.
+func TestAnOutputThatHangs(t *testing.T) {
+	other, hangs := &logged{}, &hung{until: make(chan struct{})}
+	o, err := openOutputs(nil, other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stuck := newOutput(toFile, "", hangs, o.lost[toFile], o.changed)
+	o.list = append(o.list, stuck)
+	logger := slog.New(slog.NewTextHandler(o, nil))
+	go o.tell(logger)
+	const lines = 3 * mostWaiting / (1 << 10)
+	for i := range lines {
+		logger.Info("line", "n", i, "text", strings.Repeat("x", 1<<10))
+		if i%100 == 0 {
+			o.list[0].settled(t)
+		}
+	}
+	eventually(t, "the other is told", func(context.Context) bool {
+		return strings.Contains(other.String(), "an output of the log takes no lines")
+	})
+	o.list[0].settled(t)
+	if n := strings.Count(other.String(), "msg=line"); n != lines {
+		t.Errorf("the other has %d lines of %d", n, lines)
+	}
+	lost := o.lost[toFile].Load()
+	if lost < lines/2 || lost > lines+1 || o.lost[toStderr].Load() != 0 {
+		t.Errorf("%d lines are lost of %d", lost, lines)
+	}
+	stuck.mu.Lock()
+	if stuck.bytes > mostWaiting {
+		t.Errorf("%d bytes wait", stuck.bytes)
+	}
+	stuck.mu.Unlock()
+	close(hangs.until)
+	eventually(t, "the other is told how many were lost", func(context.Context) bool {
+		return strings.Contains(other.String(), "takes lines again") && strings.Contains(other.String(),
+			fmt.Sprintf("lost=%d", o.lost[toFile].Load()))
+	})
+	o.end()
+	all := strings.Count(other.String(), "\n") // what is told of it too
+	if n := strings.Count(hangs.String(), "\n"); n+int(lost) != all {
+		t.Errorf("it has %d lines of %d, and %d are lost", n, all, lost)
+	}
+}
+
+// The end waits a moment for an output that hangs, and a file that is to be opened anew on a disk that hangs keeps
+// nobody.
+func TestTheEndOfAnOutputThatHangs(t *testing.T) {
+	hangs := &hung{until: make(chan struct{})}
+	defer close(hangs.until)
+	o, err := openOutputs(nil, hangs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprintln(o, "line")
+	o.reopen()
+	if err := o.replace([]string{filepath.Join(t.TempDir(), "log")}); err != nil {
+		t.Error(err)
+	}
+	o.list = append(o.list, newOutput(toFile, "", hangs, o.lost[toFile], o.changed))
+	fmt.Fprintln(o, "line")
+	ended := make(chan struct{})
+	go func() {
+		o.end()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+	case <-time.After(30 * time.Second):
+		t.Fatal("the end waits for an output that hangs")
+	}
+}
+
+// A file that is named in two ways is one output.
+func TestNamesOfOneLog(t *testing.T) {
+	dir := t.TempDir()
+	path, other := filepath.Join(dir, "log"), filepath.Join(dir, "link")
+	if err := os.Symlink(path, other); err != nil {
+		t.Skip("no symbolic links here: ", err)
+	}
+	o, err := openOutputs([]string{path, other, dir + "/./log"}, &logged{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprintln(o, "line")
+	o.end()
+	if text, err := os.ReadFile(path); string(text) != "line\n" || err != nil {
+		t.Errorf("%q, %v", text, err)
 	}
 }
 

@@ -175,6 +175,7 @@ func openBehind(s *server, o *Options) error {
 	plain, logs := newLogger(c, s.outputs)
 	s.settled = newSettled(c, logs)
 	s.logger = plain.With("node", c.Replication.NodeID, "region", c.Replication.RegionID)
+	go s.outputs.tell(s.logger)
 	s.slow = newSlow(c.SlowRequest, s.logger)
 	if err := checkPlace(c.Replication.DataDir); err != nil {
 		return err
@@ -372,8 +373,8 @@ func (s *server) start(ctx context.Context) error {
 	s.web = append(s.web, open)
 	s.serve("listen-client", func() error { return open.Serve(both.http) })
 	if s.ports.http != nil {
-		private := newHTTPServer(
-			fromPages(routes.private(!s.config.ClientTLS.Enabled(), s.config.Pprof), hosts, nil), s.logger)
+		pages := fromPages(routes.private(!s.config.ClientTLS.Enabled(), s.config.Pprof), hosts, nil)
+		private := newHTTPServer(exceptMonitoring(pages, &s.settled.hosts, s.logger), s.logger)
 		s.web = append(s.web, private)
 		s.serve("listen-http", func() error { return private.Serve(s.ports.http) })
 	}

@@ -20,6 +20,7 @@ type setting struct {
 	reset   func(*Config) // to the default
 	set     func(*Config, string) error
 	get     func(*Config) string
+	copy    func(to, from *Config) // as it is: its text may not lead back to it
 	decode  func(*Config, *yaml.Node) error
 	number  func(*Config) int64 // nil unless it can be compared
 	check   func(*Config) error // nil if every value will do
@@ -57,6 +58,7 @@ func of[T any](key, kind, meaning string, preset T, at func(*Config) *T, v form[
 	return setting{
 		key: key, kind: kind, meaning: meaning,
 		reset: func(c *Config) { *at(c) = preset },
+		copy:  func(to, from *Config) { *at(to) = *at(from) },
 		get:   func(c *Config) string { return v.format(*at(c)) },
 		set: func(c *Config, s string) error {
 			value, err := v.parse(s)
@@ -115,6 +117,14 @@ func list(key, meaning string, at func(*Config) *[]string) setting {
 	})
 }
 
+// nameList is a list of what may have spaces in it.
+func nameList(key, meaning string, at func(*Config) *[]string) setting {
+	return of(key, "list", meaning, nil, at, form[[]string]{
+		func(s string) ([]string, error) { return splitNames(s), nil },
+		func(l []string) string { return strings.Join(l, ",") },
+	})
+}
+
 // yesUnless is a setting that is yes where something else is set, unless it is set to no.
 func yesUnless(key, meaning string, yes, no func(*Config) *bool) setting {
 	s := yesOrNo(key, meaning, yes)
@@ -135,6 +145,7 @@ func yesUnless(key, meaning string, yes, no func(*Config) *bool) setting {
 		return err
 	}
 	s.reset = func(c *Config) { *yes(c), *no(c) = false, false }
+	s.copy = func(to, from *Config) { *yes(to), *no(to) = *yes(from), *no(from) }
 	return s
 }
 

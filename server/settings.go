@@ -73,8 +73,10 @@ var sections = []section{
 			func(c *Config) *[]string { return &c.AllowedOrigins }),
 		list("allowed-hosts",
 			"names and IP addresses, without a port, for one of which a request in plaintext over HTTP/1.1 must be "+
-				"that comes to the port for clients (its `Host`), since a web page may give any name to any address; "+
-				"others are refused. Any if not set, or with `*`; clients of gRPC are not asked",
+				"that comes to the port for clients, or to `listen-http` for more than metrics and health (its "+
+				"`Host`), since a web page may give any name to any address; others are refused. List what "+
+				"`advertise-client` has too: `mimir` and the console of other nodes ask there. Any if not set, or "+
+				"with `*`; clients of gRPC, and whoever comes through a socket of this machine, are not asked",
 			func(c *Config) *[]string { return &c.AllowedHosts }),
 		yesOrNo("pprof",
 			"serve Go's profiles to operators under `/debug/pprof/`, on the port for clients and on `listen-http`",
@@ -164,7 +166,8 @@ var sections = []section{
 			"file to which every operator's call is appended as a line of JSON, made with mode 0600; if it is renamed "+
 				"or removed, or at SIGHUP, a new one is begun; if not set the lines go to the log",
 			func(c *Config) *string { return &c.Operator.AuditLog }),
-		yesOrNo("audit-log-required", "refuse operators' calls while `audit-log` cannot be written, also a failover; "+
+		yesOrNo("audit-log-required", "refuse operators' calls while `audit-log` cannot be written, as on a disk "+
+			"that is full or hangs, also a failover; "+
 			"else their lines go to the log meanwhile, and `status` says so",
 			func(c *Config) *bool { return &c.Operator.AuditRequired }),
 	}},
@@ -185,11 +188,11 @@ var sections = []section{
 			func(c *Config) *string { return &c.LogLevel }).alsoTaking(levelOfEtcd),
 		text("log-format", "text", "`text` or `json`",
 			func(c *Config) *string { return &c.LogFormat }).alsoTaking(formatOfEtcd),
-		list("log-outputs",
+		nameList("log-outputs",
 			"where the log goes: `stderr`, `stdout`, or files, which are made with mode 0600 and opened anew at "+
 				"SIGHUP, as logrotate wants it; several are all written. Standard error if not set, or with "+
-				"`default`, or with `systemd/journal`, where systemd takes it. What a file does not take, as on a "+
-				"full disk, is lost and counted",
+				"`default`, or with `systemd/journal`, where systemd takes it. What one of them does not take, as on "+
+				"a disk that is full or hangs, is lost and counted",
 			func(c *Config) *[]string { return &c.LogOutputs }),
 	}},
 	{"Traces", tracingSettings},

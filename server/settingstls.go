@@ -77,7 +77,7 @@ func files(key, whom, authorities string, at func(*Config) *TLS) []setting {
 // allowed are the settings that say which certificates a listener takes of those that its authorities signed.
 func allowed(key, whom string, at func(*Config) *ClientRule) []setting {
 	return []setting{
-		list(key+".allowed-cn", "common names, of which the certificate of "+whom+" must have one; needs "+
+		nameList(key+".allowed-cn", "common names, of which the certificate of "+whom+" must have one; needs "+
 			"`require-client-cert`", func(c *Config) *[]string { return &at(c).AllowedCN }),
 		list(key+".allowed-hostname",
 			"names or IP addresses, for one of which the certificate of "+whom+" must be valid; likewise",

@@ -132,7 +132,7 @@ func (s *server) reload(read func() (*Config, error)) error {
 	defer s.settled.mu.Unlock()
 	now := s.settled.running
 	changed, waits := merge(&now, next)
-	if err := now.reachable(); err != nil {
+	if err := now.reachable(changed); err != nil {
 		return err
 	}
 	for _, d := range waits {
@@ -164,7 +164,7 @@ func merge(now, next *Config) (changed, waits []difference) {
 		case d.from == d.to:
 		case canChange(d.key):
 			changed = append(changed, d)
-			settings[i].set(now, d.to) //nolint:errcheck // next has it
+			settings[i].copy(now, next)
 			now.from(d.key, cmp.Or(next.origins[d.key], "default"))
 		default:
 			waits = append(waits, d)
@@ -192,10 +192,18 @@ func find(key string) *setting {
 	return &settings[slices.IndexFunc(settings, func(s setting) bool { return s.key == key })]
 }
 
-// reachable opens the places of the log, of backups and of the archive, as far as that can fail on this machine.
-func (c *Config) reachable() error {
-	for _, path := range logFiles(c.LogOutputs) {
-		if err := appendable("log-outputs", path); err != nil {
+// reachable opens the places of the log, if they are others, of backups and of the archive, as far as that can fail on
+// this machine.
+func (c *Config) reachable(changed []difference) error {
+	places := logFiles(c.LogOutputs)
+	if !slices.ContainsFunc(changed, func(d difference) bool { return d.key == "log-outputs" }) {
+		places = nil // what becomes of the one in use keeps no other setting from being read
+	}
+	for _, path := range places {
+		_, err := waitFor(path, func() (struct{}, error) {
+			return struct{}{}, appendable("log-outputs", path)
+		}, func(struct{}) {})
+		if err != nil {
 			return fmt.Errorf("%w: %w", ErrConfig, err)
 		}
 	}

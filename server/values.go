@@ -129,6 +129,17 @@ func formatRegions(regions map[string][]string) string {
 	return strings.Join(pairs, ",")
 }
 
+// splitNames is split of what may have spaces in it.
+func splitNames(s string) []string {
+	list := []string{}
+	for _, name := range strings.Split(s, ",") {
+		if name = strings.TrimSpace(name); name != "" {
+			list = append(list, name)
+		}
+	}
+	return list
+}
+
 func split(s string) []string {
 	return strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ' ' })
 }

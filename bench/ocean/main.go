@@ -75,6 +75,11 @@ func defaultNodes() int {
 }
 
 func (s *settings) run(ctx context.Context) (err error) {
+	if s.rounds < 1 || s.nodes < 1 || s.nodes > 250 || s.megabits < 0 || s.roundTrip < 0 || s.line.Loss < 0 ||
+		s.line.Loss >= 1 {
+		return errors.New("want at least one round, 1 to 250 nodes, a rate and an rtt not below zero, " +
+			"and a loss below 1")
+	}
 	ctx, cancel := context.WithTimeout(ctx, s.limit)
 	defer cancel()
 	s.line.Delay, s.line.Rate = s.roundTrip/2, int64(s.megabits)*1_000_000
@@ -100,6 +105,9 @@ func (s *settings) run(ctx context.Context) (err error) {
 	r.Rows, r.Spin, r.TCP = o.taken.rows(), bench.SpreadOf(o.spins), o.tcpBy
 	counted, gone := o.line.Stats()
 	r.LateP99 = counted.LateP99
+	if err == nil && !r.Whole {
+		err = fmt.Errorf("the run ended before its last round: %w", context.Cause(ctx))
+	}
 	return errors.Join(err, gone, s.Write(&r, table(&r))) // what was measured until something failed stays
 }
 

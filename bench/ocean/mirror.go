@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -87,7 +88,13 @@ func (o *ocean) makeMirror(ctx context.Context, at *link.Namespace) (float64, er
 			break
 		}
 	}
-	return float64(count-first) / time.Since(began).Seconds(), ctx.Err()
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
+	if first == mirrorKeys {
+		return 0, errors.New("make-mirror was through before it could be looked at")
+	}
+	return float64(count-first) / time.Since(began).Seconds(), nil
 }
 
 // etcdIn starts one node of etcd.

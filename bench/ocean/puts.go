@@ -25,14 +25,26 @@ func (o *ocean) measurePuts(ctx context.Context, round int) error {
 		}
 		return session.Measure(ctx, options, bench.Put)
 	}
+	behind := 0.0 // the part of the time in which the region was
 	beside := func() (*bench.Measurement, error) {
-		if _, err := o.leave(ctx, o.backlog*megabyte, valueBytes, noise); err != nil {
+		b, err := o.leave(ctx, o.backlog*megabyte, valueBytes, noise)
+		if err != nil {
 			return nil, err
 		}
 		if err := o.anew(ctx, nil); err != nil {
 			return nil, err
 		}
-		return session.Measure(ctx, options, bench.Put)
+		looking, stop := context.WithCancel(ctx)
+		began, ended := time.Now(), make(chan time.Duration, 1)
+		go func() {
+			_ = o.eu.reach(looking, b.to, func(int64) {}) // or until the measurement ends
+			ended <- time.Since(began)
+		}()
+		m, err := session.Measure(ctx, options, bench.Put)
+		took := time.Since(began)
+		stop()
+		behind = min(1, float64(<-ended)/float64(took))
+		return m, err
 	}
 	var without, with *bench.Measurement
 	if round%2 == 0 {
@@ -50,6 +62,7 @@ func (o *ocean) measurePuts(ctx context.Context, round int) error {
 	ms := func(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 	o.note("put p99, no region follows", "ms", ms(without.P99))
 	o.noteBeside("put p99, a region catches up", "ms", ms(with.P99), "that with none", ms(without.P99))
+	o.note("time of that in which the region was behind", "%", 100*behind)
 	o.note("puts a second, no region follows", "", without.PerSecond)
 	o.noteBeside("puts a second, a region catches up", "", with.PerSecond, "those with none", without.PerSecond)
 	return o.together(ctx)

@@ -25,8 +25,11 @@ func table(r *Result) string {
 	if !r.Whole {
 		b.WriteString("; **the run ended before its last round**")
 	}
-	fmt.Fprintf(&b, ". Plain TCP by %s. The machine: the same arithmetic took %.0f ms, at least %.0f, at most %.0f",
-		r.TCP, r.Spin.Median/1e6, r.Spin.Least/1e6, r.Spin.Most/1e6)
+	if r.TCP != "" {
+		fmt.Fprintf(&b, ". Plain TCP by %s", r.TCP)
+	}
+	fmt.Fprintf(&b, ". The machine: the same arithmetic took %.0f ms, at least %.0f, at most %.0f",
+		r.Spin.Median/1e6, r.Spin.Least/1e6, r.Spin.Most/1e6)
 	if r.Spin.Noise() > quiet {
 		b.WriteString(": **it was not quiet**")
 	}

@@ -36,6 +36,7 @@ func newServe(hurry <-chan struct{}) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			signal.Ignore(syscall.SIGPIPE) // a node does not end with who reads its log
 			o := server.Options{
 				Version: version(), LogTo: os.Stderr, Hurry: hurry, HungUp: hungUp(c.Context()), Reload: read,
 				Look: lookForConsole, Replays: nodeReplays{},

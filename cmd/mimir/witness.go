@@ -2,11 +2,12 @@ package main
 
 import (
 	"fmt"
-	"log/slog"
 	"net"
 	"os"
+	"os/signal"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -31,13 +32,15 @@ func newWitness() *cobra.Command {
 			if _, _, err := net.SplitHostPort(o.Listen); err != nil {
 				return fmt.Errorf("%w: --listen: %w", errUsage, err)
 			}
-			fleets, err := w.of()
-			if err != nil {
+			var err error
+			if o.Fleets, err = w.of(); err != nil {
 				return fmt.Errorf("%w: %w", errUsage, err)
 			}
-			o.Fleets = fleets
 			o.TLS.Lenient = c.Flags().Changed("peer-tls-require-client-cert") && !o.TLS.RequireClientCert
-			o.Logger = slog.New(slog.NewTextHandler(os.Stderr, nil))
+			signal.Ignore(syscall.SIGPIPE) // of a log that nobody reads any more
+			var end func()
+			o.Logger, end = server.NewLog(os.Stderr)
+			defer end()
 			return server.RunWitness(c.Context(), o)
 		},
 	}

@@ -13,6 +13,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/mimir-kv/mimir/replication"
 )
 
 // ErrNoEndpoint says that none of the endpoints answered.
@@ -201,12 +203,18 @@ func (c *Client) ask(ctx context.Context, method, endpoint, path string, body []
 	if out == nil {
 		return nil
 	}
-	text, err := io.ReadAll(answer)
+	text, err := io.ReadAll(io.LimitReader(answer, mostAnswer+1))
 	if err != nil {
 		return fmt.Errorf("%s%s: %w", endpoint, path, err)
 	}
+	if len(text) > mostAnswer {
+		return fmt.Errorf("%s%s: not an answer of a Mimir node: it has more than %d bytes", endpoint, path, mostAnswer)
+	}
 	if err := unmarshal(text, out); err != nil {
 		return fmt.Errorf("%s%s: not an answer of a Mimir node: %w", endpoint, path, err)
+	}
+	if f, is := out.(*replication.FleetStatus); is && f.Fleet == "" && len(f.Regions) == 0 {
+		return fmt.Errorf("%s%s: not an answer of a Mimir node: it is of no fleet", endpoint, path)
 	}
 	return nil
 }
@@ -275,8 +283,11 @@ type visitError struct{ error }
 
 func (e *visitError) Unwrap() error { return e.error }
 
-// mostMetrics bounds what is read of a node's metrics.
-const mostMetrics = 16 << 20
+// Bounds of what is read of an answer, and of a node's metrics: what is at an endpoint may be no node.
+const (
+	mostAnswer  = 64 << 20
+	mostMetrics = 16 << 20
+)
 
 // Metrics returns what a node exports, as text of Prometheus.
 func (c *Client) Metrics(ctx context.Context) (text []byte, err error) {

@@ -37,6 +37,55 @@ func listening(t *testing.T, do func(net.Conn)) string {
 	return l.Addr().String()
 }
 
+// What answers without an end is no node, and costs no more than a bounded answer.
+func TestAnAnswerWithoutAnEnd(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		page := []byte(strings.Repeat(" ", 1<<20))
+		for {
+			if _, err := w.Write(page); err != nil {
+				return
+			}
+		}
+	}))
+	defer s.Close()
+	c, err := NewClient([]string{s.URL}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.answer = time.Minute
+	_, err = c.Node(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "not an answer of a Mimir node") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// What answers anything, and is no node, keeps nobody from the picture of one.
+func TestAnEndpointThatIsNoNode(t *testing.T) {
+	serve := func(text string) string {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			fmt.Fprint(w, text)
+		}))
+		t.Cleanup(s.Close)
+		return s.URL
+	}
+	node := serve(`{"fleet": "f", "regions": [{"name": "r"}]}`)
+	for _, text := range []string{"null", "{}", `{"regions": null, "status": "ok"}`} {
+		other := serve(text)
+		c, err := NewClient([]string{other, node}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range []*Client{c, GivingUp(c, time.Minute)} {
+			if f, err := c.Fleet(t.Context()); err != nil || f.Fleet != "f" {
+				t.Errorf("%s: %+v, %v", text, f, err)
+			}
+			if f, err := c.At(other).Fleet(t.Context()); err == nil || !strings.Contains(err.Error(), "Mimir node") {
+				t.Errorf("%s: %+v, %v", text, f, err)
+			}
+		}
+	}
+}
+
 // An endpoint that does not answer costs the silence and no more, and it is said in plain words what it does.
 func TestWhatAnEndpointDoesIsSaid(t *testing.T) {
 	hole := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {

@@ -33,7 +33,7 @@ func (r *Certificates) Operator(_ context.Context, caller *Caller) (who string, 
 		return "", ErrUnused
 	case c == nil:
 		return "", errors.New("no certificate was shown")
-	case len(r.AllowedCN) > 0 && !slices.Contains(r.AllowedCN, c.Subject.CommonName):
+	case len(r.AllowedCN) > 0 && (c.Subject.CommonName == "" || !slices.Contains(r.AllowedCN, c.Subject.CommonName)):
 		return "", fmt.Errorf("the certificate is of %q, which is not in operator.allowed-cn", c.Subject.CommonName)
 	case len(r.AllowedHostnames) > 0 &&
 		!slices.ContainsFunc(r.AllowedHostnames, func(h string) bool { return c.VerifyHostname(h) == nil }):

@@ -8,6 +8,7 @@ package plain
 import (
 	"regexp"
 	"strings"
+	"unicode"
 )
 
 // said is a pattern in the text of an error of a library, and what an operator reads instead.
@@ -19,13 +20,14 @@ type said struct {
 // libraries are the texts of gRPC, its transport and Go's contexts that may stand in an error. Each replaces all that
 // tells an operator nothing, and keeps the address and the cause. A later one sees what earlier ones left.
 var libraries = []said{
-	{regexp.MustCompile(`rpc error: code = Canceled desc = context canceled`), "it was ended before an answer came"},
 	{regexp.MustCompile(`rpc error: code = DeadlineExceeded desc = context deadline exceeded`),
 		"no answer came in time"},
 	{regexp.MustCompile(`rpc error: code = Unimplemented desc = unknown (?:service|method) \S+(?: for service \S+)?`),
 		"it does not know this request: it is of an earlier version, or no Mimir node"},
-	{regexp.MustCompile(`rpc error: code = \w+ desc = `), ""},
-	{regexp.MustCompile(`connection error: desc = "transport: (.*?)"`), "$1"},
+	{regexp.MustCompile(`rpc error: code = (\w+|Code\(\d+\)) desc = *$`), "it failed, and says no more than $1"},
+	{regexp.MustCompile(`rpc error: code = (?:\w+|Code\(\d+\)) desc = `), ""},
+	{regexp.MustCompile(`connection error: desc = "transport: ((?:[^"\\]|\\.)*)"`), "$1"},
+	{regexp.MustCompile(`\\"`), `"`}, // of what was in there
 	{regexp.MustCompile(`(?i)error while dialing: `), ""},
 	{regexp.MustCompile(`authentication handshake failed: `), "TLS failed: "},
 	{regexp.MustCompile(`dial (?:tcp|unix) (\S+): connect: connection refused`),
@@ -45,15 +47,23 @@ var libraries = []said{
 	{regexp.MustCompile(`field (\S+) not found in type \S+`), `unknown key "$1"`},
 	{regexp.MustCompile(`error reading (?:from server|server preface): `), ""},
 	{regexp.MustCompile(`context deadline exceeded`), "no answer came in time"},
-	{regexp.MustCompile(`context canceled`), "it was ended before it was done"},
+	// What was asked for may be done all the same.
+	{regexp.MustCompile(`context canceled`), "it was ended before an answer came"},
 }
 
 // Text returns an error's text, as [Words] has it.
 func Text(err error) string { return Words(err.Error()) }
 
-// Words returns a text that may hold that of an error, in one line and in plain words.
+// Words returns a text that may hold that of an error, in one line and in plain words. It does nothing to a terminal:
+// what others say is text.
 func Words(text string) string {
 	text = strings.Join(strings.Fields(text), " ")
+	text = strings.Map(func(r rune) rune {
+		if unicode.Is(unicode.C, r) { // also what turns the direction of a line round
+			return unicode.ReplacementChar
+		}
+		return r
+	}, text)
 	for _, s := range libraries {
 		text = s.pattern.ReplaceAllString(text, s.instead)
 	}

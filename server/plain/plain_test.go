@@ -24,6 +24,9 @@ func TestErrorsAreInPlainText(t *testing.T) {
 		{grpcstatus.Error(codes.Unavailable, `connection error: desc = "transport: `+
 			`authentication handshake failed: tls: first record does not look like a TLS handshake"`),
 			"TLS failed: tls: first record does not look like a TLS handshake"},
+		{grpcstatus.Errorf(codes.Unavailable, "connection error: desc = %q", `transport: authentication handshake `+
+			`failed: x509: signed by unknown authority (perhaps "a" of "b")`),
+			`TLS failed: x509: signed by unknown authority (perhaps "a" of "b")`},
 		{grpcstatus.Error(codes.Unavailable, "etcdserver: no leader"), "etcdserver: no leader"},
 		{grpcstatus.Error(codes.DeadlineExceeded, "context deadline exceeded"), "no answer came in time"},
 		{grpcstatus.Error(codes.Canceled, "context canceled"), "it was ended before an answer came"},
@@ -34,7 +37,11 @@ func TestErrorsAreInPlainText(t *testing.T) {
 		{errors.New("ask us-1:2380 for report: transport: peer unreachable: us-1:2380: it stands still"),
 			"us-1:2380: it stands still"},
 		{context.DeadlineExceeded, "no answer came in time"},
-		{context.Canceled, "it was ended before it was done"},
+		{context.Canceled, "it was ended before an answer came"},
+		{grpcstatus.Error(codes.Internal, ""), "it failed, and says no more than Internal"},
+		{grpcstatus.Error(codes.Code(77), "of a proxy"), "of a proxy"},
+		{grpcstatus.Error(codes.Code(77), ""), "it failed, and says no more than Code(77)"},
+		{errors.New("\x1b]0;title\x07\x1b[31mred\u202e"), "\ufffd]0;title\ufffd\ufffd[31mred\ufffd"},
 		{errors.New("dial tcp: lookup no.such on 127.0.0.53:53: no such host"),
 			"there is no machine of the name no.such"},
 		{errors.New("listen tcp 10.1.0.1:2379: bind: cannot assign requested address"),

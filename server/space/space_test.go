@@ -141,6 +141,34 @@ func TestTheAlarmIsRaised(t *testing.T) {
 	}
 }
 
+// Who disarms the alarm about the quota over and over has the store grow by a bounded amount, and after it was within
+// its quota again by as much.
+func TestThePardonHasABound(t *testing.T) {
+	watched(t, func(n *node) {
+		const step = 1 << 20
+		for round := range 2 {
+			n.with(func() { n.used = 1001 })
+			pass(time.Second)
+			for range 1000 {
+				n.with(func() { n.raised = false })
+				pass(time.Second)
+				n.with(func() { // what comes in while no alarm is raised
+					if !n.raised {
+						n.used += step
+					}
+				})
+			}
+			n.with(func() {
+				if n.used < leastPardon || n.used > 1001+leastPardon+2*step {
+					t.Errorf("round %d: the store has %d bytes", round, n.used)
+				}
+				n.used, n.raised = 0, false
+			})
+			pass(time.Minute)
+		}
+	})
+}
+
 // What a process saw before it stood still raises no alarm when it goes on: an operator may have made room and disarmed
 // it since. And what waits for a primary is given up.
 func TestWhatWasSeenLongAgoRaisesNothing(t *testing.T) {

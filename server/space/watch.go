@@ -53,6 +53,9 @@ const (
 	// pardonInterval is how long the alarm about the quota stays away once it was disarmed: what was deleted before
 	// may be given back by then, and a disk does not end with the quota.
 	pardonInterval = 5 * time.Second
+	// pardonShare is the part of the quota, and leastPardon what it is at least, by which a store that has outgrown it
+	// may grow in all pardons together, until it is within its quota again: who disarms over and over gets no more.
+	pardonShare, leastPardon = 16, 8 << 20
 )
 
 // Watch watches over the room of one node.
@@ -62,6 +65,7 @@ type Watch struct {
 	seen       bool              // it was applied here since
 	raised     bool              // it was, at the last look
 	disarmed   time.Time         // when a look found it disarmed; zero if none did
+	most       int64             // what the store may take while that is pardoned; zero: it was within its quota since
 	lacking    time.Time         // since when something lacks room, or is given no ballast for it; zero if nothing does
 	late       bool              // what the last look saw was too long ago
 	complaints map[string]string // what the log was last told of each matter
@@ -142,8 +146,9 @@ func (w *Watch) settle() {
 // trouble says what there is too little of, "" if of nothing, and when it began to look at that.
 func (w *Watch) trouble() (text string, began time.Time) {
 	began = w.Clock.Now()
-	pardoned := !w.disarmed.IsZero() && began.Sub(w.disarmed) < pardonInterval
-	if used, quota := w.Used(), w.QuotaBytes(); quota > 0 && used > quota && !pardoned {
+	if used, quota := w.Used(), w.QuotaBytes(); quota <= 0 || used <= quota {
+		w.most = 0
+	} else if !w.pardoned(began, used, quota) {
 		return fmt.Sprintf("the store has outgrown quota-backend-bytes, which is %d", quota), began
 	}
 	began = w.Clock.Now()
@@ -159,6 +164,17 @@ func (w *Watch) trouble() (text string, began time.Time) {
 		return err.Error(), began
 	}
 	return "", began
+}
+
+// pardoned reports whether the alarm about the quota stays away from a store that has outgrown it.
+func (w *Watch) pardoned(now time.Time, used, quota int64) bool {
+	if w.disarmed.IsZero() || now.Sub(w.disarmed) >= pardonInterval {
+		return false
+	}
+	if w.most == 0 {
+		w.most = used + max(quota/pardonShare, leastPardon)
+	}
+	return used <= w.most
 }
 
 // lacksFiles reports whether hardly any file can be made: one that is needed finds no room then, however much is free.

@@ -16,7 +16,7 @@ export async function answers(promise) {
 
 // plainly is what a refusal of the API of etcd says, in the words of package plain.
 export const plainly = (text) => text.replace(/^(rpc error: code = \w+ desc = )?context deadline exceeded$/, "no answer came in time")
-  .replace(/^(rpc error: code = \w+ desc = )?context canceled$/, "it was ended before it was done");
+  .replace(/^(rpc error: code = \w+ desc = )?context canceled$/, "it was ended before an answer came");
 
 export function put(element, text) {
   if (element.textContent !== text) element.textContent = text;
