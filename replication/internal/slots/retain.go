@@ -77,7 +77,7 @@ func (s *Slots) standing(state *timeline.State, region string) place {
 	if state.Role() != timeline.Primary {
 		v, _ := s.config.Fleet.View()
 		if l := v.Regions[region].Leader(); l != nil {
-			s.reported[region] = l.Cursor.Position
+			s.reported[region] = shared(l.Origin(), state)
 		}
 		p, heard := s.reported[region]
 		return place{position: p, exact: heard, atMost: heard}
@@ -88,6 +88,16 @@ func (s *Slots) standing(state *timeline.State, region string) place {
 		return place{position: began, atMost: true, lost: slot.Lost}
 	}
 	return place{position: slot.Position, exact: true, atMost: true, lost: slot.Lost}
+}
+
+// shared returns where a region goes on in the history of the state s: where it is, or, if it has to give up what it
+// has behind a fork, there.
+func shared(o timeline.Origin, s *timeline.State) contract.Position {
+	relation, fork := timeline.Compare(o.Reigns, s.Reigns, o.Cursor.Position, s.Cursor.Position)
+	if relation == timeline.Forked {
+		return fork
+	}
+	return o.Cursor.Position
 }
 
 // turn forgets for whom log was given up when another reign has begun: what the regions need is counted anew.

@@ -474,6 +474,13 @@ func TestLogIsKeptForWhoeverNeedsIt(t *testing.T) {
 			m.Retain()
 			m.report(nil)
 		}, 150, 200},
+		{"a secondary keeps what a region needs that has to give up a tail", func(m *member) {
+			m.change(func(s *timeline.State) {
+				s.Reigns = []timeline.Reign{{Epoch: 1, First: 1, Primary: "ap"}, {Epoch: 3, First: 201, Primary: "eu"}}
+			})
+			m.report(map[string]contract.Position{"ap": 390, "eu": 390})
+			m.view.Regions["ap"].Nodes[0].Reigns = []timeline.Reign{{Epoch: 1, First: 1, Primary: "ap"}}
+		}, 150, 200},
 		{"nobody else", func(m *member) {
 			m.config.Others = func() []string { return nil }
 		}, logEntries - 50, logEntries},
