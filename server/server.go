@@ -184,12 +184,7 @@ func openBehind(s *server, o *Options) error {
 	if err != nil {
 		return err
 	}
-	for _, text := range c.notes {
-		s.logger.Info("a setting of etcd", "note", text)
-	}
-	for _, text := range warnings {
-		s.logger.Warn("limit", "err", text)
-	}
+	tellSettings(s.logger, c.notes, warnings)
 	if s.gate, s.audit, err = c.Operator.newGate(s.logger, rootLink{func() *etcdapi.API { return s.api }}); err != nil {
 		return err
 	}
@@ -230,6 +225,16 @@ func openBehind(s *server, o *Options) error {
 		return err
 	}
 	return nil
+}
+
+// tellSettings tells the log what was made of etcd's settings, and which limits do not fit.
+func tellSettings(logger *slog.Logger, notes, warnings []string) {
+	for _, text := range notes {
+		logger.Info("a setting of etcd", "note", text)
+	}
+	for _, text := range warnings {
+		logger.Warn("limit", "err", text)
+	}
 }
 
 // openStore opens the data directory, and the store in it.
