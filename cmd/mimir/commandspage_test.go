@@ -169,7 +169,7 @@ func cell(s string) string {
 }
 
 var (
-	markup   = regexp.MustCompile("[<>*_#\\[\\]]")
+	markup   = regexp.MustCompile(`[<>*_#\[\]]`)
 	codeWord = regexp.MustCompile(`(^|[\s(,])` +
 		`(--[a-z][a-z-]*(?:=[A-Za-z0-9]+)?|[a-z0-9]+://[^\s,;:]*|MIMIR(?:\\_[A-Z]+)+)`)
 	pageName = regexp.MustCompile(`\bdocs/([a-z-]+\.(?:md|schema\.json))\b`)
