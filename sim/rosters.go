@@ -76,6 +76,9 @@ func (e *evidence) sameRoster(ctx context.Context) {
 
 func (f *fleet) rostersDiffer(ctx context.Context) string {
 	here, why := f.here()
+	if slices.ContainsFunc(here, func(m *member) bool { return m.level < timeline.LevelRoster }) {
+		return why // its region cannot take the roster, and says so
+	}
 	ranks := !slices.ContainsFunc(here, func(m *member) bool { return m.level < timeline.LevelRanks })
 	var first *replication.FleetStatus
 	for _, m := range here {
