@@ -33,6 +33,7 @@ var ran = map[string]string{
 
 	"kubernetes.md: kube-apiserver --etcd": "TestFlagsAreDocumented",
 	"migration.md":                         "TestRecipe",
+	"tracing.md":                           "TestTheTracesOfThePage",
 
 	"operating.md: CGO_ENABLED=0 go build -ldflags":              "TestVersionOfAPackage",
 	"operating.md: mimir failover --to us --force":               "TestRunbooks",

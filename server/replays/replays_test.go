@@ -215,7 +215,9 @@ func TestReplaysThatDoNotBegin(t *testing.T) {
 			[]string{"eu"}},
 	} {
 		h := newHouse(t, engine, Options{}, "")
-		h.fleet.Store(&replication.FleetStatus{Primary: c.primary, Epoch: c.epoch, TakeWrites: c.writes})
+		h.fleet.Store(&replication.FleetStatus{
+			Fleet: "mimir", Primary: c.primary, Epoch: c.epoch, TakeWrites: c.writes,
+		})
 		if s := h.last(c.body); !s.Refused || s.Done || !strings.HasPrefix(s.Error, c.want) {
 			t.Errorf("%s: %+v", c.what, s)
 		}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -18,14 +19,21 @@ import (
 func TestGate(t *testing.T) {
 	virtual.Test(t, func(t *testing.T) {
 		said := new(bytes.Buffer)
+		var mu sync.Mutex
+		locked := func(do func()) {
+			mu.Lock()
+			defer mu.Unlock()
+			do()
+		}
 		limits := Limits{Delay: Bound{Age: 5 * time.Second}, Refuse: Bound{Age: 15 * time.Second}}
 		var end, has contract.Position
 		leads := true
 		g := New(Config{
-			Limits: func() Limits { return limits }, Clock: clock.Real,
+			Limits: func() (l Limits) { locked(func() { l = limits }); return l }, Clock: clock.Real,
 			Logger: slog.New(slog.NewTextHandler(said, nil)),
-			Places: func() (contract.Position, []Place, bool) {
-				return end, []Place{{Region: "eu", Position: has}}, leads
+			Places: func() (at contract.Position, places []Place, is bool) {
+				locked(func() { at, places, is = end, []Place{{Region: "eu", Position: has}}, leads })
+				return at, places, is
 			},
 		})
 		ctx, cancel := context.WithCancel(t.Context())
@@ -33,10 +41,11 @@ func TestGate(t *testing.T) {
 		go func() { defer close(ended); g.Run(ctx) }()
 		goesOn := func(d time.Duration, follows bool) Verdict {
 			for range d / (100 * time.Millisecond) {
-				end++
-				if follows {
-					has = end
-				}
+				locked(func() {
+					if end++; follows {
+						has = end
+					}
+				})
 				time.Sleep(100 * time.Millisecond)
 			}
 			return g.Verdict()
@@ -55,11 +64,11 @@ func TestGate(t *testing.T) {
 			t.Errorf("after 16 s: %+v", v)
 		}
 		was := limits
-		limits = Limits{}
+		locked(func() { limits = Limits{} })
 		if v := goesOn(time.Second, false); v != (Verdict{}) {
 			t.Errorf("opened: %+v", v)
 		}
-		limits = was
+		locked(func() { limits = was })
 		if v := goesOn(time.Second, false); v != (Verdict{}) {
 			t.Errorf("what was before the gate is not known: %+v", v)
 		}
@@ -70,7 +79,7 @@ func TestGate(t *testing.T) {
 			t.Errorf("who came back: %+v", v)
 		}
 		goesOn(20*time.Second, false)
-		leads = false
+		locked(func() { leads = false })
 		if v := goesOn(time.Second, false); v != (Verdict{}) {
 			t.Errorf("who leads no more: %+v", v)
 		}

@@ -162,7 +162,7 @@ func (c *Check) Ask(ctx context.Context) error {
 			a, known, err := Ask(ctx, c.config.Client, addr,
 				Question{ID: c.config.ID, Disk: c.config.Disk.ID, Boot: c.config.Disk.Boot, Part: &c.config.Part})
 			if silent[i] = err != nil; known && err == nil {
-				if errs[i] = c.judge(a); errs[i] == nil && a.Log != nil && c.of[addr] {
+				if errs[i] = c.judge(a); errs[i] == nil && a.Log != nil && c.of[addr] && c.alike(a.Part) {
 					c.config.Agreed.note(a.Log.Committed)
 				}
 			}
@@ -177,6 +177,21 @@ func (c *Check) Ask(ctx context.Context) error {
 	}
 	c.left = left
 	return first(errs)
+}
+
+// alike reports whether a sibling is of the life of the region of which this node is: one of another life, which may be
+// at an address of this one, says nothing of it. One that says nothing of how its region was formed is of none.
+func (c *Check) alike(p *Part) bool {
+	if p == nil {
+		return false
+	}
+	own := c.config.Part.Formed
+	for node, disk := range p.Formed {
+		if own[node] == disk {
+			return true
+		}
+	}
+	return len(own) == 0 && len(p.Formed) == 0
 }
 
 // first returns one of the errors, nil if there is none: each says all that an operator needs, in one line.

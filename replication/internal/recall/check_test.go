@@ -62,15 +62,21 @@ func TestWhoWasLeftOutComesWithAnEmptyDisk(t *testing.T) {
 	}
 }
 
-// TestHowFarTheRegionAgreed is learnt of its own nodes, of which the one that knows most counts, and of no others.
+// TestHowFarTheRegionAgreed is learnt of its own nodes, of which the one that knows most counts, and of no others: none
+// of another region, and none of an older life of this one.
 func TestHowFarTheRegionAgreed(t *testing.T) {
 	network := memory.NewNetwork(clock.Real, 1)
-	for name, committed := range map[string]uint64{"us-1": 7, "us-3": 9, "us-4": 0, "eu-1": 100} {
+	life := map[uint64]string{1: "a", 2: "b"}
+	for name, committed := range map[string]uint64{"us-1": 7, "us-3": 9, "us-4": 0, "us-5": 50, "eu-1": 100} {
+		part := Part{Formed: life}
+		if name == "us-5" {
+			part.Formed = map[uint64]string{1: "x", 2: "y"}
+		}
 		at := network.Node(name)
 		questions := peer.NewRegistry(func() error { return nil })
 		Register(questions, name, NewMemory(), func(uint64, uint64) (uint64, Log) {
 			return 0, Log{Ends: committed + 3, Committed: committed}
-		}, func(Question) Part { return Part{} })
+		}, func(Question) Part { return part })
 		if err := at.Serve(map[string]transport.Handler{peer.Service: questions.Serve}); err != nil {
 			t.Fatal(err)
 		}
@@ -80,7 +86,7 @@ func TestHowFarTheRegionAgreed(t *testing.T) {
 	defer asks.Close()
 	agreed := new(Agreed)
 	c := NewCheck(Config{ID: 5, Node: "us-2", Region: "us", Disk: Own{Disk: Disk{Starts: 2}}, Last: 6,
-		Siblings: []string{"us-1", "us-3", "us-4"}, Others: []string{"eu-1"}, Agreed: agreed, Timeout: time.Minute,
+		Part: Part{Formed: life}, Siblings: []string{"us-1", "us-3", "us-4", "us-5"}, Others: []string{"eu-1"}, Agreed: agreed, Timeout: time.Minute,
 		Clock: clock.Real, Client: peer.NewClient(asks)})
 	if err := c.Ask(t.Context()); err != nil || agreed.UpTo() != 9 || len(c.left) != 0 {
 		t.Errorf("agreed up to %d, without answers %q: %v", agreed.UpTo(), c.left, err)
