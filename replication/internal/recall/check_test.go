@@ -86,8 +86,8 @@ func TestHowFarTheRegionAgreed(t *testing.T) {
 	defer asks.Close()
 	agreed := new(Agreed)
 	c := NewCheck(Config{ID: 5, Node: "us-2", Region: "us", Disk: Own{Disk: Disk{Starts: 2}}, Last: 6,
-		Part: Part{Formed: life}, Siblings: []string{"us-1", "us-3", "us-4", "us-5"}, Others: []string{"eu-1"}, Agreed: agreed, Timeout: time.Minute,
-		Clock: clock.Real, Client: peer.NewClient(asks)})
+		Part: Part{Formed: life}, Siblings: []string{"us-1", "us-3", "us-4", "us-5"}, Others: []string{"eu-1"},
+		Agreed: agreed, Timeout: time.Minute, Clock: clock.Real, Client: peer.NewClient(asks)})
 	if err := c.Ask(t.Context()); err != nil || agreed.UpTo() != 9 || len(c.left) != 0 {
 		t.Errorf("agreed up to %d, without answers %q: %v", agreed.UpTo(), c.left, err)
 	}
