@@ -56,7 +56,7 @@ const (
 	answerTooLarge        byte = 3
 	answerUnderReplicated byte = 4
 	answerRejected        byte = 5 // certainly not applied, and no other node would take it
-	answerLagging         byte = 6 // likewise, for now; a version that does not know it takes it for answerUnknown
+	answerLagging         byte = 6 // certainly not applied; a version that does not know it takes it for answerUnknown
 )
 
 func beginForward(size int) []byte { return append(make([]byte, 0, size), forwardVersion) }
