@@ -28,6 +28,13 @@
 //   - a node with a directory that is old, foreign or damaged ends with one line that says so, or serves what the
 //     others do; one that was removed ends with its own status; no other node ends, and no log has a stack.
 //
+// TestFiveRegions has five regions in two levels, which are cut off, broken, killed, moved, made to follow each other,
+// removed and added under load, each once, or drawn from a seed for as long as it is told, and checks that
+//
+//   - a watcher in each region is told every revision once and in order, over thousands of connections (invariants 4,
+//     5, 10 and 11);
+//   - registers are linearizable, no acknowledged write is lost, and all nodes are equal (invariants 1, 2 and 6).
+//
 // TestFailovers, by hand, does to two regions and a witness what moves the primary, over a network of namespaces with
 // the delays and cuts of a wide one, and checks that
 //

@@ -224,6 +224,14 @@ func (f *Fleet) Unanswered() string {
 	return ""
 }
 
+// Connections is how many there were between regions, all together.
+func (f *Fleet) Connections() (count int64) {
+	for _, k := range f.links {
+		count += k.carried.Load()
+	}
+	return count
+}
+
 func (f *Fleet) between(a, b string, do func(*link)) {
 	for _, k := range f.links {
 		if k.from == a && k.to == b || k.from == b && k.to == a {

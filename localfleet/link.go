@@ -34,6 +34,7 @@ type link struct {
 	suspected chan struct{} // holds one suspicion at most
 	ended     chan struct{} // closed by close
 	answered  atomic.Int64  // bytes that came back
+	carried   atomic.Int64  // connections
 
 	mu       sync.Mutex
 	target   string
@@ -200,6 +201,7 @@ func (k *link) accept(l net.Listener) {
 		if err != nil {
 			return
 		}
+		k.carried.Add(1)
 		go k.relay(near)
 	}
 }

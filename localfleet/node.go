@@ -25,14 +25,17 @@ type Config struct {
 	Regions        map[string][]string `yaml:"regions,omitempty"`
 	InitialPrimary string              `yaml:"initial-primary"`
 	Join           bool                `yaml:"join,omitempty"`
-	CacheBytes     string              `yaml:"cache-bytes"`
-	MemTableBytes  string              `yaml:"mem-table-bytes"`
-	SegmentBytes   string              `yaml:"segment-bytes"`
-	RetainBytes    string              `yaml:"retain-bytes,omitempty"`
-	CompactBytes   string              `yaml:"compact-bytes,omitempty"`
-	ApplyDelay     string              `yaml:"apply-delay,omitempty"`
-	Failover       *Failover           `yaml:"failover,omitempty"`
-	Witnesses      map[string][]string `yaml:"witnesses,omitempty"`
+	// InitialClusterState is "existing" where nodes with empty directories are no new fleet.
+	InitialClusterState string `yaml:"initial-cluster-state,omitempty"`
+
+	CacheBytes    string              `yaml:"cache-bytes"`
+	MemTableBytes string              `yaml:"mem-table-bytes"`
+	SegmentBytes  string              `yaml:"segment-bytes"`
+	RetainBytes   string              `yaml:"retain-bytes,omitempty"`
+	CompactBytes  string              `yaml:"compact-bytes,omitempty"`
+	ApplyDelay    string              `yaml:"apply-delay,omitempty"`
+	Failover      *Failover           `yaml:"failover,omitempty"`
+	Witnesses     map[string][]string `yaml:"witnesses,omitempty"`
 }
 
 // Failover has the primary move by itself.
