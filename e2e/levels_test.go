@@ -274,7 +274,7 @@ func (l *levels) conclude(ctx context.Context) error {
 		}
 		again += w.resumptions()
 	}
-	l.line("%d operations on registers are linearizable; all %d acknowledged writes are in all regions, %d ended with "+
+	l.line("%d operations on registers are linearizable; all %d acknowledged writes are in all regions, %d had "+
 		"an error; each of %d watchers was told %d events, once and in order, in %d watches", l.checked, acked,
 		failures(l.traffic.writes), len(l.watchers), len(events), again+len(l.watchers))
 	l.line("%d connections between regions; upheavals: %v", l.fleet.Connections(), l.count)
