@@ -147,17 +147,23 @@ func (c *Client) change(ctx context.Context, method, path string, body []byte, o
 	})
 }
 
-// each calls f for one endpoint after the other until one answers, with a result or an Error.
+// each calls f for one endpoint after the other until one answers, with a result or an Error. One that says that others
+// are to be asked has not answered.
 func (c *Client) each(ctx context.Context, f func(endpoint string) error) error {
 	endpoints, err := c.inTurn(ctx)
 	if err != nil {
 		return err
 	}
 	var failures []string
+	var misdirected *Error
 	for _, endpoint := range endpoints {
 		err := f(endpoint)
 		var answered *Error
 		var visited *visitError
+		if errors.As(err, &answered) && answered.Status == http.StatusMisdirectedRequest {
+			misdirected = cmp.Or(misdirected, answered)
+			continue
+		}
 		if err == nil || errors.As(err, &answered) || errors.As(err, &visited) {
 			return err
 		}
@@ -167,7 +173,15 @@ func (c *Client) each(ctx context.Context, f func(endpoint string) error) error 
 		}
 		failures = append(failures, err.Error())
 	}
-	return fmt.Errorf("%w: %s", ErrNoEndpoint, strings.Join(failures, "; "))
+	switch {
+	case misdirected == nil:
+		return fmt.Errorf("%w: %s", ErrNoEndpoint, strings.Join(failures, "; "))
+	case len(failures) == 0:
+		return misdirected
+	default:
+		return fmt.Errorf("%s: %w; no other endpoint answered: %s", misdirected.Endpoint, misdirected,
+			strings.Join(failures, "; "))
+	}
 }
 
 // reachable asks for the node's own picture, which costs nothing. A refusal is an answer.

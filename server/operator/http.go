@@ -9,6 +9,9 @@ import (
 	"io"
 	"net/http"
 	"strings"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 )
 
 // HTTP returns h behind the gate, as the handler of a pattern.
@@ -50,6 +53,8 @@ func Failed(ctx context.Context, err error) {
 func refuse(w http.ResponseWriter, err error) {
 	code := http.StatusForbidden
 	switch {
+	case status.Code(err) == codes.FailedPrecondition: // who may do that is not known here, and is elsewhere
+		code = http.StatusMisdirectedRequest
 	case errors.Is(err, ErrAudit):
 		code = http.StatusServiceUnavailable
 	case errors.Is(err, ErrMany):
