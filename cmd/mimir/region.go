@@ -70,7 +70,7 @@ func newRegionAdd(n *connection) *cobra.Command {
 	n.addFlags(c)
 	f := c.Flags()
 	f.StringSliceVar(&a.Peers, "peers", nil, "where nodes of it are reached by other nodes, HOST:PORT")
-	f.StringVar(&a.Source, "source", "", "the region that it is to follow, and to have its copy of; default: the primary")
+	f.StringVar(&a.Source, "source", "", "the region that it is to follow, and has its copy of; default: the primary")
 	f.BoolVar(&a.Try, "dry-run", false, "look at everything, and change nothing")
 	f.BoolVar(&noWait, "no-wait", false, "do not wait until it follows")
 	return c
