@@ -22,8 +22,8 @@ type RegionRemoval = roster.Removal
 type RegionSourcing = roster.Sourcing
 
 // RegionChange is what became of such an order: Epoch and Number of the roster that is in force, and Regions, which it
-// has; Written, whether this order wrote it; Source, whom an added region is to follow; Steps, in words, what was looked
-// at and done, or would be done.
+// has; Written, whether this order wrote it; Source, whom an added region is to follow; Steps, in words, what was
+// looked at and done, or would be done.
 type RegionChange = roster.Change
 
 // What a RegionStatus says of a region's place in the fleet.
