@@ -8,7 +8,8 @@ import (
 )
 
 // RegionAddition is a region that is to be one of the fleet: Region, its name; Peers, where nodes of it are reached;
-// Try has everything looked at, and nothing written.
+// Source, the region that it is to follow and to have its first copy of, "" for the primary; Try has everything looked
+// at, and nothing written.
 type RegionAddition = roster.Addition
 
 // RegionRemoval is a region that is to be none of the fleet any more: Region, its name; Gone says that no node of it
@@ -21,7 +22,8 @@ type RegionRemoval = roster.Removal
 type RegionSourcing = roster.Sourcing
 
 // RegionChange is what became of such an order: Epoch and Number of the roster that is in force, and Regions, which it
-// has; Written, whether this order wrote it; Steps, in words, what was looked at and done, or would be done.
+// has; Written, whether this order wrote it; Source, whom an added region is to follow; Steps, in words, what was
+// looked at and done, or would be done.
 type RegionChange = roster.Change
 
 // What a RegionStatus says of a region's place in the fleet.

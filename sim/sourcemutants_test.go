@@ -26,4 +26,18 @@ var sourceMutants = []planted{
 		}},
 		caught: []string{"FAIL: Test"}, elsewhere: "./replication TestARegionFollowsASecondary",
 	},
+	{
+		name: "a nearer region is asked again and again for a copy from which nothing leads on",
+		edits: []edit{{
+			"replication/internal/secondary/nearer.go", "s.near != nil && f.has() <=", "false && f.has() <=",
+		}},
+		caught: []string{"FAIL: Test"}, elsewhere: "./replication/internal/secondary TestANearerRegionIsAskedOnce",
+	},
+	{
+		name: "a region that shows its history late gives a copy",
+		edits: []edit{{
+			"replication/internal/secondary/nearer.go", "l.Late == nil && ", "",
+		}},
+		caught: []string{"FAIL: Test"}, elsewhere: "./replication/internal/secondary TestWhichNearerRegionGivesACopy",
+	},
 }

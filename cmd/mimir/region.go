@@ -41,16 +41,18 @@ func newRegionAdd(n *connection) *cobra.Command {
 			"under regions any one region of the fleet. What was looked at and is to be done is told before it is;\n" +
 			"with --dry-run that is all. How far the region is goes to standard error. Ctrl-C ends the waiting,\n" +
 			"and takes nothing back. No file of any other node has to change: the regions are state of the fleet\n" +
-			"from then on, and every node has to be of a version that knows that. The region has no vote: see\n" +
-			"mimir fleet change.",
-		Example: "  mimir region add ap --peers 10.3.0.1:2380,10.3.0.2:2380,10.3.0.3:2380",
-		Args:    oneArgument("the name of a region"),
+			"from then on, and every node has to be of a version that knows that. With --source it follows that\n" +
+			"region, as by mimir region move, and its first copy comes from there, while that is well. The region\n" +
+			"has no vote: see mimir fleet change.",
+		Example: "  mimir region add ap --peers 10.3.0.1:2380,10.3.0.2:2380,10.3.0.3:2380\n" +
+			"  mimir region add ap --peers 10.3.0.1:2380 --source eu",
+		Args: oneArgument("the name of a region"),
 		RunE: n.asking(func(c *cobra.Command, client *admin.Client, arguments []string) error {
 			a.Region = arguments[0]
 			dry := a.Try
 			change, err := ordered(c, n, dry, func(ctx context.Context, try bool) (*replication.RegionChange, error) {
 				a.Try = try
-				return client.Regions().Add(ctx, a)
+				return addRegion(ctx, client, a)
 			})
 			if err != nil {
 				return err
@@ -68,9 +70,31 @@ func newRegionAdd(n *connection) *cobra.Command {
 	n.addFlags(c)
 	f := c.Flags()
 	f.StringSliceVar(&a.Peers, "peers", nil, "where nodes of it are reached by other nodes, HOST:PORT")
+	f.StringVar(&a.Source, "source", "", "the region that it is to follow, and has its copy of; default: the primary")
 	f.BoolVar(&a.Try, "dry-run", false, "look at everything, and change nothing")
 	f.BoolVar(&noWait, "no-wait", false, "do not wait until it follows")
 	return c
+}
+
+// addRegion orders that a region is added, and whom it follows, also where the primary is of a version that takes only
+// one order at a time.
+func addRegion(
+	ctx context.Context, client *admin.Client, a replication.RegionAddition,
+) (*replication.RegionChange, error) {
+	change, err := client.Regions().Add(ctx, a)
+	if err != nil || a.Source == "" || change.Source == a.Source {
+		return change, err
+	}
+	if a.Try {
+		change.Steps = append(change.Steps, fmt.Sprintf("region %s is to follow region %s then", a.Region, a.Source))
+		return change, nil
+	}
+	sourced, err := client.Regions().Follow(ctx, replication.RegionSourcing{Region: a.Region, Source: a.Source})
+	if err != nil {
+		return nil, fmt.Errorf("region %s was added, and follows the primary, since: %w", a.Region, err)
+	}
+	sourced.Steps = append(change.Steps, sourced.Steps...)
+	return sourced, nil
 }
 
 func printAdded(w io.Writer, done *regionChanged, dry bool) {

@@ -178,7 +178,7 @@ var table = map[string]Call{
 	"POST /mimir/v1/votes/hold":        {Long: true, Args: []string{"forNanos"}},
 	"POST /mimir/v1/votes/change":      {Long: true, Args: changes},
 	"POST /mimir/v1/votes/recover":     {Long: true, Args: []string{"keep", "at"}},
-	"POST /mimir/v1/regions/add":       {Long: true, Args: []string{"region", "peers", "try"}},
+	"POST /mimir/v1/regions/add":       {Long: true, Args: []string{"region", "peers", "source", "try"}},
 	"POST /mimir/v1/regions/remove":    {Long: true, Args: []string{"region", "gone", "loseTail", "try"}},
 	"POST /mimir/v1/regions/move":      {Long: true, Args: []string{"region", "source", "try"}},
 	"POST /mimir/v1/digest":            {Reads: true},

@@ -21,6 +21,8 @@ type Addition struct {
 	Region string `json:"region"`
 	// Peers are where nodes of it are reached. Empty: where the roster, or the configuration of the primary, has them.
 	Peers []string `json:"peers,omitempty"`
+	// Source is the region that it is to follow, and to have its first copy of. Empty: the primary, or whom it follows.
+	Source string `json:"source,omitempty"`
 	// Try has everything looked at, and nothing written.
 	Try bool `json:"try,omitempty"`
 }
@@ -43,6 +45,8 @@ type Change struct {
 	Number  uint64   `json:"number"` // of it; zero: there is none, the configuration is
 	Regions []string `json:"regions"`
 	Written bool     `json:"written"` // else nothing had to be, or nothing was to be
+	// Source is the region that an added one is to follow, "" for the primary, or from a node that is too old to know.
+	Source string `json:"source,omitempty"`
 	// Steps say in words what was looked at and done, or would be done.
 	Steps []string `json:"steps"`
 }
@@ -217,13 +221,15 @@ func (k *Keeper) add(ctx context.Context, a Addition) (*Change, error) {
 			"these come back, they would pass for the new ones: add the region under another name",
 			contract.ErrRejected, a.Region)
 	}
-	if home != nil && s.Roster != nil && slices.Equal(a.Peers, home.Addrs) {
+	a.Source = cmp.Or(a.Source, base.SourceOf(a.Region))
+	c.Source = a.Source
+	if home != nil && s.Roster != nil && slices.Equal(a.Peers, home.Addrs) && a.Source == home.Source {
 		c.say("region %s is one of the fleet already: nothing is to be written", a.Region)
 		return c.of(s.Roster), nil
 	}
-	next := base.With(s.Cursor.Epoch, k.config.Region, a.Region, a.Peers)
-	if fault := next.Fault(); fault != "" {
-		return nil, fmt.Errorf("%w: %s", contract.ErrArgument, fault)
+	next, err := wider(ctx, k, s, base, &a)
+	if err != nil {
+		return nil, err
 	}
 	k.config.Fleet.Expect(a.Region, a.Peers)
 	defer k.config.Fleet.Dismiss(a.Region) // it is part of the picture by then, if it is one of the fleet
@@ -239,6 +245,21 @@ func (k *Keeper) add(ctx context.Context, a Addition) (*Change, error) {
 		return nil, err
 	}
 	return k.write(ctx, c, base, next, a.Try)
+}
+
+// wider returns the roster with a region more, or with other addresses or another source of one.
+func wider(
+	ctx context.Context, k *Keeper, s *timeline.State, base *timeline.Roster, a *Addition,
+) (*timeline.Roster, error) {
+	next := base.With(s.Cursor.Epoch, k.config.Region, a.Region, a.Peers)
+	next.Home(a.Region).Source = a.Source
+	if fault := next.Fault(); fault != "" {
+		return nil, fmt.Errorf("%w: %s", contract.ErrArgument, fault)
+	}
+	if a.Source == "" {
+		return next, nil
+	}
+	return next, sourced(ctx, k, next)
 }
 
 // whole returns nil if every region that is known of is in the next roster, but for the one that goes: nodes of a

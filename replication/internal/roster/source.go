@@ -27,6 +27,18 @@ type Sources struct{ keeper *Keeper }
 // SourcesOf returns what does so by a keeper.
 func SourcesOf(k *Keeper) Sources { return Sources{k} }
 
+// Wanted returns the region that the one of a keeper is to follow, "" for the primary: by the roster that it has, or by
+// the newest that it was told of, where it has none yet.
+func Wanted(k *Keeper) string {
+	r := k.config.Applied.State().Roster
+	if r == nil {
+		k.mu.Lock()
+		r = k.heard
+		k.mu.Unlock()
+	}
+	return r.SourceOf(k.config.Region)
+}
+
 // Follow says whom a region is to follow while that is well, and it is secondary. That it does is not waited for. Any
 // node takes the call. Errors: ErrArgument where regions would follow each other, ErrUnknownRegion, ErrNotReady with
 // what is missing, ErrUnknownOutcome.
@@ -55,8 +67,8 @@ func (f Sources) follow(ctx context.Context, o Sourcing) (*Change, error) {
 	if fault := next.Fault(); fault != "" {
 		return nil, fmt.Errorf("%w: %s", contract.ErrArgument, fault)
 	}
-	if err := k.config.Ready(ctx, max(next.Level(), timeline.LevelRanks), ""); err != nil {
-		return nil, fmt.Errorf("%w: regions cannot follow others than the primary yet: %w", contract.ErrNotReady, err)
+	if err := sourced(ctx, k, next); err != nil {
+		return nil, err
 	}
 	if err := k.whole(ctx, s, next, ""); err != nil {
 		return nil, err
@@ -64,6 +76,14 @@ func (f Sources) follow(ctx context.Context, o Sourcing) (*Change, error) {
 	c.say("region %s is to follow %s while it is secondary; while that is not well it follows the primary, or another "+
 		"one, by itself", o.Region, sourceName(o.Source))
 	return k.write(ctx, c, base, next, o.Try)
+}
+
+// sourced returns nil if all nodes understand a roster that says whom regions are to follow.
+func sourced(ctx context.Context, k *Keeper, next *timeline.Roster) error {
+	if err := k.config.Ready(ctx, max(next.Level(), timeline.LevelRanks), ""); err != nil {
+		return fmt.Errorf("%w: regions cannot follow others than the primary yet: %w", contract.ErrNotReady, err)
+	}
+	return nil
 }
 
 // sourceName names whom a region is to follow for people.

@@ -1,6 +1,7 @@
 package secondary
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,33 +19,39 @@ import (
 const maxBroken = 5
 
 // fetch gets a copy: one that this region has already, since a leader before did not come to install it, or one from
-// any node of the source.
+// any node of a nearer region, or of the source.
 func (f *Follower) fetch(ctx context.Context, s *session, minEpoch timeline.Epoch) (*succession.Copy, error) {
-	defer f.announce(ctx, s.source, 0)()
-	addresses := f.config.Fleet.Addresses(s.source)
-	if c := f.held(ctx, s, minEpoch); c != nil && len(addresses) > 0 {
-		s.have(c)
-		f.parts(ctx, c, addresses[0])
-		return c, nil
+	near := f.nearer(ctx, s)
+	defer f.announce(ctx, 0, near, s.source)()
+	view, _ := f.config.Fleet.View()
+	var asked []giving
+	for _, region := range []string{near, s.source} {
+		addresses := f.config.Fleet.Addresses(region)
+		if region == "" || len(addresses) == 0 {
+			continue
+		}
+		if c := f.held(ctx, s, region, minEpoch); c != nil && (region == s.source || f.leadsOn(c.Origin)) {
+			s.have(c, region)
+			f.parts(ctx, c, addresses[0])
+			return c, nil
+		}
+		asked = append(asked, f.askedOf(&view, region, addresses)...)
 	}
 	var errs []error
-	view, _ := f.config.Fleet.View()
-	addresses = givers(view.Regions[s.source], addresses, f.has())
-	for _, addr := range s.copySources(addresses) {
-		f.config.Logger.Info("bootstraps", "source", s.source, "addr", addr)
-		f.asks(addr)
-		from, c, err := f.config.Copies.Fetch(ctx, addr, minEpoch, s.term, f.progress(s, addr))
-		if err == nil && from != s.source {
-			s.copied = copied{} // it came whole, and there is no rest to ask for
-			err = fmt.Errorf("%w: copy of region %s, asked %s", contract.ErrMessage, from, s.source)
+	for _, g := range s.copySources(asked) {
+		f.config.Logger.Info("bootstraps", "source", g.region, "addr", g.addr)
+		f.asks(g)
+		from, c, err := f.config.Copies.Fetch(ctx, g.addr, minEpoch, s.term, f.progress(s, g))
+		if err == nil {
+			err = f.fits(s, g, from, &c)
 		}
 		if err == nil {
-			s.have(&c)
-			f.parts(ctx, &c, addr)
+			s.have(&c, g.region)
+			f.parts(ctx, &c, g.addr)
 			return &c, nil
 		}
-		errs = append(errs, fmt.Errorf("bootstrap from %s: %w", addr, err))
-		if ctx.Err() != nil || s.comesBack(addr) {
+		errs = append(errs, fmt.Errorf("bootstrap from %s: %w", g.addr, err))
+		if ctx.Err() != nil || s.comesBack(g) {
 			break
 		}
 	}
@@ -54,17 +61,33 @@ func (f *Follower) fetch(ctx context.Context, s *session, minEpoch timeline.Epoc
 	return nil, errors.Join(errs...)
 }
 
+// fits returns why a copy of a region that came from g is of no use, nil if it is of some.
+func (f *Follower) fits(s *session, g giving, from string, c *succession.Copy) error {
+	switch {
+	case from != g.region:
+		s.copied = copied{} // it came whole, and there is no rest to ask for
+		return fmt.Errorf("%w: copy of region %s, asked %s", contract.ErrMessage, from, g.region)
+	case g.region != s.source && !f.leadsOn(c.Origin):
+		s.copied, s.near = copied{}, c
+		return fmt.Errorf("%w: the copy of region %s does not go on with the history of this region",
+			contract.ErrRejected, g.region)
+	}
+	return nil
+}
+
 // held returns a copy that this region has and that leads on, nil if there is none. It is taken once by each leader:
 // one from which no log of the source leads on is followed by another that the source makes.
-func (f *Follower) held(ctx context.Context, s *session, minEpoch timeline.Epoch) *succession.Copy {
-	if s.part != "" {
+func (f *Follower) held(
+	ctx context.Context, s *session, region string, minEpoch timeline.Epoch,
+) *succession.Copy {
+	if s.part != (giving{}) {
 		return nil // the rest of another is on its way
 	}
 	f.enterPhase(progress.Looking, "bootstrap: looks for a copy that the region has")
-	w := Wanted{Source: s.source, MinEpoch: minEpoch, After: f.has(), Term: s.term, Had: s.had}
+	w := Wanted{Source: region, MinEpoch: minEpoch, After: f.has(), Term: s.term, Had: s.had}
 	c, err := f.config.Copies.Held(ctx, w, func(addr string, p checkpoint.Progress) {
 		if p == (checkpoint.Progress{}) {
-			f.asks(addr)
+			f.asks(giving{region, addr})
 			return
 		}
 		f.watch.Came(p, f.config.Clock.Now())
@@ -73,7 +96,7 @@ func (f *Follower) held(ctx context.Context, s *session, minEpoch timeline.Epoch
 	case err != nil:
 		f.config.Logger.Info("a copy that this region has is not to be had; fetches another", "err", err)
 	case c != nil:
-		f.config.Logger.Info("bootstraps from a copy that this region has", "source", s.source, "copy", c.ID,
+		f.config.Logger.Info("bootstraps from a copy that this region has", "source", region, "copy", c.ID,
 			"position", c.Origin.Cursor.Position)
 	}
 	return c
@@ -88,24 +111,27 @@ func (f *Follower) has() timeline.Position {
 	return state.Cursor.Position
 }
 
-// have notes that a copy is here.
-func (s *session) have(c *succession.Copy) {
-	s.copied = copied{at: c.Origin.Cursor.Position}
+// have notes that a copy of a region is here.
+func (s *session) have(c *succession.Copy, region string) {
+	s.copied = copied{at: c.Origin.Cursor.Position, of: region}
 	s.had[c.ID] = true
-}
-
-// copySources returns addresses with the one first that has the rest of what is here.
-func (c *copied) copySources(addresses []string) []string {
-	if c.part == "" {
-		return addresses
+	if region != s.source {
+		s.near = c
 	}
-	others := slices.DeleteFunc(slices.Clone(addresses), func(a string) bool { return a == c.part })
-	return append([]string{c.part}, others...)
 }
 
-// comesBack reports, after a transfer from addr broke off, whether the rest will be asked for at the same node.
-func (c *copied) comesBack(addr string) bool {
-	if addr != c.part {
+// copySources returns whom to ask, with the one first that has the rest of what is here.
+func (c *copied) copySources(all []giving) []giving {
+	if c.part == (giving{}) {
+		return all
+	}
+	others := slices.DeleteFunc(slices.Clone(all), func(g giving) bool { return g == c.part })
+	return append([]giving{c.part}, others...)
+}
+
+// comesBack reports, after a transfer from g broke off, whether the rest will be asked for at the same node.
+func (c *copied) comesBack(g giving) bool {
+	if g != c.part {
 		return false
 	}
 	if c.broken++; c.broken <= maxBroken {
@@ -115,24 +141,24 @@ func (c *copied) comesBack(addr string) bool {
 	return false
 }
 
-// came notes that so many bytes from addr are here.
-func (c *copied) came(addr string, bytes int64) {
-	if c.part != addr {
-		*c = copied{part: addr}
+// came notes that so many bytes from g are here.
+func (c *copied) came(g giving, bytes int64) {
+	if c.part != g {
+		*c = copied{part: g}
 	}
 	if bytes > c.most {
 		c.most, c.broken = bytes, 0
 	}
 }
 
-// progress notes how far the copy is that addr gives: for people, and for who asks for the rest.
-func (f *Follower) progress(s *session, addr string) func(checkpoint.Progress) {
+// progress notes how far the copy is that g gives: for people, and for who asks for the rest.
+func (f *Follower) progress(s *session, g giving) func(checkpoint.Progress) {
 	return func(p checkpoint.Progress) {
 		switch p.Stage {
 		case checkpoint.Coming:
-			s.came(addr, p.DoneBytes)
+			s.came(g, p.DoneBytes)
 		case checkpoint.Preparing:
-			p = f.making(addr, p)
+			p = f.making(g.addr, p)
 		}
 		f.watch.Came(p, f.config.Clock.Now())
 	}
@@ -165,12 +191,12 @@ func (f *Follower) askMaking(ctx context.Context) {
 }
 
 // asks notes that a node is asked for a copy.
-func (f *Follower) asks(addr string) {
+func (f *Follower) asks(g giving) {
 	f.enterPhase(progress.Asking, "")
 	f.mu.Lock()
-	f.made = made{}
+	f.made, f.giver = made{}, g.region
 	f.mu.Unlock()
-	f.watch.Begin(addr, f.config.Clock.Now())
+	f.watch.Begin(g.addr, f.config.Clock.Now())
 }
 
 // enterPhase notes what is being done of a bootstrap. Of one in which something comes the watch knows more.
@@ -196,7 +222,7 @@ func (f *Follower) bootstrap() *progress.Bootstrap {
 		return nil
 	}
 	now := f.config.Clock.Now()
-	b := &progress.Bootstrap{Source: f.current.source, Have: f.have, Needed: f.needed}
+	b := &progress.Bootstrap{Source: cmp.Or(f.giver, f.current.source), Have: f.have, Needed: f.needed}
 	if t := f.watch.Transfer(now); t != nil {
 		b.Transfer = *t
 		return b

@@ -88,6 +88,9 @@ type Config struct {
 	Directory   Directory
 	// Level returns the lowest level that is known of the nodes of this region.
 	Level func(ctx context.Context) timeline.Level
+	// Wanted returns the region that this one is to follow, by the newest roster that was heard; "": the primary. Nil:
+	// there is no such order.
+	Wanted func() string
 }
 
 // Follower follows. Run is called by one goroutine at a time; everything else is safe for concurrent use.
@@ -101,6 +104,7 @@ type Follower struct {
 	phase    progress.Phase   // of a bootstrap; "": there is none
 	since    time.Time        // when that began, or got on
 	made     made             // of the copy that the source makes
+	giver    string           // the region of which a copy was asked last
 	have     int              // voters that have the copy, of needed
 	needed   int
 }
@@ -118,15 +122,17 @@ type session struct {
 	sink   *stream.Sink
 	taker  *taker
 	ways   *ways
-	copied                 // of Run alone
-	had    map[string]bool // the copies that were here, likewise
-	silent map[string]int  // how often nodes told of a fork, and then not where it is; likewise
+	copied                  // of Run alone
+	had    map[string]bool  // the copies that were here, likewise
+	near   *succession.Copy // the last one that a nearer region gave, likewise
+	silent map[string]int   // how often nodes told of a fork, and then not where it is; likewise
 }
 
 // copied is how far a session is with a copy.
 type copied struct {
 	at     timeline.Position // of the copy that is here
-	part   string            // the node from which a part came
+	of     string            // the region whose state that is
+	part   giving            // the node from which a part came
 	most   int64             // bytes that were here at best
 	broken int               // transfers from part that brought nothing since
 }

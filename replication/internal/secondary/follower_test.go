@@ -108,13 +108,15 @@ func (s *shelf) Copying(_ context.Context, addr string, p timeline.Position) err
 
 func (s *shelf) Making(context.Context, string) (done, total int64, err error) { return 0, 0, errDown }
 
-func testFollower(s *shelf) *Follower {
+func testFollower(s *shelf) *Follower { return followerIn(s, timeline.State{Region: "us"}) }
+
+func followerIn(s *shelf, state timeline.State) *Follower {
 	l := life.New(clock.Real, slog.New(slog.DiscardHandler))
 	leadership := &region.Leadership{}
 	leadership.Set(7)
 	return New(Config{
 		Region: "us", Self: 1, Clock: clock.Real, Logger: slog.New(slog.DiscardHandler), Life: l,
-		Applied: region.NewApplied(&region.View{State: timeline.State{Region: "us"}}, l), Leadership: leadership,
+		Applied: region.NewApplied(&region.View{State: state}, l), Leadership: leadership,
 		Fleet: fleet.NewWatcher(fleet.Config{Regions: map[string][]string{"eu": {"eu-1", "eu-2", "eu-3"}}}),
 		Group: three{}, Copies: s, Directory: three{},
 		Level: func(context.Context) timeline.Level { return s.level },

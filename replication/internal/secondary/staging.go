@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -18,16 +19,16 @@ const (
 	leastPatience = time.Second
 )
 
-// announce tells every node of the source that this region takes a copy of the state at p, until the returned function
+// announce tells every node of some regions that this one takes a copy of the state at p, until the returned function
 // is called. Any of them may have to serve the stream behind it.
-func (f *Follower) announce(ctx context.Context, source string, p timeline.Position) (end func()) {
+func (f *Follower) announce(ctx context.Context, p timeline.Position, regions ...string) (end func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var running sync.WaitGroup
 	running.Go(func() {
 		ticker := f.config.Clock.NewTicker(announceEvery)
 		defer ticker.Stop()
 		for {
-			f.tellAll(ctx, source, p)
+			f.tellAll(ctx, p, regions)
 			select {
 			case <-ctx.Done():
 				return
@@ -41,11 +42,11 @@ func (f *Follower) announce(ctx context.Context, source string, p timeline.Posit
 	}
 }
 
-func (f *Follower) tellAll(ctx context.Context, source string, p timeline.Position) {
+func (f *Follower) tellAll(ctx context.Context, p timeline.Position, regions []string) {
 	ctx, cancel := context.WithTimeout(ctx, announceEvery)
 	defer cancel()
 	var asking sync.WaitGroup
-	for _, addr := range f.config.Fleet.Addresses(source) {
+	for _, addr := range f.addressesOf(regions) {
 		asking.Go(func() {
 			if err := f.config.Copies.Copying(ctx, addr, p); err != nil && ctx.Err() == nil {
 				f.config.Logger.Debug("a node of the source may not keep the log behind the copy", "addr", addr,
@@ -57,10 +58,22 @@ func (f *Follower) tellAll(ctx context.Context, source string, p timeline.Positi
 	asking.Wait()
 }
 
+// addressesOf returns the addresses of regions, each once.
+func (f *Follower) addressesOf(regions []string) (all []string) {
+	for _, region := range regions {
+		for _, addr := range f.config.Fleet.Addresses(region) {
+			if !slices.Contains(all, addr) {
+				all = append(all, addr)
+			}
+		}
+	}
+	return all
+}
+
 // stage has the other voters fetch the copy from this node, and returns when a majority has it (F3). Those that are
 // much later than the majority are not waited for: they take the state of a node that has installed it.
 func (f *Follower) stage(ctx context.Context, s *session, id string) error {
-	defer f.announce(ctx, s.source, s.at)()
+	defer f.announce(ctx, s.at, s.of, s.source)()
 	return f.majority(ctx, id, func(ctx context.Context, voter uint64, addr string) error {
 		if voter == f.config.Self {
 			return nil
