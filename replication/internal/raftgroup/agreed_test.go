@@ -14,16 +14,28 @@ import (
 	"github.com/mimir-kv/mimir/replication/clock/virtual"
 )
 
+// wordOfAgreed is what a member was told was agreed on.
+type wordOfAgreed struct{ index, term atomic.Uint64 }
+
+func (w *wordOfAgreed) load() (index, term uint64) { return w.index.Load(), w.term.Load() }
+
+// of has it be what this member says.
+func (w *wordOfAgreed) of(m *member) {
+	a := m.group.Account(0, 0)
+	w.index.Store(a.Committed)
+	w.term.Store(a.CommittedTerm)
+}
+
 // TestNobodyLeadsWhoLacksWhatIsAgreed: two of three agree on what the third is away from; the disk of one of them
 // loses it, and that one learns at its start, of the other, how far they had agreed. While the other is away, neither
 // of those that lack it is elected by the two of them; when it is back, nothing is lost.
 func TestNobodyLeadsWhoLacksWhatIsAgreed(t *testing.T) {
 	virtual.Test(t, func(t *testing.T) {
-		var upTo [4]atomic.Uint64
+		var upTo [4]wordOfAgreed
 		said := new(bytes.Buffer)
 		c := newCluster(t, 3)
 		c.tune = func(config *Config) {
-			config.Agreed = upTo[config.ID].Load
+			config.Agreed = upTo[config.ID].load
 			config.Logger = slog.New(slog.NewTextHandler(said, &slog.HandlerOptions{Level: slog.LevelError}))
 		}
 		c.startAll()
@@ -40,7 +52,7 @@ func TestNobodyLeadsWhoLacksWhatIsAgreed(t *testing.T) {
 		agreed := l.group.Account(loses.id, 0).Committed
 		c.crash(loses.id)
 		loses.disk = old
-		upTo[loses.id].Store(agreed)
+		upTo[loses.id].of(l)
 		c.stop(l.id)
 		c.start(late.id)
 		c.start(loses.id)
@@ -64,9 +76,9 @@ func TestNobodyLeadsWhoLacksWhatIsAgreed(t *testing.T) {
 // TestWhoHasWhatIsAgreedIsElected: what was agreed on keeps nobody away who has it, and who lacks it is given it.
 func TestWhoHasWhatIsAgreedIsElected(t *testing.T) {
 	virtual.Test(t, func(t *testing.T) {
-		var upTo atomic.Uint64
+		var upTo wordOfAgreed
 		c := newCluster(t, 3)
-		c.tune = func(config *Config) { config.Agreed = upTo.Load }
+		c.tune = func(config *Config) { config.Agreed = upTo.load }
 		c.startAll()
 		defer c.close()
 		c.write("all have it")
@@ -77,7 +89,7 @@ func TestWhoHasWhatIsAgreedIsElected(t *testing.T) {
 		for i := range 20 {
 			c.write(fmt.Sprint(i))
 		}
-		upTo.Store(l.group.Account(late.id, 0).Committed)
+		upTo.of(l)
 		for id := range c.members {
 			c.stop(id)
 		}
@@ -88,5 +100,47 @@ func TestWhoHasWhatIsAgreedIsElected(t *testing.T) {
 		c.converge()
 		c.stop(c.leader().id)
 		c.write("by who lacked it too")
+	})
+}
+
+// TestWhatTheRegionWentOnWithoutIsOver: the word comes too late, when those that lack the entries have agreed on others.
+// Nobody can bring them back, and the members elect each other as ever.
+func TestWhatTheRegionWentOnWithoutIsOver(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		var upTo wordOfAgreed
+		c := newCluster(t, 3)
+		c.tune = func(config *Config) { config.Agreed = upTo.load }
+		c.startAll()
+		defer c.close()
+		c.write("all have it")
+		c.converge()
+		l := c.leader()
+		late, loses := c.members[l.id%3+1], c.members[(l.id+1)%3+1]
+		old := loses.disk.CrashClone(vfs.CrashCloneCfg{})
+		c.stop(late.id)
+		for i := range 20 {
+			c.write(fmt.Sprint(i))
+		}
+		c.crash(loses.id)
+		loses.disk = old
+		c.stop(l.id)
+		c.history = newHistory() // the region has another one from here on
+		c.start(late.id)
+		c.start(loses.id)
+		write := func(data string) {
+			c.write(data)
+			c.await("both have it", func() bool { return late.group.Applied() == loses.group.Applied() })
+		}
+		write("without")
+		upTo.of(l)
+		for range 2 {
+			first := c.leader()
+			c.stop(first.id)
+			c.start(first.id)
+			write("after " + first.addr)
+		}
+		if index, term := upTo.load(); c.leader().log.LastIndex() >= index || term == 0 {
+			t.Fatalf("the log goes to %d, and entry %d of term %d was agreed on", c.leader().log.LastIndex(), index, term)
+		}
 	})
 }

@@ -76,7 +76,10 @@ type Log struct {
 	Ends  uint64 `json:"ends"`
 	// Committed is up to where the asked node knows that its region agreed; zero: it is of a version that does not say.
 	Committed uint64 `json:"committed,omitempty"`
-	Term      uint64 `json:"term,omitempty"` // of the entry that was asked for; zero: it is not there
+	// CommittedTerm is the term of that entry; zero: it is not in the log, or the asked node is of a version that does
+	// not say.
+	CommittedTerm uint64 `json:"committedTerm,omitempty"`
+	Term          uint64 `json:"term,omitempty"` // of the entry that was asked for; zero: it is not there
 	// Ahead is an entry that the asking node has committed, and that was beyond the end of this log when it said so;
 	// zero: there was none, or the asked node is of a version that does not say.
 	Ahead uint64 `json:"ahead,omitempty"`
@@ -163,7 +166,7 @@ func (c *Check) Ask(ctx context.Context) error {
 				Question{ID: c.config.ID, Disk: c.config.Disk.ID, Boot: c.config.Disk.Boot, Part: &c.config.Part})
 			if silent[i] = err != nil; known && err == nil {
 				if errs[i] = c.judge(a); errs[i] == nil && a.Log != nil && c.of[addr] && c.alike(a.Part) {
-					c.config.Agreed.note(a.Log.Committed)
+					c.config.Agreed.note(a.Log.Committed, a.Log.CommittedTerm)
 				}
 			}
 		})

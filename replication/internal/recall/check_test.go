@@ -75,7 +75,7 @@ func TestHowFarTheRegionAgreed(t *testing.T) {
 		at := network.Node(name)
 		questions := peer.NewRegistry(func() error { return nil })
 		Register(questions, name, NewMemory(), func(uint64, uint64) (uint64, Log) {
-			return 0, Log{Ends: committed + 3, Committed: committed}
+			return 0, Log{Ends: committed + 3, Committed: committed, CommittedTerm: min(committed, 2)}
 		}, func(Question) Part { return part })
 		if err := at.Serve(map[string]transport.Handler{peer.Service: questions.Serve}); err != nil {
 			t.Fatal(err)
@@ -88,7 +88,32 @@ func TestHowFarTheRegionAgreed(t *testing.T) {
 	c := NewCheck(Config{ID: 5, Node: "us-2", Region: "us", Disk: Own{Disk: Disk{Starts: 2}}, Last: 6,
 		Part: Part{Formed: life}, Siblings: []string{"us-1", "us-3", "us-4", "us-5"}, Others: []string{"eu-1"},
 		Agreed: agreed, Timeout: time.Minute, Clock: clock.Real, Client: peer.NewClient(asks)})
-	if err := c.Ask(t.Context()); err != nil || agreed.UpTo() != 9 || len(c.left) != 0 {
-		t.Errorf("agreed up to %d, without answers %q: %v", agreed.UpTo(), c.left, err)
+	if err := c.Ask(t.Context()); err != nil || agreed.index != 9 || agreed.old != 0 || len(c.left) != 0 {
+		t.Errorf("agreed up to %d, without answers %q: %v", agreed.index, c.left, err)
+	}
+}
+
+// TestWhatWasAgreedOnLastCounts: of two histories that of the later term is the region's. Of what is said without a term
+// the last one counts, and nothing is known of its term.
+func TestWhatWasAgreedOnLastCounts(t *testing.T) {
+	type entry struct{ index, term uint64 }
+	for _, c := range []struct {
+		said []entry
+		want entry
+	}{
+		{nil, entry{}},
+		{[]entry{{9, 4}, {7, 4}, {5, 3}}, entry{9, 4}},
+		{[]entry{{9, 4}, {7, 5}}, entry{7, 5}},
+		{[]entry{{7, 5}, {9, 4}}, entry{7, 5}},
+		{[]entry{{7, 5}, {9, 0}, {8, 0}}, entry{9, 0}},
+		{[]entry{{7, 5}, {6, 0}}, entry{7, 5}},
+	} {
+		a := new(Agreed)
+		for _, e := range c.said {
+			a.note(e.index, e.term)
+		}
+		if index, term := a.UpTo(); (entry{index, term}) != c.want {
+			t.Errorf("said %v: entry %d of term %d, want %v", c.said, index, term, c.want)
+		}
 	}
 }
