@@ -30,8 +30,8 @@ type agreed struct {
 
 // keeps reports whether this node does not answer a question for its vote, or for that it would give.
 func (a *agreed) keeps(l *loop, m *raftpb.Message) bool {
-	index := a.known(l)
-	if m.GetIndex() >= index {
+	index, term := a.known(l)
+	if m.GetIndex() >= index && m.GetLogTerm() >= term {
 		return false
 	}
 	if a.since.IsZero() {
@@ -49,19 +49,23 @@ func (a *agreed) keeps(l *loop, m *raftpb.Message) bool {
 }
 
 // hides reports whether nobody is to hear that this node stands for an election.
-func (a *agreed) hides(l *loop) bool { return l.handed < a.known(l) }
+func (a *agreed) hides(l *loop) bool {
+	index, term := a.known(l)
+	last, err := l.end.Term(l.handed) // an error: the writer has it still
+	return l.handed < index || err == nil && last < term
+}
 
-// known returns the entry that somebody must have who is helped to lead, zero if there is none.
-func (a *agreed) known(l *loop) uint64 {
+// known returns the entry that somebody must have who is helped to lead, and its term; zero if there is none.
+func (a *agreed) known(l *loop) (index, term uint64) {
 	if a.upTo == nil {
-		return 0
+		return 0, 0
 	}
-	index, term := a.upTo()
+	index, term = a.upTo()
 	applied := l.view.applied.Load()
 	if at, err := l.end.Term(applied); err == nil && term != 0 && at > term && applied < index {
-		return 0
+		return 0, 0
 	}
-	return index
+	return index, term
 }
 
 // tick takes note that somebody leads.

@@ -103,6 +103,57 @@ func TestWhoHasWhatIsAgreedIsElected(t *testing.T) {
 	})
 }
 
+// TestALongerLogOfAnEarlierTermIsNotWhatIsAgreed: a member has more entries than were agreed on, which it wrote alone
+// before another one led. A disk lost the part by which it would have been refused.
+func TestALongerLogOfAnEarlierTermIsNotWhatIsAgreed(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		var upTo [4]wordOfAgreed
+		c := newCluster(t, 3)
+		c.tune = func(config *Config) { config.Agreed = upTo[config.ID].load }
+		c.startAll()
+		defer c.close()
+		c.write("all have it")
+		c.converge()
+		alone := c.leader()
+		old := map[uint64]*vfs.MemFS{}
+		for id, m := range c.members {
+			old[id] = m.disk.CrashClone(vfs.CrashCloneCfg{})
+		}
+		c.net.Isolate(alone.addr)
+		for i := range 40 {
+			term := alone.group.Status().Term
+			go func() { _, _ = alone.group.Propose(t.Context(), term, [][]byte{fmt.Append(nil, "alone ", i)}) }()
+		}
+		c.await("it has written them", func() bool { return alone.log.LastIndex() > 40 })
+		c.stop(alone.id)
+		for i := range 5 {
+			c.write(fmt.Sprint(i))
+		}
+		l := c.leader()
+		loses := c.members[6-alone.id-l.id]
+		upTo[loses.id].of(l)
+		if agreed, _ := upTo[loses.id].load(); agreed >= 40 {
+			t.Fatalf("agreed on %d", agreed)
+		}
+		c.crash(loses.id)
+		loses.disk = old[loses.id]
+		c.stop(l.id)
+		c.net.Reconnect(alone.addr)
+		c.start(alone.id)
+		c.start(loses.id)
+		time.Sleep(time.Minute)
+		for _, m := range []*member{alone, loses} {
+			if s := m.group.Status(); s.Leader != 0 {
+				t.Fatalf("%d is led by %d, which lacks what was agreed on", m.id, s.Leader)
+			}
+		}
+		c.start(l.id)
+		c.await("who has it leads", func() bool { return c.leader() == l })
+		c.write("after")
+		c.converge()
+	})
+}
+
 // TestWhatTheRegionWentOnWithoutIsOver: the word comes too late, when those that lack the entries have agreed on others.
 // Nobody can bring them back, and the members elect each other as ever.
 func TestWhatTheRegionWentOnWithoutIsOver(t *testing.T) {
