@@ -224,3 +224,50 @@ func TestARegionIsFormedByOrderWithoutANode(t *testing.T) {
 		f.eventually(values(0, 4))
 	})
 }
+
+// TestANodeOfAnOlderLifeDoesNotSayWhatIsAgreed: it came to the region after that was formed, so that its disk does not
+// say with whom, and is away while the others lose their disks and form the region anew. When it is back, what it knows
+// to be agreed keeps nobody of the new region from leading.
+func TestANodeOfAnOlderLifeDoesNotSayWhatIsAgreed(t *testing.T) {
+	inBubble(t, map[string]int{"us": 3}, func(f *testFleet) {
+		leader := f.leaderOf("us")
+		if err := f.add(leader, "us-4", false); err != nil {
+			t.Fatal(err)
+		}
+		f.regions["us"] = append(f.regions["us"], "us-4")
+		f.join("us", "us-4")
+		if err := f.remove(leader, "us-3"); err != nil {
+			t.Fatal(err)
+		}
+		f.stopsItself("us-3")
+		f.stop("us-3")
+		f.regions["us"] = []string{"us-1", "us-2", "us-4"}
+		for _, v := range values(0, 100) {
+			f.put("us-1", v)
+		}
+		f.eventually(values(0, 100))
+		for _, name := range f.regions["us"] {
+			f.kill(name)
+		}
+		f.empties("us-1", "us-2")
+		f.start("us-1")
+		f.start("us-2")
+		if r, err := f.nodes["us-1"].FormRegion(f.t.Context()); err != nil || !slices.Equal(r.Left, []string{"us-4"}) {
+			t.Fatalf("formed %+v: %v", r, err)
+		}
+		f.put("us-2", "c0")
+		f.regions["us"] = []string{"us-1", "us-2"}
+		f.network.Isolate("us-4") // at first nobody tells it
+		f.startsNot("us-4", func() {
+			time.Sleep(10 * time.Second)
+			f.network.HealAll()
+		})
+		for range 2 { // neither leads alone, and neither is started again
+			f.network.Cut("us-1", "us-2")
+			time.Sleep(10 * time.Second)
+			f.network.HealAll()
+			f.put("us-1", "after")
+		}
+		f.eventually([]string{"c0", "after", "after"})
+	})
+}

@@ -183,9 +183,10 @@ func (c *Check) Ask(ctx context.Context) error {
 }
 
 // alike reports whether a sibling is of the life of the region of which this node is: one of another life, which may be
-// at an address of this one, says nothing of it. One that says nothing of how its region was formed is of none.
+// at an address of this one, says nothing of it. One that says nothing of how its region was formed is of none, and so
+// is a node that was empty when it started: what it came to be part of since is not what was there before.
 func (c *Check) alike(p *Part) bool {
-	if p == nil {
+	if p == nil || c.config.Part.Blank != "" {
 		return false
 	}
 	own := c.config.Part.Formed

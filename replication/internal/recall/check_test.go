@@ -93,6 +93,36 @@ func TestHowFarTheRegionAgreed(t *testing.T) {
 	}
 }
 
+// TestOfWhichLifeASiblingIs: where neither knows how the region was formed they are of one, unless one of them was
+// empty when it started.
+func TestOfWhichLifeASiblingIs(t *testing.T) {
+	formed := func(disks ...string) Part {
+		p := Part{Formed: map[uint64]string{}}
+		for i, disk := range disks {
+			p.Formed[uint64(i)] = disk
+		}
+		return p
+	}
+	for name, c := range map[string]struct {
+		own     Part
+		sibling *Part
+		alike   bool
+	}{
+		"formed together":        {formed("a", "b"), new(formed("a", "c")), true},
+		"formed apart":           {formed("a", "b"), new(formed("b", "a")), false},
+		"both came later":        {Part{}, new(Part{}), true},
+		"one came later":         {formed("a", "b"), new(Part{}), false},
+		"the other came later":   {Part{}, new(formed("a", "b")), false},
+		"of a version before":    {Part{}, nil, false},
+		"empty":                  {Part{Blank: "a"}, new(Part{}), false},
+		"empty, beside an empty": {Part{Blank: "a"}, new(Part{Blank: "b"}), false},
+	} {
+		if NewCheck(Config{Part: c.own}).alike(c.sibling) != c.alike {
+			t.Errorf("%s: alike %t", name, !c.alike)
+		}
+	}
+}
+
 // TestWhatWasAgreedOnLastCounts: of two histories that of the later term is the region's. Of what is said without a term
 // the last one counts, and nothing is known of its term.
 func TestWhatWasAgreedOnLastCounts(t *testing.T) {
