@@ -123,6 +123,7 @@ type Config struct {
 	Region   string
 	Disk     Own
 	Last     uint64        // the last entry on its disk, when it started
+	Term     uint64        // and the term up to which it had come
 	Part     Part          // of this node, when it started
 	Siblings []string      // addresses of the others of its region
 	Others   []string      // and of nodes of other regions
@@ -252,7 +253,8 @@ func (c *Check) judge(a Answer) error {
 		return fmt.Errorf("%w: %s was formed without %s, says %s, and what this data directory holds is of an older "+
 			"life of the region: keep it if it may hold what others have not, and start the node with an empty one",
 			contract.ErrDiskLost, o.Region, o.Node, a.Node)
-	case !c.serves && a.Match > o.Last:
+	case !c.serves && a.Match > o.Last && (a.Log == nil || a.Log.Leads >= o.Term):
+		// who led an earlier term may not know yet that a later leader had this node replace what nobody agreed on
 		return fmt.Errorf("%w: %s acknowledged entry %d of its region's log to %s, and holds %d: %s",
 			contract.ErrDiskLost, o.Node, a.Match, a.Node, o.Last, way)
 	case seen.Index > o.Last:

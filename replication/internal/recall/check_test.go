@@ -93,6 +93,25 @@ func TestHowFarTheRegionAgreed(t *testing.T) {
 	}
 }
 
+// TestWhoLedATermBeforeDoesNotSayWhatADiskHeld: a leader that is deposed, and has not heard of it, remembers entries
+// that were never agreed on, and that a later one had this node replace. One of this node's term or a later one, and one
+// of a version that does not say which it leads, is believed.
+func TestWhoLedATermBeforeDoesNotSayWhatADiskHeld(t *testing.T) {
+	c := NewCheck(Config{Node: "us-2", Disk: Own{Disk: Disk{Starts: 2}}, Last: 91, Term: 6})
+	for name, a := range map[string]struct {
+		log  *Log
+		lost bool
+	}{
+		"deposed": {&Log{Leads: 5}, false}, "of this term": {&Log{Leads: 6}, true}, "later": {&Log{Leads: 7}, true},
+		"of a version before": {nil, true},
+	} {
+		err := c.judge(Answer{Node: "us-1", Match: 100, Log: a.log})
+		if errors.Is(err, contract.ErrDiskLost) != a.lost || err != nil != a.lost {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 // TestOfWhichLifeASiblingIs: where neither knows how the region was formed they are of one, unless one of them was
 // empty when it started.
 func TestOfWhichLifeASiblingIs(t *testing.T) {
