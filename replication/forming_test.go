@@ -1,7 +1,9 @@
 package replication_test
 
 import (
+	"encoding/json"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -10,6 +12,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/mimir-kv/mimir/replication"
+	"github.com/mimir-kv/mimir/replication/durable"
+	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
 )
 
 // waitsFor checks that a node has no leader, for a while, and says for whom it waits.
@@ -269,5 +273,37 @@ func TestANodeOfAnOlderLifeDoesNotSayWhatIsAgreed(t *testing.T) {
 			f.put("us-1", "after")
 		}
 		f.eventually([]string{"c0", "after", "after"})
+	})
+}
+
+// TestWhoJoinsKnowsHowTheRegionWasFormed, as those do who formed it: they take each other for nodes of one life of it.
+func TestWhoJoinsKnowsHowTheRegionWasFormed(t *testing.T) {
+	inBubble(t, map[string]int{"us": 3}, func(f *testFleet) {
+		if err := f.add(f.leaderOf("us"), "us-4", false); err != nil {
+			t.Fatal(err)
+		}
+		f.regions["us"] = append(f.regions["us"], "us-4")
+		f.join("us", "us-4")
+		f.put("us-4", "c0")
+		f.eventually(values(0, 1))
+		var formed []map[uint64]string
+		for _, name := range []string{"us-1", "us-4"} {
+			file, err := durable.ReadFile(pebblefs.New(f.nodes[name].disk), "/data/IDENTITY")
+			if err != nil {
+				t.Fatal(err)
+			}
+			var says struct{ Formed map[uint64]string }
+			if err := json.Unmarshal(file, &says); err != nil {
+				t.Fatal(err)
+			}
+			formed = append(formed, says.Formed)
+		}
+		if len(formed[0]) != 3 || !maps.Equal(formed[0], formed[1]) {
+			t.Errorf("us-1 was there when it was formed with %v, and us-4 knows %v", formed[0], formed[1])
+		}
+		f.stop("us-4") // and it starts with that
+		f.start("us-4")
+		f.put("us-4", "c1")
+		f.eventually(values(0, 2))
 	})
 }

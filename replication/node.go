@@ -228,6 +228,10 @@ func (n *node) bringUpLocked(ctx context.Context) error {
 	if err := check.Ask(ctx); err != nil {
 		return errors.Join(n.departure().giveUp(err), n.log.Close())
 	}
+	if found.fresh && n.config.Join {
+		found.born = check.Formed()
+		n.forming.Joined(found.born)
+	}
 	if !n.forming.Waits() && (blank || !found.sealed) {
 		if err := markDirectory(n.config.FS, &n.config, found.born); err != nil {
 			return errors.Join(err, n.log.Close())

@@ -49,7 +49,7 @@ type Part struct {
 	// Sown is with what a directory was sown on a Blank disk: equal where they were sown alike; "" if with nothing.
 	Sown string `json:"sown,omitempty"`
 	// Formed are the disks, by Raft identity, that were all empty when the region was formed; nil: the node was not
-	// there.
+	// there, and nobody told it when it came.
 	Formed map[uint64]string `json:"formed,omitempty"`
 	// Left are the nodes, by Raft identity, without which the region was formed, and that have not joined it since:
 	// they did not answer. What they may hold is not of this region.
@@ -62,7 +62,12 @@ func (p Part) Of(id uint64, own Part) bool {
 	if !slices.Contains(p.Left, id) || own.Blank != "" {
 		return true
 	}
-	for node, disk := range own.Formed {
+	return p.shares(own)
+}
+
+// shares reports whether a disk is known to both with which the region was formed.
+func (p Part) shares(o Part) bool {
+	for node, disk := range o.Formed {
 		if p.Formed[node] == disk {
 			return true
 		}
@@ -141,7 +146,8 @@ type Check struct {
 	config Config
 	left   []string // addresses without an answer; those of siblings are in of
 	of     map[string]bool
-	serves bool // what the leader has from this node may be of this process
+	serves bool   // what the leader has from this node may be of this process
+	formed []Part // what siblings said of how the region was formed, that know it
 }
 
 // NewCheck returns a Check that has asked nobody.
@@ -160,12 +166,14 @@ func (c *Check) Ask(ctx context.Context) error {
 	defer cancel()
 	errs := make([]error, len(c.left))
 	silent := make([]bool, len(c.left))
+	parts := make([]*Part, len(c.left))
 	var wg sync.WaitGroup
 	for i, addr := range c.left {
 		wg.Go(func() {
 			a, known, err := Ask(ctx, c.config.Client, addr,
 				Question{ID: c.config.ID, Disk: c.config.Disk.ID, Boot: c.config.Disk.Boot, Part: &c.config.Part})
 			if silent[i] = err != nil; known && err == nil {
+				parts[i] = a.Part
 				if errs[i] = c.judge(a); errs[i] == nil && a.Log != nil && c.of[addr] && c.alike(a.Part) {
 					c.config.Agreed.note(a.Log.Committed, a.Log.CommittedTerm)
 				}
@@ -175,8 +183,11 @@ func (c *Check) Ask(ctx context.Context) error {
 	wg.Wait()
 	var left []string
 	for i, addr := range c.left {
-		if silent[i] {
+		switch {
+		case silent[i]:
 			left = append(left, addr)
+		case c.of[addr] && parts[i] != nil && len(parts[i].Formed) > 0:
+			c.formed = append(c.formed, *parts[i])
 		}
 	}
 	c.left = left
@@ -190,13 +201,23 @@ func (c *Check) alike(p *Part) bool {
 	if p == nil || c.config.Part.Blank != "" {
 		return false
 	}
-	own := c.config.Part.Formed
-	for node, disk := range p.Formed {
-		if own[node] == disk {
-			return true
+	own := c.config.Part
+	return own.shares(*p) || len(own.Formed) == 0 && len(p.Formed) == 0
+}
+
+// Formed returns how the region was formed, by what the siblings said that have answered; the zero Part if none of them
+// knows, or if they are of several lives of it. It is for a node that joins.
+func (c *Check) Formed() Part {
+	for _, p := range c.formed {
+		if !p.shares(c.formed[0]) {
+			return Part{}
 		}
 	}
-	return len(own) == 0 && len(p.Formed) == 0
+	if len(c.formed) == 0 {
+		return Part{}
+	}
+	left := slices.DeleteFunc(slices.Clone(c.formed[0].Left), func(id uint64) bool { return id == c.config.ID })
+	return Part{Formed: c.formed[0].Formed, Left: left}
 }
 
 // first returns one of the errors, nil if there is none: each says all that an operator needs, in one line.

@@ -2,6 +2,8 @@ package recall
 
 import (
 	"errors"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -138,6 +140,24 @@ func TestOfWhichLifeASiblingIs(t *testing.T) {
 	} {
 		if NewCheck(Config{Part: c.own}).alike(c.sibling) != c.alike {
 			t.Errorf("%s: alike %t", name, !c.alike)
+		}
+	}
+}
+
+// TestWhoJoinsIsToldHowTheRegionWasFormed by those who know it, unless they are of several lives of it.
+func TestWhoJoinsIsToldHowTheRegionWasFormed(t *testing.T) {
+	one, other := map[uint64]string{1: "a", 2: "b"}, map[uint64]string{1: "x", 2: "y"}
+	for name, c := range map[string]struct {
+		said []Part
+		want map[uint64]string
+	}{
+		"nobody knows":    {nil, nil},
+		"some know":       {[]Part{{Formed: one, Left: []uint64{3, 4}}, {Formed: map[uint64]string{1: "a"}}}, one},
+		"of several ones": {[]Part{{Formed: one}, {Formed: other}}, nil},
+	} {
+		p := (&Check{config: Config{ID: 4}, formed: c.said}).Formed()
+		if !maps.Equal(p.Formed, c.want) || c.want != nil && !slices.Equal(p.Left, []uint64{3}) {
+			t.Errorf("%s: %+v", name, p)
 		}
 	}
 }
