@@ -34,6 +34,12 @@ func (a *agreed) keeps(l *loop, m *raftpb.Message) bool {
 	if m.GetIndex() >= index && m.GetLogTerm() >= term {
 		return false
 	}
+	a.tell(l, m.GetFrom(), m.GetIndex(), index)
+	return true
+}
+
+// tell says, once, that nobody leads for long, and why: the candidate, which may be this node itself, has too little.
+func (a *agreed) tell(l *loop, candidate, has, index uint64) {
 	if a.since.IsZero() {
 		a.since = l.clock.Now()
 	}
@@ -43,16 +49,19 @@ func (a *agreed) keeps(l *loop, m *raftpb.Message) bool {
 		l.log.Error("nobody leads, and this node votes for nobody who lacks what a member said is agreed on: disks of "+
 			"this region went back in time. Start the member that has it; only if it is gone for good: start this "+
 			"node again while that one is down, and what it had alone is lost",
-			"agreed", index, "candidate", peers.NameIn(l.directory, m.GetFrom()), "has", m.GetIndex())
+			"agreed", index, "candidate", peers.NameIn(l.directory, candidate), "has", has)
 	}
-	return true
 }
 
 // hides reports whether nobody is to hear that this node stands for an election.
 func (a *agreed) hides(l *loop) bool {
 	index, term := a.known(l)
 	last, err := l.end.Term(l.handed) // an error: the writer has it still
-	return l.handed < index || err == nil && last < term
+	if l.handed >= index && (err != nil || last >= term) {
+		return false
+	}
+	a.tell(l, l.self, l.handed, index)
+	return true
 }
 
 // known returns the entry that somebody must have who is helped to lead, and its term; zero if there is none.

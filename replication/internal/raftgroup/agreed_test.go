@@ -195,3 +195,34 @@ func TestWhatTheRegionWentOnWithoutIsOver(t *testing.T) {
 		}
 	})
 }
+
+// TestWhoStandsForNobodyToHearSaysWhy: where all members that are up know of more than they have, none of them asks
+// another for its vote, and each says why nobody leads.
+func TestWhoStandsForNobodyToHearSaysWhy(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		var upTo wordOfAgreed
+		said := new(bytes.Buffer)
+		c := newCluster(t, 3)
+		c.tune = func(config *Config) {
+			config.Agreed = upTo.load
+			config.Logger = slog.New(slog.NewTextHandler(said, &slog.HandlerOptions{Level: slog.LevelError}))
+		}
+		c.start(1)
+		c.start(2)
+		defer c.close()
+		c.write("before")
+		upTo.index.Store(100)
+		c.stop(1)
+		c.stop(2)
+		c.start(1)
+		c.start(2)
+		time.Sleep(time.Minute)
+		for id := range uint64(2) {
+			if n := strings.Count(said.String(), fmt.Sprintf("agreed=100 candidate=n%d", id+1)); n != 1 {
+				t.Errorf("%d says %d times why nobody leads", id+1, n)
+			}
+		}
+		upTo.index.Store(0)
+		c.write("after")
+	})
+}
