@@ -38,8 +38,8 @@ func newInquiry(n *node) inquiry {
 // askTimeout bounds the questions about a node's own past, for which its start waits.
 const askTimeout = time.Second
 
-// pastOf returns what asks every other node whether this one's disk, which holds the log up to last and has come to this
-// term, went back, and takes note of how far those of its region agreed.
+// pastOf returns what asks every other node whether this one's disk, which holds the log up to last and has come to
+// this term, went back, and takes note of how far those of its region agreed.
 func (q inquiry) pastOf(disk recall.Own, last, term uint64, agreed *recall.Agreed) *recall.Check {
 	c := q.config
 	var others []string
@@ -50,7 +50,7 @@ func (q inquiry) pastOf(disk recall.Own, last, term uint64, agreed *recall.Agree
 	return recall.NewCheck(recall.Config{
 		ID: q.self.ID, Node: c.NodeID, Region: c.RegionID, Disk: disk, Last: last, Term: term,
 		Part:     q.part(),
-		Siblings: q.directory.Others(), Others: others, Agreed: agreed,
+		Siblings: q.directory.Everywhere, Others: others, Agreed: agreed,
 		Timeout: min(askTimeout, c.callTimeout()), Clock: c.Clock, Client: q.client,
 	})
 }

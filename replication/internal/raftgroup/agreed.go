@@ -18,8 +18,8 @@ const agreedPatienceElections = 10
 // two that lack it may elect one of them. So this node votes for nobody who lacks it, and nobody hears that it stands
 // itself while it does. While no disk lost anything, neither keeps anybody from being elected.
 //
-// Where the members went on without it all the same, before this node knew, that is over: what they agreed on in a later
-// term, at a smaller index, says that it is no part of their history, and nobody who has it can be elected any more.
+// Where the members went on without it all the same, before this node knew, that is over: what they agreed on in a
+// later term, at a smaller index, says that it is no part of their history, and nobody who has it can be elected.
 //
 // It lasts as long as the process: who starts again asks again, of those that are left.
 type agreed struct {

@@ -154,8 +154,8 @@ func TestALongerLogOfAnEarlierTermIsNotWhatIsAgreed(t *testing.T) {
 	})
 }
 
-// TestWhatTheRegionWentOnWithoutIsOver: the word comes too late, when those that lack the entries have agreed on others.
-// Nobody can bring them back, and the members elect each other as ever.
+// TestWhatTheRegionWentOnWithoutIsOver: the word comes too late, when those that lack the entries have agreed on
+// others. Nobody can bring them back, and the members elect each other as ever.
 func TestWhatTheRegionWentOnWithoutIsOver(t *testing.T) {
 	virtual.Test(t, func(t *testing.T) {
 		var upTo wordOfAgreed
@@ -191,7 +191,7 @@ func TestWhatTheRegionWentOnWithoutIsOver(t *testing.T) {
 			write("after " + first.addr)
 		}
 		if index, term := upTo.load(); c.leader().log.LastIndex() >= index || term == 0 {
-			t.Fatalf("the log goes to %d, and entry %d of term %d was agreed on", c.leader().log.LastIndex(), index, term)
+			t.Fatalf("the log goes to %d, entry %d of term %d was agreed on", c.leader().log.LastIndex(), index, term)
 		}
 	})
 }

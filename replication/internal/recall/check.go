@@ -123,14 +123,15 @@ func Ask(ctx context.Context, c *peer.Client, addr string, q Question) (a Answer
 
 // Config is what a Check needs.
 type Config struct {
-	ID       uint64 // Raft identity of this node
-	Node     string // its name
-	Region   string
-	Disk     Own
-	Last     uint64        // the last entry on its disk, when it started
-	Term     uint64        // and the term up to which it had come
-	Part     Part          // of this node, when it started
-	Siblings []string      // addresses of the others of its region
+	ID     uint64 // Raft identity of this node
+	Node   string // its name
+	Region string
+	Disk   Own
+	Last   uint64 // the last entry on its disk, when it started
+	Term   uint64 // and the term up to which it had come
+	Part   Part   // of this node, when it started
+	// Siblings returns the addresses that the others of its region may have, as far as they are known by now.
+	Siblings func() []string
 	Others   []string      // and of nodes of other regions
 	Agreed   *Agreed       // takes what siblings say of how far the region agreed
 	Timeout  time.Duration // of one question
@@ -152,11 +153,17 @@ type Check struct {
 
 // NewCheck returns a Check that has asked nobody.
 func NewCheck(c Config) *Check {
-	of := map[string]bool{}
-	for _, addr := range c.Siblings {
-		of[addr] = true
+	return &Check{config: c, left: slices.Clone(c.Others), of: map[string]bool{}}
+}
+
+// find has those asked as well who were found since.
+func (c *Check) find() {
+	for _, addr := range c.config.Siblings() {
+		if !c.of[addr] {
+			c.of[addr] = true
+			c.left = append(c.left, addr)
+		}
 	}
-	return &Check{config: c, left: slices.Concat(c.Siblings, c.Others), of: of}
 }
 
 // Ask asks everybody who has not answered, all at once, before this node serves. Its error is ErrDiskLost if one of
@@ -164,6 +171,7 @@ func NewCheck(c Config) *Check {
 func (c *Check) Ask(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, c.config.Timeout)
 	defer cancel()
+	c.find()
 	errs := make([]error, len(c.left))
 	silent := make([]bool, len(c.left))
 	parts := make([]*Part, len(c.left))

@@ -64,8 +64,8 @@ func TestWhoWasLeftOutComesWithAnEmptyDisk(t *testing.T) {
 	}
 }
 
-// TestHowFarTheRegionAgreed is learnt of its own nodes, of which the one that knows most counts, and of no others: none
-// of another region, and none of an older life of this one.
+// TestHowFarTheRegionAgreed is learnt of its own nodes, of which the one that knows most counts, also where it is not
+// where it was, and of no others: none of another region, and none of an older life of this one.
 func TestHowFarTheRegionAgreed(t *testing.T) {
 	network := memory.NewNetwork(clock.Real, 1)
 	life := map[uint64]string{1: "a", 2: "b"}
@@ -86,18 +86,22 @@ func TestHowFarTheRegionAgreed(t *testing.T) {
 	}
 	asks := network.Node("us-2")
 	defer asks.Close()
-	agreed := new(Agreed)
+	agreed, at := new(Agreed), []string{"us-1", "us-3-before", "us-4", "us-5"}
 	c := NewCheck(Config{ID: 5, Node: "us-2", Region: "us", Disk: Own{Disk: Disk{Starts: 2}}, Last: 6,
-		Part: Part{Formed: life}, Siblings: []string{"us-1", "us-3", "us-4", "us-5"}, Others: []string{"eu-1"},
+		Part: Part{Formed: life}, Siblings: func() []string { return at }, Others: []string{"eu-1"},
 		Agreed: agreed, Timeout: time.Minute, Clock: clock.Real, Client: peer.NewClient(asks)})
-	if err := c.Ask(t.Context()); err != nil || agreed.index != 9 || agreed.old != 0 || len(c.left) != 0 {
+	if err := c.Ask(t.Context()); err != nil || agreed.index != 7 || !slices.Equal(c.left, []string{"us-3-before"}) {
+		t.Errorf("agreed up to %d, without answers %q: %v", agreed.index, c.left, err)
+	}
+	at = append(at, "us-3") // where it is found then
+	if err := c.Ask(t.Context()); err != nil || agreed.index != 9 || agreed.old != 0 || len(c.left) != 1 {
 		t.Errorf("agreed up to %d, without answers %q: %v", agreed.index, c.left, err)
 	}
 }
 
 // TestWhoLedATermBeforeDoesNotSayWhatADiskHeld: a leader that is deposed, and has not heard of it, remembers entries
-// that were never agreed on, and that a later one had this node replace. One of this node's term or a later one, and one
-// of a version that does not say which it leads, is believed.
+// that were never agreed on, and that a later one had this node replace. One of this node's term or a later one, and
+// one of a version that does not say which it leads, is believed.
 func TestWhoLedATermBeforeDoesNotSayWhatADiskHeld(t *testing.T) {
 	c := NewCheck(Config{Node: "us-2", Disk: Own{Disk: Disk{Starts: 2}}, Last: 91, Term: 6})
 	for name, a := range map[string]struct {
@@ -162,8 +166,8 @@ func TestWhoJoinsIsToldHowTheRegionWasFormed(t *testing.T) {
 	}
 }
 
-// TestWhatWasAgreedOnLastCounts: of two histories that of the later term is the region's. Of what is said without a term
-// the last one counts, and nothing is known of its term.
+// TestWhatWasAgreedOnLastCounts: of two histories that of the later term is the region's. Of what is said without a
+// term the last one counts, and nothing is known of its term.
 func TestWhatWasAgreedOnLastCounts(t *testing.T) {
 	type entry struct{ index, term uint64 }
 	for _, c := range []struct {
