@@ -1,7 +1,9 @@
 package replication_test
 
 import (
+	"encoding/json"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -10,6 +12,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/mimir-kv/mimir/replication"
+	"github.com/mimir-kv/mimir/replication/durable"
+	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
 )
 
 // waitsFor checks that a node has no leader, for a while, and says for whom it waits.
@@ -222,5 +226,84 @@ func TestARegionIsFormedByOrderWithoutANode(t *testing.T) {
 		f.put("us-3", "c3")
 		f.start("us-2")
 		f.eventually(values(0, 4))
+	})
+}
+
+// TestANodeOfAnOlderLifeDoesNotSayWhatIsAgreed: it came to the region after that was formed, so that its disk does not
+// say with whom, and is away while the others lose their disks and form the region anew. When it is back, what it knows
+// to be agreed keeps nobody of the new region from leading.
+func TestANodeOfAnOlderLifeDoesNotSayWhatIsAgreed(t *testing.T) {
+	inBubble(t, map[string]int{"us": 3}, func(f *testFleet) {
+		leader := f.leaderOf("us")
+		if err := f.add(leader, "us-4", false); err != nil {
+			t.Fatal(err)
+		}
+		f.regions["us"] = append(f.regions["us"], "us-4")
+		f.join("us", "us-4")
+		if err := f.remove(leader, "us-3"); err != nil {
+			t.Fatal(err)
+		}
+		f.stopsItself("us-3")
+		f.stop("us-3")
+		f.regions["us"] = []string{"us-1", "us-2", "us-4"}
+		for _, v := range values(0, 100) {
+			f.put("us-1", v)
+		}
+		f.eventually(values(0, 100))
+		for _, name := range f.regions["us"] {
+			f.kill(name)
+		}
+		f.empties("us-1", "us-2")
+		f.start("us-1")
+		f.start("us-2")
+		if r, err := f.nodes["us-1"].FormRegion(f.t.Context()); err != nil || !slices.Equal(r.Left, []string{"us-4"}) {
+			t.Fatalf("formed %+v: %v", r, err)
+		}
+		f.put("us-2", "c0")
+		f.regions["us"] = []string{"us-1", "us-2"}
+		f.network.Isolate("us-4") // at first nobody tells it
+		f.startsNot("us-4", func() {
+			time.Sleep(10 * time.Second)
+			f.network.HealAll()
+		})
+		for range 2 { // neither leads alone, and neither is started again
+			f.network.Cut("us-1", "us-2")
+			time.Sleep(10 * time.Second)
+			f.network.HealAll()
+			f.put("us-1", "after")
+		}
+		f.eventually([]string{"c0", "after", "after"})
+	})
+}
+
+// TestWhoJoinsKnowsHowTheRegionWasFormed, as those do who formed it: they take each other for nodes of one life of it.
+func TestWhoJoinsKnowsHowTheRegionWasFormed(t *testing.T) {
+	inBubble(t, map[string]int{"us": 3}, func(f *testFleet) {
+		if err := f.add(f.leaderOf("us"), "us-4", false); err != nil {
+			t.Fatal(err)
+		}
+		f.regions["us"] = append(f.regions["us"], "us-4")
+		f.join("us", "us-4")
+		f.put("us-4", "c0")
+		f.eventually(values(0, 1))
+		var formed []map[uint64]string
+		for _, name := range []string{"us-1", "us-4"} {
+			file, err := durable.ReadFile(pebblefs.New(f.nodes[name].disk), "/data/IDENTITY")
+			if err != nil {
+				t.Fatal(err)
+			}
+			var says struct{ Formed map[uint64]string }
+			if err := json.Unmarshal(file, &says); err != nil {
+				t.Fatal(err)
+			}
+			formed = append(formed, says.Formed)
+		}
+		if len(formed[0]) != 3 || !maps.Equal(formed[0], formed[1]) {
+			t.Errorf("us-1 was there when it was formed with %v, and us-4 knows %v", formed[0], formed[1])
+		}
+		f.stop("us-4") // and it starts with that
+		f.start("us-4")
+		f.put("us-4", "c1")
+		f.eventually(values(0, 2))
 	})
 }

@@ -32,7 +32,7 @@ type identity struct {
 }
 
 // marked is what the file holds: whose data it is, and the disks with which the region was formed, by Raft identity,
-// nil if this node was not there or a former version was.
+// nil if this node does not know: it was not there and nobody told it, or a former version was.
 type marked struct {
 	identity
 	Formed map[uint64]string `json:"formed,omitempty"`

@@ -38,9 +38,9 @@ func newInquiry(n *node) inquiry {
 // askTimeout bounds the questions about a node's own past, for which its start waits.
 const askTimeout = time.Second
 
-// pastOf returns what asks every other node whether this one's disk, which holds the log up to last, went back, and
-// takes note of how far those of its region agreed.
-func (q inquiry) pastOf(disk recall.Own, last uint64, agreed *recall.Agreed) *recall.Check {
+// pastOf returns what asks every other node whether this one's disk, which holds the log up to last and has come to
+// this term, went back, and takes note of how far those of its region agreed.
+func (q inquiry) pastOf(disk recall.Own, last, term uint64, agreed *recall.Agreed) *recall.Check {
 	c := q.config
 	var others []string
 	regions := q.others()
@@ -48,8 +48,9 @@ func (q inquiry) pastOf(disk recall.Own, last uint64, agreed *recall.Agreed) *re
 		others = append(others, regions[region]...)
 	}
 	return recall.NewCheck(recall.Config{
-		ID: q.self.ID, Node: c.NodeID, Region: c.RegionID, Disk: disk, Last: last, Part: q.part(),
-		Siblings: q.directory.Others(), Others: others, Agreed: agreed,
+		ID: q.self.ID, Node: c.NodeID, Region: c.RegionID, Disk: disk, Last: last, Term: term,
+		Part:     q.part(),
+		Siblings: q.directory.Everywhere, Others: others, Agreed: agreed,
 		Timeout: min(askTimeout, c.callTimeout()), Clock: c.Clock, Client: q.client,
 	})
 }

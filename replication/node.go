@@ -223,9 +223,14 @@ func (n *node) bringUpLocked(ctx context.Context) error {
 	if err := n.life.Failure(); err != nil {
 		return errors.Join(err, n.log.Close())
 	}
-	check := newInquiry(n).pastOf(n.disk, max(n.log.LastIndex(), n.applied.View().Index), &n.agreed)
+	last, term := max(n.log.LastIndex(), n.applied.View().Index), n.log.HardState().GetTerm()
+	check := newInquiry(n).pastOf(n.disk, last, term, &n.agreed)
 	if err := check.Ask(ctx); err != nil {
 		return errors.Join(n.departure().giveUp(err), n.log.Close())
+	}
+	if found.fresh && n.config.Join {
+		found.born = check.Formed()
+		n.forming.Joined(found.born)
 	}
 	if !n.forming.Waits() && (blank || !found.sealed) {
 		if err := markDirectory(n.config.FS, &n.config, found.born); err != nil {

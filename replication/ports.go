@@ -68,7 +68,8 @@ func (g *groupPort) MachineHung() time.Duration { return g.Status().MachineHung 
 func (g *groupPort) account(member, at uint64) (match uint64, log recall.Log) {
 	a := g.Account(member, at)
 	return a.Match, recall.Log{
-		Leads: a.Leads, Ends: a.Ends, Committed: a.Committed, Term: a.Term, Ahead: a.Ahead,
+		Leads: a.Leads, Ends: a.Ends, Committed: a.Committed, CommittedTerm: a.CommittedTerm, Term: a.Term,
+		Ahead: a.Ahead,
 	}
 }
 

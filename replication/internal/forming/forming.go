@@ -75,6 +75,13 @@ func (f *Forming) Waits() bool {
 	return f.blank
 }
 
+// Joined says how the region was formed that this node joins, which it was told when it had an empty disk.
+func (f *Forming) Joined(born recall.Part) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.born = born
+}
+
 // Problem says for whom the node waits, "" if it does not.
 func (f *Forming) Problem() string {
 	f.mu.Lock()

@@ -92,9 +92,10 @@ type Config struct {
 	// over, stands for an election only if nobody else leads for a while, and gives nobody its state. It votes. Nobody
 	// hands leadership over to one. It is called often, and must not block. May be nil: all may.
 	Unfit func(id uint64) bool
-	// Agreed returns an entry that a member said was agreed on by the group, zero if none did: this one helps nobody to
-	// lead who lacks it. It never falls. It is called often, and must not block. May be nil.
-	Agreed func() uint64
+	// Agreed returns an entry that a member said was agreed on by the group, with its term: this one helps nobody to
+	// lead who lacks it. Zero: none did, or did not say of which term. It is called often, and must not
+	// block. May be nil.
+	Agreed func() (index, term uint64)
 	// FS and StagingDir are where checkpoints stay while they are sent and received. The directory belongs to the
 	// group.
 	FS         durable.FS

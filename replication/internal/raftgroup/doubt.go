@@ -18,8 +18,9 @@ type Account struct {
 	Leads uint64
 	// Ends is where its log ends, and Term that of the entry which it was asked for, zero if that is not in its log.
 	Ends, Term uint64
-	// Committed is up to where it knows that the members agreed.
-	Committed uint64
+	// Committed is up to where it knows that the members agreed, and CommittedTerm the term of that entry, zero if its
+	// log is not known to have it yet.
+	Committed, CommittedTerm uint64
 	// Ahead is an entry that the asking node has committed, by what it told, and that was beyond the end of this log
 	// then; zero if there was none while it leads this term.
 	Ahead uint64
@@ -34,7 +35,10 @@ func (g *Group) Account(member, at uint64) Account {
 		p := s.Progress[member]
 		a.Match, a.Ahead, a.Leads = p.Match, p.Ahead, s.Term
 	}
-	a.Term, _ = g.config.Log.Term(at) // an error says that it is not there
+	a.Term, _ = g.config.Log.Term(at)                                     // an error says that it is not there
+	if s.Commit <= max(s.Applied, g.config.Log.HardState().GetCommit()) { // before, the log may still have another one
+		a.CommittedTerm, _ = g.config.Log.Term(s.Commit)
+	}
 	return a
 }
 

@@ -49,7 +49,7 @@ type Part struct {
 	// Sown is with what a directory was sown on a Blank disk: equal where they were sown alike; "" if with nothing.
 	Sown string `json:"sown,omitempty"`
 	// Formed are the disks, by Raft identity, that were all empty when the region was formed; nil: the node was not
-	// there.
+	// there, and nobody told it when it came.
 	Formed map[uint64]string `json:"formed,omitempty"`
 	// Left are the nodes, by Raft identity, without which the region was formed, and that have not joined it since:
 	// they did not answer. What they may hold is not of this region.
@@ -62,7 +62,12 @@ func (p Part) Of(id uint64, own Part) bool {
 	if !slices.Contains(p.Left, id) || own.Blank != "" {
 		return true
 	}
-	for node, disk := range own.Formed {
+	return p.shares(own)
+}
+
+// shares reports whether a disk is known to both with which the region was formed.
+func (p Part) shares(o Part) bool {
+	for node, disk := range o.Formed {
 		if p.Formed[node] == disk {
 			return true
 		}
@@ -76,7 +81,10 @@ type Log struct {
 	Ends  uint64 `json:"ends"`
 	// Committed is up to where the asked node knows that its region agreed; zero: it is of a version that does not say.
 	Committed uint64 `json:"committed,omitempty"`
-	Term      uint64 `json:"term,omitempty"` // of the entry that was asked for; zero: it is not there
+	// CommittedTerm is the term of that entry; zero: it is not in the log, or the asked node is of a version that does
+	// not say.
+	CommittedTerm uint64 `json:"committedTerm,omitempty"`
+	Term          uint64 `json:"term,omitempty"` // of the entry that was asked for; zero: it is not there
 	// Ahead is an entry that the asking node has committed, and that was beyond the end of this log when it said so;
 	// zero: there was none, or the asked node is of a version that does not say.
 	Ahead uint64 `json:"ahead,omitempty"`
@@ -115,13 +123,15 @@ func Ask(ctx context.Context, c *peer.Client, addr string, q Question) (a Answer
 
 // Config is what a Check needs.
 type Config struct {
-	ID       uint64 // Raft identity of this node
-	Node     string // its name
-	Region   string
-	Disk     Own
-	Last     uint64        // the last entry on its disk, when it started
-	Part     Part          // of this node, when it started
-	Siblings []string      // addresses of the others of its region
+	ID     uint64 // Raft identity of this node
+	Node   string // its name
+	Region string
+	Disk   Own
+	Last   uint64 // the last entry on its disk, when it started
+	Term   uint64 // and the term up to which it had come
+	Part   Part   // of this node, when it started
+	// Siblings returns the addresses that the others of its region may have, as far as they are known by now.
+	Siblings func() []string
 	Others   []string      // and of nodes of other regions
 	Agreed   *Agreed       // takes what siblings say of how far the region agreed
 	Timeout  time.Duration // of one question
@@ -137,16 +147,23 @@ type Check struct {
 	config Config
 	left   []string // addresses without an answer; those of siblings are in of
 	of     map[string]bool
-	serves bool // what the leader has from this node may be of this process
+	serves bool   // what the leader has from this node may be of this process
+	formed []Part // what siblings said of how the region was formed, that know it
 }
 
 // NewCheck returns a Check that has asked nobody.
 func NewCheck(c Config) *Check {
-	of := map[string]bool{}
-	for _, addr := range c.Siblings {
-		of[addr] = true
+	return &Check{config: c, left: slices.Clone(c.Others), of: map[string]bool{}}
+}
+
+// find has those asked as well who were found since.
+func (c *Check) find() {
+	for _, addr := range c.config.Siblings() {
+		if !c.of[addr] {
+			c.of[addr] = true
+			c.left = append(c.left, addr)
+		}
 	}
-	return &Check{config: c, left: slices.Concat(c.Siblings, c.Others), of: of}
 }
 
 // Ask asks everybody who has not answered, all at once, before this node serves. Its error is ErrDiskLost if one of
@@ -154,16 +171,19 @@ func NewCheck(c Config) *Check {
 func (c *Check) Ask(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, c.config.Timeout)
 	defer cancel()
+	c.find()
 	errs := make([]error, len(c.left))
 	silent := make([]bool, len(c.left))
+	parts := make([]*Part, len(c.left))
 	var wg sync.WaitGroup
 	for i, addr := range c.left {
 		wg.Go(func() {
 			a, known, err := Ask(ctx, c.config.Client, addr,
 				Question{ID: c.config.ID, Disk: c.config.Disk.ID, Boot: c.config.Disk.Boot, Part: &c.config.Part})
 			if silent[i] = err != nil; known && err == nil {
+				parts[i] = a.Part
 				if errs[i] = c.judge(a); errs[i] == nil && a.Log != nil && c.of[addr] && c.alike(a.Part) {
-					c.config.Agreed.note(a.Log.Committed)
+					c.config.Agreed.note(a.Log.Committed, a.Log.CommittedTerm)
 				}
 			}
 		})
@@ -171,8 +191,11 @@ func (c *Check) Ask(ctx context.Context) error {
 	wg.Wait()
 	var left []string
 	for i, addr := range c.left {
-		if silent[i] {
+		switch {
+		case silent[i]:
 			left = append(left, addr)
+		case c.of[addr] && parts[i] != nil && len(parts[i].Formed) > 0:
+			c.formed = append(c.formed, *parts[i])
 		}
 	}
 	c.left = left
@@ -180,18 +203,29 @@ func (c *Check) Ask(ctx context.Context) error {
 }
 
 // alike reports whether a sibling is of the life of the region of which this node is: one of another life, which may be
-// at an address of this one, says nothing of it. One that says nothing of how its region was formed is of none.
+// at an address of this one, says nothing of it. One that says nothing of how its region was formed is of none, and so
+// is a node that was empty when it started: what it came to be part of since is not what was there before.
 func (c *Check) alike(p *Part) bool {
-	if p == nil {
+	if p == nil || c.config.Part.Blank != "" {
 		return false
 	}
-	own := c.config.Part.Formed
-	for node, disk := range p.Formed {
-		if own[node] == disk {
-			return true
+	own := c.config.Part
+	return own.shares(*p) || len(own.Formed) == 0 && len(p.Formed) == 0
+}
+
+// Formed returns how the region was formed, by what the siblings said that have answered; the zero Part if none of them
+// knows, or if they are of several lives of it. It is for a node that joins.
+func (c *Check) Formed() Part {
+	for _, p := range c.formed {
+		if !p.shares(c.formed[0]) {
+			return Part{}
 		}
 	}
-	return len(own) == 0 && len(p.Formed) == 0
+	if len(c.formed) == 0 {
+		return Part{}
+	}
+	left := slices.DeleteFunc(slices.Clone(c.formed[0].Left), func(id uint64) bool { return id == c.config.ID })
+	return Part{Formed: c.formed[0].Formed, Left: left}
 }
 
 // first returns one of the errors, nil if there is none: each says all that an operator needs, in one line.
@@ -248,7 +282,8 @@ func (c *Check) judge(a Answer) error {
 		return fmt.Errorf("%w: %s was formed without %s, says %s, and what this data directory holds is of an older "+
 			"life of the region: keep it if it may hold what others have not, and start the node with an empty one",
 			contract.ErrDiskLost, o.Region, o.Node, a.Node)
-	case !c.serves && a.Match > o.Last:
+	case !c.serves && a.Match > o.Last && (a.Log == nil || a.Log.Leads >= o.Term):
+		// who led an earlier term may not know yet that a later leader had this node replace what nobody agreed on
 		return fmt.Errorf("%w: %s acknowledged entry %d of its region's log to %s, and holds %d: %s",
 			contract.ErrDiskLost, o.Node, a.Match, a.Node, o.Last, way)
 	case seen.Index > o.Last:

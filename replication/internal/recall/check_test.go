@@ -2,6 +2,8 @@ package recall
 
 import (
 	"errors"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -62,8 +64,8 @@ func TestWhoWasLeftOutComesWithAnEmptyDisk(t *testing.T) {
 	}
 }
 
-// TestHowFarTheRegionAgreed is learnt of its own nodes, of which the one that knows most counts, and of no others: none
-// of another region, and none of an older life of this one.
+// TestHowFarTheRegionAgreed is learnt of its own nodes, of which the one that knows most counts, also where it is not
+// where it was, and of no others: none of another region, and none of an older life of this one.
 func TestHowFarTheRegionAgreed(t *testing.T) {
 	network := memory.NewNetwork(clock.Real, 1)
 	life := map[uint64]string{1: "a", 2: "b"}
@@ -75,7 +77,7 @@ func TestHowFarTheRegionAgreed(t *testing.T) {
 		at := network.Node(name)
 		questions := peer.NewRegistry(func() error { return nil })
 		Register(questions, name, NewMemory(), func(uint64, uint64) (uint64, Log) {
-			return 0, Log{Ends: committed + 3, Committed: committed}
+			return 0, Log{Ends: committed + 3, Committed: committed, CommittedTerm: min(committed, 2)}
 		}, func(Question) Part { return part })
 		if err := at.Serve(map[string]transport.Handler{peer.Service: questions.Serve}); err != nil {
 			t.Fatal(err)
@@ -84,11 +86,107 @@ func TestHowFarTheRegionAgreed(t *testing.T) {
 	}
 	asks := network.Node("us-2")
 	defer asks.Close()
-	agreed := new(Agreed)
+	agreed, at := new(Agreed), []string{"us-1", "us-3-before", "us-4", "us-5"}
 	c := NewCheck(Config{ID: 5, Node: "us-2", Region: "us", Disk: Own{Disk: Disk{Starts: 2}}, Last: 6,
-		Part: Part{Formed: life}, Siblings: []string{"us-1", "us-3", "us-4", "us-5"}, Others: []string{"eu-1"},
+		Part: Part{Formed: life}, Siblings: func() []string { return at }, Others: []string{"eu-1"},
 		Agreed: agreed, Timeout: time.Minute, Clock: clock.Real, Client: peer.NewClient(asks)})
-	if err := c.Ask(t.Context()); err != nil || agreed.UpTo() != 9 || len(c.left) != 0 {
-		t.Errorf("agreed up to %d, without answers %q: %v", agreed.UpTo(), c.left, err)
+	if err := c.Ask(t.Context()); err != nil || agreed.index != 7 || !slices.Equal(c.left, []string{"us-3-before"}) {
+		t.Errorf("agreed up to %d, without answers %q: %v", agreed.index, c.left, err)
+	}
+	at = append(at, "us-3") // where it is found then
+	if err := c.Ask(t.Context()); err != nil || agreed.index != 9 || agreed.old != 0 || len(c.left) != 1 {
+		t.Errorf("agreed up to %d, without answers %q: %v", agreed.index, c.left, err)
+	}
+}
+
+// TestWhoLedATermBeforeDoesNotSayWhatADiskHeld: a leader that is deposed, and has not heard of it, remembers entries
+// that were never agreed on, and that a later one had this node replace. One of this node's term or a later one, and
+// one of a version that does not say which it leads, is believed.
+func TestWhoLedATermBeforeDoesNotSayWhatADiskHeld(t *testing.T) {
+	c := NewCheck(Config{Node: "us-2", Disk: Own{Disk: Disk{Starts: 2}}, Last: 91, Term: 6})
+	for name, a := range map[string]struct {
+		log  *Log
+		lost bool
+	}{
+		"deposed": {&Log{Leads: 5}, false}, "of this term": {&Log{Leads: 6}, true}, "later": {&Log{Leads: 7}, true},
+		"of a version before": {nil, true},
+	} {
+		err := c.judge(Answer{Node: "us-1", Match: 100, Log: a.log})
+		if errors.Is(err, contract.ErrDiskLost) != a.lost || err != nil != a.lost {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestOfWhichLifeASiblingIs: where neither knows how the region was formed they are of one, unless one of them was
+// empty when it started.
+func TestOfWhichLifeASiblingIs(t *testing.T) {
+	formed := func(disks ...string) Part {
+		p := Part{Formed: map[uint64]string{}}
+		for i, disk := range disks {
+			p.Formed[uint64(i)] = disk
+		}
+		return p
+	}
+	for name, c := range map[string]struct {
+		own     Part
+		sibling *Part
+		alike   bool
+	}{
+		"formed together":        {formed("a", "b"), new(formed("a", "c")), true},
+		"formed apart":           {formed("a", "b"), new(formed("b", "a")), false},
+		"both came later":        {Part{}, new(Part{}), true},
+		"one came later":         {formed("a", "b"), new(Part{}), false},
+		"the other came later":   {Part{}, new(formed("a", "b")), false},
+		"of a version before":    {Part{}, nil, false},
+		"empty":                  {Part{Blank: "a"}, new(Part{}), false},
+		"empty, beside an empty": {Part{Blank: "a"}, new(Part{Blank: "b"}), false},
+	} {
+		if NewCheck(Config{Part: c.own}).alike(c.sibling) != c.alike {
+			t.Errorf("%s: alike %t", name, !c.alike)
+		}
+	}
+}
+
+// TestWhoJoinsIsToldHowTheRegionWasFormed by those who know it, unless they are of several lives of it.
+func TestWhoJoinsIsToldHowTheRegionWasFormed(t *testing.T) {
+	one, other := map[uint64]string{1: "a", 2: "b"}, map[uint64]string{1: "x", 2: "y"}
+	for name, c := range map[string]struct {
+		said []Part
+		want map[uint64]string
+	}{
+		"nobody knows":    {nil, nil},
+		"some know":       {[]Part{{Formed: one, Left: []uint64{3, 4}}, {Formed: map[uint64]string{1: "a"}}}, one},
+		"of several ones": {[]Part{{Formed: one}, {Formed: other}}, nil},
+	} {
+		p := (&Check{config: Config{ID: 4}, formed: c.said}).Formed()
+		if !maps.Equal(p.Formed, c.want) || c.want != nil && !slices.Equal(p.Left, []uint64{3}) {
+			t.Errorf("%s: %+v", name, p)
+		}
+	}
+}
+
+// TestWhatWasAgreedOnLastCounts: of two histories that of the later term is the region's. Of what is said without a
+// term the last one counts, and nothing is known of its term.
+func TestWhatWasAgreedOnLastCounts(t *testing.T) {
+	type entry struct{ index, term uint64 }
+	for _, c := range []struct {
+		said []entry
+		want entry
+	}{
+		{nil, entry{}},
+		{[]entry{{9, 4}, {7, 4}, {5, 3}}, entry{9, 4}},
+		{[]entry{{9, 4}, {7, 5}}, entry{7, 5}},
+		{[]entry{{7, 5}, {9, 4}}, entry{7, 5}},
+		{[]entry{{7, 5}, {9, 0}, {8, 0}}, entry{9, 0}},
+		{[]entry{{7, 5}, {6, 0}}, entry{7, 5}},
+	} {
+		a := new(Agreed)
+		for _, e := range c.said {
+			a.note(e.index, e.term)
+		}
+		if index, term := a.UpTo(); (entry{index, term}) != c.want {
+			t.Errorf("said %v: entry %d of term %d, want %v", c.said, index, term, c.want)
+		}
 	}
 }

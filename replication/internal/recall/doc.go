@@ -15,9 +15,9 @@
 //     themselves that theirs went back (witness). Whoever hears the same keeps the same, in whatever order.
 //   - R5: nothing that others say in its name ends a node: it believes what it sealed itself, but at the first start of
 //     a directory of a version that did not seal.
-//   - R6 (invariant 1): it knows how far the region had agreed, by the word of each sibling that answered since the
-//     start ([Agreed]), so that nobody is helped to lead who lacks that. One of another life of the region says nothing
-//     of it.
+//   - R6 (invariant 1): it knows how far the region had agreed, and in which term, by the word of each sibling that
+//     answered since the start ([Agreed]), so that nobody is helped to lead who lacks that. One of another life of the
+//     region says nothing of it, and a node that was empty when it started asks for none.
 //
 // What it cannot notice: a disk whose last entries nobody is left to remember. Memory outlasts the process that has it
 // (README.md has the file), and goes back with the disk that has it, so that a fleet whose disks all went back, to

@@ -66,8 +66,9 @@ func asked(t *testing.T, m *Memory, o Own, last uint64) error {
 	if err := knows.Serve(map[string]transport.Handler{peer.Service: questions.Serve}); err != nil {
 		t.Fatal(err)
 	}
-	c := NewCheck(Config{ID: 5, Node: "us-2", Region: "us", Disk: o, Last: last, Siblings: []string{"us-1"},
-		Agreed: new(Agreed), Timeout: 10 * time.Second, Clock: clock.Real, Client: peer.NewClient(asks)})
+	c := NewCheck(Config{ID: 5, Node: "us-2", Region: "us", Disk: o, Last: last,
+		Siblings: func() []string { return []string{"us-1"} },
+		Agreed:   new(Agreed), Timeout: 10 * time.Second, Clock: clock.Real, Client: peer.NewClient(asks)})
 	err := c.Ask(t.Context())
 	if len(c.left) > 0 {
 		t.Error("us-1 did not answer")

@@ -128,7 +128,7 @@ func (v *Votes) Elect(
 	defer cancel()
 	a, err := v.seat.vote(ctx, c, false)
 	if err == nil && !a.Granted {
-		err = errors.New(a.Why.Text)
+		err = errors.New(refusal(v.config.Region, a))
 	}
 	if err != nil {
 		return mandate, fmt.Errorf("%w: %s does not vote for itself: %w", contract.ErrNotReady, v.config.Region, err)
@@ -175,7 +175,8 @@ func (v *Votes) poll(
 	type said struct {
 		voter  string
 		answer ballot.Answer
-		why    string
+		yes    bool
+		why    string // it does not say yes
 	}
 	answers := make(chan said, len(c.Charter.Voters))
 	for _, w := range c.Charter.Voters {
@@ -185,16 +186,16 @@ func (v *Votes) poll(
 			case err != nil:
 				answers <- said{voter: w.ID, why: fmt.Sprintf("%s does not answer: %v", w.ID, err)}
 			case !a.Granted:
-				answers <- said{voter: w.ID, why: a.Why.Text}
+				answers <- said{voter: w.ID, why: refusal(w.ID, a)}
 			default:
-				answers <- said{voter: w.ID, answer: a}
+				answers <- said{voter: w.ID, answer: a, yes: true}
 			}
 		}()
 	}
 	yes, reasons := map[string]*ballot.Answer{}, []string{}
 	for range c.Charter.Voters {
 		s := <-answers // each ends with the question
-		if s.why != "" {
+		if !s.yes {
 			reasons = append(reasons, s.why)
 			continue
 		}
@@ -203,6 +204,14 @@ func (v *Votes) poll(
 		}
 	}
 	return nil, fmt.Errorf("%w: no majority of votes: %s", contract.ErrNotReady, strings.Join(reasons, "; "))
+}
+
+// refusal says why a voter says no, also if it did not.
+func refusal(voter string, a ballot.Answer) string {
+	if a.Why == nil || a.Why.Text == "" {
+		return voter + " says no, and not why"
+	}
+	return a.Why.Text
 }
 
 // soundAgain is the pause between two soundings for an operator.
