@@ -28,15 +28,14 @@ func paceOf(p *pipeline) time.Duration {
 	return delay - p.clock.Now().Sub(p.framed)
 }
 
-// afterPace returns what comes when the gate lets the next frame of p go; it never does if none waits for that. stop
-// ends it.
+// afterPace returns what comes when the gate lets the next frame of p go; it never does if none waits for that. It goes
+// by what was found when a frame was looked for: if the gate lets it go by now, nobody else says so. stop ends it.
 func afterPace(p *pipeline) (again <-chan time.Time, stop func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	left := paceOf(p)
-	if !p.open || len(p.queue) == 0 || left <= 0 {
+	if !p.paced {
 		return nil, func() {}
 	}
-	timer := p.clock.NewTimer(left)
+	timer := p.clock.NewTimer(max(paceOf(p), 0))
 	return timer.C(), func() { timer.Stop() }
 }

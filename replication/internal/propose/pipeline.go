@@ -53,6 +53,7 @@ type pipeline struct {
 	openings uint64 // so far, so that a frame in the making notices one
 	stamp    timeline.Cursor
 	framed   time.Time // when a frame was made last
+	paced    bool      // what waits was ready for a frame, but for the gate, when that was looked at last
 	queue    []*proposal
 	requests []*request
 	closing  int
@@ -180,7 +181,8 @@ func (p *pipeline) step(ctx context.Context) bool {
 func (p *pipeline) nextFlight() (next *flight, stamp timeline.Cursor, opening uint64, left []*proposal) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.open || len(p.queue) == 0 || p.inFlight >= p.window || p.gathering() || paceOf(p) > 0 {
+	ready := p.open && len(p.queue) > 0 && p.inFlight < p.window && !p.gathering()
+	if p.paced = ready && paceOf(p) > 0; p.paced || !ready {
 		return nil, timeline.Cursor{}, 0, nil
 	}
 	f := &flight{term: p.term, first: p.stamp.Position + 1, at: p.clock.Now()}

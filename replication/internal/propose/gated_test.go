@@ -1,0 +1,63 @@
+package propose
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/mimir-kv/mimir/replication/internal/laggate"
+)
+
+// gating is a gate that a test opens and closes.
+type gating struct {
+	mu      sync.Mutex
+	verdict laggate.Verdict
+	once    []laggate.Verdict // said before that, each once
+}
+
+func (g *gating) Verdict() laggate.Verdict {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(g.once) == 0 {
+		return g.verdict
+	}
+	v := g.once[0]
+	g.once = g.once[1:]
+	return v
+}
+
+func (g *gating) set(v laggate.Verdict, once ...laggate.Verdict) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.verdict, g.once = v, once
+}
+
+func slow(d time.Duration) laggate.Verdict { return laggate.Verdict{Delay: d, Why: "eu is behind"} }
+
+// gatedFleet is fleetOf with a gate at the node that takes writes, through which one frame has just gone.
+func gatedFleet(t *testing.T, f func(t *testing.T, a, b *member, g *gating)) {
+	t.Helper()
+	fleetOf(t, plain, func(t *testing.T, a, b *member) {
+		g := &gating{}
+		a.config.Gate, a.pipeline.gate, a.router.gate = g, g, g
+		if _, err := a.put(t.Context(), "first", Options{}); err != nil {
+			t.Fatal(err)
+		}
+		f(t, a, b, g)
+	})
+}
+
+// TestAGateThatOpensForgetsNobody: the gate holds a write back when the pipeline looks for its next frame, and does not
+// any more when it looks for how long to wait. Nobody else comes.
+func TestAGateThatOpensForgetsNobody(t *testing.T) {
+	gatedFleet(t, func(t *testing.T, a, _ *member, g *gating) {
+		g.set(laggate.Verdict{}, slow(time.Second), slow(time.Second)) // for who takes the write, and for the next frame
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		began := time.Now()
+		if _, err := a.put(ctx, "second", Options{}); err != nil || time.Since(began) > 2*time.Second {
+			t.Errorf("after %v: %v", time.Since(began), err)
+		}
+	})
+}
