@@ -2,10 +2,12 @@ package propose
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/internal/laggate"
 )
 
@@ -58,6 +60,28 @@ func TestAGateThatOpensForgetsNobody(t *testing.T) {
 		began := time.Now()
 		if _, err := a.put(ctx, "second", Options{}); err != nil || time.Since(began) > 2*time.Second {
 			t.Errorf("after %v: %v", time.Since(began), err)
+		}
+	})
+}
+
+// TestOnlyWhatIsWrittenCountsForThePace: those who give up before the gate lets the next frame go hold up nobody.
+func TestOnlyWhatIsWrittenCountsForThePace(t *testing.T) {
+	gatedFleet(t, func(t *testing.T, a, _ *member, g *gating) {
+		g.set(slow(900 * time.Millisecond))
+		wrote := 0
+		for range 20 {
+			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+			switch _, err := a.put(ctx, "hasty", Options{}); {
+			case err == nil:
+				wrote++
+			case !errors.Is(err, contract.ErrNotReady):
+				t.Error(err)
+			}
+			cancel()
+			time.Sleep(900 * time.Millisecond)
+		}
+		if wrote < 18 {
+			t.Errorf("%d of 20 writes, one in 900 ms, and so many may go", wrote)
 		}
 	})
 }

@@ -186,7 +186,6 @@ func (p *pipeline) nextFlight() (next *flight, stamp timeline.Cursor, opening ui
 		return nil, timeline.Cursor{}, 0, nil
 	}
 	f := &flight{term: p.term, first: p.stamp.Position + 1, at: p.clock.Now()}
-	p.framed = f.at
 	taken, commands := 0, 0
 	for _, u := range p.queue {
 		full := f.bytes+int64(u.bytes) > int64(p.frameBytes) || commands+len(u.commands) > maxFrameCommands
@@ -211,6 +210,7 @@ func (p *pipeline) nextFlight() (next *flight, stamp timeline.Cursor, opening ui
 	if len(f.proposals) == 0 {
 		return nil, timeline.Cursor{}, 0, left
 	}
+	p.framed = f.at
 	return f, p.stamp, p.openings, left
 }
 
