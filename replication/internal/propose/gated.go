@@ -1,6 +1,9 @@
 package propose
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // refused reports whether the gate takes no writes, and has told u so. What is bound to a tenure is this node's own
 // doing, as that a lease ends, and is not asked.
@@ -14,6 +17,30 @@ func (u *proposal) refused(g Gate) bool {
 	}
 	u.finish(result{err: v.Refuse})
 	return true
+}
+
+// turnAway tells what waits for a frame of p that the gate takes no writes any more: it came while they were only
+// slowed down, and all of it at once would come on top of the bound.
+func turnAway(p *pipeline) {
+	if p.gate == nil || p.gate.Verdict().Refuse == nil {
+		return
+	}
+	p.mu.Lock()
+	var away []*proposal
+	p.queue = slices.DeleteFunc(p.queue, func(u *proposal) bool {
+		if !u.bound {
+			away = append(away, u)
+		}
+		return !u.bound
+	})
+	p.mu.Unlock()
+	var back []*proposal
+	for _, u := range away {
+		if !u.refused(p.gate) && !u.withdrawn() {
+			back = append(back, u) // it takes them again
+		}
+	}
+	p.back.requeue(back)
 }
 
 // paceOf returns for how long the next frame of p has to wait, since the gate slows writes down. The caller holds mu.

@@ -3,10 +3,13 @@ package propose
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/internal/laggate"
 )
@@ -36,6 +39,10 @@ func (g *gating) set(v laggate.Verdict, once ...laggate.Verdict) {
 }
 
 func slow(d time.Duration) laggate.Verdict { return laggate.Verdict{Delay: d, Why: "eu is behind"} }
+
+func closed() laggate.Verdict {
+	return laggate.Verdict{Refuse: fmt.Errorf("%w: eu is behind", contract.ErrLagging), Why: "eu is behind"}
+}
 
 // gatedFleet is fleetOf with a gate at the node that takes writes, through which one frame has just gone.
 func gatedFleet(t *testing.T, f func(t *testing.T, a, b *member, g *gating)) {
@@ -82,6 +89,53 @@ func TestOnlyWhatIsWrittenCountsForThePace(t *testing.T) {
 		}
 		if wrote < 18 {
 			t.Errorf("%d of 20 writes, one in 900 ms, and so many may go", wrote)
+		}
+	})
+}
+
+// TestWhatWaitsIsRefusedWhenTheGateCloses: it is in no frame, and would come on top of the bound. What is bound to the
+// tenure goes on, and is not refused later either.
+func TestWhatWaitsIsRefusedWhenTheGateCloses(t *testing.T) {
+	gatedFleet(t, func(t *testing.T, a, b *member, g *gating) {
+		g.set(slow(time.Second))
+		type answer struct {
+			who string
+			err error
+		}
+		told := make(chan answer)
+		put := func(who string, m *member, o Options) {
+			go func() {
+				_, err := m.put(t.Context(), who+strings.Repeat("x", 700), o) // one in a frame
+				told <- answer{who, err}
+			}()
+		}
+		own := Options{Bound: true, Tenure: a.Tenure()}
+		for range 5 {
+			put("here", a, Options{})
+			put("forwarded", b, Options{})
+		}
+		put("own", a, own)
+		virtual.Wait()
+		before := a.frames()
+		g.set(closed())
+		for range 11 {
+			switch got := <-told; {
+			case got.who == "own" && got.err != nil:
+				t.Errorf("bound to the tenure: %v", got.err)
+			case got.who != "own" && (!errors.Is(got.err, contract.ErrLagging) ||
+				errors.Is(got.err, contract.ErrUnknownOutcome)):
+				t.Errorf("%s: %v", got.who, got.err)
+			}
+		}
+		if n := a.frames() - before; n != 1 {
+			t.Errorf("%d frames behind a gate that is closed", n)
+		}
+		put("own", a, own)
+		put("here", a, Options{})
+		for range 2 {
+			if got := <-told; (got.who == "own") != (got.err == nil) {
+				t.Errorf("%s: %v", got.who, got.err)
+			}
 		}
 	})
 }

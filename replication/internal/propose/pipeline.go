@@ -158,6 +158,7 @@ func (p *pipeline) step(ctx context.Context) bool {
 	if r := p.nextRequest(); r != nil {
 		return p.proposeRequest(ctx, r)
 	}
+	turnAway(p)
 	f, stamp, opening, left := p.nextFlight()
 	p.back.requeue(left)
 	if f == nil {
