@@ -82,3 +82,27 @@ func TestAges(t *testing.T) {
 		t.Errorf("%d samples", len(a.samples))
 	}
 }
+
+// TestAgesOfHours: how long something is there is overstated by little, however long ago that was and whatever is
+// written since. A region that is 20 minutes behind is not refused by a bound of an hour.
+func TestAgesOfHours(t *testing.T) {
+	var a ages
+	began := time.Now()
+	at := func(i int) time.Time { return began.Add(time.Duration(i) * every) }
+	const day = int(24 * time.Hour / every)
+	for i := range day {
+		a.note(at(i), contract.Position(i+1))
+	}
+	now := at(day - 1)
+	for _, real := range []time.Duration{
+		time.Second, time.Minute, 10 * time.Minute, 20 * time.Minute, time.Hour, 5 * time.Hour, 20 * time.Hour,
+	} {
+		p := contract.Position(day - int(real/every))
+		if got := a.of(now, p); got < real-every || got > real+real/16+2*every {
+			t.Errorf("what is there for %v is told to be there for %v", real, got)
+		}
+	}
+	if len(a.samples) > maxSamples {
+		t.Errorf("%d samples", len(a.samples))
+	}
+}
