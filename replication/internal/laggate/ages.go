@@ -28,7 +28,10 @@ func (a *ages) note(now time.Time, p contract.Position) {
 		a.samples[n-1].at = now // it reached nothing further until now
 		return
 	}
-	if len(a.samples) >= maxSamples {
+	switch {
+	case len(a.samples) == 0 && p > 0:
+		a.samples = append(a.samples, sample{now, 0}) // whatever it is of what was there before
+	case len(a.samples) >= maxSamples:
 		a.thin(now)
 	}
 	a.samples = append(a.samples, sample{now, p})
@@ -51,7 +54,7 @@ func (a *ages) thin(now time.Time) {
 	a.samples = kept
 }
 
-// of returns for how long at most what follows p has been there, of what was written since the first note; zero if
+// of returns for how long at most what follows p has been there, as far as that is since the first note; zero if
 // nothing follows it.
 func (a *ages) of(now time.Time, p contract.Position) time.Duration {
 	n := len(a.samples)

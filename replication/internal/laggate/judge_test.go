@@ -64,7 +64,7 @@ func TestAges(t *testing.T) {
 	a.note(second(1), 10)
 	a.note(second(2), 20)
 	a.note(second(3), 30)
-	for p, want := range map[contract.Position]int{30: 0, 29: 1 + 1, 20: 2, 19: 3, 10: 3, 3: 3, 40: 0} {
+	for p, want := range map[contract.Position]int{30: 0, 29: 1 + 1, 20: 2, 19: 3, 10: 3, 3: 4, 40: 0} {
 		if got := a.of(second(4), p); got != time.Duration(want)*time.Second {
 			t.Errorf("of %d: %v, want %d s", p, got, want)
 		}
@@ -80,6 +80,19 @@ func TestAges(t *testing.T) {
 	}
 	if len(a.samples) > maxSamples {
 		t.Errorf("%d samples", len(a.samples))
+	}
+}
+
+// TestWhatWasThereBeforeGrowsOld: while nothing is written, too. It counts from the first look.
+func TestWhatWasThereBeforeGrowsOld(t *testing.T) {
+	var a ages
+	began := time.Now()
+	for i := range 3 {
+		a.note(began.Add(time.Duration(i)*time.Hour), 100)
+	}
+	now := began.Add(2 * time.Hour)
+	if before, all := a.of(now, 50), a.of(now, 100); before != 2*time.Hour || all != 0 {
+		t.Errorf("who has a half of it is behind for %v, who has all of it for %v", before, all)
 	}
 }
 
