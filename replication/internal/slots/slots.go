@@ -111,8 +111,8 @@ func (s *Slots) Register(r *peer.Registry) {
 // Acknowledged is told by the stream's source on this node that a secondary has everything up to p, in the history
 // whose last reign up to there is of epoch e. It does not block.
 func (s *Slots) Acknowledged(region string, e contract.Epoch, p contract.Position) {
+	a := acknowledgement{Region: region, Epoch: e, Position: p, Reign: reignOf(s.config.Applied.State(), e)}
 	s.mu.Lock()
-	a := acknowledgement{Region: region, Epoch: e, Position: p}
 	s.news.note(a)
 	s.heard.note(a)
 	s.mu.Unlock()
