@@ -48,6 +48,7 @@ var incidents = map[string]incident{
 	"MimirRegionFarBehind":     {is(`mimir_slot_lag_commands{to="eu"}`, 10001)},
 	"MimirRegionNotFollowing":  {is(`mimir_slot_connected{to="eu"}`, 0)},
 	"MimirRegionMustBootstrap": {is(`mimir_slot_lost{to="eu"}`, 1)},
+	"MimirLagGateRefuses":      {fresh(0, is(`mimir_lag_gate_refuses{region="us",instance="US"}`, 1))},
 	"MimirNodeDown":            {is(`up{region="us"}`, 0)},
 	"MimirNodeUnhealthy":       {is(`mimir_healthy{region="us"}`, 0)},
 	"MimirElectionsOften":      {counts(`mimir_leader_changes_total{region="us"}`, 0.01)},

@@ -130,7 +130,7 @@ func newGate(n *node) *laggate.Gate {
 		Limits: limits, Clock: n.config.Clock, Logger: n.logger,
 		Places: func() (end Position, regions []laggate.Place, leads bool) {
 			if !n.proposer.Open() {
-				return 0, nil, false
+				return n.applied.State().Cursor.Position, nil, false
 			}
 			end, regions = n.slots.Places()
 			return end, regions, true

@@ -2,6 +2,8 @@ package server
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -32,6 +34,25 @@ func (r RegionRate) caps() (*caps, error) {
 // at returns what goes to a region now.
 func (c *caps) at(region string, now time.Time) replication.RegionRate {
 	return replication.RegionRate{Copy: c.copies.at(region, now), Stream: c.stream.at(region, now)}
+}
+
+// warnOfRates tells the log of rates to regions that are none of the fleet: nothing is held by those, and it may be
+// that another name was meant. A region may come later.
+func warnOfRates(s *server) {
+	h := s.replicator.Health()
+	known := []string{h.Region, everyOther}
+	for i := range h.Peers {
+		known = append(known, h.Peers[i].ID)
+	}
+	caps := s.settled.caps.Load()
+	for key, all := range map[string]rates{"region-rate.copy": caps.copies, "region-rate.stream": caps.stream} {
+		for _, name := range slices.Sorted(maps.Keys(all)) {
+			if !slices.Contains(known, name) {
+				s.logger.Warn("a rate is to a region that is not in the fleet: nothing is held by it", "setting", key,
+					"to", name)
+			}
+		}
+	}
 }
 
 // everyOther is the name of all regions that have no rate of their own.

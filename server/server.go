@@ -398,6 +398,7 @@ func (s *server) start(ctx context.Context) error {
 		s.logger.Info("encryption at rest", "key", s.disk.active())
 	}
 	s.tellWhoMay()
+	warnOfRates(s)
 	tellStarted(s)
 	return nil
 }

@@ -145,6 +145,7 @@ func (s *server) reload(read func() (*Config, error)) error {
 			c.apply(s, &now)
 		}
 	}
+	warnOfRates(s)
 	for _, d := range changed {
 		s.logger.Info("a setting has changed", "setting", d.key, "from", d.from, "to", d.to)
 	}

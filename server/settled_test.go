@@ -63,6 +63,15 @@ func TestSettingsOfARunningNode(t *testing.T) {
 	})
 	logs("a request was slow", "method=/etcdserverpb.KV/Put")
 
+	read(func(c *Config) error {
+		c.RegionRate = RegionRate{Copy: "solo-region=1MiB,*=0", Stream: "nowhere=1MiB"}
+		return nil
+	})
+	logs("a rate is to a region that is not in the fleet: nothing is held", "setting=region-rate.stream to=nowhere")
+	if strings.Contains(log.String(), "to=solo-region") || strings.Contains(log.String(), "to=*") {
+		t.Errorf("warned of what is right:\n%s", log)
+	}
+
 	read(func(*Config) error { return errors.New("max-txn-ops 0 is out of bounds") })
 	logs("settings not read anew: all stay as they are", "max-txn-ops 0 is out of bounds")
 

@@ -7,8 +7,12 @@ import (
 	"github.com/mimir-kv/mimir/replication/contract"
 )
 
-// maxSamples bounds ages: beyond it, every second one goes, and ages grow coarser, never less.
-const maxSamples = 1024
+const (
+	// maxSamples bounds ages: beyond it, some go, and ages grow coarser, never less.
+	maxSamples = 1024
+	// grain is which part of an age it may be overstated by then.
+	grain = 16
+)
 
 // ages remember when positions were reached.
 type ages struct{ samples []sample }
@@ -24,19 +28,33 @@ func (a *ages) note(now time.Time, p contract.Position) {
 		a.samples[n-1].at = now // it reached nothing further until now
 		return
 	}
-	if len(a.samples) >= maxSamples {
-		kept := a.samples[:0]
-		for i, s := range a.samples {
-			if i%2 == 0 {
-				kept = append(kept, s)
-			}
-		}
-		a.samples = kept
+	switch {
+	case len(a.samples) == 0 && p > 0:
+		a.samples = append(a.samples, sample{now, 0}) // whatever it is of what was there before
+	case len(a.samples) >= maxSamples:
+		a.thin(now)
 	}
 	a.samples = append(a.samples, sample{now, p})
 }
 
-// of returns for how long at most what follows p has been there, of what was written since the first note; zero if
+// thin drops samples that lie close to each other for how long ago they are: what is left of any time is a handful, and
+// a few hundred of a month.
+func (a *ages) thin(now time.Time) {
+	kept := a.samples[:1]
+	for i, s := range a.samples[1:] {
+		next := i + 2
+		if next < len(a.samples) {
+			after := a.samples[next].at
+			if after.Sub(kept[len(kept)-1].at) <= now.Sub(after)/grain {
+				continue
+			}
+		}
+		kept = append(kept, s)
+	}
+	a.samples = kept
+}
+
+// of returns for how long at most what follows p has been there, as far as that is since the first note; zero if
 // nothing follows it.
 func (a *ages) of(now time.Time, p contract.Position) time.Duration {
 	n := len(a.samples)

@@ -8,7 +8,8 @@
 //     second bound, writes are refused, and nothing of them was written.
 //   - G2. What it takes a region to be behind is never less than what that has not acknowledged to this leader, but for
 //     what was written since the last look (every fifth of a second), and in time for what was written before this node
-//     led with limits. A region that has acknowledged nothing of this reign counts as one that has everything before.
+//     led with limits. A region that has acknowledged nothing since this reign began counts as one that has everything
+//     before.
 //   - G3. Limits are asked for anew at each look: who opens the gate has it open within a second.
 //
 // It decides nothing about votes and their budget of commands, which bounds what a failover loses exactly (votes), and

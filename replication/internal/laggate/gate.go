@@ -16,6 +16,8 @@ const (
 	// quiet is for how long nothing was held back before it is told that nothing is; and what changes to and fro is
 	// told no more often.
 	quiet = 10 * time.Second
+	// moment is for how long a node may take no writes and still know when what was written was there, but for so much.
+	moment = time.Second
 )
 
 // Place is where a region is.
@@ -30,7 +32,7 @@ type Place struct {
 type Config struct {
 	// Limits returns what holds now. It must not block.
 	Limits func() Limits
-	// Places returns where the history ends and where the other regions are, if this node takes the fleet's writes.
+	// Places returns where the history ends, and where the other regions are, if this node takes the fleet's writes.
 	Places func() (end contract.Position, regions []Place, leads bool)
 	Clock  clock.Clock
 	Logger *slog.Logger
@@ -43,10 +45,12 @@ type Gate struct {
 
 	// Of Run alone.
 	ages    ages
-	last    time.Time // when something was held back last
-	told    string    // the kind of verdict that was logged last; "": nothing is held back
-	said    time.Time // when
-	refused bool      // that writes are refused was told, since something is held back
+	away    time.Time         // from when on this node was found to take no writes; zero: it takes them
+	left    contract.Position // where the history ended then
+	last    time.Time         // when something was held back last
+	told    string            // the kind of verdict that was logged last; "": nothing is held back
+	said    time.Time         // when
+	refused bool              // that writes are refused was told, since something is held back
 }
 
 // New returns a Gate that is open before Run.
@@ -80,13 +84,22 @@ func (g *Gate) look() {
 		g.settle(Verdict{})
 		return
 	}
+	now := g.config.Clock.Now()
 	end, places, leads := g.config.Places()
 	if !leads {
-		g.ages = ages{}
+		if g.away.IsZero() {
+			g.away = now
+		}
+		if now.Sub(g.away) <= moment { // what was on its way comes yet
+			g.left = end
+		}
 		g.settle(Verdict{})
 		return
 	}
-	now := g.config.Clock.Now()
+	if !g.away.IsZero() && now.Sub(g.away) > moment && g.left != end {
+		g.ages = ages{} // somebody else has written, nobody knows when
+	}
+	g.away = time.Time{}
 	g.ages.note(now, end)
 	regions := make([]Behind, 0, len(places))
 	for _, p := range places {

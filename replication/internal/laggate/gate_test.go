@@ -93,3 +93,50 @@ func TestGate(t *testing.T) {
 		}
 	})
 }
+
+// TestAgesOutlastAMoment in which no writes are taken, such as a lease that lapsed, and a switchover that is taken
+// back, in which nothing is written. Where another node led meanwhile nobody knows when what it wrote was there.
+func TestAgesOutlastAMoment(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		var end contract.Position
+		leads := true
+		g := New(Config{
+			Limits: func() Limits { return Limits{Refuse: Bound{Age: 15 * time.Second}} }, Clock: clock.Real,
+			Logger: slog.New(slog.DiscardHandler),
+			Places: func() (contract.Position, []Place, bool) {
+				mu.Lock()
+				defer mu.Unlock()
+				return end, []Place{{Region: "eu", Position: 1}}, leads
+			},
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() { defer close(ended); g.Run(ctx) }()
+		goesOn := func(d time.Duration, writes, is bool) (refuses bool) {
+			for range d / (100 * time.Millisecond) {
+				mu.Lock()
+				if leads = is; writes {
+					end++
+				}
+				mu.Unlock()
+				time.Sleep(100 * time.Millisecond)
+			}
+			return g.Verdict().Refuse != nil
+		}
+		if !goesOn(20*time.Second, true, true) {
+			t.Error("not refused")
+		}
+		if goesOn(300*time.Millisecond, true, false); !goesOn(time.Second, true, true) {
+			t.Error("a moment later it is")
+		}
+		if goesOn(10*time.Second, false, false) || !goesOn(time.Second, false, true) {
+			t.Error("a switchover that is taken back opens it")
+		}
+		if goesOn(10*time.Second, true, false) || goesOn(time.Second, true, true) {
+			t.Error("what another one wrote is told to be there for long")
+		}
+		cancel()
+		<-ended
+	})
+}

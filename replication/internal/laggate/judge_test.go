@@ -64,7 +64,7 @@ func TestAges(t *testing.T) {
 	a.note(second(1), 10)
 	a.note(second(2), 20)
 	a.note(second(3), 30)
-	for p, want := range map[contract.Position]int{30: 0, 29: 1 + 1, 20: 2, 19: 3, 10: 3, 3: 3, 40: 0} {
+	for p, want := range map[contract.Position]int{30: 0, 29: 1 + 1, 20: 2, 19: 3, 10: 3, 3: 4, 40: 0} {
 		if got := a.of(second(4), p); got != time.Duration(want)*time.Second {
 			t.Errorf("of %d: %v, want %d s", p, got, want)
 		}
@@ -76,6 +76,43 @@ func TestAges(t *testing.T) {
 			if got, least := a.of(second(4+i), p), second(4+i).Sub(second(4+i/2+1)); got < least {
 				t.Fatalf("of %d: %v, and it was %v", p, got, least)
 			}
+		}
+	}
+	if len(a.samples) > maxSamples {
+		t.Errorf("%d samples", len(a.samples))
+	}
+}
+
+// TestWhatWasThereBeforeGrowsOld: while nothing is written, too. It counts from the first look.
+func TestWhatWasThereBeforeGrowsOld(t *testing.T) {
+	var a ages
+	began := time.Now()
+	for i := range 3 {
+		a.note(began.Add(time.Duration(i)*time.Hour), 100)
+	}
+	now := began.Add(2 * time.Hour)
+	if before, all := a.of(now, 50), a.of(now, 100); before != 2*time.Hour || all != 0 {
+		t.Errorf("who has a half of it is behind for %v, who has all of it for %v", before, all)
+	}
+}
+
+// TestAgesOfHours: how long something is there is overstated by little, however long ago that was and whatever is
+// written since. A region that is 20 minutes behind is not refused by a bound of an hour.
+func TestAgesOfHours(t *testing.T) {
+	var a ages
+	began := time.Now()
+	at := func(i int) time.Time { return began.Add(time.Duration(i) * every) }
+	const day = int(24 * time.Hour / every)
+	for i := range day {
+		a.note(at(i), contract.Position(i+1))
+	}
+	now := at(day - 1)
+	for _, real := range []time.Duration{
+		time.Second, time.Minute, 10 * time.Minute, 20 * time.Minute, time.Hour, 5 * time.Hour, 20 * time.Hour,
+	} {
+		p := contract.Position(day - int(real/every))
+		if got := a.of(now, p); got < real-every || got > real+real/16+2*every {
+			t.Errorf("what is there for %v is told to be there for %v", real, got)
 		}
 	}
 	if len(a.samples) > maxSamples {

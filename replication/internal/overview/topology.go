@@ -70,8 +70,8 @@ func elsewhere(f *fleet.Following, r *contract.RegionStatus, primary string) str
 		return fmt.Sprintf("region %s is to follow %s, and follows %s: it goes there by itself once %s has been well "+
 			"for a while", r.Name, w, r.Source, w)
 	case (w == "" || w == primary) && f.By != "" && f.By != primary && f.Source == primary:
-		return fmt.Sprintf("region %s follows %s in the place of %s, which it did not hear lately: it goes back by "+
-			"itself once it has for a while", r.Name, f.By, primary)
+		return fmt.Sprintf("region %s follows %s in the place of %s, which it did not hear lately, and goes back by "+
+			"itself once it has for a while; or which has no more the log that it lacked", r.Name, f.By, primary)
 	default:
 		return ""
 	}

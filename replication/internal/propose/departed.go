@@ -69,7 +69,10 @@ const (
 	strandedAfter = 2 * time.Second
 )
 
-var errStranded = errors.New("another node takes the writes, and this one answers no more")
+var (
+	errStranded  = errors.New("another node takes the writes, and this one answers no more")
+	errElsewhere = errors.New("another node takes the writes, and this one was not reached yet")
+)
 
 // watch gives the link up when the node at its end leads no more and says nothing: it is cut off from the others, or
 // stands still, and can tell nobody what became of what it has. It returns why it ends, never nil.
@@ -85,15 +88,19 @@ func (l *link) watch(ctx context.Context) error {
 		case <-timer.C():
 			timer.Reset(strandedEvery)
 		}
-		to := l.owner.standing.Route()
-		elsewhere := to.Local || to.Addr != "" && to.Addr != l.addr
 		waiting, answered := l.progress()
-		if !elsewhere || !waiting || answered != before {
+		if !l.elsewhere() || !waiting || answered != before {
 			since, before = clock.Now(), answered
 		} else if clock.Now().Sub(since) >= strandedAfter {
 			return errStranded
 		}
 	}
+}
+
+// elsewhere reports whether writes are known to go to another node than that at the end of the link.
+func (l *link) elsewhere() bool {
+	to := l.owner.standing.Route()
+	return to.Local || to.Addr != "" && to.Addr != l.addr
 }
 
 // progress returns whether something was sent and not answered, and how much was answered so far.

@@ -135,7 +135,7 @@ func (l *link) enqueue(u *proposal) bool {
 func (l *link) run(ctx context.Context) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	s, err := l.owner.transport.Open(ctx, l.addr, l.service)
+	s, err := l.open(ctx, cancel)
 	if err == nil {
 		var halves sync.WaitGroup
 		ended := make(chan struct{})
@@ -160,6 +160,34 @@ func (l *link) run(ctx context.Context) {
 	unknown := l.service != ServiceWhole && errors.Is(err, transport.ErrNoService)
 	l.owner.drop(l, unknown)
 	l.end(err, unknown)
+}
+
+// open opens the stream, and gives up when writes go elsewhere by now: a node that is gone may be waited for long, and
+// what is here was not sent.
+func (l *link) open(ctx context.Context, cancel context.CancelCauseFunc) (transport.Stream, error) {
+	opened, over := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(over)
+		ticker := l.owner.clock.NewTicker(strandedEvery)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-opened:
+				return
+			case <-ctx.Done():
+				return
+			case <-ticker.C():
+			}
+			if l.elsewhere() {
+				cancel(errElsewhere)
+				return
+			}
+		}
+	}()
+	s, err := l.owner.transport.Open(ctx, l.addr, l.service)
+	close(opened)
+	<-over
+	return s, err
 }
 
 // errLeft ends a link that another one follows, or that was for one proposal.

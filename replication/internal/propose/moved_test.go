@@ -91,3 +91,45 @@ func TestAConnectionThatIsLeftCostsNoAnswer(t *testing.T) {
 		b.stop()
 	})
 }
+
+// unanswering is a transport on which nobody at the address "gone" answers who would connect.
+type unanswering struct{ transport.Transport }
+
+func (u unanswering) Open(ctx context.Context, addr, service string) (transport.Stream, error) {
+	if addr == "gone" {
+		<-ctx.Done()
+		return nil, context.Cause(ctx)
+	}
+	return u.Transport.Open(ctx, addr, service)
+}
+
+// TestWhatWaitsForAConnectionGoesWhereWritesGo by now: nothing of it was sent.
+func TestWhatWaitsForAConnectionGoesWhereWritesGo(t *testing.T) {
+	fleetOf(t, plain, func(t *testing.T, a, b *member) {
+		b.forwarder.transport = unanswering{b.transport}
+		route := func(addr string) {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			b.route = standing.Route{Addr: addr}
+		}
+		route("gone")
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		done := make(chan error, 1)
+		go func() {
+			_, err := b.put(ctx, "x", Options{})
+			done <- err
+		}()
+		time.Sleep(5 * time.Second)
+		route("") // nobody is known: it may be that one again
+		time.Sleep(5 * time.Second)
+		if len(done) > 0 {
+			t.Fatal(<-done)
+		}
+		route("a")
+		began := time.Now()
+		if err := <-done; err != nil || time.Since(began) > time.Second {
+			t.Errorf("after %v: %v", time.Since(began), err)
+		}
+	})
+}

@@ -52,8 +52,9 @@ type pipeline struct {
 	open     bool   // frames are made: it reigns, and is not at its ceiling
 	openings uint64 // so far, so that a frame in the making notices one
 	stamp    timeline.Cursor
-	framed   time.Time // when a frame was made last
-	queue    []*proposal
+	framed   time.Time   // when a frame was made last
+	paced    bool        // what waits was ready for a frame, but for the gate, when that was looked at last
+	queue    []*proposal // what is bound to the tenure first
 	requests []*request
 	closing  int
 	flights  []*flight
@@ -157,6 +158,7 @@ func (p *pipeline) step(ctx context.Context) bool {
 	if r := p.nextRequest(); r != nil {
 		return p.proposeRequest(ctx, r)
 	}
+	turnAway(p)
 	f, stamp, opening, left := p.nextFlight()
 	p.back.requeue(left)
 	if f == nil {
@@ -180,15 +182,17 @@ func (p *pipeline) step(ctx context.Context) bool {
 func (p *pipeline) nextFlight() (next *flight, stamp timeline.Cursor, opening uint64, left []*proposal) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.open || len(p.queue) == 0 || p.inFlight >= p.window || p.gathering() || paceOf(p) > 0 {
+	ready := p.open && len(p.queue) > 0 && p.inFlight < p.window && !p.gathering()
+	pace := ready && paceOf(p) > 0
+	alone := pace && p.queue[0].bound // it is not paced
+	if p.paced = pace && !alone; p.paced || !ready {
 		return nil, timeline.Cursor{}, 0, nil
 	}
 	f := &flight{term: p.term, first: p.stamp.Position + 1, at: p.clock.Now()}
-	p.framed = f.at
 	taken, commands := 0, 0
 	for _, u := range p.queue {
 		full := f.bytes+int64(u.bytes) > int64(p.frameBytes) || commands+len(u.commands) > maxFrameCommands
-		if full && len(f.proposals) > 0 {
+		if full && len(f.proposals) > 0 || alone && !u.bound {
 			break
 		}
 		taken++
@@ -207,7 +211,11 @@ func (p *pipeline) nextFlight() (next *flight, stamp timeline.Cursor, opening ui
 	clear(p.queue[:taken])
 	p.queue = p.queue[taken:]
 	if len(f.proposals) == 0 {
+		p.paced = pace
 		return nil, timeline.Cursor{}, 0, left
+	}
+	if !alone {
+		p.framed = f.at
 	}
 	return f, p.stamp, p.openings, left
 }
@@ -282,7 +290,11 @@ func (p *pipeline) enqueue(u *proposal) bool {
 	if !p.open || u.bound && u.tenure != p.tenure() {
 		return false
 	}
-	p.queue = append(p.queue, u)
+	if u.bound {
+		p.queue = slices.Insert(p.queue, 0, u)
+	} else {
+		p.queue = append(p.queue, u)
+	}
 	p.wake.Nudge()
 	return true
 }

@@ -191,7 +191,7 @@ func (f *Follower) enter(e succession.Effect) *session {
 		Region: c.Region, Transport: c.Transport, Clock: c.Clock, Logger: c.Logger, Taker: t,
 		WindowBytes: c.WindowBytes,
 		Addresses:   func() []string { return s.talkative(c.Fleet.Addresses(e.Source)) },
-		Detour:      func() []string { return f.detour(e.Source) },
+		Detour:      func() []stream.Way { return f.detour(e.Source) },
 		Better: func(address string, p timeline.Position) bool {
 			v, _ := c.Fleet.View()
 			return better(v.Regions[e.Source], address, p)

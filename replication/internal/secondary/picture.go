@@ -2,6 +2,7 @@ package secondary
 
 import (
 	"github.com/mimir-kv/mimir/replication/internal/fleet"
+	"github.com/mimir-kv/mimir/replication/internal/stream"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
@@ -27,19 +28,23 @@ func (f *Follower) furthest(source string) timeline.Position {
 	return 0
 }
 
-// detour returns where nodes of further regions are that have the history which the source has begun, and more of it
-// than this region.
-func (f *Follower) detour(source string) (addresses []string) {
+// detour returns further regions with nodes that have the history which the source has begun, and more of it than this
+// region.
+func (f *Follower) detour(source string) (ways []stream.Way) {
 	v, _ := f.config.Fleet.View()
 	state := f.config.Applied.State()
 	claim := v.Claim(state.HighestClaim())
 	for name, r := range v.Regions {
+		w := stream.Way{Region: name}
 		for i := range r.Nodes {
 			n := &r.Nodes[i]
 			if name != source && follows(n, claim) && n.Cursor.Position > state.Cursor.Position {
-				addresses = append(addresses, n.Asked)
+				w.Addresses = append(w.Addresses, n.Asked)
 			}
 		}
+		if len(w.Addresses) > 0 {
+			ways = append(ways, w)
+		}
 	}
-	return addresses
+	return ways
 }

@@ -12,6 +12,9 @@ type acknowledgement struct {
 	Region   string            `json:"region"`
 	Epoch    contract.Epoch    `json:"epoch"` // of the last reign up to the position
 	Position contract.Position `json:"position"`
+	// Reign is that of Epoch, where who took it knew: of two claims to one epoch the epoch alone does not tell. A
+	// version before does not say it.
+	Reign timeline.Reign `json:"reign,omitzero"`
 }
 
 // newer reports whether a is further than b.
@@ -19,12 +22,20 @@ func (a acknowledgement) newer(b acknowledgement) bool {
 	return a.Epoch > b.Epoch || a.Epoch == b.Epoch && a.Position > b.Position
 }
 
+// apart reports whether a and b are known to be of two claims to one epoch.
+func (a acknowledgement) apart(b acknowledgement) bool {
+	return a.Epoch == b.Epoch && a.Reign.Epoch != 0 && b.Reign.Epoch != 0 && a.Reign != b.Reign
+}
+
 // within returns the last position of the history s that a covers. Positions alone cannot be compared: the history in
-// which one was acknowledged may have been cut since.
+// which one was acknowledged may have been cut since. Of another claim to the epoch, it covers what was before both.
 func (a acknowledgement) within(s *timeline.State) contract.Position {
 	end := s.Cursor.Position
 	for i := len(s.Reigns) - 1; i >= 0; i-- {
-		if s.Reigns[i].Epoch == a.Epoch {
+		if r := s.Reigns[i]; r.Epoch == a.Epoch {
+			if a.Reign.Epoch != 0 && a.Reign != r {
+				end = min(a.Reign.First, r.First) - 1
+			}
 			return min(a.Position, end)
 		}
 		end = s.Reigns[i].First - 1
@@ -36,7 +47,7 @@ func (a acknowledgement) within(s *timeline.State) contract.Position {
 type acknowledgements map[string]acknowledgement
 
 func (m acknowledgements) note(a acknowledgement) {
-	if a.newer(m[a.Region]) {
+	if before := m[a.Region]; a.newer(before) || a.apart(before) {
 		m[a.Region] = a
 	}
 }

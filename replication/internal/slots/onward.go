@@ -59,6 +59,9 @@ func (s *Slots) RunOnward(ctx context.Context) {
 		for _, a := range s.onward.take() {
 			addr, state := s.config.Upstream(), s.config.Applied.State()
 			reign := reignOf(state, a.Epoch)
+			if a.apart(acknowledgement{Epoch: a.Epoch, Reign: reign}) {
+				continue // of a claim that this region has left meanwhile
+			}
 			if addr == "" || state.Role() != timeline.Secondary || reign.Epoch == 0 {
 				continue
 			}
@@ -89,6 +92,7 @@ func (s *Slots) hop(ctx context.Context, h through) error {
 		return fmt.Errorf("%w: epoch %d of %s is not in the history here", contract.ErrRejected, h.Epoch,
 			h.Reign.Primary)
 	}
+	h.acknowledgement.Reign = h.Reign // of which the outer one alone is on the wire
 	if a, counts := s.tracker.hop(h); counts {
 		return s.acknowledge(a)
 	}
@@ -99,6 +103,9 @@ func (s *Slots) hop(ctx context.Context, h through) error {
 func (t *Tracker) hop(h through) (a acknowledgement, counts bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if h.apart(t.acked[h.By]) {
+		return a, false // it is said again when By has come over
+	}
 	if h.newer(t.acked[h.By]) {
 		if before := t.ahead[h.Region]; before.By != h.By || h.newer(before.acknowledgement) {
 			t.ahead[h.Region] = h
@@ -111,7 +118,8 @@ func (t *Tracker) hop(h through) (a acknowledgement, counts bool) {
 // upTo returns how much of what a region acknowledged counts where By has acknowledged less: what it has of one reign
 // is a part of what the other one has, and of two reigns that is not said.
 func (h *through) upTo(by acknowledgement) (a acknowledgement, counts bool) {
-	return acknowledgement{h.Region, by.Epoch, by.Position}, by.Epoch == h.Epoch
+	a = acknowledgement{Region: h.Region, Epoch: by.Epoch, Position: by.Position, Reign: h.Reign}
+	return a, by.Epoch == h.Epoch && !a.apart(by)
 }
 
 // follow notes what regions acknowledged to one that has just acknowledged more here. The caller holds mu.
@@ -121,7 +129,7 @@ func (t *Tracker) follow(region string) {
 		if h.By != region {
 			continue
 		}
-		if !h.newer(by) {
+		if !h.newer(by) && !h.apart(by) {
 			t.acked.note(h.acknowledgement)
 			delete(t.ahead, name)
 		} else if a, counts := h.upTo(by); counts {

@@ -75,12 +75,13 @@ type Slots struct {
 	reported  map[string]contract.Position // where a leader said last that its region is; guarded by retaining
 
 	mu      sync.Mutex
-	news    acknowledgements    // to be passed on to the leader
-	heard   acknowledgements    // of the regions that follow this node now
-	reign   timeline.Reign      // that was the latest when givenUp was looked at
-	givenUp map[string]bool     // regions for which this node keeps no log
-	copies  map[string]*copying // regions that take a copy
-	strange map[string]bool     // regions that follow and are not ones of the fleet, of which was warned
+	news    acknowledgements          // to be passed on to the leader
+	heard   acknowledgements          // of the regions that follow this node now
+	reign   timeline.Reign            // that was the latest when givenUp was looked at
+	givenUp map[string]bool           // regions for which this node keeps no log
+	copies  map[string]*copying       // regions that take a copy
+	strange map[string]bool           // regions that follow and are not ones of the fleet, of which was warned
+	spoke   map[string]timeline.Reign // by region: the latest when it was last heard here
 }
 
 // New returns Slots; nothing is passed on, saved or released before Run.
@@ -88,7 +89,8 @@ func New(c Config) *Slots {
 	return &Slots{
 		config: c, tracker: c.Tracker, news: acknowledgements{}, heard: acknowledgements{}, wake: wake.New(),
 		reported: map[string]contract.Position{}, givenUp: map[string]bool{}, copies: map[string]*copying{},
-		strange: map[string]bool{}, onward: onward{wake: wake.New(), news: acknowledgements{}},
+		strange: map[string]bool{}, spoke: map[string]timeline.Reign{},
+		onward: onward{wake: wake.New(), news: acknowledgements{}},
 	}
 }
 
@@ -109,8 +111,8 @@ func (s *Slots) Register(r *peer.Registry) {
 // Acknowledged is told by the stream's source on this node that a secondary has everything up to p, in the history
 // whose last reign up to there is of epoch e. It does not block.
 func (s *Slots) Acknowledged(region string, e contract.Epoch, p contract.Position) {
+	a := acknowledgement{Region: region, Epoch: e, Position: p, Reign: reignOf(s.config.Applied.State(), e)}
 	s.mu.Lock()
-	a := acknowledgement{Region: region, Epoch: e, Position: p}
 	s.news.note(a)
 	s.heard.note(a)
 	s.mu.Unlock()
@@ -135,7 +137,11 @@ func (s *Slots) acknowledge(a acknowledgement) error {
 		return fmt.Errorf("%w: %s", contract.ErrUnknownRegion, a.Region)
 	}
 	s.tracker.acknowledge(a)
-	if s.config.Applied.State().Role() == timeline.Secondary {
+	state := s.config.Applied.State()
+	s.mu.Lock()
+	s.spoke[a.Region] = timeline.Latest(state.Reigns)
+	s.mu.Unlock()
+	if state.Role() == timeline.Secondary {
 		s.onward.note(a)
 	}
 	return nil
@@ -150,6 +156,7 @@ func (s *Slots) Forget(region string) {
 	delete(s.heard, region)
 	delete(s.givenUp, region)
 	delete(s.copies, region)
+	delete(s.spoke, region)
 	s.mu.Unlock()
 	s.retaining.Lock()
 	delete(s.reported, region)

@@ -237,13 +237,17 @@ func TestADamagedLogLeadsToACopyOrAround(t *testing.T) {
 			c.Committed = func(context.Context) (timeline.Position, error) { return 0, errors.New("not primary") }
 		})
 		p.follow(func(c *SinkConfig) {
-			c.Detour = func() []string { return []string{"nobody", "ap-1"} }
+			c.Detour = func() []Way { return []Way{{Region: "ap", Addresses: []string{"nobody", "ap-1"}}} }
 			c.Better = func(addr string, _ timeline.Position) bool { return addr != usAddress }
 		})
+		virtual.Wait()
+		if s := p.sink.Status(); s.Way != "ap" || s.Address != "ap-1" || !s.Connected {
+			t.Errorf("served by ap: %+v", s)
+		}
 		p.us.write("after")
 		p.converge()
 		time.Sleep(time.Minute)
-		if s := p.sink.Status(); s.Address != usAddress || !s.Connected {
+		if s := p.sink.Status(); s.Address != usAddress || !s.Connected || s.Way != "" {
 			t.Errorf("does not follow the source again: %+v", s)
 		}
 	})

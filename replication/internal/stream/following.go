@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,6 +25,7 @@ type following struct {
 	address string
 	stream  transport.Stream
 	way     Way
+	around  string          // the region of the node, if it is followed for a gap of the source
 	held    timeline.Cursor // where the subscription began
 	reigns  []timeline.Reign
 
@@ -180,7 +182,7 @@ func (f *following) judge(a *answer) error {
 		f.sink.tell(func(s *Status) {
 			s.Connected, s.Address, s.Epoch, s.Err = true, f.address, a.at.Epoch, nil
 			s.Committed = max(s.Committed, a.at.Position)
-			s.Way = f.way.Region
+			s.Way = cmp.Or(f.way.Region, f.around)
 		})
 		f.sink.logged = ""
 		f.config.Logger.Info("stream connected", "source", f.address, "position", f.held.Position,

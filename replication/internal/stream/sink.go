@@ -44,9 +44,9 @@ type SinkConfig struct {
 	Logger    *slog.Logger // default slog.Default()
 	// Addresses returns nodes of the source region, best first; they are tried in turn. It is asked anew each time.
 	Addresses func() []string
-	// Detour returns nodes of further regions that have the source's history and more of it than is applied here. They
-	// are tried when no node of the source has the log that comes next. May be nil.
-	Detour func() []string
+	// Detour returns further regions with nodes that have the source's history and more of it than is applied here.
+	// They are tried when no node of the source has the log that comes next. Nobody asks for an Epoch. May be nil.
+	Detour func() []Way
 	// Better reports whether the source's region has a node that would serve better than the one at address: one that
 	// leads it, or that is further than position. Nil: none has.
 	Better func(address string, position timeline.Position) bool
@@ -198,11 +198,14 @@ func (k *Sink) detour(ctx context.Context) (progress bool) {
 	if k.config.Detour == nil {
 		return false
 	}
-	for _, address := range k.config.Detour() {
-		f := k.newFollowing(address)
-		k.lost(address, f.run(ctx))
-		if f.progress || ctx.Err() != nil {
-			return f.progress
+	for _, w := range k.config.Detour() {
+		for _, address := range w.Addresses {
+			f := k.newFollowing(address)
+			f.around = w.Region
+			k.lost(address, f.run(ctx))
+			if f.progress || ctx.Err() != nil {
+				return f.progress
+			}
 		}
 	}
 	return false

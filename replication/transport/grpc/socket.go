@@ -27,6 +27,17 @@ type sockets struct {
 // tryAgain is after what time a congestion control that was missing is tried again: it may have been loaded.
 const tryAgain = time.Minute
 
+const (
+	// sendAgain is after how long at most data that was lost is sent once more to who is near. The system waits twice
+	// as long each time: a cut of four seconds lasted eight, and ended the connection.
+	sendAgain = time.Second
+	// nearby is the round trip up to which a peer is near. Further away a link may hold packets for longer than
+	// sendAgain when it is busy, and what is sent again then makes it busier.
+	nearby = 20 * time.Millisecond
+)
+
+func isNear(roundTrip time.Duration) bool { return roundTrip <= nearby }
+
 func (o *sockets) dial(ctx context.Context, addr string) (net.Conn, error) {
 	c, err := (&net.Dialer{KeepAlive: -1}).DialContext(ctx, "tcp", addr)
 	if err != nil {
@@ -53,6 +64,9 @@ func (o *sockets) tune(c net.Conn) {
 	err := tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: third, Interval: third, Count: 2})
 	if err == nil {
 		err = setUserTimeout(tcp, o.deadAfter)
+	}
+	if err == nil {
+		err = sendAgainWithin(tcp, sendAgain, isNear)
 	}
 	if err == nil {
 		err = o.congest(time.Now(), func(name string) error { return setCongestion(tcp, name) })

@@ -2,6 +2,7 @@ package grpctransport
 
 import (
 	"errors"
+	"math"
 	"net"
 	"os"
 	"time"
@@ -21,6 +22,26 @@ func setUserTimeout(c *net.TCPConn, d time.Duration) error {
 	return control(c, func(fd int) error {
 		return os.NewSyscallError("setsockopt TCP_USER_TIMEOUT",
 			unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(d.Milliseconds())))
+	})
+}
+
+// sendAgainWithin bounds how long the system waits before it sends unacknowledged data once more, if the other side is
+// near. Kernels before 6.15 have no such bound.
+func sendAgainWithin(c *net.TCPConn, d time.Duration, near func(roundTrip time.Duration) bool) error {
+	return control(c, func(fd int) error {
+		info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+		if err != nil {
+			return os.NewSyscallError("getsockopt TCP_INFO", err)
+		}
+		known := info.Min_rtt != math.MaxUint32
+		if !known || !near(time.Duration(info.Min_rtt)*time.Microsecond) {
+			return nil
+		}
+		err = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_RTO_MAX_MS, int(d.Milliseconds()))
+		if errors.Is(err, unix.ENOPROTOOPT) {
+			return nil
+		}
+		return os.NewSyscallError("setsockopt TCP_RTO_MAX_MS", err)
 	})
 }
 
