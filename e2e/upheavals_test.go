@@ -172,7 +172,7 @@ func (l *levels) parent(ctx context.Context) (string, error) {
 	return what, err
 }
 
-// again removes a region, and adds it again with empty directories.
+// again removes a region, and adds it again with empty directories, sometimes to follow another one.
 func (l *levels) again(ctx context.Context) (string, error) {
 	gone, err := l.secondary(ctx)
 	if err != nil {
@@ -200,8 +200,13 @@ func (l *levels) again(ctx context.Context) (string, error) {
 	if err := localfleet.Start(gone.Nodes); err != nil {
 		return what, err
 	}
+	order := []string{"region", "add", gone.Name, "--peers", strings.Join(peers, ",")}
+	if source := l.some(1)[0]; source != gone {
+		order = append(order, "--source", source.Name)
+		what += ", to follow " + source.Name
+	}
 	return what, l.await(ctx, gone.Name+" is added", func(ctx context.Context) string {
-		err := l.operate(ctx, &change, "region", "add", gone.Name, "--peers", strings.Join(peers, ","))
+		err := l.operate(ctx, &change, order...)
 		if err != nil {
 			return err.Error() // its nodes began just now
 		}
