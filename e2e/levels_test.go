@@ -42,8 +42,8 @@ type levels struct {
 
 // Five regions in two levels, under load: links are cut and connections broken by the hundred, regions die and stand
 // still, the primary moves, regions follow others, are removed and added again. Each region's watcher is told every
-// revision once and in order, registers are linearizable, nothing that was acknowledged is lost, and all nodes are equal
-// in the end (invariants 1, 2, 4, 5, 6, 10 and 11).
+// revision once and in order, registers are linearizable, nothing that was acknowledged is lost, and all nodes are
+// equal in the end (invariants 1, 2, 4, 5, 6, 10 and 11).
 func TestFiveRegions(t *testing.T) {
 	if testing.Short() {
 		t.Skip("runs real processes for more than a minute")
@@ -200,8 +200,8 @@ func (l *levels) rounds(ctx context.Context) error {
 	return nil
 }
 
-// settle wants all nodes to serve, clients of all nodes to write, everything that they saw until now to be linearizable,
-// and every watcher to have been told of it.
+// settle wants all nodes to serve, clients of all nodes to write, everything that they saw until now to be
+// linearizable, and every watcher to have been told of it.
 func (l *levels) settle(ctx context.Context) error {
 	for _, n := range l.fleet.Nodes() {
 		if !n.Running() {

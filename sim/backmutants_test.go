@@ -7,7 +7,7 @@ var backMutants = []planted{
 	{
 		name: "a vote for who lacks what is agreed",
 		edits: []edit{{
-			"replication/internal/raftgroup/agreed.go", "a.upTo == nil || m.GetIndex() >= a.upTo()", "true",
+			"replication/internal/raftgroup/agreed.go", "m.GetIndex() >= index && m.GetLogTerm() >= term", "true",
 		}},
 		caught:    []string{"FAIL: Test"},
 		elsewhere: "./replication/internal/raftgroup TestNobodyLeadsWhoLacksWhatIsAgreed",
