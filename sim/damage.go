@@ -257,12 +257,13 @@ func (x disks) lieDisk(ctx context.Context) {
 }
 
 // others reports whether all other nodes of the member's region run, for a while already, and write what they are sent,
-// and nothing is cut.
+// and nothing is cut. Where none is left that is a member for certain there are no others.
 func others(x *faults, m *member) bool {
 	soon := time.Now().Add(-2 * time.Second)
 	if x.lastCut.After(soon) {
 		return false
 	}
+	known := 0
 	for _, o := range x.fleet.members {
 		if o == m || o.region != m.region || !o.status.exists() || o.status.mayBeRemoved() {
 			continue
@@ -271,8 +272,9 @@ func others(x *faults, m *member) bool {
 		if p == nil || p.gone.Load() || o.started.After(soon) || p.still.After(soon) || p.disk.stuckAfter(soon) {
 			return false
 		}
+		known++
 	}
-	return x.fleet.plan.size > 1
+	return known > 0
 }
 
 var (
