@@ -17,7 +17,7 @@ import (
 )
 
 // lastVersion is the commit that -before last means: the one before what is worked on. Move it with each version.
-const lastVersion = "e4282a687c2b1cdd4f62d30c9c9a50254fb17e21"
+const lastVersion = "b3e61d1967f606b0ada4fa8dfc07ea5c64db13a0"
 
 var before = flag.String("before", "",
 	"the version that TestVersionBefore runs beside this one: a commit, a binary, or last; default: it is skipped")
