@@ -104,7 +104,7 @@ func (t *Tracing) begin(ctx context.Context, name, said string) (context.Context
 	}
 	if t.remote != nil {
 		if from := t.remote(ctx); from != "" {
-			span.SetAttributes(attribute.String("client.address", from))
+			span.SetAttributes(attribute.String("client.address", told(from)))
 		}
 	}
 	return within(inside, span), span
