@@ -64,9 +64,12 @@ func (nodeReplays) Writes(
 	return writes, err
 }
 
+// mostHeld is how much a node holds of what a tail touches, beside what it does for its region.
+const mostHeld = 256 << 20
+
 // Replay implements replays.Engine.
 func (nodeReplays) Replay(ctx context.Context, m *replays.Means, name string, dry bool, to replays.Teller) error {
-	r := &replaying{dry: dry, maxOps: m.MaxOps, maxBytes: m.MaxBytes}
+	r := &replaying{dry: dry, maxOps: m.MaxOps, maxBytes: m.MaxBytes, maxHeld: mostHeld}
 	to.Doing("looks for the tail, and where it parted from today's history")
 	if err := r.find(ctx, tailSearch{m.Admin, true}, name, to.Note); err != nil {
 		return err
@@ -89,6 +92,10 @@ func (nodeReplays) Replay(ctx context.Context, m *replays.Means, name string, dr
 	})
 	if r.holes != "" {
 		to.Holes(r.holes)
+	}
+	if errors.Is(err, replay.ErrTooMuch) {
+		return fmt.Errorf("what the tail touches is more than a node holds beside its own work: mimir tail replay %s "+
+			"does it wherever it is run (%w)", name, err)
 	}
 	return byNobody(err)
 }
