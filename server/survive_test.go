@@ -19,7 +19,9 @@ func (broken) Replay(context.Context, *replays.Means, string, bool, replays.Tell
 	panic("a tail like none before")
 }
 
-func (broken) look(context.Context, *admin.Client) (*console.Picture, error) { panic("a fleet like none before") }
+func (broken) look(context.Context, *admin.Client) (*console.Picture, error) {
+	panic("a fleet like none before")
+}
 
 // A bug in what is shown to somebody, or done for him, is told to him and in the log: the node goes on.
 func TestANodeSurvivesWhatItDoesForTheConsole(t *testing.T) {

@@ -165,6 +165,9 @@ const (
 	// mostTails is how many tails are read at a time, and mostStates how many of the states beside them: each has files
 	// open. The others wait.
 	mostTails, mostStates = 8, 1
+	// mostLooks is how many questions about all tails are answered at a time: each reads every one of them whole, also
+	// when who asked has left.
+	mostLooks = 2
 	// mostDigests is how many questions about what the store holds are answered at a time: each reads much of it.
 	mostDigests = 1
 	// moveTime is how long a move, or a change of who votes, may take: far longer than one does.
@@ -173,7 +176,7 @@ const (
 
 type handler struct {
 	HandlerOptions
-	tails, states, digests *semaphore.Weighted
+	tails, states, looks, digests *semaphore.Weighted
 }
 
 // lasting returns a context for what goes on if its caller hangs up.
@@ -184,7 +187,7 @@ func lasting(r *http.Request) (context.Context, context.CancelFunc) {
 // NewHandler returns the handler of everything under /mimir/v1/.
 func NewHandler(o HandlerOptions) http.Handler {
 	h := &handler{o, semaphore.NewWeighted(mostTails), semaphore.NewWeighted(mostStates),
-		semaphore.NewWeighted(mostDigests)}
+		semaphore.NewWeighted(mostLooks), semaphore.NewWeighted(mostDigests)}
 	mux := http.NewServeMux()
 	on := func(pattern string, f http.HandlerFunc) { mux.Handle(pattern, o.Guard(pattern, f)) }
 	on("GET /mimir/v1/node", func(w http.ResponseWriter, _ *http.Request) { answer(w, o.Node(), nil) })
@@ -206,10 +209,7 @@ func NewHandler(o HandlerOptions) http.Handler {
 	on("POST /mimir/v1/regions/add", h.addRegion)
 	on("POST /mimir/v1/regions/remove", h.removeRegion)
 	on("POST /mimir/v1/regions/move", h.moveRegion)
-	on("GET /mimir/v1/tails", func(w http.ResponseWriter, r *http.Request) {
-		tails, err := o.Replicator.Tails(r.Context())
-		answer(w, tails, err)
-	})
+	on("GET /mimir/v1/tails", h.listTails)
 	on("GET /mimir/v1/tails/{name}", h.readTail)
 	on("GET /mimir/v1/tails/{name}/state", h.readState)
 	on("GET /mimir/v1/tails/{name}/fork", h.fork)
@@ -270,6 +270,15 @@ func (h *handler) abort(w http.ResponseWriter, r *http.Request) {
 	at, err := h.Replicator.AbortSwitchover(ctx)
 	h.ordered(r, replication.Order{Op: "switchover abort"}, replication.Event{Position: at}, err)
 	answer(w, Aborted{at}, err)
+}
+
+func (h *handler) listTails(w http.ResponseWriter, r *http.Request) {
+	if h.looks.Acquire(r.Context(), 1) != nil {
+		return // the client has left
+	}
+	defer h.looks.Release(1)
+	tails, err := h.Replicator.Tails(r.Context())
+	answer(w, tails, err)
 }
 
 // readTail sends one JSON object a line. An error on the way ends the connection, so that a cut tail is never taken for
