@@ -151,6 +151,7 @@ func TestAnAnswerHasToBeTaken(t *testing.T) {
 // A body that nobody reads has to come as well: the server reads it before it answers. So it is where the answer is
 // begun at once and where it is not, and where the length of the body is said or not.
 func TestABodyThatNobodyReadsHasToCome(t *testing.T) {
+	nothing := func(http.ResponseWriter) {}
 	begun := func(w http.ResponseWriter) {
 		io.WriteString(w, "event\n")
 		http.NewResponseController(w).Flush()
@@ -160,10 +161,10 @@ func TestABodyThatNobodyReadsHasToCome(t *testing.T) {
 		head  string
 		write func(http.ResponseWriter)
 	}{
-		"nothing":     {"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n", func(http.ResponseWriter) {}},
-		"chunks":      {"GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n", func(http.ResponseWriter) {}},
+		"nothing":     {"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n", nothing},
+		"chunks":      {"GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n", nothing},
 		"in a stream": {"GET /console/events HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n", begun},
-		"of a watch":  {"POST /v3/watch HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n", func(http.ResponseWriter) {}},
+		"of a watch":  {"POST /v3/watch HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n", nothing},
 	} {
 		virtual.Test(t, func(t *testing.T) {
 			l := bufconn.Listen(64 << 10)

@@ -53,7 +53,7 @@ func (s *server) newConsole(look Looker, handler http.Handler) (*console.Console
 	}), nil
 }
 
-// survive makes an error of a panic in what a node does for somebody who looks at it, and not for its region, which goes
+// survive makes an error of a panic in what a node does for somebody who looks at it, and not for its region: that goes
 // on. It is deferred.
 func survive(logger *slog.Logger, what string, err *error) {
 	v := recover()

@@ -26,7 +26,7 @@ func (s *slowTails) Tails(ctx context.Context) ([]replication.TailInfo, error) {
 	return s.fake.Tails(ctx)
 }
 
-// Whatever is asked about all tails reads all of them: so many at a time, and the others wait, as long as who asks does.
+// Whatever is asked about all tails reads all of them: so many at a time, and the others wait for as long as who asks.
 func TestLooksAtAllTailsWaitForEachOther(t *testing.T) {
 	for _, path := range []string{"/mimir/v1/tails", "/mimir/v1/tails/t/fork"} {
 		virtual.Test(t, func(t *testing.T) {

@@ -187,10 +187,11 @@ func (w *Wire) know() {
 }
 
 // mostOpened is how many addresses are remembered before those at which no node is are forgotten: nodes come back at
-// others, and say themselves where they are.
+// others.
 const mostOpened = 1024
 
-// forget makes room for other addresses. What passes over streams that are open there is of nobody. The caller holds mu.
+// forget makes room for other addresses. What passes over streams that are open there is of nobody then. The caller
+// holds mu.
 func (w *Wire) forget() {
 	if len(w.opened) <= mostOpened {
 		return

@@ -80,8 +80,8 @@ const (
 	keySpan  = "span_id"
 )
 
-// Attrs say for a line of a log to which trace the request of ctx belongs; none if it is in none, or in one of which its
-// client says that it is not sampled.
+// Attrs say for a line of a log to which trace the request of ctx belongs; none if it is in none, or its client says of
+// that one that it is not sampled.
 func Attrs(ctx context.Context) []slog.Attr {
 	c := trace.SpanContextFromContext(ctx)
 	if !c.IsValid() || !c.IsSampled() {
