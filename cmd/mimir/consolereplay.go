@@ -50,18 +50,7 @@ func (nodeReplays) Writes(
 	if err != nil {
 		return nil, err
 	}
-	writes = []*admin.Write{}
-	err = m.Admin.At(tail.URLs...).ReadTail(ctx, name, func(w *admin.Write) error {
-		if len(writes) >= most {
-			return errEnough
-		}
-		writes = append(writes, w)
-		return nil
-	})
-	if errors.Is(err, errEnough) {
-		err = nil
-	}
-	return writes, err
+	return admin.FirstWrites(ctx, m.Admin.At(tail.URLs...), name, most)
 }
 
 // mostHeld is how much a node holds of what a tail touches, beside what it does for its region.

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/http"
+	"strconv"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -281,9 +283,20 @@ func (h *handler) listTails(w http.ResponseWriter, r *http.Request) {
 	answer(w, tails, err)
 }
 
-// readTail sends one JSON object a line. An error on the way ends the connection, so that a cut tail is never taken for
-// a whole one.
+// errEnough ends the reading of a tail of which no more is wanted.
+var errEnough = errors.New("enough")
+
+// readTail sends one JSON object a line, as many as the caller names, or all. An error on the way ends the connection,
+// so that a cut tail is never taken for a whole one.
 func (h *handler) readTail(w http.ResponseWriter, r *http.Request) {
+	most := uint64(math.MaxUint64)
+	if text := r.URL.Query().Get("most"); text != "" {
+		var err error
+		if most, err = strconv.ParseUint(text, 10, 64); err != nil {
+			refuse(w, http.StatusBadRequest, "most: not a number: "+text)
+			return
+		}
+	}
 	if h.tails.Acquire(r.Context(), 1) != nil {
 		return // the client has left
 	}
@@ -293,6 +306,10 @@ func (h *handler) readTail(w http.ResponseWriter, r *http.Request) {
 	rights := newRights(h.States)
 	err := h.Replicator.ReadTail(r.Context(), r.PathValue("name"),
 		func(e replication.Epoch, p replication.Position, c replication.Command) error {
+			if most == 0 {
+				return errEnough
+			}
+			most--
 			write, err := describe(e, p, c.Data)
 			if err == nil {
 				err = rights.judge(write, c.Data)
@@ -307,6 +324,7 @@ func (h *handler) readTail(w http.ResponseWriter, r *http.Request) {
 			return out.Encode(write)
 		})
 	switch {
+	case errors.Is(err, errEnough):
 	case err != nil && began:
 		h.Logger.Warn("tail not sent to its end", "tail", r.PathValue("name"), "err", err)
 		panic(http.ErrAbortHandler)
