@@ -82,11 +82,16 @@ func (nodeReplays) Replay(ctx context.Context, m *replays.Means, name string, dr
 	if r.holes != "" {
 		to.Holes(r.holes)
 	}
-	if errors.Is(err, replay.ErrTooMuch) {
-		return fmt.Errorf("what the tail touches is more than a node holds beside its own work: mimir tail replay %s "+
-			"does it wherever it is run (%w)", name, err)
+	return byNobody(tooLarge(name, err))
+}
+
+// tooLarge explains that a tail touches more than a node holds.
+func tooLarge(name string, err error) error {
+	if !errors.Is(err, replay.ErrTooMuch) {
+		return err
 	}
-	return byNobody(err)
+	return fmt.Errorf("what the tail touches is more than a node holds beside its own work: mimir tail replay %s does "+
+		"it wherever it is run (%w)", name, err)
 }
 
 // byNobody explains a refusal of the etcd API to who is an operator, and no user who may read and write these keys.
