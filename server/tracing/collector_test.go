@@ -161,3 +161,38 @@ func TestLinesOfWhatIsNotTraced(t *testing.T) {
 		}
 	}
 }
+
+// An order that ends without an answer has failed, and so has one that is refused.
+func TestAnOrderThatIsCutShortHasFailed(t *testing.T) {
+	collector, o := &tracingtest.Collector{}, options()
+	server := httptest.NewServer(collector)
+	defer server.Close()
+	o.Protocol, o.Endpoint = HTTP, server.Listener.Addr().String()
+	tracing, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, h := range map[string]http.HandlerFunc{
+		"":          func(http.ResponseWriter, *http.Request) {},
+		"cut short": func(http.ResponseWriter, *http.Request) { panic("x") },
+		"Forbidden": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) },
+	} {
+		func() {
+			defer func() { recover() }() //nolint:errcheck // the test made it
+			r := httptest.NewRequest(http.MethodPost, "/", http.NoBody)
+			tracing.HTTP("POST /"+name, h).ServeHTTP(httptest.NewRecorder(), r)
+		}()
+	}
+	if err := tracing.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	spans := collector.Spans()
+	for _, s := range spans {
+		if s.Name != "POST /"+s.Failed {
+			t.Errorf("%s: %q", s.Name, s.Failed)
+		}
+	}
+	if len(spans) != 3 {
+		t.Errorf("%d spans", len(spans))
+	}
+}
