@@ -15,9 +15,11 @@ const (
 	bodyPace = 16 << 10
 )
 
-// streams are the calls of the JSON gateway whose body is a stream of messages: it may stay open, and quiet, for as
-// long as the client likes.
-var streams = map[string]bool{"/v3/watch": true, "/v3/lease/keepalive": true}
+// streams are the calls of the JSON gateway whose body is a stream of messages, by all their paths: it may stay open,
+// and quiet, for as long as the client likes, and is read while it is answered.
+var streams = map[string]bool{
+	"/v3/watch": true, "/v3/lease/keepalive": true, "/v3beta/watch": true, "/v3beta/lease/keepalive": true,
+}
 
 const (
 	// answerTime is how long a client may take for the next answerBytes of an answer: whoever reads nothing holds what

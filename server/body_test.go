@@ -74,8 +74,10 @@ func TestABodyHasToCome(t *testing.T) {
 		time.Sleep(time.Hour)
 		c.Write(make([]byte, 1<<20))
 	}
-	if read, _, err := upload(t, "/v3/watch", stream); err != nil || read != 1<<20 {
-		t.Errorf("a stream that is quiet: %d bytes, %v", read, err)
+	for _, path := range []string{"/v3/watch", "/v3beta/lease/keepalive"} {
+		if read, _, err := upload(t, path, stream); err != nil || read != 1<<20 {
+			t.Errorf("a stream that is quiet: %s: %d bytes, %v", path, read, err)
+		}
 	}
 }
 
