@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -14,9 +15,11 @@ const (
 	bodyPace = 16 << 10
 )
 
-// streams are the calls of the JSON gateway whose body is a stream of messages: it may stay open, and quiet, for as
-// long as the client likes.
-var streams = map[string]bool{"/v3/watch": true, "/v3/lease/keepalive": true}
+// streams are the calls of the JSON gateway whose body is a stream of messages, by all their paths: it may stay open,
+// and quiet, for as long as the client likes, and is read while it is answered.
+var streams = map[string]bool{
+	"/v3/watch": true, "/v3/lease/keepalive": true, "/v3beta/watch": true, "/v3beta/lease/keepalive": true,
+}
 
 const (
 	// answerTime is how long a client may take for the next answerBytes of an answer: whoever reads nothing holds what
@@ -25,14 +28,21 @@ const (
 	answerBytes = 64 << 10
 )
 
-// patient bounds the time in which the body of a request has to come, and in which the answer has to be taken.
+// patient bounds the time in which the body of a request has to come, and in which the answer has to be taken. It is
+// given the very request of the server, which looks at its body again when the answer begins.
 func patient(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		answer := &timedAnswer{w, http.NewResponseController(w)}
+		answer := &timedAnswer{ResponseWriter: w, connection: http.NewResponseController(w)}
 		w = answer
-		defer answer.extend() // for what the server writes at the end
-		if r.Body != nil && r.Body != http.NoBody && !streams[r.URL.Path] {
-			r.Body = &timedBody{ReadCloser: r.Body, connection: http.NewResponseController(w), began: time.Now()}
+		defer answer.end()
+		if r.Body != nil && r.Body != http.NoBody {
+			answer.body = &timedBody{
+				ReadCloser: r.Body, connection: answer.connection, request: r, began: time.Now(),
+				stream: streams[r.URL.Path],
+			}
+			if !answer.body.stream {
+				r.Body = answer.body
+			}
 		}
 		h.ServeHTTP(w, r)
 	})
@@ -42,8 +52,31 @@ func patient(h http.Handler) http.Handler {
 type timedBody struct {
 	io.ReadCloser
 	connection *http.ResponseController
+	request    *http.Request
 	began      time.Time
 	read       int64
+	stream     bool // of messages: it is read as it comes
+	over       bool // it has come to its end
+	settled    bool
+}
+
+// mostUnread is how much of a body that nobody read the server reads before it answers.
+const mostUnread = 256 << 10
+
+// settle reads what nobody has read of a body, which the server would do as well when the answer begins: but it would
+// wait for that for as long as the client likes, and so would whoever answers.
+func (b *timedBody) settle() {
+	if b.settled || b.stream {
+		return
+	}
+	b.settled = true
+	b.request.Body = b.ReadCloser
+	asked := strings.EqualFold(b.request.Header.Get("Expect"), "100-continue") && b.read == 0 // it is not to come
+	if b.over || asked || b.request.ContentLength-b.read > mostUnread {
+		return
+	}
+	b.began, b.read = time.Now(), 0
+	io.CopyN(io.Discard, b, mostUnread+1) //nolint:errcheck // of what did not come the server makes its own
 }
 
 func (b *timedBody) Read(p []byte) (int, error) {
@@ -54,6 +87,7 @@ func (b *timedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	b.read += int64(n)
 	if errors.Is(err, io.EOF) {
+		b.over = true
 		// The server reads on, to notice that the client has left.
 		if failed := b.connection.SetReadDeadline(time.Time{}); failed != nil {
 			return n, failed
@@ -66,6 +100,23 @@ func (b *timedBody) Read(p []byte) (int, error) {
 type timedAnswer struct {
 	http.ResponseWriter
 	connection *http.ResponseController
+	body       *timedBody // of the request; nil: it has none
+}
+
+// begin is called before anything of the answer is written.
+func (a *timedAnswer) begin() {
+	if a.body != nil {
+		a.body.settle()
+	}
+	a.extend()
+}
+
+// end is for what the server does at the end: it writes, and reads what is left of a stream.
+func (a *timedAnswer) end() {
+	a.begin()
+	if a.body != nil && a.body.stream {
+		_ = a.connection.SetReadDeadline(time.Now().Add(bodyTime)) // as in extend
+	}
 }
 
 func (a *timedAnswer) extend() {
@@ -75,6 +126,7 @@ func (a *timedAnswer) extend() {
 
 // Write implements http.ResponseWriter.
 func (a *timedAnswer) Write(p []byte) (n int, err error) {
+	a.begin()
 	for first := true; err == nil && (first || n < len(p)); first = false {
 		a.extend()
 		var more int
@@ -89,7 +141,7 @@ func (a *timedAnswer) Flush() { _ = a.FlushError() }
 
 // FlushError is for http.ResponseController.
 func (a *timedAnswer) FlushError() error {
-	a.extend()
+	a.begin()
 	return a.connection.Flush()
 }
 

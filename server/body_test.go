@@ -1,6 +1,7 @@
 package server
 
 import (
+	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
@@ -38,6 +39,7 @@ func upload(t *testing.T, path string, send func(c net.Conn)) (read int64, took 
 		web.Close()
 		c.Close()
 		<-sent
+		time.Sleep(time.Minute) // the server hears a client out whom it does not hear to the end
 	})
 	return read, took, err
 }
@@ -72,8 +74,10 @@ func TestABodyHasToCome(t *testing.T) {
 		time.Sleep(time.Hour)
 		c.Write(make([]byte, 1<<20))
 	}
-	if read, _, err := upload(t, "/v3/watch", stream); err != nil || read != 1<<20 {
-		t.Errorf("a stream that is quiet: %d bytes, %v", read, err)
+	for _, path := range []string{"/v3/watch", "/v3beta/lease/keepalive"} {
+		if read, _, err := upload(t, path, stream); err != nil || read != 1<<20 {
+			t.Errorf("a stream that is quiet: %s: %d bytes, %v", path, read, err)
+		}
 	}
 }
 
@@ -143,5 +147,96 @@ func TestAnAnswerHasToBeTaken(t *testing.T) {
 		if err := download(t, c.write, c.take); c.ends != (errors.As(err, &failed) && failed.Timeout()) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// A body that nobody reads has to come as well: the server reads it before it answers. So it is where the answer is
+// begun at once and where it is not, and where the length of the body is said or not.
+func TestABodyThatNobodyReadsHasToCome(t *testing.T) {
+	nothing := func(http.ResponseWriter) {}
+	begun := func(w http.ResponseWriter) {
+		io.WriteString(w, "event\n")
+		http.NewResponseController(w).Flush()
+		time.Sleep(time.Hour)
+	}
+	for name, c := range map[string]struct {
+		head  string
+		write func(http.ResponseWriter)
+	}{
+		"nothing":     {"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n", nothing},
+		"chunks":      {"GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n", nothing},
+		"in a stream": {"GET /console/events HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n", begun},
+		"of a watch":  {"POST /v3/watch HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n", nothing},
+	} {
+		virtual.Test(t, func(t *testing.T) {
+			l := bufconn.Listen(64 << 10)
+			answered := make(chan struct{})
+			web := newHTTPServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				defer close(answered)
+				c.write(w)
+			}), slog.New(slog.DiscardHandler))
+			go web.Serve(l)
+			client, err := l.DialContext(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			io.WriteString(client, c.head)
+			began := time.Now()
+			client.SetReadDeadline(began.Add(2 * time.Hour))
+			io.Copy(io.Discard, client)
+			took := time.Since(began)
+			if name == "in a stream" {
+				took -= time.Hour
+			}
+			if took > 31*time.Second {
+				t.Errorf("%s: the connection is kept for %v", name, took)
+			}
+			web.Close()
+			client.Close()
+			<-answered
+			time.Sleep(time.Minute)
+		})
+	}
+}
+
+// Who has sent all of a body is heard until he leaves, however long that is: also where its end was not read, which is
+// behind the last that a handler takes.
+func TestWhoHasSentABodyMayStay(t *testing.T) {
+	for name, head := range map[string]string{
+		"chunks": "POST /mimir/v1/replay HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+		"length": "POST /mimir/v1/replay HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n{}\r\n",
+		"unread": "POST /nobody HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n{}\r\n",
+	} {
+		virtual.Test(t, func(t *testing.T) {
+			l := bufconn.Listen(64 << 10)
+			left := make(chan time.Duration, 1)
+			began := time.Now()
+			web := newHTTPServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path != "/nobody" {
+					json.NewDecoder(r.Body).Decode(&struct{}{})
+				}
+				io.WriteString(w, "begun\n")
+				http.NewResponseController(w).Flush()
+				select {
+				case <-r.Context().Done():
+				case <-time.After(3 * time.Hour):
+				}
+				left <- time.Since(began)
+			}), slog.New(slog.DiscardHandler))
+			go web.Serve(l)
+			client, err := l.DialContext(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			io.WriteString(client, head)
+			client.SetReadDeadline(began.Add(time.Hour))
+			io.Copy(io.Discard, client)
+			client.Close()
+			if took := <-left; took < time.Hour || took > time.Hour+time.Minute {
+				t.Errorf("%s: who left after an hour was heard for %v", name, took)
+			}
+			web.Close()
+			time.Sleep(time.Minute)
+		})
 	}
 }

@@ -4,11 +4,14 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
+	"runtime/debug"
 	"time"
 
 	"github.com/mimir-kv/mimir/server/admin"
@@ -31,8 +34,9 @@ func (s *server) newConsole(look Looker, handler http.Handler) (*console.Console
 	}
 	client = client.Through(newInside(s.config, sound(handler, s.logger)))
 	return console.New(console.Options{
-		Look: func(ctx context.Context) (*console.Picture, error) {
-			p, err := look(ctx, client)
+		Look: func(ctx context.Context) (p *console.Picture, err error) {
+			defer survive(s.logger, "a picture for the console", &err)
+			p, err = look(ctx, client)
 			if err == nil && ctx.Err() == nil { // else the store may be closed
 				p.Leases = s.store.Metrics().Leases
 			}
@@ -48,6 +52,21 @@ func (s *server) newConsole(look Looker, handler http.Handler) (*console.Console
 		Settings: func() []console.Setting { return inForce(s.settled.now()) },
 	}), nil
 }
+
+// survive makes an error of a panic in what a node does for somebody who looks at it, and not for its region: that goes
+// on. It is deferred.
+func survive(logger *slog.Logger, what string, err *error) {
+	v := recover()
+	if v == nil {
+		return
+	}
+	logger.Error("the node goes on after a panic", "in", what, "err", v)
+	logger.Debug("panic", "stack", string(debug.Stack()))
+	*err = fmt.Errorf("%w in %s: %v; the node's log has more", errPanic, what, v)
+}
+
+// errPanic is a bug of Mimir.
+var errPanic = errors.New("panic, which is a bug of Mimir,")
 
 // inForce returns those in force, in the order of docs/configuration.md.
 func inForce(now Config) (list []console.Setting) {

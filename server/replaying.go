@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"strings"
@@ -27,7 +28,7 @@ func newReplays(s *server, handler http.Handler) *replays.Runner {
 	}
 	asked := newInside(s.config, sound(handler, s.logger))
 	return replays.New(replays.Options{
-		Engine: s.engine, Node: s.config.Replication.NodeID,
+		Engine: surviving{s.engine, s.logger}, Node: s.config.Replication.NodeID,
 		Means: func(r *http.Request) (*replays.Means, error) { return meansOf(s, asked, r) },
 		Primary: func() (string, replication.Epoch) {
 			h := s.replicator.Health()
@@ -43,6 +44,20 @@ func newReplays(s *server, handler http.Handler) *replays.Runner {
 			})
 		},
 	})
+}
+
+// surviving is an engine of which a panic ends the replay and not the node.
+type surviving struct {
+	replays.Engine
+	logger *slog.Logger
+}
+
+// Replay implements replays.Engine.
+func (e surviving) Replay(
+	ctx context.Context, m *replays.Means, tail string, dry bool, to replays.Teller,
+) (err error) {
+	defer survive(e.logger, "the replay of a tail", &err)
+	return e.Engine.Replay(ctx, m, tail, dry, to)
 }
 
 // memoryBytes is the size of the buffer of a connection in memory.

@@ -50,23 +50,15 @@ func (nodeReplays) Writes(
 	if err != nil {
 		return nil, err
 	}
-	writes = []*admin.Write{}
-	err = m.Admin.At(tail.URLs...).ReadTail(ctx, name, func(w *admin.Write) error {
-		if len(writes) >= most {
-			return errEnough
-		}
-		writes = append(writes, w)
-		return nil
-	})
-	if errors.Is(err, errEnough) {
-		err = nil
-	}
-	return writes, err
+	return admin.FirstWrites(ctx, m.Admin.At(tail.URLs...), name, most)
 }
+
+// mostHeld is how much a node holds of what a tail touches, beside what it does for its region.
+const mostHeld = 256 << 20
 
 // Replay implements replays.Engine.
 func (nodeReplays) Replay(ctx context.Context, m *replays.Means, name string, dry bool, to replays.Teller) error {
-	r := &replaying{dry: dry, maxOps: m.MaxOps, maxBytes: m.MaxBytes}
+	r := &replaying{dry: dry, maxOps: m.MaxOps, maxBytes: m.MaxBytes, maxHeld: mostHeld}
 	to.Doing("looks for the tail, and where it parted from today's history")
 	if err := r.find(ctx, tailSearch{m.Admin, true}, name, to.Note); err != nil {
 		return err
@@ -90,7 +82,16 @@ func (nodeReplays) Replay(ctx context.Context, m *replays.Means, name string, dr
 	if r.holes != "" {
 		to.Holes(r.holes)
 	}
-	return byNobody(err)
+	return byNobody(tooLarge(name, err))
+}
+
+// tooLarge explains that a tail touches more than a node holds.
+func tooLarge(name string, err error) error {
+	if !errors.Is(err, replay.ErrTooMuch) {
+		return err
+	}
+	return fmt.Errorf("what the tail touches is more than a node holds beside its own work: mimir tail replay %s does "+
+		"it wherever it is run (%w)", name, err)
 }
 
 // byNobody explains a refusal of the etcd API to who is an operator, and no user who may read and write these keys.

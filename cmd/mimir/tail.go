@@ -228,19 +228,9 @@ func newTailShow(n *connection) *cobra.Command {
 	return c
 }
 
-// errEnough ends the reading of a tail early.
-var errEnough = errors.New("enough")
-
 func (n *connection) showTail(c *cobra.Command, client *admin.Client, tail *storedTail, limit int) error {
-	writes := []*admin.Write{}
-	err := client.ReadTail(c.Context(), tail.Name, func(w *admin.Write) error {
-		if len(writes) >= limit {
-			return errEnough
-		}
-		writes = append(writes, w)
-		return nil
-	})
-	if err != nil && !errors.Is(err, errEnough) {
+	writes, err := admin.FirstWrites(c.Context(), client, tail.Name, limit)
+	if err != nil {
 		return err
 	}
 	whole := struct {

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"go.etcd.io/etcd/api/v3/mvccpb"
+
 	"github.com/mimir-kv/mimir/cmd/mimir/replay"
 	"github.com/mimir-kv/mimir/server/admin"
 )
@@ -106,5 +108,28 @@ func TestSources(t *testing.T) {
 	}
 	if !strings.Contains(r.holes, "revision 4 to 4") {
 		t.Errorf("what was compacted: %q", r.holes)
+	}
+}
+
+// emptyFleet has no keys.
+type emptyFleet struct{ replay.Fleet }
+
+func (emptyFleet) Keys(_ context.Context, keys []string, _ int64) (now, then []*mvccpb.KeyValue, err error) {
+	return make([]*mvccpb.KeyValue, len(keys)), make([]*mvccpb.KeyValue, len(keys)), nil
+}
+
+// A node holds so much of what a tail touches, and then names the command that holds as much as there is.
+func TestANodeHoldsOnlySoMuchOfATail(t *testing.T) {
+	const commands = `{"epoch":1,"position":3,"op":"put","request":{"key":"aw==","value":"dg=="}}
+`
+	for held, refused := range map[int64]bool{0: false, 1: true, mostHeld: false} {
+		r := tailAt(t, map[string]string{"/mimir/v1/tails/t": commands})
+		r.tail.Commands, r.dry, r.maxOps, r.maxHeld = 1, true, 128, held
+		_, err := r.carryOut(t.Context(), emptyFleet{}, nil, func(*replay.Entry) error { return nil })
+		err = tooLarge("t", err)
+		if told := fmt.Sprint(err); (err != nil) != refused ||
+			refused && !strings.Contains(told, "mimir tail replay t does it") {
+			t.Errorf("%d: %v", held, err)
+		}
 	}
 }

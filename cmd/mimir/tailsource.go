@@ -24,6 +24,7 @@ type replaying struct {
 	missingIsNew bool
 	maxOps       int
 	maxBytes     int
+	maxHeld      int64
 
 	tail   *storedTail
 	client *admin.Client // of a node that has it
@@ -55,7 +56,7 @@ func (r *replaying) carryOut(
 ) (*replay.Summary, error) {
 	return replay.Run(ctx, r.source, t, replay.Options{
 		Fork: r.fork, DryRun: r.dry, Only: r.only, MaxOps: r.maxOps, MaxBytes: r.maxBytes,
-		Progress: progress, Report: report,
+		MaxHeld: r.maxHeld, Progress: progress, Report: report,
 	})
 }
 

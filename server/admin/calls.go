@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -90,6 +91,28 @@ func (c *Client) ReadTail(ctx context.Context, name string, visit func(*Write) e
 		}
 		return visit(w)
 	})
+}
+
+// FirstWrites returns the first writes of a tail, so many at most, of the first endpoint that answers. Nodes of before
+// send all of them: what is not wanted is not waited for.
+func FirstWrites(ctx context.Context, c *Client, name string, most int) ([]*Write, error) {
+	writes := []*Write{}
+	path := fmt.Sprintf("/mimir/v1/tails/%s?most=%d", url.PathEscape(name), max(0, most))
+	err := c.lines(ctx, path, func(line json.RawMessage) error {
+		if len(writes) >= most {
+			return errEnough
+		}
+		w := &Write{}
+		if err := json.Unmarshal(line, w); err != nil {
+			return err
+		}
+		writes = append(writes, w)
+		return nil
+	})
+	if errors.Is(err, errEnough) {
+		err = nil
+	}
+	return writes, err
 }
 
 // TailFork returns where a tail parted from the history of the first endpoint that answers, which has the tail.

@@ -34,6 +34,10 @@ type ForkJump struct {
 }
 
 func (h *handler) fork(w http.ResponseWriter, r *http.Request) {
+	if h.looks.Acquire(r.Context(), 1) != nil {
+		return // the client has left
+	}
+	defer h.looks.Release(1)
 	fork, err := h.findFork(r)
 	answer(w, fork, err)
 }

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/http"
+	"strconv"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -165,6 +167,9 @@ const (
 	// mostTails is how many tails are read at a time, and mostStates how many of the states beside them: each has files
 	// open. The others wait.
 	mostTails, mostStates = 8, 1
+	// mostLooks is how many questions about all tails are answered at a time: each reads every one of them whole, also
+	// when who asked has left.
+	mostLooks = 2
 	// mostDigests is how many questions about what the store holds are answered at a time: each reads much of it.
 	mostDigests = 1
 	// moveTime is how long a move, or a change of who votes, may take: far longer than one does.
@@ -173,7 +178,7 @@ const (
 
 type handler struct {
 	HandlerOptions
-	tails, states, digests *semaphore.Weighted
+	tails, states, looks, digests *semaphore.Weighted
 }
 
 // lasting returns a context for what goes on if its caller hangs up.
@@ -184,7 +189,7 @@ func lasting(r *http.Request) (context.Context, context.CancelFunc) {
 // NewHandler returns the handler of everything under /mimir/v1/.
 func NewHandler(o HandlerOptions) http.Handler {
 	h := &handler{o, semaphore.NewWeighted(mostTails), semaphore.NewWeighted(mostStates),
-		semaphore.NewWeighted(mostDigests)}
+		semaphore.NewWeighted(mostLooks), semaphore.NewWeighted(mostDigests)}
 	mux := http.NewServeMux()
 	on := func(pattern string, f http.HandlerFunc) { mux.Handle(pattern, o.Guard(pattern, f)) }
 	on("GET /mimir/v1/node", func(w http.ResponseWriter, _ *http.Request) { answer(w, o.Node(), nil) })
@@ -206,10 +211,7 @@ func NewHandler(o HandlerOptions) http.Handler {
 	on("POST /mimir/v1/regions/add", h.addRegion)
 	on("POST /mimir/v1/regions/remove", h.removeRegion)
 	on("POST /mimir/v1/regions/move", h.moveRegion)
-	on("GET /mimir/v1/tails", func(w http.ResponseWriter, r *http.Request) {
-		tails, err := o.Replicator.Tails(r.Context())
-		answer(w, tails, err)
-	})
+	on("GET /mimir/v1/tails", h.listTails)
 	on("GET /mimir/v1/tails/{name}", h.readTail)
 	on("GET /mimir/v1/tails/{name}/state", h.readState)
 	on("GET /mimir/v1/tails/{name}/fork", h.fork)
@@ -272,9 +274,29 @@ func (h *handler) abort(w http.ResponseWriter, r *http.Request) {
 	answer(w, Aborted{at}, err)
 }
 
-// readTail sends one JSON object a line. An error on the way ends the connection, so that a cut tail is never taken for
-// a whole one.
+func (h *handler) listTails(w http.ResponseWriter, r *http.Request) {
+	if h.looks.Acquire(r.Context(), 1) != nil {
+		return // the client has left
+	}
+	defer h.looks.Release(1)
+	tails, err := h.Replicator.Tails(r.Context())
+	answer(w, tails, err)
+}
+
+// errEnough ends the reading of a tail of which no more is wanted.
+var errEnough = errors.New("enough")
+
+// readTail sends one JSON object a line, as many as the caller names, or all. An error on the way ends the connection,
+// so that a cut tail is never taken for a whole one.
 func (h *handler) readTail(w http.ResponseWriter, r *http.Request) {
+	most := uint64(math.MaxUint64)
+	if text := r.URL.Query().Get("most"); text != "" {
+		var err error
+		if most, err = strconv.ParseUint(text, 10, 64); err != nil {
+			refuse(w, http.StatusBadRequest, "most: not a number: "+text)
+			return
+		}
+	}
 	if h.tails.Acquire(r.Context(), 1) != nil {
 		return // the client has left
 	}
@@ -284,6 +306,10 @@ func (h *handler) readTail(w http.ResponseWriter, r *http.Request) {
 	rights := newRights(h.States)
 	err := h.Replicator.ReadTail(r.Context(), r.PathValue("name"),
 		func(e replication.Epoch, p replication.Position, c replication.Command) error {
+			if most == 0 {
+				return errEnough
+			}
+			most--
 			write, err := describe(e, p, c.Data)
 			if err == nil {
 				err = rights.judge(write, c.Data)
@@ -298,6 +324,7 @@ func (h *handler) readTail(w http.ResponseWriter, r *http.Request) {
 			return out.Encode(write)
 		})
 	switch {
+	case errors.Is(err, errEnough):
 	case err != nil && began:
 		h.Logger.Warn("tail not sent to its end", "tail", r.PathValue("name"), "err", err)
 		panic(http.ErrAbortHandler)

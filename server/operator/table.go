@@ -185,7 +185,7 @@ var table = map[string]Call{
 	"POST /mimir/v1/digest/beside":     {Reads: true},
 	"POST /mimir/v1/rebuild":           {Long: true},
 	"GET /mimir/v1/tails":              {Reads: true},
-	"GET /mimir/v1/tails/{name}":       {Long: true, Args: []string{"name"}},
+	"GET /mimir/v1/tails/{name}":       {Long: true, Args: []string{"name", "most"}},
 	"GET /mimir/v1/tails/{name}/state": {Long: true, Args: []string{"name", "after"}},
 	"GET /mimir/v1/tails/{name}/fork":  {Reads: true, Args: []string{"name"}},
 	"DELETE /mimir/v1/tails/{name}":    {Long: true, Args: []string{"name"}},

@@ -3,6 +3,7 @@ package telemetry
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -177,11 +178,31 @@ func (w *Wire) know() {
 		}
 	}
 	w.nodes = now
+	w.forget()
 	for f, caller := range w.taken {
 		if n := w.named(caller); n != nil {
 			n.add(f)
 		}
 	}
+}
+
+// mostOpened is how many addresses are remembered before those at which no node is are forgotten: nodes come back at
+// others.
+const mostOpened = 1024
+
+// forget makes room for other addresses. What passes over streams that are open there is of nobody then. The caller
+// holds mu.
+func (w *Wire) forget() {
+	if len(w.opened) <= mostOpened {
+		return
+	}
+	known := map[string]bool{}
+	for _, n := range w.nodes {
+		for _, addr := range n.Addrs {
+			known[addr] = true
+		}
+	}
+	maps.DeleteFunc(w.opened, func(addr string, _ *flow) bool { return !known[addr] })
 }
 
 // hex is an identity as etcd writes it.

@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"path/filepath"
 	"strings"
@@ -197,4 +198,21 @@ func TestChecksAreCounted(t *testing.T) {
 		"etcd_server_healthchecks_total{readyz linearizable_read success}": 1,
 		"etcd_server_healthchecks_total{readyz linearizable_read error}":   1,
 	})
+}
+
+// Addresses at which no node is any more are forgotten, where there are too many; those of nodes are not.
+func TestAddressesOfNobodyAreForgotten(t *testing.T) {
+	w := NewWire(nil, "us", func() []Peer { return []Peer{{ID: 7, Addrs: []string{"at-0"}}} })
+	kept := w.to("at-0")
+	for i := range 3 * mostOpened {
+		w.to(fmt.Sprint("at-", i))
+		if i%mostOpened == 0 {
+			w.mu.Lock()
+			w.know()
+			w.mu.Unlock()
+		}
+	}
+	if w.to("at-0") != kept || len(w.opened) > 2*mostOpened {
+		t.Errorf("%d addresses are remembered", len(w.opened))
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
@@ -49,10 +50,15 @@ func parent(ctx context.Context, remote bool) (context.Context, bool) {
 // end ends a span with what went wrong, if anything did.
 func end(span trace.Span, err error) {
 	if err != nil {
-		text := err.Error()
-		span.SetStatus(codes.Error, text[:min(len(text), maxTextBytes)])
+		span.SetStatus(codes.Error, told(err.Error()))
 	}
 	span.End()
+}
+
+// told is as much of a text as a span says. It is UTF-8 whatever the text is and wherever it is cut: one that is not
+// cannot be sent, and no other that waits with it either.
+func told(text string) string {
+	return strings.ToValidUTF8(text[:min(len(text), maxTextBytes)], "\ufffd")
 }
 
 // note adds what has no type of its own to a span.
@@ -62,9 +68,9 @@ func note(span trace.Span, key string, value any) {
 	case int64:
 		span.SetAttributes(attribute.Int64(key, v))
 	case string:
-		span.SetAttributes(attribute.String(key, v))
+		span.SetAttributes(attribute.String(key, told(v)))
 	default:
-		span.SetAttributes(attribute.String(key, fmt.Sprint(v)))
+		span.SetAttributes(attribute.String(key, told(fmt.Sprint(v))))
 	}
 }
 
@@ -74,10 +80,11 @@ const (
 	keySpan  = "span_id"
 )
 
-// Attrs say for a line of a log to which trace the request of ctx belongs; none if it is in none.
+// Attrs say for a line of a log to which trace the request of ctx belongs; none if it is in none, or its client says of
+// that one that it is not sampled.
 func Attrs(ctx context.Context) []slog.Attr {
 	c := trace.SpanContextFromContext(ctx)
-	if !c.IsValid() {
+	if !c.IsValid() || !c.IsSampled() {
 		return nil
 	}
 	return []slog.Attr{slog.String(keyTrace, c.TraceID().String()), slog.String(keySpan, c.SpanID().String())}

@@ -47,8 +47,9 @@ func overHTTP(o *Options) otlptrace.Client {
 	if o.TLS == nil {
 		return otlptracehttp.NewClient(append(options, otlptracehttp.WithInsecure())...)
 	}
-	secured := &http.Client{Timeout: o.Timeout, Transport: &http.Transport{DialTLSContext: dialing(o.TLS)}}
-	return otlptracehttp.NewClient(append(options, otlptracehttp.WithHTTPClient(secured))...)
+	secured := secureOnly{&http.Transport{DialTLSContext: dialing(o.TLS, o.Timeout)}}
+	client := &http.Client{Timeout: o.Timeout, Transport: secured}
+	return otlptracehttp.NewClient(append(options, otlptracehttp.WithHTTPClient(client))...)
 }
 
 // exporter counts what was exported, and tells the log of a collector that takes nothing. It implements

@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc"
 	grpccodes "google.golang.org/grpc/codes"
@@ -104,7 +103,7 @@ func (t *Tracing) begin(ctx context.Context, name, said string) (context.Context
 	}
 	if t.remote != nil {
 		if from := t.remote(ctx); from != "" {
-			span.SetAttributes(attribute.String("client.address", from))
+			span.SetAttributes(attribute.String("client.address", told(from)))
 		}
 	}
 	return within(inside, span), span
@@ -131,12 +130,13 @@ func (t *Tracing) HTTP(pattern string, h http.Handler) http.Handler {
 			h.ServeHTTP(w, r.WithContext(ctx))
 			return
 		}
-		defer span.End()
-		told := &coded{ResponseWriter: w, code: http.StatusOK}
-		h.ServeHTTP(told, r.WithContext(ctx))
-		span.SetAttributes(attribute.Int("http.response.status_code", told.code))
-		if told.code >= http.StatusBadRequest {
-			span.SetStatus(codes.Error, http.StatusText(told.code))
+		ended := errCut
+		defer func() { end(span, ended) }()
+		answer := &coded{ResponseWriter: w, code: http.StatusOK}
+		h.ServeHTTP(answer, r.WithContext(ctx))
+		span.SetAttributes(attribute.Int("http.response.status_code", answer.code))
+		if ended = nil; answer.code >= http.StatusBadRequest {
+			ended = errors.New(http.StatusText(answer.code))
 		}
 	})
 }

@@ -98,9 +98,10 @@ func newTracing(o *Options, exporter sdktrace.SpanExporter) *Tracing {
 			LinkCountLimit: maxLinks, AttributePerEventCountLimit: 0, AttributePerLinkCountLimit: 0,
 		}),
 		sdktrace.WithResource(resource.NewSchemaless(
-			attribute.String("service.name", o.Service), attribute.String("service.instance.id", o.Instance),
-			attribute.String("service.version", o.Version), attribute.String("mimir.fleet", o.Fleet),
-			attribute.String("mimir.region", o.Region), attribute.String("mimir.node", o.Node),
+			attribute.String("service.name", told(o.Service)),
+			attribute.String("service.instance.id", told(o.Instance)),
+			attribute.String("service.version", told(o.Version)), attribute.String("mimir.fleet", told(o.Fleet)),
+			attribute.String("mimir.region", told(o.Region)), attribute.String("mimir.node", told(o.Node)),
 		)),
 	)
 	t.tracer = t.provider.Tracer("github.com/mimir-kv/mimir")

@@ -13,7 +13,8 @@
 //     the commands did.
 //   - R5: the tail is read twice and never held. In memory is what its commands touch: each key that they write or
 //     compare, or that a range of theirs covers, with its values at the fork, in the lost history and, in the first
-//     pass, today.
+//     pass, today. Where that may be no more than so much ([Options].MaxHeld), a tail that touches more is given up
+//     ([ErrTooMuch]), and it shows in the first pass, which changes nothing.
 //
 // How it goes: an overlay holds the touched keys as they were in the lost history, and evaluates one command after the
 // other. Each change of a key is a stage of it. The first pass finds the last stage at which the key is today; the

@@ -65,10 +65,12 @@ func (o *overlay) do(ctx context.Context, c *Command) (*effect, error) {
 	if u.effect.unknown != "" {
 		for i, k := range u.effect.maybe {
 			o.unhang(k)
+			before := k.size()
 			k.doubted(u.effect.guesses[i], u.effect.leases[i])
+			o.held += k.size() - before
 		}
 		o.rev.doubted()
-		return &u.effect, nil
+		return &u.effect, o.full()
 	}
 	if len(u.order) > 0 && c.Op != OpChanges {
 		o.rev.changed()
@@ -81,7 +83,7 @@ func (o *overlay) do(ctx context.Context, c *Command) (*effect, error) {
 			k.observe()
 		}
 	}
-	return &u.effect, nil
+	return &u.effect, o.full()
 }
 
 // under is the command under way.
@@ -97,7 +99,7 @@ type under struct {
 
 // change makes v of a key; a second change by one command is part of the first.
 func (u *under) change(k *key, v version) {
-	w := u.changed[k]
+	w, before := u.changed[k], k.size()
 	if w == nil {
 		w = &write{key: k, was: k.lost.exists}
 		u.changed[k] = w
@@ -109,6 +111,7 @@ func (u *under) change(k *key, v version) {
 		k.lost = v
 	}
 	u.hang(k)
+	u.held += k.size() - before
 	w.now = v
 }
 

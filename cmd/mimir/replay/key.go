@@ -61,6 +61,12 @@ func newKey(name string, now *mvccpb.KeyValue, fork version, known bool) *key {
 	return k
 }
 
+// size is how many bytes are held of it.
+func (k *key) size() int64 {
+	return heldOfKey + int64(2*len(k.name)+len(k.fork.value)+len(k.lost.value)+len(k.before.value)+
+		len(k.now.GetValue()))
+}
+
 // origin is where the key is today if the tail did nothing to it.
 func (k *key) origin() int {
 	if k.known && k.forkMod() == k.mod {

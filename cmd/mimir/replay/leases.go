@@ -43,7 +43,8 @@ func (o *overlay) lease(ctx context.Context, id int64) (*leased, error) {
 	}
 	l.reset()
 	o.leases[id] = l
-	return l, nil
+	o.held += heldOfLease
+	return l, o.full()
 }
 
 // hang and unhang keep what hangs on leases in the lost history.

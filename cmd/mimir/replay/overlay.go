@@ -29,6 +29,25 @@ type overlay struct {
 	certain   int64 // the lowest revision that could be read at the fork
 	compacted int64 // by the tail
 	first     bool  // in the first pass
+	held      int64 // bytes of keys and leases
+	most      int64 // of them; 0: as many as there are
+}
+
+// ErrTooMuch says that a tail touches more than Options.MaxHeld.
+var ErrTooMuch = errors.New("the tail touches more keys and values than may be held")
+
+// What a key takes beside its name and its values, and a lease with what keeps it alive.
+const (
+	heldOfKey   = 1 << 10
+	heldOfLease = 8 << 10
+)
+
+// full returns ErrTooMuch if more is held than may be.
+func (o *overlay) full() error {
+	if o.most > 0 && o.held > o.most {
+		return fmt.Errorf("%w: %d bytes", ErrTooMuch, o.most)
+	}
+	return nil
 }
 
 func newOverlay(fleet Fleet, fork Fork) *overlay {
@@ -43,12 +62,14 @@ func newOverlay(fleet Fleet, fork Fork) *overlay {
 // reset goes back to the fork, and keeps what was looked up.
 func (o *overlay) reset() {
 	o.rev, o.late, o.compacted, o.hanging = newRevisions(&o.fork), false, 0, map[int64]map[string]*key{}
+	o.held = heldOfLease * int64(len(o.leases))
 	for _, l := range o.leases {
 		l.reset()
 	}
 	for _, k := range o.keys {
 		k.reset()
 		o.hang(k)
+		o.held += k.size()
 	}
 }
 
@@ -89,6 +110,9 @@ func (o *overlay) touch(ctx context.Context, names ...string) error {
 				o.add(n, now[i], nil, false)
 			}
 		}
+		if err := o.full(); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -104,6 +128,7 @@ func (o *overlay) add(name string, now, then *mvccpb.KeyValue, read bool) {
 	}
 	k := newKey(name, now, fork, known)
 	o.keys[name] = k
+	o.held += k.size()
 	o.order = append(o.order, name)
 	if l := o.leases[fork.lease]; known && fork.exists && fork.lease != 0 && l != nil && l.ended {
 		o.late = true
@@ -117,20 +142,16 @@ func (o *overlay) load(ctx context.Context, sp command.Span) (whole bool, err er
 	if whole, ok := o.spans[name]; ok {
 		return whole, nil
 	}
-	now, then := map[string]*mvccpb.KeyValue{}, map[string]*mvccpb.KeyValue{}
-	into := func(m map[string]*mvccpb.KeyValue) func(*mvccpb.KeyValue) {
-		return func(kv *mvccpb.KeyValue) { m[string(kv.Key)] = kv }
-	}
 	read := o.readable()
+	var now, then map[string]*mvccpb.KeyValue
 	if read {
-		if _, err = o.fleet.Span(ctx, sp, o.fork.Revision, into(then)); errors.Is(err, ErrCompacted) {
-			o.fork.Readable, read = o.fork.Revision+1, false
-			clear(then)
+		if then, err = o.span(ctx, sp, o.fork.Revision); errors.Is(err, ErrCompacted) {
+			o.fork.Readable, read, then = o.fork.Revision+1, false, nil
 		} else if err != nil {
 			return false, err
 		}
 	}
-	if _, err = o.fleet.Span(ctx, sp, 0, into(now)); err != nil {
+	if now, err = o.span(ctx, sp, 0); err != nil {
 		return false, err
 	}
 	for n := range then {
@@ -144,7 +165,26 @@ func (o *overlay) load(ctx context.Context, sp command.Span) (whole bool, err er
 		}
 	}
 	o.spans[name] = read || o.fork.MissingIsNew
-	return o.spans[name], nil
+	return o.spans[name], o.full()
+}
+
+// span returns what a span has at a revision, 0: today, and does not read on when that is more than may be held.
+func (o *overlay) span(ctx context.Context, sp command.Span, at int64) (map[string]*mvccpb.KeyValue, error) {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	found, bytes := map[string]*mvccpb.KeyValue{}, int64(0)
+	_, err := o.fleet.Span(ctx, sp, at, func(kv *mvccpb.KeyValue) {
+		if o.most > 0 && bytes > o.most {
+			stop()
+			return
+		}
+		bytes += int64(len(kv.Key)+len(kv.Value)) + heldOfKey
+		found[string(kv.Key)] = kv
+	})
+	if o.most > 0 && bytes > o.most {
+		return nil, fmt.Errorf("%w: %d bytes", ErrTooMuch, o.most)
+	}
+	return found, err
 }
 
 // spanName is different for different spans.

@@ -22,6 +22,8 @@ type Options struct {
 	MaxOps int
 	// MaxBytes is how large a transaction may be, encoded. 0: as the fleet says.
 	MaxBytes int
+	// MaxHeld is how many bytes of keys, values and leases that the tail touches may be held. 0: as many as there are.
+	MaxHeld int64
 	// Report is told what became of each command, in order.
 	Report func(*Entry) error
 	// Progress is told how many commands were looked at, in the first pass and then in the second.
@@ -32,6 +34,7 @@ type Options struct {
 // can be run again.
 func Run(ctx context.Context, tail Tail, fleet Fleet, o Options) (*Summary, error) {
 	r := &run{Options: o, overlay: newOverlay(fleet, o.Fork), granted: map[int64]bool{}, grants: map[int64]int64{}}
+	r.most = o.MaxHeld
 	for again := true; again; again = r.late {
 		r.reset()
 		if err := r.pass(ctx, 1, tail, func(context.Context, *Command, *effect) error { return nil }); err != nil {

@@ -6,6 +6,7 @@ package build
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -60,7 +61,16 @@ func Read(ctx context.Context, source, version string) (Stamp, error) {
 	s := Stamp{Version: version}
 	commit, err := output(ctx, source, "git", "rev-parse", "HEAD")
 	if err != nil {
+		return s, fmt.Errorf("a release is of a commit, and is made in a clone: %w", err)
+	}
+	// The source may lie in the work tree of something else, which has commits of its own.
+	below, err := output(ctx, source, "git", "rev-parse", "--show-prefix")
+	if err != nil {
 		return s, err
+	}
+	if below != "" {
+		return s, fmt.Errorf("%s is the folder %s of another work tree, whose commits say nothing of it: make the "+
+			"release in a clone", source, below)
 	}
 	at, err := output(ctx, source, "git", "show", "-s", "--format=%cI", "HEAD")
 	if err != nil {
@@ -70,7 +80,7 @@ func Read(ctx context.Context, source, version string) (Stamp, error) {
 		return s, fmt.Errorf("date of the commit: %w", err)
 	}
 	s.Date = s.Date.UTC()
-	changes, err := output(ctx, source, "git", "status", "--porcelain")
+	changes, err := output(ctx, source, "git", "status", "--porcelain", "--untracked-files=normal")
 	if err != nil {
 		return s, err
 	}
@@ -110,17 +120,36 @@ func Binary(ctx context.Context, source string, s Stamp, t Target, to string) er
 	c := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-mod=readonly", "-ldflags", says,
 		"-o", to, "./cmd/mimir")
 	c.Dir = source
-	c.Env = environment(t)
+	if c.Env, err = environment(ctx, source, t); err != nil {
+		return err
+	}
 	if out, err := c.CombinedOutput(); err != nil {
 		return fmt.Errorf("build mimir for %s: %w\n%s", t, err, out)
 	}
 	return nil
 }
 
-// environment is this process's, with all that would change what is built set to what a release has.
-func environment(t Target) []string {
-	return append(os.Environ(), "GOOS="+t.OS, "GOARCH="+t.Arch, "CGO_ENABLED=0", "GOFLAGS=", "GOWORK=off",
-		"GOEXPERIMENT=", "GOAMD64=v1", "GOARM64=v8.0", "GOFIPS140=off", "GODEBUG=")
+// kept are settings of Go that say where a build finds things, and nothing of what it makes.
+var kept = []string{"GOAUTH", "GOCACHE", "GOINSECURE", "GOMODCACHE", "GONOPROXY", "GONOSUMDB", "GOPRIVATE", "GOPROXY",
+	"GOSUMDB", "GOTOOLCHAIN", "GOVCS"}
+
+// environment is this process's, with all that would change what is built set to what a release has: by variables, and
+// by what go env -w wrote, which counts where a variable is empty.
+func environment(ctx context.Context, source string, t Target) ([]string, error) {
+	all := os.Environ()
+	values, err := output(ctx, source, "go", append([]string{"env", "-json"}, kept...)...)
+	if err != nil {
+		return nil, err
+	}
+	found := map[string]string{}
+	if err := json.Unmarshal([]byte(values), &found); err != nil {
+		return nil, fmt.Errorf("read what go env says: %w", err)
+	}
+	for name, value := range found {
+		all = append(all, name+"="+value)
+	}
+	return append(all, "GOENV=off", "GOOS="+t.OS, "GOARCH="+t.Arch, "CGO_ENABLED=0", "GOFLAGS=", "GOWORK=off",
+		"GOEXPERIMENT=", "GOAMD64=v1", "GOARM64=v8.0", "GOFIPS140=off", "GODEBUG="), nil
 }
 
 // output runs a command in dir and returns what it prints.

@@ -10,9 +10,11 @@ package main
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -69,6 +71,11 @@ func (r *release) run(ctx context.Context, version, targets string) (err error) 
 	if err := r.clear(); err != nil {
 		return err
 	}
+	defer func() {
+		if err != nil { // nobody knows what is in it
+			err = errors.Join(err, r.discard())
+		}
+	}()
 	fmt.Printf("mimir %s, commit %s of %s\n", r.stamp.Version, r.stamp.Commit,
 		r.stamp.Date.Format("2006-01-02 15:04:05"))
 	binaries, err := os.MkdirTemp("", "mimir-release-")
@@ -153,7 +160,17 @@ func (r *release) clear() error {
 			}
 		}
 	}
-	return nil
+	return os.Remove(filepath.Join(r.to, sums))
+}
+
+// discard takes away what was made.
+func (r *release) discard() (err error) {
+	for _, name := range append(r.made, sums) {
+		if failed := os.Remove(filepath.Join(r.to, name)); !errors.Is(failed, fs.ErrNotExist) {
+			err = errors.Join(err, failed)
+		}
+	}
+	return err
 }
 
 // one makes all that has the binary of one system in it, but for the image.
@@ -206,6 +223,7 @@ func (r *release) file(name string, write func(io.Writer) error) error {
 	if err != nil {
 		return err
 	}
+	r.made = append(r.made, name)
 	err = write(file)
 	if closed := file.Close(); err == nil {
 		err = closed
@@ -213,7 +231,6 @@ func (r *release) file(name string, write func(io.Writer) error) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
-	r.made = append(r.made, name)
 	fmt.Println(name)
 	return nil
 }

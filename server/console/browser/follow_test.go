@@ -8,9 +8,10 @@ import (
 )
 
 // told has what /mimir/v1/replay answers be said by the test: asked[i].tell says a state, asked[i].over that there is no
-// more, asked[i].fail breaks the connection. There is one tail, t.
+// more, asked[i].fail breaks the connection; refuses is what is answered instead. There is one tail, t.
 const told = `(() => {
   window.asked = [];
+  window.refuses = null;
   const ask = window.fetch, json = (v) => Promise.resolve(new Response(JSON.stringify(v)));
   window.fetch = (path, options = {}) => {
     if (!String(path).startsWith("/mimir/v1/replay")) return ask(path, options);
@@ -19,6 +20,7 @@ const told = `(() => {
     if (path === "/mimir/v1/replay/tails/t") return json([]);
     if (path === "/mimir/v1/replay" && options.method !== "POST") return json({ running: false, sums: {} });
     if (path === "/mimir/v1/replay/stop") { asked.stop = true; return json({}); }
+    if (refuses) return Promise.resolve(new Response(JSON.stringify({ error: refuses.error }), { status: refuses.status }));
     const one = { order: path + " " + (options.body || "") };
     const body = new ReadableStream({ start(to) {
       one.tell = (state) => to.enqueue(new TextEncoder().encode(JSON.stringify({ tail: "t", running: true, region: "eu", epoch: 2, commands: 4,
@@ -96,4 +98,57 @@ func TestTheConsoleFollowsAReplay(t *testing.T) {
 	if list := v.page.Problems(); len(list) > 0 {
 		t.Errorf("in the page: %q", list)
 	}
+}
+
+// A node that ends while it replays knows nothing of that when it is there again, and may take nobody for who he was
+// before. Then how it went is not known, and the page says that, and not that nothing was done.
+func TestTheConsoleKnowsWhatIsNotKnownOfAReplay(t *testing.T) {
+	b, f := started(t)
+	v := opened(t, b, f, f.Region("us").Nodes[0], desktop)
+	v.until("the fleet is well", func(s *Seen) bool { return s.State == "well" })
+	v.is(told)
+	v.click("#tails-show")
+	v.shows("tails-silent", "Not asked")
+	v.click("#tails button")
+	const unknown = "Whether it came to its end, and how far it came, is not known: %s. What was applied stays; look again, and it " +
+		"goes on where it was."
+	begun := func(n int) {
+		t.Helper()
+		v.click("#replay-look")
+		v.until("it is asked", func(*Seen) bool { return v.is(fmt.Sprintf(`asked.length === %d`, n)) })
+		v.is(fmt.Sprintf(`asked[%d].tell({}), true`, n-1))
+		v.shows("replay-state", "Replaying into eu")
+	}
+	asksAgain := func(n int, over string) {
+		t.Helper()
+		v.is(fmt.Sprintf(`asked[%d].%s, true`, n-1, over))
+		v.until("it is asked anew", func(*Seen) bool { return v.is(fmt.Sprintf(`asked.length === %d`, n+1)) })
+	}
+	ended := func(why string) {
+		t.Helper()
+		v.shows("replay-state", fmt.Sprintf(unknown, why))
+		if v.is(`document.getElementById("replay-look").disabled || !document.getElementById("replay-bar").hidden ||
+			document.getElementById("replay-state").dataset.is !== "bad" || document.getElementById("replay-count").textContent !== ""`) {
+			t.Error("it seems to go on, or to be well")
+		}
+	}
+	begun(1)
+	asksAgain(1, "fail()")
+	v.is(`asked[1].tell({ tail: undefined, running: false, seconds: 0, doing: "no replay was ordered here" }), true`)
+	ended("this node was started anew since, and knows of none")
+
+	begun(3)
+	asksAgain(3, "over()")
+	v.is(`asked[3].tell({ tail: "t2", running: false, done: true }), true`)
+	ended("of the replay that was asked for here this node tells nothing any more, the last one was of t2")
+
+	begun(5)
+	v.is(`refuses = { status: 503, error: "the node begins" }, asked[4].fail(), true`)
+	v.shows("replay-state", "The connection broke: the node begins. Whether it goes on is not known; asked again")
+	v.is(`refuses = { status: 403, error: "GET /mimir/v1/replay needs the operator's right" }, true`)
+	ended("GET /mimir/v1/replay needs the operator's right")
+
+	v.is(`refuses = { status: 503, error: "the audit log cannot be written" }, true`)
+	v.click("#replay-look")
+	v.shows("replay-state", "Refused, and nothing was done: the audit log cannot be written.")
 }

@@ -68,6 +68,10 @@ function sentence(s) {
     (left ? `${plural(left, "write")} not done: decide by hand.` : "Nothing of it is left.");
 }
 
+// unknown is what is said where nobody tells how a replay went.
+const unknown = (why) => `Whether it came to its end, and how far it came, is not known: ${why}. What was applied stays; look again, ` +
+  "and it goes on where it was.";
+
 // count is how far it is.
 function count(s) {
   const parts = [s.running ? `Under way for ${Math.floor(s.seconds)} s` : `It took ${s.seconds.toFixed(1)} s`];
@@ -83,9 +87,11 @@ function count(s) {
 // showState shows a replay as it is, or ended.
 function showState(s) {
   const of = turn, own = s.tail === of.tail.name;
-  by("replay-state").dataset.is = s.error ? "bad" : "";
-  put(by("replay-state"), own ? sentence(s) : `This node replays another tail, ${s.tail}: wait until that is over, or stop it.`);
-  put(by("replay-count"), count(s));
+  by("replay-state").dataset.is = s.error || !own && !s.running ? "bad" : "";
+  put(by("replay-state"), own ? sentence(s) : s.running ? `This node replays another tail, ${s.tail}: wait until that is over, or stop it.`
+    : unknown(s.tail ? `of the replay that was asked for here this node tells nothing any more, the last one was of ${s.tail}`
+      : "this node was started anew since, and knows of none"));
+  put(by("replay-count"), own || s.running ? count(s) : "");
   const bar = by("replay-bar");
   bar.hidden = !s.running;
   if (s.commands) bar.value = (s.looked + s.decided) / (2 * s.commands);
@@ -130,7 +136,7 @@ async function* each(answer) {
 
 // follow shows a replay until it is over, however often the connection breaks: the node goes on by itself.
 async function follow(of, first) {
-  let last = null;
+  let last = null, again = false; // what was asked for may be under way, or over
   for (let ask = first, wait = 500; turn === of; ask = () => of.ask("/mimir/v1/replay?follow=true", { headers: of.headers(), signal: of.stop.signal })) {
     try {
       for await (const s of each(await ask())) {
@@ -142,23 +148,24 @@ async function follow(of, first) {
       if (last && !last.running) return;
     } catch (fault) {
       if (turn !== of) return;
-      if (fault.status) { // a refusal
-        refused(fault.message);
+      if (fault.status && (!again || fault.status < 500)) { // a refusal: to do it, or to tell of it
+        refused(again ? unknown(fault.message) : `Refused, and nothing was done: ${fault.message}.`);
         return;
       }
       by("replay-state").dataset.is = "bad";
       put(by("replay-state"), `The connection broke: ${fault.message}. ${last ? "Whether it goes on is not known; asked again …"
         : "Whether it began is not known; asked again …"}`);
     }
+    again = true;
     await new Promise((go) => { setTimeout(go, wait); });
     wait = Math.min(wait * 2, 5000);
   }
 }
 
-// refused says why nothing is under way that was asked for.
+// refused says why nothing more is told of what was asked for.
 function refused(why) {
   by("replay-state").dataset.is = "bad";
-  put(by("replay-state"), `Refused, and nothing was done: ${why}.`);
+  put(by("replay-state"), why);
   put(by("replay-count"), "");
   by("replay-bar").hidden = by("replay-stop").hidden = true;
   by("replay-look").disabled = false;

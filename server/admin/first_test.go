@@ -1,0 +1,61 @@
+package admin
+
+import (
+	"bytes"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+)
+
+// Of a tail so much is sent as is wanted, and to have had enough is no failure: nor is it where a node of before sends
+// all of it.
+func TestTheFirstWritesOfATail(t *testing.T) {
+	var log bytes.Buffer
+	h := NewHandler(HandlerOptions{
+		Replicator: &fake{whole: -1}, Logger: slog.New(slog.NewTextHandler(&log, nil)), States: fakeState{},
+		Guard: func(_ string, h http.Handler) http.Handler { return h },
+	})
+	for most, want := range map[string]int{"": 100, "0": 0, "3": 3, "100": 100, "1000": 100} {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest("GET", "/mimir/v1/tails/t?most="+most, http.NoBody))
+		if got := strings.Count(w.Body.String(), "\n"); w.Code != http.StatusOK || got != want {
+			t.Errorf("most %s: %d, %d writes", most, w.Code, got)
+		}
+	}
+	w := httptest.NewRecorder()
+	if h.ServeHTTP(w, httptest.NewRequest("GET", "/mimir/v1/tails/t?most=few", http.NoBody)); w.Code != 400 {
+		t.Errorf("few: %d", w.Code)
+	}
+	if log.Len() > 0 {
+		t.Errorf("the log: %s", &log)
+	}
+
+	before := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/mimir/v1/node" {
+			io.WriteString(w, "{}") //nolint:errcheck // it is there
+			return
+		}
+		r.URL.RawQuery = ""
+		h.ServeHTTP(w, r)
+	}))
+	defer before.Close()
+	old, err := NewClient([]string{before.URL}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer old.Close()
+	for name, c := range map[string]*Client{"now": serve(t, &fake{whole: -1}), "before": old} {
+		for most, want := range map[int]int{-1: 0, 0: 0, 3: 3, 100: 100, 1000: 100} {
+			writes, err := FirstWrites(t.Context(), c, "t", most)
+			if err != nil || writes == nil || len(writes) != want {
+				t.Errorf("of a node of %s: %d of %d: %v", name, len(writes), most, err)
+			}
+		}
+		if writes, err := FirstWrites(t.Context(), c, "none", 3); err == nil || len(writes) > 0 {
+			t.Errorf("of a node of %s: %d of a tail that is not there", name, len(writes))
+		}
+	}
+}
