@@ -2,6 +2,7 @@ package server
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -32,6 +33,40 @@ func (r RegionRate) caps() (*caps, error) {
 // at returns what goes to a region now.
 func (c *caps) at(region string, now time.Time) replication.RegionRate {
 	return replication.RegionRate{Copy: c.copies.at(region, now), Stream: c.stream.at(region, now)}
+}
+
+// strange are the regions that have a rate of their own and are none of those known, in order.
+func (c *caps) strange(known map[string]bool) (list []string) {
+	for _, all := range []rates{c.copies, c.stream} {
+		for region := range all {
+			if region != everyOther && !known[region] && !slices.Contains(list, region) {
+				list = append(list, region)
+			}
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
+// idleSettings says what of the settings means nothing in the fleet as this node knows it: a name may be mistyped, or of
+// a region that is added later.
+func (s *server) idleSettings() (list []string) {
+	known := map[string]bool{s.config.Replication.RegionID: true} // files of several regions may be alike
+	for _, p := range s.replicator.Health().Peers {
+		known[p.ID] = true
+	}
+	for _, region := range s.settled.caps.Load().strange(known) {
+		list = append(list, fmt.Sprintf("region-rate has a rate for %s, and the fleet has no region of that name: "+
+			"nothing is held to it, unless such a region is added", region))
+	}
+	return list
+}
+
+// tellIdle tells the log what of the settings means nothing.
+func (s *server) tellIdle() {
+	for _, text := range s.idleSettings() {
+		s.logger.Warn("a setting means nothing in this fleet", "detail", text)
+	}
 }
 
 // everyOther is the name of all regions that have no rate of their own.

@@ -411,6 +411,7 @@ func tellStarted(s *server) {
 	})
 	s.logger.Info("serving", "version", s.version, "client", s.config.ListenClient, "peer", s.config.ListenPeer,
 		"http", s.config.ListenHTTP)
+	s.tellIdle()
 }
 
 func (s *server) serve(key string, run func() error) {
@@ -433,7 +434,7 @@ func (s *server) node() admin.Node {
 		HealthStatus: s.replicator.Health(), Version: s.version,
 		Revision:        admin.Revision(s.store.Revision()),
 		CompactRevision: admin.Revision(s.store.CompactRevision()), StoreBytes: total, Open: s.openNow(),
-		AuditProblem: s.audit.Figures().Problem,
+		AuditProblem: s.audit.Figures().Problem, IdleSettings: s.idleSettings(),
 		Operators:    s.operators(), TLS: s.ports.tls.keeper.Report(), Backup: s.backupReport(),
 		Archive: s.archiveStatus(), TellsPlaces: true, FleetWithin: fleetWithin(&s.config.Replication).Seconds(),
 	}
