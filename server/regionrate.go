@@ -2,6 +2,7 @@ package server
 
 import (
 	"fmt"
+	"log/slog"
 	"slices"
 	"strconv"
 	"strings"
@@ -48,14 +49,14 @@ func (c *caps) strange(known map[string]bool) (list []string) {
 	return list
 }
 
-// idleSettings says what of the settings means nothing in the fleet as this node knows it: a name may be mistyped, or of
-// a region that is added later.
-func (s *server) idleSettings() (list []string) {
-	known := map[string]bool{s.config.Replication.RegionID: true} // files of several regions may be alike
-	for _, p := range s.replicator.Health().Peers {
+// idle says what of the settings means nothing in the fleet as this node knows it: a name may be mistyped, or of a
+// region that is added later.
+func (l *settled) idle(h *replication.HealthStatus) (list []string) {
+	known := map[string]bool{h.Region: true} // files of several regions may be alike
+	for _, p := range h.Peers {
 		known[p.ID] = true
 	}
-	for _, region := range s.settled.caps.Load().strange(known) {
+	for _, region := range l.caps.Load().strange(known) {
 		list = append(list, fmt.Sprintf("region-rate has a rate for %s, and the fleet has no region of that name: "+
 			"nothing is held to it, unless such a region is added", region))
 	}
@@ -63,9 +64,9 @@ func (s *server) idleSettings() (list []string) {
 }
 
 // tellIdle tells the log what of the settings means nothing.
-func (s *server) tellIdle() {
-	for _, text := range s.idleSettings() {
-		s.logger.Warn("a setting means nothing in this fleet", "detail", text)
+func (l *settled) tellIdle(h *replication.HealthStatus, log *slog.Logger) {
+	for _, text := range l.idle(h) {
+		log.Warn("a setting means nothing in this fleet", "detail", text)
 	}
 }
 

@@ -95,8 +95,8 @@ func TestRatesOfRegionsAreReadAnew(t *testing.T) {
 	}
 }
 
-// A rate for a region that the fleet does not have is told: in the log, at the start and when settings are read anew, and
-// by the node, for as long as it is so. All others, and this one, are regions that there are.
+// A rate for a region that the fleet does not have is told: in the log, at the start and when settings are read anew,
+// and by the node, for as long as it is so. All others, and this one, are regions that there are.
 func TestARateForARegionThatIsNotThereIsTold(t *testing.T) {
 	c := testConfig(t, "solo")
 	c.RegionRate = RegionRate{Copy: "*=2MiB,ue=1MiB", Stream: "solo-region=1MiB,ue=1MiB"}

@@ -148,7 +148,7 @@ func (s *server) reload(read func() (*Config, error)) error {
 	for _, d := range changed {
 		s.logger.Info("a setting has changed", "setting", d.key, "from", d.from, "to", d.to)
 	}
-	s.tellIdle()
+	s.settled.tellIdle(s.replicator.Health(), s.logger)
 	s.logger.Info("settings read anew", "changed", len(changed), "waitForRestart", len(waits))
 	return nil
 }

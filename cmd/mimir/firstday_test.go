@@ -133,8 +133,9 @@ func (f *firstDay) serves(script string) {
 // node is the file of a node that has the region to itself, which is formed once, with what is set beside.
 func (f *firstDay) node(region, other, beside string) string {
 	return f.replaced.Replace(fmt.Sprintf("name: %s-1\nregion: %[1]s\nfleet: production\ndata-dir: DIR/%[1]s\n"+
-		"listen-client: %[1]s.client\nlisten-peer: %[1]s.peer\nlisten-http: %[1]s.http\nnodes: {%[1]s-1: %[1]s.peer}\n"+
-		"regions: {%[2]s: [%[2]s.peer]}\ninitial-primary: us\ninitial-cluster-state: existing\n%s", region, other, beside))
+		"listen-client: %[1]s.client\nlisten-peer: %[1]s.peer\nlisten-http: %[1]s.http\n"+
+		"nodes: {%[1]s-1: %[1]s.peer}\nregions: {%[2]s: [%[2]s.peer]}\ninitial-primary: us\n"+
+		"initial-cluster-state: existing\n%s", region, other, beside))
 }
 
 // newFirstDay finds addresses for three regions.
@@ -218,7 +219,8 @@ func (f *firstDay) restoresAsWritten() {
 		t.Fatal(err)
 	}
 	f.write("mimir.yaml", fmt.Sprintf("name: us-1\nregion: us\nfleet: restored\ndata-dir: %s/restored\n"+
-		"listen-client: %s\nlisten-peer: %[3]s\nnodes: {us-1: \"%[3]s\"}\ninitial-primary: us\n", f.dir, addrs[0], addrs[1]))
+		"listen-client: %s\nlisten-peer: %[3]s\nnodes: {us-1: \"%[3]s\"}\ninitial-primary: us\n",
+		f.dir, addrs[0], addrs[1]))
 	f.does(keys+name.ReplaceAllLiteralString(block, taken), "for node us-1 of region us in fleet restored")
 	f.serves("mimir serve --config mimir.yaml")
 	f.becomes("what was restored takes writes", "mimir status --endpoints "+addrs[0], "primary us")

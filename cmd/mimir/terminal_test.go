@@ -18,9 +18,8 @@ import (
 	"github.com/mimir-kv/mimir/server/events"
 )
 
-// hostile is what no name of a node is: it has the title of the terminal set, clears its screen, turns a line round, and
-// begins lines that look like others. The last character but one is the control sequence introducer of terminals of
-// eight bits.
+// hostile is what no name of a node is: it has the title of the terminal set, clears its screen, turns a line round,
+// and begins lines that look like others. One character is the control sequence introducer of terminals of eight bits.
 const hostile = "u\x1b]0;x\a\x1b[2J\x7f\b\u202es\nFORGED\r\nFORGED\rFORGED\u009b2J\U000e0001"
 
 // fill sets every text in v to hostile, every number to 3 and whatever can be true, but for where a node is.
@@ -87,7 +86,7 @@ func hostileNode(t *testing.T) string {
 		"/mimir/v1/regions/move":     func() any { return &replication.RegionChange{} },
 		"/mimir/v1/votes/recover":    func() any { return &replication.Reign{} },
 		"/mimir/v1/rebuild":          func() any { return &admin.Rebuilt{} },
-		"/mimir/v1/tails/" + "t":     func() any { return &admin.Write{Request: json.RawMessage(`{"a":` + "\n" + `1}`)} },
+		"/mimir/v1/tails/t":          func() any { return &admin.Write{Request: json.RawMessage("{\"a\":\n1}")} },
 		"/mimir/v1/switchover/abort": func() any { return &admin.Aborted{} },
 	}
 	var s *httptest.Server
@@ -113,12 +112,13 @@ func hostileNode(t *testing.T) string {
 	return strings.TrimPrefix(s.URL, "http://")
 }
 
-// TestWhatOthersSayDoesNothingToATerminal: not what who is at an endpoint says, in any answer that a command prints, nor
-// why it refuses; as text nobody's name begins a line, and as JSON all of it is there.
+// TestWhatOthersSayDoesNothingToATerminal: not what who is at an endpoint says, in any answer that a command prints,
+// nor why it refuses; as text nobody's name begins a line, and as JSON all of it is there.
 func TestWhatOthersSayDoesNothingToATerminal(t *testing.T) {
 	at := hostileNode(t)
 	for _, line := range []string{
-		"status", "status -v", "status --check", "top --once --every 200ms", "events", "events --since 24h", "tail list",
+		"status", "status -v", "status --check", "top --once --every 200ms", "events", "events --since 24h",
+		"tail list",
 		"tail show t", "tail show u", "tail diff t", "tail discard t --yes", "region list",
 		"region add ap --peers 10.3.0.1:2380 --no-wait", "region remove ap", "region move ap --source us",
 		"region bootstrap us --no-wait", "switchover --to us", "switchover --abort", "failover --to us --force",
