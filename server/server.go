@@ -436,7 +436,7 @@ func (s *server) node() admin.Node {
 		Revision:        admin.Revision(s.store.Revision()),
 		CompactRevision: admin.Revision(s.store.CompactRevision()), StoreBytes: total, Open: s.openNow(),
 		AuditProblem: s.audit.Figures().Problem, IdleSettings: s.settled.idle(health),
-		Operators:    s.operators(), TLS: s.ports.tls.keeper.Report(), Backup: s.backupReport(),
+		Operators: s.operators(), TLS: s.ports.tls.keeper.Report(), Backup: s.backupReport(),
 		Archive: s.archiveStatus(), TellsPlaces: true, FleetWithin: fleetWithin(&s.config.Replication).Seconds(),
 	}
 	if kv.Follows(s.store) {
