@@ -2,7 +2,7 @@ package server
 
 import (
 	"fmt"
-	"maps"
+	"log/slog"
 	"slices"
 	"strconv"
 	"strings"
@@ -36,22 +36,37 @@ func (c *caps) at(region string, now time.Time) replication.RegionRate {
 	return replication.RegionRate{Copy: c.copies.at(region, now), Stream: c.stream.at(region, now)}
 }
 
-// warnOfRates tells the log of rates to regions that are none of the fleet: nothing is held by those, and it may be
-// that another name was meant. A region may come later.
-func warnOfRates(s *server) {
-	h := s.replicator.Health()
-	known := []string{h.Region, everyOther}
-	for i := range h.Peers {
-		known = append(known, h.Peers[i].ID)
-	}
-	caps := s.settled.caps.Load()
-	for key, all := range map[string]rates{"region-rate.copy": caps.copies, "region-rate.stream": caps.stream} {
-		for _, name := range slices.Sorted(maps.Keys(all)) {
-			if !slices.Contains(known, name) {
-				s.logger.Warn("a rate is to a region that is not in the fleet: nothing is held by it", "setting", key,
-					"to", name)
+// strange are the regions that have a rate of their own and are none of those known, in order.
+func (c *caps) strange(known map[string]bool) (list []string) {
+	for _, all := range []rates{c.copies, c.stream} {
+		for region := range all {
+			if region != everyOther && !known[region] && !slices.Contains(list, region) {
+				list = append(list, region)
 			}
 		}
+	}
+	slices.Sort(list)
+	return list
+}
+
+// idle says what of the settings means nothing in the fleet as this node knows it: a name may be mistyped, or of a
+// region that is added later.
+func (l *settled) idle(h *replication.HealthStatus) (list []string) {
+	known := map[string]bool{h.Region: true} // files of several regions may be alike
+	for _, p := range h.Peers {
+		known[p.ID] = true
+	}
+	for _, region := range l.caps.Load().strange(known) {
+		list = append(list, fmt.Sprintf("region-rate has a rate for %s, and the fleet has no region of that name: "+
+			"nothing is held to it, unless such a region is added", region))
+	}
+	return list
+}
+
+// tellIdle tells the log what of the settings means nothing.
+func (l *settled) tellIdle(h *replication.HealthStatus, log *slog.Logger) {
+	for _, text := range l.idle(h) {
+		log.Warn("a setting means nothing in this fleet", "detail", text)
 	}
 }
 

@@ -1,7 +1,11 @@
 package server
 
 import (
+	"context"
+	"fmt"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -88,5 +92,43 @@ func TestRatesOfRegionsAreReadAnew(t *testing.T) {
 	}
 	if got := s.settled.regionRate("eu", now); got.Copy != 1<<20 || got.Stream != 2<<20 {
 		t.Errorf("read anew %+v", got)
+	}
+}
+
+// A rate for a region that the fleet does not have is told: in the log, at the start and when settings are read anew,
+// and by the node, for as long as it is so. All others, and this one, are regions that there are.
+func TestARateForARegionThatIsNotThereIsTold(t *testing.T) {
+	c := testConfig(t, "solo")
+	c.RegionRate = RegionRate{Copy: "*=2MiB,ue=1MiB", Stream: "solo-region=1MiB,ue=1MiB"}
+	told, log := make(chan struct{}), &logged{}
+	var stream atomic.Pointer[string]
+	stop := runNodeWith(t, c, Options{LogTo: log, HungUp: told, Reload: func() (*Config, error) {
+		read := *c
+		read.RegionRate = RegionRate{Stream: *stream.Load()}
+		return &read, nil
+	}})
+	defer stop()
+	client := adminClient(t, c, TLS{})
+	idle := func(want ...string) {
+		t.Helper()
+		eventually(t, fmt.Sprintf("the node says of its rates %q", want), func(ctx context.Context) bool {
+			n, err := client.Node(ctx)
+			return err == nil && slices.EqualFunc(n.IdleSettings, want, strings.Contains)
+		})
+	}
+	const line = "a setting means nothing in this fleet"
+	idle("region-rate has a rate for ue, and the fleet has no region of that name")
+	eventually(t, "the log tells it", func(context.Context) bool { return strings.Count(log.String(), line) == 1 })
+	for _, next := range []string{"eu=1MiB", "solo-region=1MiB"} {
+		stream.Store(&next)
+		told <- struct{}{}
+		if next == "eu=1MiB" {
+			idle("a rate for eu,")
+		} else {
+			idle()
+		}
+	}
+	if n := strings.Count(log.String(), line); n != 2 {
+		t.Errorf("the log tells it %d times:\n%s", n, log.String())
 	}
 }

@@ -398,7 +398,6 @@ func (s *server) start(ctx context.Context) error {
 		s.logger.Info("encryption at rest", "key", s.disk.active())
 	}
 	s.tellWhoMay()
-	warnOfRates(s)
 	tellStarted(s)
 	return nil
 }
@@ -412,6 +411,7 @@ func tellStarted(s *server) {
 	})
 	s.logger.Info("serving", "version", s.version, "client", s.config.ListenClient, "peer", s.config.ListenPeer,
 		"http", s.config.ListenHTTP)
+	s.settled.tellIdle(s.replicator.Health(), s.logger)
 }
 
 func (s *server) serve(key string, run func() error) {
@@ -430,12 +430,13 @@ func (s *server) serve(key string, run func() error) {
 
 func (s *server) node() admin.Node {
 	total, _ := s.store.SizeBytes()
+	health := s.replicator.Health()
 	n := admin.Node{
-		HealthStatus: s.replicator.Health(), Version: s.version,
+		HealthStatus: health, Version: s.version,
 		Revision:        admin.Revision(s.store.Revision()),
 		CompactRevision: admin.Revision(s.store.CompactRevision()), StoreBytes: total, Open: s.openNow(),
-		AuditProblem: s.audit.Figures().Problem,
-		Operators:    s.operators(), TLS: s.ports.tls.keeper.Report(), Backup: s.backupReport(),
+		AuditProblem: s.audit.Figures().Problem, IdleSettings: s.settled.idle(health),
+		Operators: s.operators(), TLS: s.ports.tls.keeper.Report(), Backup: s.backupReport(),
 		Archive: s.archiveStatus(), TellsPlaces: true, FleetWithin: fleetWithin(&s.config.Replication).Seconds(),
 	}
 	if kv.Follows(s.store) {

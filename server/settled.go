@@ -145,10 +145,10 @@ func (s *server) reload(read func() (*Config, error)) error {
 			c.apply(s, &now)
 		}
 	}
-	warnOfRates(s)
 	for _, d := range changed {
 		s.logger.Info("a setting has changed", "setting", d.key, "from", d.from, "to", d.to)
 	}
+	s.settled.tellIdle(s.replicator.Health(), s.logger)
 	s.logger.Info("settings read anew", "changed", len(changed), "waitForRestart", len(waits))
 	return nil
 }

@@ -67,8 +67,8 @@ func TestSettingsOfARunningNode(t *testing.T) {
 		c.RegionRate = RegionRate{Copy: "solo-region=1MiB,*=0", Stream: "nowhere=1MiB"}
 		return nil
 	})
-	logs("a rate is to a region that is not in the fleet: nothing is held", "setting=region-rate.stream to=nowhere")
-	if strings.Contains(log.String(), "to=solo-region") || strings.Contains(log.String(), "to=*") {
+	logs("a setting means nothing in this fleet", "region-rate has a rate for nowhere")
+	if strings.Contains(log.String(), "a rate for solo-region") || strings.Contains(log.String(), "a rate for *") {
 		t.Errorf("warned of what is right:\n%s", log)
 	}
 

@@ -100,7 +100,7 @@ func (f *fleetReport) lines() (list []console.Line) {
 		}
 	}
 	for _, text := range f.Open {
-		say(console.Open, "open to others: "+text)
+		say(console.Open, text)
 	}
 	for _, text := range f.linesTold() {
 		say(console.Told, text)

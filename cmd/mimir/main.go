@@ -71,6 +71,7 @@ func signalled() (context.Context, <-chan struct{}) {
 
 // run is the whole command without the process around it.
 func run(ctx context.Context, hurry <-chan struct{}, arguments []string, out, errs io.Writer) (status int) {
+	out, errs = &visible{out: out}, &visible{out: errs}
 	defer func() {
 		if r := recover(); r != nil {
 			status = exitFailed

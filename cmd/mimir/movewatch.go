@@ -74,7 +74,7 @@ func (w *moveWatch) show(now time.Time, f *replication.FleetStatus) {
 		}
 		switch {
 		case w.terminal:
-			fmt.Fprintf(w.out, "\r\033[K%s", text)
+			again(w.out, text)
 			w.shown = true
 		case w.said.IsZero() || now.Sub(w.said) >= sayEvery || r.Sealed != w.paused:
 			fmt.Fprintln(w.out, text)
@@ -112,6 +112,6 @@ func (w *moveWatch) left(now time.Time, to *replication.RegionStatus) string {
 
 func (w *moveWatch) end() {
 	if w.shown {
-		fmt.Fprint(w.out, "\r\033[K")
+		again(w.out, "")
 	}
 }

@@ -168,6 +168,19 @@ func TestWhatIsOpenAndTheCheck(t *testing.T) {
 	}
 }
 
+// What settings of nodes mean nothing is noted: of a region, or of those of its nodes that say so.
+func TestIdleSettingsAreNoted(t *testing.T) {
+	f := &fleetReport{FleetStatus: &replication.FleetStatus{}, Regions: []regionReport{
+		{RegionStatus: replication.RegionStatus{Name: "us"}, nodes: []nodeReport{
+			{name: "us-1", idle: []string{"a", "b"}}, {name: "us-2", idle: []string{"b"}}}},
+		{RegionStatus: replication.RegionStatus{Name: "eu"}, nodes: []nodeReport{{name: "eu-1"}}},
+	}}
+	f.tellIdle()
+	if want := []string{"us (us-1): a", "us: b"}; !slices.Equal(f.Notes, want) {
+		t.Errorf("%q, want %q", f.Notes, want)
+	}
+}
+
 // SIGHUP has the audit log opened anew, and ends nothing.
 func TestHungUp(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"time"
 )
 
@@ -22,15 +21,6 @@ func startProgress(out io.Writer, total uint64, unit string) *progress {
 	p := &progress{out: out, total: total, unit: unit, began: time.Now(), terminal: isTerminal(out)}
 	p.next = p.began.Add(p.interval())
 	return p
-}
-
-func isTerminal(out io.Writer) bool {
-	f, ok := out.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
 func (p *progress) interval() time.Duration {
@@ -55,7 +45,7 @@ func (p *progress) step(done uint64) {
 	line := fmt.Sprintf("%d of %d %s, %.0f/s, %s left", done, p.total, p.unit, float64(done)/elapsed.Seconds(),
 		left.Round(time.Second))
 	if p.terminal {
-		fmt.Fprintf(p.out, "\r\033[K%s", line)
+		again(p.out, line)
 	} else {
 		fmt.Fprintln(p.out, line)
 	}
@@ -70,7 +60,7 @@ func (p *progress) found(done, bytes int64) {
 	p.next, p.shown = now.Add(p.interval()), true
 	line := fmt.Sprintf("%d %s, %d MB, %.0f/s", done, p.unit, bytes>>20, float64(done)/now.Sub(p.began).Seconds())
 	if p.terminal {
-		fmt.Fprintf(p.out, "\r\033[K%s", line)
+		again(p.out, line)
 	} else {
 		fmt.Fprintln(p.out, line)
 	}
@@ -78,6 +68,6 @@ func (p *progress) found(done, bytes int64) {
 
 func (p *progress) end() {
 	if p.terminal && p.shown {
-		fmt.Fprint(p.out, "\r\033[K")
+		again(p.out, "")
 	}
 }

@@ -114,7 +114,7 @@ type regionWatch struct {
 func (w *regionWatch) show(now time.Time, stage string) {
 	switch {
 	case w.terminal:
-		fmt.Fprintf(w.out, "\r\033[K%s%s", w.bar, stage)
+		again(w.out, w.bar+stage)
 	case stage == w.last || now.Sub(w.said) < sayEvery:
 		return
 	default:
@@ -126,6 +126,6 @@ func (w *regionWatch) show(now time.Time, stage string) {
 
 func (w *regionWatch) end() {
 	if w.terminal && w.last != "" {
-		fmt.Fprint(w.out, "\r\033[K")
+		again(w.out, "")
 	}
 }

@@ -162,6 +162,7 @@ func inspectWithin(ctx context.Context, client *admin.Client, bound, silence tim
 	report.tellAlarms()
 	report.tellArchive()
 	report.tellOpen()
+	report.tellIdle()
 	report.tellCertificates(time.Now())
 	report.tellBackups(time.Now())
 	report.tellCompare(time.Now())

@@ -18,6 +18,7 @@ import (
 type nodeReport struct {
 	name, operators string
 	open            []string
+	idle            []string // settings that mean nothing
 	auditProblem    string
 	tls             *trust.Report
 	archive         *archive.Status
@@ -50,7 +51,7 @@ func askNodes(
 			mu.Lock()
 			defer mu.Unlock()
 			reports = append(reports, nodeReport{
-				name: n.Name, operators: node.Operators, open: node.Open, tls: node.TLS,
+				name: n.Name, operators: node.Operators, open: node.Open, idle: node.IdleSettings, tls: node.TLS,
 				health: node.HealthStatus, version: node.Version, revision: int64(node.Revision),
 				auditProblem: node.AuditProblem, storeBytes: node.StoreBytes, backup: node.Backup,
 				archive:     node.Archive,
@@ -73,8 +74,7 @@ func (f *fleetReport) tellOpen() {
 		}
 	}
 	for _, r := range f.Regions {
-		who := map[string][]string{}
-		var texts []string
+		var said sayings
 		for _, n := range r.nodes {
 			open := n.open
 			if asked && (n.operators == "" || n.operators == admin.Everybody) {
@@ -85,21 +85,51 @@ func (f *fleetReport) tellOpen() {
 				f.waysAround = append(f.waysAround,
 					r.Name+" ("+n.name+"): audit-log cannot be written: "+n.auditProblem)
 			}
-			for _, text := range open {
-				if who[text] == nil {
-					texts = append(texts, text)
-				}
-				who[text] = append(who[text], n.name)
-			}
+			said.add(n.name, open)
 		}
-		for _, text := range texts {
-			place := r.Name
-			if len(who[text]) < len(r.nodes) {
-				place += " (" + strings.Join(who[text], ", ") + ")"
-			}
-			f.Open = append(f.Open, place+": "+text)
-		}
+		f.Open = append(f.Open, said.told(&r)...)
 	}
+}
+
+// tellIdle notes which settings mean nothing, likewise.
+func (f *fleetReport) tellIdle() {
+	for _, r := range f.Regions {
+		var said sayings
+		for _, n := range r.nodes {
+			said.add(n.name, n.idle)
+		}
+		f.Notes = append(f.Notes, said.told(&r)...)
+	}
+}
+
+// sayings are what nodes of a region say, in order.
+type sayings struct {
+	texts []string
+	who   map[string][]string // by text
+}
+
+func (s *sayings) add(node string, texts []string) {
+	if s.who == nil {
+		s.who = map[string][]string{}
+	}
+	for _, text := range texts {
+		if s.who[text] == nil {
+			s.texts = append(s.texts, text)
+		}
+		s.who[text] = append(s.who[text], node)
+	}
+}
+
+// told returns them with who says so: the region, if all its nodes that answered do.
+func (s *sayings) told(r *regionReport) (list []string) {
+	for _, text := range s.texts {
+		place := r.Name
+		if len(s.who[text]) < len(r.nodes) {
+			place += " (" + strings.Join(s.who[text], ", ") + ")"
+		}
+		list = append(list, place+": "+text)
+	}
+	return list
 }
 
 // wayAround says what is wrong with a node that asks nobody for the operator's right while others do.

@@ -46,7 +46,13 @@ func (s *statusWatch) run(ctx context.Context, client *admin.Client) error {
 		if err != nil {
 			return err
 		}
-		if _, err := s.out.Write(text); err != nil {
+		if s.screen {
+			err = control(s.out, clearScreen)
+		}
+		if err == nil {
+			_, err = s.out.Write(text)
+		}
+		if err != nil {
 			return err
 		}
 		select {
@@ -57,8 +63,6 @@ func (s *statusWatch) run(ctx context.Context, client *admin.Client) error {
 	}
 }
 
-const clearScreen = "\033[H\033[2J\033[3J"
-
 // frame returns what is written of a look: of a picture, or of why there is none.
 func (s *statusWatch) frame(now time.Time, f *fleetReport, fault error) ([]byte, error) {
 	if fault == nil {
@@ -68,9 +72,6 @@ func (s *statusWatch) frame(now time.Time, f *fleetReport, fault error) ([]byte,
 		return s.line(now, fault)
 	}
 	var out bytes.Buffer
-	if s.screen {
-		out.WriteString(clearScreen)
-	}
 	fmt.Fprintf(&out, "%s, every %s; Ctrl-C ends\n", now.Format(time.DateTime), s.every)
 	if fault != nil {
 		fmt.Fprintf(&out, "NO ANSWER: %s\n", plain.Text(fault))

@@ -18,6 +18,7 @@ import (
 	"github.com/mimir-kv/mimir/backup/whole"
 	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/server/admin"
+	"github.com/mimir-kv/mimir/server/plain"
 )
 
 // storedTail is a rescue file and where it is.
@@ -244,7 +245,8 @@ func (n *connection) showTail(c *cobra.Command, client *admin.Client, tail *stor
 			fmt.Fprintln(w, text)
 		}
 		for _, one := range writes {
-			fmt.Fprintf(w, "%d\t%s\t%s\n", one.Position, one.Op, one.Request)
+			request := strings.Join(strings.Fields(string(one.Request)), " ") // as the node sent it, in one line
+			fmt.Fprintf(w, "%d\t%s\t%s\n", one.Position, plain.Words(one.Op), request)
 		}
 		if more := tail.Commands - uint64(len(writes)); more > 0 {
 			fmt.Fprintf(w, "and %d more: mimir tail export %s\n", more, tail.Name)

@@ -204,10 +204,12 @@ func (t *top) show(r *topReport) error {
 		_, err = t.out.Write(append(text, '\n'))
 		return err
 	}
-	var out bytes.Buffer
 	if t.screen {
-		out.WriteString(clearScreen)
+		if err := control(t.out, clearScreen); err != nil {
+			return err
+		}
 	}
+	var out bytes.Buffer
 	r.print(&out)
 	if !t.screen && !t.once {
 		out.WriteByte('\n')

@@ -34,6 +34,7 @@ func TestVersionOfAPackage(t *testing.T) {
 	program := filepath.Join(t.TempDir(), "mimir")
 	build := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-ldflags", flags+"v1.2.3-ours"+origin,
 		"-o", program, ".")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}

@@ -46,7 +46,7 @@ type Client struct {
 func NewClient(endpoints []string, secure *tls.Config) (*Client, error) {
 	c := &Client{
 		answer: answerTimeout, waits: waits{first: firstWord}, secure: secure != nil,
-		http: &http.Client{Transport: newTransport(secure)},
+		http: asking(newTransport(secure)),
 	}
 	for _, e := range endpoints {
 		c.endpoints = append(c.endpoints, baseURL(e, secure != nil))
@@ -55,6 +55,13 @@ func NewClient(endpoints []string, secure *tls.Config) (*Client, error) {
 		return nil, errors.New("no endpoints")
 	}
 	return c, nil
+}
+
+// asking returns what sends requests. It goes where it was told to and nowhere else: no node sends a client on, and who
+// is at an endpoint is not to choose who hears what is asked, and the token with it.
+func asking(t http.RoundTripper) *http.Client {
+	stay := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return &http.Client{Transport: t, CheckRedirect: stay}
 }
 
 func baseURL(endpoint string, secure bool) string {
@@ -83,7 +90,7 @@ func (c *Client) At(endpoints ...string) *Client {
 // Through returns a client that asks by another transport, and shares everything else with c.
 func (c *Client) Through(t http.RoundTripper) *Client {
 	other := *c
-	other.http = &http.Client{Transport: t}
+	other.http = asking(t)
 	return &other
 }
 
@@ -224,7 +231,7 @@ func (c *Client) ask(ctx context.Context, method, endpoint, path string, body []
 	if len(text) > mostAnswer {
 		return fmt.Errorf("%s%s: not an answer of a Mimir node: it has more than %d bytes", endpoint, path, mostAnswer)
 	}
-	if err := unmarshal(text, out); err != nil {
+	if err := unmarshal(inOneLine(text), out); err != nil {
 		return fmt.Errorf("%s%s: not an answer of a Mimir node: %w", endpoint, path, err)
 	}
 	if f, is := out.(*replication.FleetStatus); is && f.Fleet == "" && len(f.Regions) == 0 {
@@ -280,6 +287,10 @@ func (c *Client) send(
 		return answer.Body, nil
 	}
 	defer answer.Body.Close()
+	if to := answer.Header.Get("Location"); answer.StatusCode/100 == 3 {
+		return nil, fmt.Errorf("%s%s: not a Mimir node: it sends on to %.200q, which was not asked; name the nodes "+
+			"themselves", endpoint, path, to)
+	}
 	text, _ := io.ReadAll(io.LimitReader(answer.Body, 64<<10))
 	failure := struct {
 		Error

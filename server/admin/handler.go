@@ -75,6 +75,8 @@ type Node struct {
 	Open []string `json:"open,omitempty"`
 	// AuditProblem says why the audit log cannot be written. Open says it too, for those that do not know this field.
 	AuditProblem string `json:"auditProblem,omitempty"`
+	// IdleSettings says which settings of this node mean nothing in the fleet as it knows it.
+	IdleSettings []string `json:"idleSettings,omitempty"`
 	// Operators says who is an operator: the settings that name them, root, or [Everybody]. Empty: the node is of a
 	// version that asks nobody.
 	Operators string `json:"operators,omitempty"`

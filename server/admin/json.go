@@ -3,6 +3,8 @@ package admin
 import (
 	"bytes"
 	"encoding/json"
+	"strconv"
+	"unicode"
 )
 
 // identifiers are the keys whose numbers use all 64 bits. Programs that keep numbers as floating point, as those in
@@ -65,4 +67,41 @@ func eachIdentifier(text []byte, replace func(value []byte) []byte) []byte {
 		out = append(out, token...)
 	}
 	return out
+}
+
+// inOneLine returns JSON in whose strings nothing stands for a control character: what did is shown, as JSON has it. So
+// a name or a problem that a node sends is one line wherever it is printed, and cannot begin one that looks like
+// another's.
+func inOneLine(text []byte) []byte {
+	if !bytes.ContainsRune(text, '\\') {
+		return text
+	}
+	out := make([]byte, 0, len(text)+64)
+	for at := 0; at < len(text); at++ {
+		out = append(out, text[at])
+		if text[at] != '\\' || at+1 == len(text) {
+			continue
+		}
+		at++
+		if isControl(text[at:]) {
+			out = append(out, '\\')
+		}
+		out = append(out, text[at])
+	}
+	return out
+}
+
+// isControl reports whether what stands behind a backslash in a string of JSON makes a control character of it.
+func isControl(escape []byte) bool {
+	switch escape[0] {
+	case 'b', 'f', 'n', 'r', 't':
+		return true
+	case 'u':
+		if len(escape) < 5 {
+			return false
+		}
+		r, err := strconv.ParseUint(string(escape[1:5]), 16, 16)
+		return err == nil && unicode.IsControl(rune(r))
+	}
+	return false
 }

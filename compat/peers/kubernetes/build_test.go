@@ -28,17 +28,22 @@ func TestMain(m *testing.M) { os.Exit(withAPIServer(m)) }
 
 func withAPIServer(m *testing.M) int {
 	flag.Parse()
-	if *apiServer != "build" {
-		return fleet.Main(m)
-	}
-	dir, err := os.MkdirTemp("", "kube-apiserver-")
-	if err == nil {
-		defer os.RemoveAll(dir)
-		*apiServer, err = build(dir)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
+	for _, one := range []struct {
+		binary *string
+		build  func(dir string) (string, error)
+	}{{apiServer, build}, {helmBinary, buildHelm}} {
+		if *one.binary != "build" {
+			continue
+		}
+		dir, err := os.MkdirTemp("", "kubernetes-")
+		if err == nil {
+			defer os.RemoveAll(dir)
+			*one.binary, err = one.build(dir)
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
 	}
 	return fleet.Main(m)
 }
@@ -75,7 +80,8 @@ func build(dir string) (binary string, err error) {
 		return "", err
 	}
 	binary = filepath.Join(dir, "kube-apiserver")
-	_, err = run(dir, "go", "build", "-mod=mod", "-buildvcs=false", "-trimpath", "-ldflags=-s -w", "-o", binary,
+	flags := "-ldflags=-s -w -X k8s.io/component-base/version.gitVersion=" + release // helm asks which one it is
+	_, err = run(dir, "go", "build", "-mod=mod", "-buildvcs=false", "-trimpath", flags, "-o", binary,
 		"k8s.io/kubernetes/cmd/kube-apiserver")
 	return binary, err
 }

@@ -9,5 +9,7 @@
 // those of clients and the API server's own, are what the store holds. The judge of one object is in line_test.go, and
 // is tested without any server.
 //
-// The API server is named by a flag, or built from the module proxy. Nothing of its code is here.
+// It is also where helm installs the chart of deploy/packages, upgrades it and takes it away: helm_test.go.
+//
+// The API server and helm are named by flags, or built from the module proxy. Nothing of their code is here.
 package kubernetes

@@ -161,6 +161,7 @@ func (p *Page) Focus(selector string) error {
 // Shot is the whole page as PNG.
 func (p *Page) Shot() (png []byte, err error) {
 	beyond := true
-	shot, err := chromedp.Call(p.ctx, page.CaptureScreenshot, page.CaptureScreenshotParams{CaptureBeyondViewport: &beyond})
+	whole := page.CaptureScreenshotParams{CaptureBeyondViewport: &beyond}
+	shot, err := chromedp.Call(p.ctx, page.CaptureScreenshot, whole)
 	return shot.Data, err
 }

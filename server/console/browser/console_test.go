@@ -105,7 +105,7 @@ func opened(t *testing.T, b *Browser, f *Fleet, n *localfleet.Node, s Screen) *v
 	return &visit{t: t, fleet: f, page: p}
 }
 
-func started(t *testing.T) (*Browser, *Fleet) {
+func started(t *testing.T, flags ...string) (*Browser, *Fleet) {
 	t.Helper()
 	path, err := Find()
 	if errors.Is(err, ErrNoChromium) && !*requireChromium {
@@ -123,7 +123,7 @@ func started(t *testing.T) (*Browser, *Fleet) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f, err := NewFleet(t.Context(), binary, t.TempDir(), 1, false)
+	f, err := NewFleet(t.Context(), binary, t.TempDir(), 1, false, flags...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -212,7 +212,8 @@ func TestTheConsoleThroughAFailover(t *testing.T) {
 	})
 	if old, err := Evaluate[[]string](v.page, `[...document.querySelectorAll(".asof")].filter((p) =>
 		p.getClientRects().length && !/^Not known now: this was so \d+ s ago\.$/.test(p.textContent) ||
-		!p.getClientRects().length && !p.closest("section[hidden]")).map((p) => p.outerHTML)`); err != nil || len(old) > 0 {
+		!p.getClientRects().length && !p.closest("section[hidden]"))
+			.map((p) => p.outerHTML)`); err != nil || len(old) > 0 {
 		t.Errorf("shown as if it were so now: %q, %v", old, err)
 	}
 	if s, err := v.page.See(); err != nil || !slices.ContainsFunc(s.Wrong, func(text string) bool {
@@ -359,8 +360,9 @@ func TestTheConsoleIsForEverybody(t *testing.T) {
 	}
 	press(kb.Enter)
 	v.until("the settings, with where each is from", func(*Seen) bool {
-		return shown(`[...document.querySelectorAll("#settings tr")].some((r) => r.textContent.startsWith("listen-http") &&
-			r.textContent.endsWith("config.yaml")) && [...document.querySelectorAll("#settings tr")].some((r) =>
+		return shown(`[...document.querySelectorAll("#settings tr")].some((r) =>
+			r.textContent.startsWith("listen-http") && r.textContent.endsWith("config.yaml")) &&
+			[...document.querySelectorAll("#settings tr")].some((r) =>
 			r.textContent.startsWith("operator.token-file") && r.textContent.endsWith("--operator-token-file"))`)
 	})
 	v.click("#slow-show")
@@ -383,15 +385,17 @@ func TestTheConsoleIsForEverybody(t *testing.T) {
 	}
 }
 
-// Operators move the primary on the page: what it would cost is told first, nothing is done before the name of the region
-// is typed, and nothing at all by who has not the right.
+// Operators move the primary on the page: what it would cost is told first, nothing is done before the name of the
+// region is typed, and nothing at all by who has not the right.
 func TestTheConsoleTakesOrders(t *testing.T) {
 	b, f := started(t)
 	us, eu := f.Region("us").Nodes[0], f.Region("eu").Nodes[0]
 	v := opened(t, b, f, us, desktop)
-	v.until("the fleet is well", func(s *Seen) bool { return s.State == "well" && s.Regions["eu"].RegionLoss == "none" })
+	v.isWell()
 	v.order("failover", "eu")
-	v.until("who has no right is told so", func(*Seen) bool { return v.says("order-lines", "needs the operator's right") })
+	v.until("who has no right is told so", func(*Seen) bool {
+		return v.says("order-lines", "needs the operator's right")
+	})
 	v.typed("#order-name", "eu")
 	if v.is(`!document.getElementById("order-do").disabled`) {
 		t.Error("who has no right can confirm")
@@ -491,8 +495,10 @@ func (v *visit) order(name, to string) {
 // unnamed returns what is worked or read and has no name: controls, pictures, tables that scroll.
 func unnamed(t *testing.T, p *Page) []string {
 	t.Helper()
-	list, err := Evaluate[[]string](p, `[...document.querySelectorAll("button, input, dialog, [role=img], [role=region], article, section")]
-		.filter((e) => ![e.getAttribute("aria-label"), ...(e.getAttribute("aria-labelledby") || "").split(" ").map((id) =>
+	list, err := Evaluate[[]string](p, `[...document.querySelectorAll(
+		"button, input, dialog, [role=img], [role=region], article, section")]
+		.filter((e) => ![e.getAttribute("aria-label"),
+			...(e.getAttribute("aria-labelledby") || "").split(" ").map((id) =>
 			id && document.getElementById(id)?.textContent), e.labels?.[0]?.textContent,
 			e.tagName === "BUTTON" && e.textContent].some(Boolean)).map((e) => e.outerHTML.slice(0, 80))`)
 	if err != nil {
@@ -507,7 +513,8 @@ func dim(t *testing.T, p *Page) []string {
 	list, err := Evaluate[[]string](p, `(() => {
   const parts = (c) => c.match(/[\d.]+/g).map(Number);
   const light = ([r, g, b]) => [r, g, b].map((v) => v / 255).map((v) =>
-    v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4).reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+    v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
   const ground = (e) => {
     for (; e; e = e.parentElement) {
       const c = parts(getComputedStyle(e).backgroundColor);

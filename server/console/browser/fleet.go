@@ -38,15 +38,18 @@ func Build(ctx context.Context, dir string) (binary string, err error) {
 	return binary, nil
 }
 
-// NewFleet starts a fleet of us and eu in a directory, with a witness if it is to vote. The caller closes it.
-func NewFleet(ctx context.Context, binary, dir string, nodes int, votes bool) (*Fleet, error) {
+// NewFleet starts a fleet of us and eu in a directory, with a witness if it is to vote; its nodes have further flags.
+// The caller closes it.
+func NewFleet(
+	ctx context.Context, binary, dir string, nodes int, votes bool, flags ...string,
+) (*Fleet, error) {
 	f := &Fleet{binary: binary, tokens: filepath.Join(dir, "tokens")}
 	if err := os.WriteFile(f.tokens, []byte("people "+Token+"\n"), 0o600); err != nil {
 		return nil, err
 	}
 	o := localfleet.Options{
 		Dir: dir, Regions: []string{"us", "eu"}, Nodes: nodes,
-		Command: []string{f.binary, "serve", "--operator-token-file", f.tokens},
+		Command: append([]string{f.binary, "serve", "--operator-token-file", f.tokens}, flags...),
 	}
 	if votes {
 		o.Witness = []string{f.binary, "witness"}
@@ -75,7 +78,7 @@ func (f *Fleet) await(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
 	for _, n := range f.Nodes() {
-		for !serves(ctx, Console(n)) {
+		for !serves(ctx, ClientConsole(n)) {
 			select {
 			case <-ctx.Done():
 				return fmt.Errorf("%s does not serve the console: %w: %s", n.Config.Name, ctx.Err(), n.LastWords())

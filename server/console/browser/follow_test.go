@@ -7,23 +7,24 @@ import (
 	"github.com/chromedp/chromedp/kb"
 )
 
-// told has what /mimir/v1/replay answers be said by the test: asked[i].tell says a state, asked[i].over that there is no
-// more, asked[i].fail breaks the connection; refuses is what is answered instead. There is one tail, t.
+// told has what /mimir/v1/replay answers be said by the test: asked[i].tell says a state, asked[i].over that there is
+// no more, asked[i].fail breaks the connection; refuses is what is answered instead. There is one tail, t.
 const told = `(() => {
   window.asked = [];
   window.refuses = null;
   const ask = window.fetch, json = (v) => Promise.resolve(new Response(JSON.stringify(v)));
   window.fetch = (path, options = {}) => {
     if (!String(path).startsWith("/mimir/v1/replay")) return ask(path, options);
-    if (path === "/mimir/v1/replay/tails") return json({ tails: [{ name: "t", commands: 4, after: 1, fork: 1, last: 5, nodes: ["us-1"] }],
-      silent: ["eu-2"] });
+    if (path === "/mimir/v1/replay/tails") return json({ silent: ["eu-2"],
+      tails: [{ name: "t", commands: 4, after: 1, fork: 1, last: 5, nodes: ["us-1"] }] });
     if (path === "/mimir/v1/replay/tails/t") return json([]);
     if (path === "/mimir/v1/replay" && options.method !== "POST") return json({ running: false, sums: {} });
     if (path === "/mimir/v1/replay/stop") { asked.stop = true; return json({}); }
     if (refuses) return Promise.resolve(new Response(JSON.stringify({ error: refuses.error }), { status: refuses.status }));
     const one = { order: path + " " + (options.body || "") };
     const body = new ReadableStream({ start(to) {
-      one.tell = (state) => to.enqueue(new TextEncoder().encode(JSON.stringify({ tail: "t", running: true, region: "eu", epoch: 2, commands: 4,
+      one.tell = (state) => to.enqueue(new TextEncoder().encode(JSON.stringify({
+        tail: "t", running: true, region: "eu", epoch: 2, commands: 4,
         looked: 0, decided: 0, seconds: 1, stillSeconds: 0, by: "token people", doing: "asks who is primary",
         sums: { applied: 0, conflicts: 0, there: 0, nothing: 0, notReplayed: 0, leased: 0 }, ...state }) + "\n"));
       one.over = () => to.close();
@@ -56,11 +57,13 @@ func TestTheConsoleFollowsAReplay(t *testing.T) {
 	}
 	say(0, `tell({ dryRun: true })`)
 	v.shows("replay-state", "Looking what would be done: the node asks who is primary.")
-	say(0, `tell({ dryRun: true, running: false, done: true, sums: { applied: 2, conflicts: 1, there: 1, nothing: 0, notReplayed: 0, leased: 1 },
+	say(0, `tell({ dryRun: true, running: false, done: true,
+		sums: { applied: 2, conflicts: 1, there: 1, nothing: 0, notReplayed: 0, leased: 1 },
 		writes: { conflicts: [{ place: "4", op: "put", lease: "58", reason: "lease 58 is not there today" }] } })`)
 	say(0, `over()`)
 	v.shows("replay-state", "2 writes would be applied to eu.")
-	if got := v.table("replay-conflicts"); len(got) != 1 || got[0] != "4|put, lease 58|–|–|–|–|lease 58 is not there today" {
+	const conflict = "4|put, lease 58|–|–|–|–|lease 58 is not there today"
+	if got := v.table("replay-conflicts"); len(got) != 1 || got[0] != conflict {
 		t.Errorf("what conflicts: %q", got)
 	}
 	v.typed("#replay-name", "eu"+kb.Enter)
@@ -68,15 +71,18 @@ func TestTheConsoleFollowsAReplay(t *testing.T) {
 	if !v.is(`asked[1].order === '/mimir/v1/replay {"tail":"t","region":"eu","epoch":2}'`) {
 		t.Error("something else is ordered than was confirmed")
 	}
-	say(1, `tell({ looked: 4, decided: 2, seconds: 9, stillSeconds: 7, doing: "decides each write, and does what still applies",
+	say(1, `tell({ looked: 4, decided: 2, seconds: 9, stillSeconds: 7,
+		doing: "decides each write, and does what still applies",
 		sums: { applied: 2, conflicts: 0, there: 0, nothing: 0, notReplayed: 0, leased: 0 } })`)
 	v.shows("replay-state", "Replaying into eu: the node decides each write, and does what still applies.")
-	v.shows("replay-count", "Under way for 9 s; 2 of 4 writes decided, 2 applied, 0 conflicts; nothing has moved for 7 s")
+	v.shows("replay-count", "Under way for 9 s; 2 of 4 writes decided, 2 applied, 0 conflicts; "+
+		"nothing has moved for 7 s")
 	if !v.is(`document.getElementById("replay-bar").value === 0.75 && document.getElementById("replay-form").hidden`) {
 		t.Error("how far it is, or that it can be ordered again")
 	}
 	say(1, `fail()`)
-	v.shows("replay-state", "The connection broke: this node does not answer. Whether it goes on is not known; asked again …")
+	v.shows("replay-state", "The connection broke: this node does not answer. Whether it goes on is not known; "+
+		"asked again …")
 	v.until("it is asked anew", func(*Seen) bool { return v.is(`asked.length === 3`) })
 	if !v.is(`asked[2].order === "/mimir/v1/replay?follow=true "`) {
 		t.Error("it is ordered again")
@@ -86,8 +92,8 @@ func TestTheConsoleFollowsAReplay(t *testing.T) {
 	v.click("#replay-stop")
 	v.until("it is to stop", func(*Seen) bool { return v.is(`asked.stop === true`) })
 	say(2, `tell({ running: false, last: "3", error: "it was stopped by token people" })`)
-	v.shows("replay-state", "Not done to its end: it was stopped by token people. It stopped behind position 3. What was applied "+
-		"stays; look again, and it goes on where it was.")
+	v.shows("replay-state", "Not done to its end: it was stopped by token people. It stopped behind position 3. "+
+		"What was applied stays; look again, and it goes on where it was.")
 	if v.is(`!document.getElementById("replay-stop").hidden || document.getElementById("replay-look").disabled`) {
 		t.Error("it is over, and cannot be begun again")
 	}

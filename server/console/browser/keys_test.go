@@ -102,7 +102,8 @@ func (v *visit) rows(id string) (list []string) {
 	return list
 }
 
-// Keys are listed in pages, whatever bytes they are; a key has its history, and what becomes of it is seen as it happens.
+// Keys are listed in pages, whatever bytes they are; a key has its history, and what becomes of it is seen as it
+// happens.
 func TestKeysAreReadInTheConsole(t *testing.T) {
 	b, f := started(t)
 	us := f.Region("us").Nodes[0]
@@ -127,7 +128,8 @@ func TestKeysAreReadInTheConsole(t *testing.T) {
 	}
 	v.click("#keys-next")
 	v.shows("keys-state", "12 of 12 keys from here on")
-	if last := v.rows("keys")[11]; !strings.HasPrefix(last, "many/59|") || v.is(`!document.getElementById("keys-next").disabled`) {
+	further := v.is(`!document.getElementById("keys-next").disabled`)
+	if last := v.rows("keys")[11]; !strings.HasPrefix(last, "many/59|") || further {
 		t.Errorf("the last page ends with %q", last)
 	}
 	v.click("#keys-before")
@@ -166,7 +168,7 @@ func (v *visit) watches(n *localfleet.Node) {
 	v.t.Helper()
 	v.click("#keys-watch")
 	v.shows("watch-state", "Watching what begins with app/")
-	v.until("the watch has begun", func(*Seen) bool { // nothing is told before that: what was written before is not seen
+	v.until("the watch has begun", func(*Seen) bool { // nothing is told before: what was written before is not seen
 		putKey(v.t, n, "app/b", "fresh")
 		return v.says("watched", "app/b")
 	})
@@ -290,14 +292,16 @@ func TestALateAnswerIsOfNoOtherList(t *testing.T) {
 	v.is(`(() => {
   window.asked = [];
   const ask = window.fetch;
-  window.fetch = (path, options) => path === "/v3/kv/range" && asked.length === 0 ? new Promise((go) => asked.push((told) =>
-    go({ ok: true, status: 200, json: async () => told }))) : ask(path, options);
+  window.fetch = (path, options) => path === "/v3/kv/range" && asked.length === 0
+    ? new Promise((go) => asked.push((told) => go({ ok: true, status: 200, json: async () => told })))
+    : ask(path, options);
   return true;
 })()`)
 	v.is(`document.getElementById("keys-form").requestSubmit(), true`)
 	v.until("it is asked", func(*Seen) bool { return v.is(`asked.length === 1`) })
 	v.lists("second", "1 of 1 keys")
-	v.is(`asked[0]({ header: { revision: "7" }, count: "1", kvs: [{ key: btoa("late"), mod_revision: "7", version: "1" }] }), true`)
+	v.is(`asked[0]({ header: { revision: "7" }, count: "1",
+		kvs: [{ key: btoa("late"), mod_revision: "7", version: "1" }] }), true`)
 	v.opens("second")
 	if v.says("keys", "late") || !v.says("keys-state", "1 of 1 keys from here on, as of revision 2") {
 		t.Errorf("an answer to another question is shown: %q", v.rows("keys"))

@@ -12,7 +12,7 @@ import (
 func TestALateAnswerIsOfNoOtherOrder(t *testing.T) {
 	b, f := started(t)
 	v := opened(t, b, f, f.Region("us").Nodes[0], desktop)
-	v.until("the fleet is well", func(s *Seen) bool { return s.State == "well" && s.Regions["eu"].RegionLoss == "none" })
+	v.isWell()
 	// The node answers an order when the test says so, with what the test says; what was asked is kept.
 	v.is(`(() => {
   window.asked = [];

@@ -24,7 +24,8 @@ const seeMap = `(() => {
   const all = (selector) => [...document.querySelectorAll(selector)];
   const lines = (g) => [...g.querySelectorAll("text")].map((t) => t.textContent).join(" | ");
   return {
-    Places: Object.fromEntries(all("#map .place").map((g) => [g.dataset.region, { Role: g.dataset.role, Text: lines(g) }])),
+    Places: Object.fromEntries(all("#map .place").map((g) => [g.dataset.region,
+      { Role: g.dataset.role, Text: lines(g) }])),
     Ways: Object.fromEntries(all("#map .stream").map((g) => [g.dataset.to,
       { Connected: g.dataset.connected === "true", Lag: lines(g) }])),
     Words: all("#map-text > li").map((li) => li.textContent),
@@ -58,7 +59,8 @@ func TestTheMapThroughAFailover(t *testing.T) {
 		d = v.drawn()
 		return s.State == "well" && d.Ways["eu"].Connected && d.Ways["eu"].Lag == s.Regions["eu"].Lag
 	})
-	if len(d.Places) != 2 || len(d.Ways) != 1 || d.Places["us"].Role != "primary" || d.Places["eu"].Role != "secondary" ||
+	if len(d.Places) != 2 || len(d.Ways) != 1 ||
+		d.Places["us"].Role != "primary" || d.Places["eu"].Role != "secondary" ||
 		!strings.Contains(d.Places["us"].Text, "primary, takes writes | epoch 1, voters 1/1 | position 0") {
 		t.Errorf("%+v", d)
 	}
@@ -75,7 +77,8 @@ func TestTheMapThroughAFailover(t *testing.T) {
 	if !says(d, "us: nobody of it answers") || strings.Contains(d.Places["us"].Text, "epoch") {
 		t.Errorf("of a region that is lost: %+v", d)
 	}
-	if text, err := f.Run(t.Context(), "mimir failover --to eu --force --endpoints "+eu.Config.ListenClient); err != nil {
+	text, err := f.Run(t.Context(), "mimir failover --to eu --force --endpoints "+eu.Config.ListenClient)
+	if err != nil {
 		t.Fatalf("%v %s", err, text)
 	}
 	if err := us.Start(); err != nil {
@@ -96,15 +99,20 @@ func TestTheMapThroughAFailover(t *testing.T) {
 const crowded = `(() => {
   const wrong = [];
   for (let n = 1; n <= 10; n++) {
-    const regions = Array.from({ length: n }, (_, i) => ({ name: "region-" + i, role: i ? "secondary" : "primary", epoch: "1",
-      position: "1234567890", voters: "3/3", lag: "12345 commands, 1.2 MiB, 0.05 s", connected: true, source: i ? "region-0" : "" }));
+    const regions = Array.from({ length: n }, (_, i) => ({ name: "region-" + i, role: i ? "secondary" : "primary",
+      epoch: "1", position: "1234567890", voters: "3/3", lag: "12345 commands, 1.2 MiB, 0.05 s", connected: true,
+      source: i ? "region-0" : "" }));
     window.drawMap({ primary: "region-0", regions, voters: [{ name: "w", state: "supports the primary" }] });
     const svg = document.getElementById("map"), [, , wide, high] = svg.getAttribute("viewBox").split(" ").map(Number);
     const boxes = [...svg.querySelectorAll("rect")].map((r) => r.getBBox());
-    if (boxes.length !== n || svg.querySelectorAll(".way").length !== n - 1) wrong.push(n + ": places or ways are missing");
+    if (boxes.length !== n || svg.querySelectorAll(".way").length !== n - 1) {
+      wrong.push(n + ": places or ways are missing");
+    }
     if (/NaN|Infinity/.test(svg.outerHTML)) wrong.push(n + ": a place is nowhere");
     boxes.forEach((a, i) => {
-      if (a.x < 0 || a.y < 0 || a.x + a.width > wide || a.y + a.height > high) wrong.push(n + ": place " + i + " is outside");
+      if (a.x < 0 || a.y < 0 || a.x + a.width > wide || a.y + a.height > high) {
+        wrong.push(n + ": place " + i + " is outside");
+      }
       boxes.slice(i + 1).forEach((b, j) => {
         if (a.x < b.x + b.width && b.x < a.x + a.width && a.y < b.y + b.height && b.y < a.y + a.height) {
           wrong.push(n + ": places " + i + " and " + (i + 1 + j) + " lie over each other");

@@ -6,11 +6,19 @@ import (
 	"github.com/chromedp/chromedp/kb"
 )
 
+// isWell waits until the fleet is well, and eu could be lost.
+func (v *visit) isWell() {
+	v.t.Helper()
+	v.until("the fleet is well", func(s *Seen) bool {
+		return s.State == "well" && s.Regions["eu"].RegionLoss == "none"
+	})
+}
+
 // A region is taken out on the page: what that does is told first, and the primary is not taken out.
 func TestTheConsoleTakesARegionOut(t *testing.T) {
 	b, f := started(t)
 	v := opened(t, b, f, f.Region("us").Nodes[0], desktop)
-	v.until("the fleet is well", func(s *Seen) bool { return s.State == "well" && s.Regions["eu"].RegionLoss == "none" })
+	v.isWell()
 	v.click("#login-open")
 	v.typed("#token", Token+kb.Enter)
 	v.until("an operator looks", func(*Seen) bool { return v.says("who", "You are logged in.") })

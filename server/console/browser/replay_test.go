@@ -60,7 +60,7 @@ func valueAt(t *testing.T, n *localfleet.Node, key string) string {
 func lost(t *testing.T, v *visit) {
 	t.Helper()
 	us, eu := v.fleet.Region("us").Nodes[0], v.fleet.Region("eu").Nodes[0]
-	v.until("the fleet is well", func(s *Seen) bool { return s.State == "well" && s.Regions["eu"].RegionLoss == "none" })
+	v.isWell()
 	called(t, us, "lease/grant", `{"ID":"77","TTL":"600"}`)
 	putKey(t, us, "both", "before")
 	v.until("eu has it", func(s *Seen) bool { return s.Regions["eu"].Position == "2" })
@@ -118,8 +118,8 @@ func (v *visit) table(id string) []string {
 
 func (v *visit) sums() string {
 	v.t.Helper()
-	text, err := Evaluate[string](v.page, `["applied", "conflicts", "there", "nothing", "notReplayed", "leased"].map((n) =>
-		n + " " + document.getElementById("replay-" + n + "-sum").textContent).join(", ")`)
+	text, err := Evaluate[string](v.page, `["applied", "conflicts", "there", "nothing", "notReplayed", "leased"]
+		.map((n) => n + " " + document.getElementById("replay-" + n + "-sum").textContent).join(", ")`)
 	if err != nil {
 		v.t.Fatal(err)
 	}
@@ -142,8 +142,8 @@ func TestTheConsoleReplaysATail(t *testing.T) {
 		t.Errorf("what would be done: %s", got)
 	}
 	conflicts := []string{"4|put|both|before|lost too|today|it was changed since the fork",
-		"7|put, lease 4d|gone|not there|not known|not there|what it did cannot be known: lease 4d is not there today, " +
-			"and it is not known whether it was at the fork: it may have been written"}
+		"7|put, lease 4d|gone|not there|not known|not there|what it did cannot be known: lease 4d is not there " +
+			"today, and it is not known whether it was at the fork: it may have been written"}
 	applied := []string{"3|put|lost|–|–", "5|lease-grant|–|58|–", "6|put|onlease|58|–"}
 	if got := v.table("replay-conflicts"); !slices.Equal(got, conflicts) {
 		t.Errorf("conflicts: %q", got)
@@ -175,7 +175,8 @@ func TestTheConsoleReplaysATail(t *testing.T) {
 			t.Errorf("%s is %q, want %q", key, got, want)
 		}
 	}
-	steps, err := Evaluate[[]string](v.page, `[...document.querySelectorAll("#tail-steps pre")].map((p) => p.textContent)`)
+	steps, err := Evaluate[[]string](v.page,
+		`[...document.querySelectorAll("#tail-steps pre")].map((p) => p.textContent)`)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -188,7 +189,8 @@ func TestTheConsoleReplaysATail(t *testing.T) {
 	if !v.is(`document.getElementById("replay-form").hidden`) {
 		t.Error("nothing is left, and it can be replayed")
 	}
-	if v.click("#logout"); !v.is(`document.getElementById("tail").hidden && !document.querySelector("#replay-conflicts tr")`) {
+	v.click("#logout")
+	if !v.is(`document.getElementById("tail").hidden && !document.querySelector("#replay-conflicts tr")`) {
 		t.Error("who logged out leaves the tail on the page")
 	}
 	if list := v.page.Problems(); len(list) > 0 {
@@ -209,8 +211,8 @@ func TestTheConsoleRefusesAReplay(t *testing.T) {
 	at := " --endpoints " + us.Config.ListenClient
 	v.commands("mimir switchover --to us"+at, "us is primary")
 	v.typed("#replay-name", "eu"+kb.Enter)
-	v.shows("replay-state", "Refused, and nothing was done: eu of epoch 2 was confirmed, and the primary is us of epoch 3: "+
-		"look again what would be done there.")
+	v.shows("replay-state", "Refused, and nothing was done: eu of epoch 2 was confirmed, and the primary is us of "+
+		"epoch 3: look again what would be done there.")
 	if valueAt(t, us, "lost") != "-" {
 		t.Error("it was done to another primary")
 	}
@@ -221,8 +223,8 @@ func TestTheConsoleRefusesAReplay(t *testing.T) {
 	called(t, us, "auth/user/grant", `{"user":"root","role":"root"}`, "Authorization", Token)
 	called(t, us, "auth/enable", `{}`, "Authorization", Token)
 	v.click("#replay-look")
-	v.shows("replay-state", "What would be done is not known: a tail is compared and replayed by the right of who is logged "+
-		"in, and users are enabled: to be an operator is not enough")
+	v.shows("replay-state", "What would be done is not known: a tail is compared and replayed by the right of who is "+
+		"logged in, and users are enabled: to be an operator is not enough")
 
 	v.click("#logout")
 	v.click("#tails-show")

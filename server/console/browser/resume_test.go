@@ -10,13 +10,13 @@ import (
 	"github.com/chromedp/chromedp/kb"
 )
 
-// The primary is lost in the middle of a replay, of which the page of another region tells: it says where it stopped, and
-// what was applied; when the primary is back it is looked again, and the replay goes on where it was, to its end.
+// The primary is lost in the middle of a replay, of which the page of another region tells: it says where it stopped,
+// and what was applied; when the primary is back it is looked again, and the replay goes on where it was, to its end.
 func TestTheConsoleGoesOnWithAReplay(t *testing.T) {
 	b, f := started(t)
 	us, eu := f.Region("us").Nodes[0], f.Region("eu").Nodes[0]
 	v := keysAt(t, b, f, us, desktop)
-	v.until("the fleet is well", func(s *Seen) bool { return s.State == "well" && s.Regions["eu"].RegionLoss == "none" })
+	v.isWell()
 	putKey(t, us, "both", "before")
 	v.until("eu has it", func(s *Seen) bool { return s.Regions["eu"].Position == "1" })
 	eu.Kill()
@@ -47,16 +47,20 @@ func TestTheConsoleGoesOnWithAReplay(t *testing.T) {
 	v.click("#tails button")
 	v.click("#replay-look")
 	v.shows("replay-state", fmt.Sprintf("%d writes would be applied to eu.", writes))
-	if !v.says("replay-applied-caption", fmt.Sprintf("the first 100 of %d", writes)) || len(v.table("replay-applied")) != 100 {
+	if !v.says("replay-applied-caption", fmt.Sprintf("the first 100 of %d", writes)) ||
+		len(v.table("replay-applied")) != 100 {
 		t.Error("it is not said that more would be applied than is listed")
 	}
 	v.typed("#replay-name", "eu"+kb.Enter)
 	v.until("it is under way", func(*Seen) bool { return v.says("replay-count", "writes decided") })
 	eu.Kill()
 	v.shows("replay-state", "Not done to its end: ")
-	v.until("eu is unknown", func(s *Seen) bool { return s.Regions["eu"].Role == "unknown" && s.Regions["eu"].Lag == "unknown" })
+	v.until("eu is unknown", func(s *Seen) bool {
+		return s.Regions["eu"].Role == "unknown" && s.Regions["eu"].Lag == "unknown"
+	})
 	text, err := Evaluate[string](v.page, `document.getElementById("replay-state").textContent`)
-	if err != nil || !regexp.MustCompile(`It stopped behind position \d+\. What was applied stays; look again`).MatchString(text) {
+	stopped := regexp.MustCompile(`It stopped behind position \d+\. What was applied stays; look again`)
+	if err != nil || !stopped.MatchString(text) {
 		t.Errorf("%v %s", err, text)
 	}
 	t.Log(text)
@@ -76,7 +80,8 @@ func TestTheConsoleGoesOnWithAReplay(t *testing.T) {
 		t.Errorf("%d were applied; then %d were there, and %d left", applied, there, left)
 	}
 	v.typed("#replay-name", "eu"+kb.Enter)
-	v.shows("replay-state", fmt.Sprintf("Done: %d writes applied to eu, primary of epoch 2. Nothing of it is left.", left))
+	v.shows("replay-state", fmt.Sprintf("Done: %d writes applied to eu, primary of epoch 2. Nothing of it is left.",
+		left))
 	if got := valueAt(t, eu, fmt.Sprintf("lost/%d", writes-1)); got != "x" {
 		t.Errorf("the last write: %q", got)
 	}

@@ -15,7 +15,8 @@ type SeenRegion struct {
 	Role, Doing, Problem, Epoch, Position, Revision, Leader, Voters, Lag string
 	NodeLoss, RegionLoss                                                 string // what it costs
 	Nodes                                                                [][]string
-	Lines                                                                map[string]string // by name, as a screen reader has them
+	// Lines are by name, as a screen reader has them.
+	Lines map[string]string
 }
 
 // Writes are the regions of which it says that they take writes.

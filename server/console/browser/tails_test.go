@@ -13,7 +13,7 @@ func TestTheConsoleShowsATail(t *testing.T) {
 	b, f := started(t)
 	us, eu := f.Region("us").Nodes[0], f.Region("eu").Nodes[0]
 	v := keysAt(t, b, f, us, phone)
-	v.until("the fleet is well", func(s *Seen) bool { return s.State == "well" && s.Regions["eu"].RegionLoss == "none" })
+	v.isWell()
 	putKey(t, us, "both", "before")
 	v.until("eu has it", func(s *Seen) bool { return s.Regions["eu"].Position == "1" })
 	eu.Kill()
@@ -57,14 +57,16 @@ func TestTheConsoleShowsATail(t *testing.T) {
 	if v.is(`document.documentElement.scrollWidth > innerWidth`) {
 		t.Error("the page is wider than a phone")
 	}
-	steps, err := Evaluate[[]string](v.page, `[...document.querySelectorAll("#tail-steps pre")].map((p) => p.textContent)`)
+	steps, err := Evaluate[[]string](v.page,
+		`[...document.querySelectorAll("#tail-steps pre")].map((p) => p.textContent)`)
 	if err != nil || len(steps) != 4 {
 		t.Fatalf("%v %q", err, steps)
 	}
 	v.commands(steps[0], "2 would be applied")
 	v.commands(steps[1], "2 applied")
 	v.commands(strings.Replace(steps[3], " --endpoints", " --yes --endpoints", 1), "discarded")
-	if v.click("#logout"); !v.is(`document.getElementById("tail").hidden && !document.querySelector("#tail-writes tr")`) {
+	v.click("#logout")
+	if !v.is(`document.getElementById("tail").hidden && !document.querySelector("#tail-writes tr")`) {
 		t.Error("who logged out leaves the tail on the page")
 	}
 	if list := v.page.Problems(); len(list) > 0 {

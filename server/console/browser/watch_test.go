@@ -2,8 +2,8 @@ package browser
 
 import "testing"
 
-// streams has what /v3/watch answers be told by the test: streams[i].tell says a message, and fail breaks it; ended says
-// that the page has ended it.
+// streams has what /v3/watch answers be told by the test: streams[i].tell says a message, and fail breaks it; ended
+// says that the page has ended it.
 const streams = `(() => {
   window.streams = [];
   const ask = window.fetch;

@@ -4,7 +4,7 @@ import { beginKeys, forgetKeys } from "./keys.js";
 import { showMap } from "./map.js";
 import { begin, known } from "./orders.js";
 import { fillTails, forgetTails, knownTails } from "./tails.js";
-import { answers, gap, plainly, put, remember, show, stale, table } from "./view.js";
+import { answers, gap, plainly, put, remember, show, stale, table, unencrypted } from "./view.js";
 
 const by = (id) => document.getElementById(id);
 const tokenKey = "mimir-operator-token"; // of this tab alone
@@ -170,9 +170,7 @@ function forget() {
 }
 
 function openLogin(why) {
-  const plain = location.protocol === "http:" && !/^(localhost|127\.|\[::1\])/.test(location.hostname);
-  put(by("login-why"), [why, plain ? "This connection is not encrypted: whoever reads the network sees what you type." : ""]
-    .filter(Boolean).join(" "));
+  put(by("login-why"), [why, unencrypted()].filter(Boolean).join(" "));
   if (!by("login").open) by("login").showModal();
 }
 

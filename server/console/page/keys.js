@@ -2,7 +2,7 @@
 // looks. Nothing of it is asked before somebody does, and of what comes no more is kept than is shown.
 
 import { behind, brief, fromBase64, read, toBase64, valueOf } from "./bytes.js";
-import { answers, plainly, put, table } from "./view.js";
+import { answers, plainly, put, table, unencrypted } from "./view.js";
 
 const by = (id) => document.getElementById(id);
 const tokenKey = "mimir-reader-token"; // of this tab alone
@@ -31,9 +31,10 @@ const headers = () => ({ ...(reader.token ? { Authorization: `Bearer ${reader.to
 function said(fault) {
   if (fault.name === "AbortError") return `No answer for ${patience / 1000} s. What this node has may be read all the same.`;
   if (fault.status === 404) return "Keys are not read at this port: open the console at the port for clients.";
-  if (fault.status === 401 || fault.status === 403 || /user name is empty/.test(fault.message)) {
+  const nobody = /user name is empty/.test(fault.message); // who asks, where users are enabled
+  if (fault.status === 401 || fault.status === 403 || nobody) {
     if (fault.status === 401) forgetReader();
-    return `${fault.message}: read as a user who may, or another prefix.`;
+    return `${nobody ? "users are enabled, and nobody is logged in" : fault.message}: read as a user who may, or another prefix.`;
   }
   return fault.message || "this node does not answer";
 }
@@ -305,7 +306,7 @@ export function beginKeys(send, shown) {
       { key: toBase64(start), range_end: toBase64(behind(prefix)) }, from());
   }));
   by("watch-stop").addEventListener("click", () => stop("Stopped."));
-  by("reader-open").addEventListener("click", () => { put(by("reader-why"), ""); by("reader").showModal(); });
+  by("reader-open").addEventListener("click", () => { put(by("reader-why"), unencrypted()); by("reader").showModal(); });
   by("reader-close").addEventListener("click", () => by("reader").close());
   by("reader-out").addEventListener("click", () => { forgetReader(); forgetKeys(); });
   by("reader-form").addEventListener("submit", async (event) => {
@@ -320,7 +321,7 @@ export function beginKeys(send, shown) {
       forgetKeys();
       who();
     } catch (fault) {
-      put(by("reader-why"), fault.message);
+      put(by("reader-why"), [fault.message, unencrypted()].filter(Boolean).join(" "));
     }
   });
 }

@@ -15,8 +15,13 @@ export async function answers(promise) {
 }
 
 // plainly is what a refusal of the API of etcd says, in the words of package plain.
-export const plainly = (text) => text.replace(/^(rpc error: code = \w+ desc = )?context deadline exceeded$/, "no answer came in time")
+export const plainly = (text) => text.replace(/^etcdserver: /, "")
+  .replace(/^(rpc error: code = \w+ desc = )?context deadline exceeded$/, "no answer came in time")
   .replace(/^(rpc error: code = \w+ desc = )?context canceled$/, "it was ended before an answer came");
+
+// unencrypted is what whoever types a secret is told of this connection, "" if there is nothing to tell.
+export const unencrypted = () => (location.protocol === "http:" && !/^(localhost|127\.|\[::1\])/.test(location.hostname)
+  ? "This connection is not encrypted: whoever reads the network sees what you type." : "");
 
 export function put(element, text) {
   if (element.textContent !== text) element.textContent = text;
@@ -92,7 +97,7 @@ function shapes(list, text) {
   return (one) => keys.get(one);
 }
 
-const words = { wrong: "Wrong", note: "Note", open: "Open", told: "" };
+const words = { wrong: "Wrong", note: "Note", open: "Open to others", told: "" };
 
 function lines(list, of) {
   rows(list, of, shapes(of, (line) => line.kind + line.text), (line) => {

@@ -1,6 +1,6 @@
-// Command shots makes pictures of the console for people to look at: of a fleet that is well, of its keys, of one that has
-// lost a region, of what a failover cut off and of its replay, of the lists for operators, and of a node that does not
-// answer; on a desktop and a phone, dark and light.
+// Command shots makes pictures of the console for people to look at: of a fleet that is well, of its keys, of one that
+// has lost a region, of what a failover cut off and of its replay, of the lists for operators, and of a node that does
+// not answer; of certificates that end, of a watch, and of who logs in; on a desktop and a phone, dark and light.
 //
 //	cd server/console/browser && go run ./shots -to DIR
 package main
@@ -24,11 +24,12 @@ const patience = 2 * time.Minute
 
 func main() {
 	to := flag.String("to", "", "directory for the pictures, which must not be in the repository")
-	nodes := flag.Int("nodes", 3, "nodes of each region")
+	nodes := flag.Int("nodes", 3, "nodes of each region that loses another")
+	part := flag.String("part", "", "failover or secured: only the pictures of that fleet")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, *to, *nodes); err != nil {
+	if err := run(ctx, *to, *part, *nodes); err != nil {
 		fmt.Fprintln(os.Stderr, "shots:", err)
 		os.Exit(1)
 	}
@@ -36,13 +37,18 @@ func main() {
 
 // screens are what is looked at on.
 var screens = map[string]browser.Screen{
-	"desktop-light": {Width: 1280, Height: 900}, "desktop-dark": {Width: 1280, Height: 900, Dark: true},
-	"phone-light": {Width: 390, Height: 844, Phone: true}, "phone-dark": {Width: 390, Height: 844, Phone: true, Dark: true},
+	"desktop-light": {Width: 1280, Height: 900},
+	"desktop-dark":  {Width: 1280, Height: 900, Dark: true},
+	"phone-light":   {Width: 390, Height: 844, Phone: true},
+	"phone-dark":    {Width: 390, Height: 844, Phone: true, Dark: true},
 }
 
-func run(ctx context.Context, to string, nodes int) error {
+func run(ctx context.Context, to, part string, nodes int) error {
 	if to == "" {
 		return fmt.Errorf("-to names no directory")
+	}
+	if part != "" && part != "failover" && part != "secured" {
+		return fmt.Errorf("-part %s: it is failover or secured", part)
 	}
 	if err := os.MkdirAll(to, 0o755); err != nil {
 		return err
@@ -65,6 +71,16 @@ func run(ctx context.Context, to string, nodes int) error {
 	if err != nil {
 		return err
 	}
+	if part != "secured" {
+		if err := ofAFailover(ctx, b, binary, dir, to, nodes); err != nil || part != "" {
+			return err
+		}
+	}
+	return secured(ctx, b, binary, filepath.Join(dir, "secured"), to)
+}
+
+// ofAFailover takes the pictures of a fleet that votes, and loses regions.
+func ofAFailover(ctx context.Context, b *browser.Browser, binary, dir, to string, nodes int) error {
 	f, err := browser.NewFleet(ctx, binary, dir, nodes, true)
 	if err != nil {
 		return err
@@ -168,8 +184,8 @@ func (v *views) until(ctx context.Context, state string, ok func(*browser.Seen) 
 	return nil
 }
 
-// keys lists keys on every page, and opens the first. Nothing is watched: a browser opens six connections to a node, and
-// the pages have four.
+// keys lists keys on every page, and opens the first. Nothing is watched: a browser opens six connections to a node,
+// and the pages have four.
 func (v *views) keys(ctx context.Context) error {
 	return v.steps(ctx, "keys",
 		`document.getElementById("keys-form").requestSubmit(), false`,
@@ -205,7 +221,8 @@ func (v *views) steps(ctx context.Context, state string, steps ...string) error 
 // order logs in on every page, and opens what a failover would do.
 func (v *views) order(ctx context.Context) error {
 	const logIn = `(sessionStorage.setItem("mimir-operator-token", %q), location.reload(), true)`
-	const open = `(document.getElementById("move-to").value = "eu", document.querySelector("[data-order=failover]").click(), true)`
+	const open = `(document.getElementById("move-to").value = "eu",
+		document.querySelector("[data-order=failover]").click(), true)`
 	for _, p := range v.pages {
 		if _, err := browser.Evaluate[bool](p, fmt.Sprintf(logIn, browser.Token)); err != nil {
 			return err

@@ -11,11 +11,13 @@ import (
 	"github.com/mimir-kv/mimir/server/console/browser"
 )
 
-// replay takes the pictures of what a failover cut off: us comes back alone and takes writes, for which votes are no more
-// than a delay; eu takes over by force, and the tail of us is looked at and replayed on the page of eu.
+// replay takes the pictures of what a failover cut off: us comes back alone and takes writes, for which votes are no
+// more than a delay; eu takes over by force, and the tail of us is looked at and replayed on the page of eu.
 func (v *views) replay(ctx context.Context, f *browser.Fleet) error {
 	us, eu := f.Region("us"), f.Region("eu")
-	if err := v.until(ctx, "moved", func(s *browser.Seen) bool { return s.Primary == "eu" && len(s.Writes()) == 1 }); err != nil {
+	if err := v.until(ctx, "moved", func(s *browser.Seen) bool {
+		return s.Primary == "eu" && len(s.Writes()) == 1
+	}); err != nil {
 		return err
 	}
 	if err := put(ctx, eu.Nodes[0], "Ym90aA==", "YmVmb3Jl"); err != nil { // both, before
@@ -41,7 +43,8 @@ func (v *views) replay(ctx context.Context, f *browser.Fleet) error {
 	if err := v.steps(ctx, "replay-done", `document.getElementById("replay-name").value = document.getElementById(`+
 		`"replay-which").textContent, document.getElementById("replay-name").dispatchEvent(new Event("input")),
 		document.getElementById("replay-form").requestSubmit(), false`,
-		`!document.getElementById("replay-state").textContent.startsWith("Asked") && document.getElementById("replay-bar").hidden`,
+		`!document.getElementById("replay-state").textContent.startsWith("Asked") &&
+			document.getElementById("replay-bar").hidden`,
 	); err != nil {
 		return err
 	}
@@ -99,7 +102,8 @@ func (v *views) cutOff(ctx context.Context, f *browser.Fleet) error {
 // put writes a key, of which key and value are in base64, as soon as the node takes it.
 func put(ctx context.Context, n *localfleet.Node, key, value string) error {
 	last := ""
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline) && ctx.Err() == nil; time.Sleep(200 * time.Millisecond) {
+	deadline := time.Now().Add(patience)
+	for ; time.Now().Before(deadline) && ctx.Err() == nil; time.Sleep(200 * time.Millisecond) {
 		answer, err := http.Post("http://"+n.Config.ListenClient+"/v3/kv/put", "application/json",
 			strings.NewReader(`{"key":"`+key+`","value":"`+value+`"}`))
 		if err != nil {
