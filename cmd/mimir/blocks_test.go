@@ -63,6 +63,15 @@ var ran = map[string]string{
 	"operating.md: mimir mirror":                                 "TestMirrorSaysWhatIsThere",
 	"operating.md: mimir feed":                                   "TestFeedEndsAndGoesOn",
 	"operating.md: etcdctl":                                      "TestEtcdctlAsWritten",
+	"operating.md: umask 077":                                    "TestAMachineAsWritten",
+	"operating.md: systemctl stop mimir":                         "TestAMachineAsWritten",
+
+	"packages.md: dnf install":             "TestAMachineAsWritten",
+	"packages.md: apt install":             "TestAMachineAsWritten",
+	"packages.md: runuser -u mimir":        "TestAMachineAsWritten",
+	"packages.md: install -d -m 0700":      "TestAMachineAsWritten",
+	"packages.md: skopeo copy --all":       "TestTheImageInPodman",
+	"packages.md: skopeo copy oci-archive": "TestTheImageInPodman",
 }
 
 // notRun says why no test runs the blocks that begin so.
@@ -74,16 +83,8 @@ var notRun = map[string]string{
 
 	"kubernetes.md: cd compat/peers": "a campaign of its own: make compat",
 
-	"operating.md: umask 077":            "it wants systemd; keys are exchanged in TestFleetByHand",
-	"operating.md: systemctl stop mimir": "likewise",
-
-	"packages.md: make release":     "it takes long; TestTwoBuildsGiveTheSameBytes makes one of each kind",
-	"packages.md: cd deploy":        "likewise",
-	"packages.md: apt install":      "TestADebStartsANode and TestAnRPMStartsANode install into a root of their own",
-	"packages.md: runuser -u mimir": "it wants systemd; TestADebStartsANode starts as the unit does",
-	"packages.md: systemctl edit":   "likewise",
-	"packages.md: skopeo":           "it wants an engine of containers; TestTheImageStartsANode runs the image",
-	"packages.md: podman":           "likewise",
+	"packages.md: make release": "it takes long; TestTwoBuildsGiveTheSameBytes makes one of each kind",
+	"packages.md: cd deploy":    "likewise",
 }
 
 // runHere are blocks that this test runs, in this order, with what they have to say.

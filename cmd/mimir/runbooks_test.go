@@ -21,8 +21,8 @@ import (
 	"github.com/mimir-kv/mimir/replication"
 )
 
-// notOfMimir are commands of docs/runbooks.md that are not run here: they ask the machine, which is another everywhere,
-// or are etcd's.
+// notOfMimir are commands of docs/runbooks.md that are not run here: they ask the machine, and are run in one by
+// TestAMachineAsWritten, or are etcd's.
 var notOfMimir = []string{"systemctl ", "journalctl ", "iostat ", "etcdctl "}
 
 // endsAs is how a command of docs/runbooks.md ends that does not end with 0, or has to say something: a fleet that is
