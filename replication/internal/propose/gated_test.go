@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -191,5 +192,25 @@ func TestWhatIsPacedIsNotForgotten(t *testing.T) {
 	defer stop()
 	if again == nil {
 		t.Error("nobody looks again")
+	}
+}
+
+// TestWhatIsBoundKeepsItsOrder goes before the rest, and stays in its own order: the parts of the end of a lease do.
+func TestWhatIsBoundKeepsItsOrder(t *testing.T) {
+	b := newBench(t)
+	b.lead(5)
+	b.put(10)
+	var own []*proposal
+	for range 3 {
+		u := b.propose(10)
+		u.bound, u.tenure = true, b.tenureNow()
+		if !b.enqueue(u) {
+			t.Fatal("not taken")
+		}
+		own = append(own, u)
+		b.put(10)
+	}
+	if !slices.Equal(b.queue[:3], own) || len(b.queue) != 7 {
+		t.Errorf("%d wait, and what is bound is not in front as it came", len(b.queue))
 	}
 }

@@ -290,11 +290,13 @@ func (p *pipeline) enqueue(u *proposal) bool {
 	if !p.open || u.bound && u.tenure != p.tenure() {
 		return false
 	}
-	if u.bound {
-		p.queue = slices.Insert(p.queue, 0, u)
-	} else {
-		p.queue = append(p.queue, u)
+	at := len(p.queue)
+	if u.bound { // behind others of its kind, and before the rest
+		if first := slices.IndexFunc(p.queue, func(o *proposal) bool { return !o.bound }); first >= 0 {
+			at = first
+		}
 	}
+	p.queue = slices.Insert(p.queue, at, u)
 	p.wake.Nudge()
 	return true
 }
