@@ -48,7 +48,7 @@ func newInnFor(t *testing.T, places int) *inn {
 // newInnBehind is one whose connections come by what is made of its listener.
 func newInnBehind(t *testing.T, places int, by func(net.Listener) net.Listener) *inn {
 	i := &inn{street: bufconn.Listen(1 << 10), answered: make(chan bool, 1)}
-	i.door = door.New(by(i.street), door.Options{
+	i.door = door.New(by(punctual{i.street}), door.Options{
 		Name: "inn", Most: places, Strangers: places, Logger: slog.New(slog.DiscardHandler),
 	})
 	i.both = sniff(i.door)
