@@ -257,7 +257,8 @@ func (x disks) lieDisk(ctx context.Context) {
 }
 
 // others reports whether all other nodes of the member's region run, for a while already, and write what they are sent,
-// and nothing is cut. Where none is left that is a member for certain there are no others.
+// and nothing is cut. Where none of them is a member for certain, since those that formed the region may have been
+// removed, and one that was added may not have been, there are no others.
 func others(x *faults, m *member) bool {
 	soon := time.Now().Add(-2 * time.Second)
 	if x.lastCut.After(soon) {
@@ -272,7 +273,9 @@ func others(x *faults, m *member) bool {
 		if p == nil || p.gone.Load() || o.started.After(soon) || p.still.After(soon) || p.disk.stuckAfter(soon) {
 			return false
 		}
-		known++
+		if !o.status.spare {
+			known++
+		}
 	}
 	return known > 0
 }
