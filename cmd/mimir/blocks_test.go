@@ -121,8 +121,8 @@ func longest(text string, beginnings []string) (found string) {
 	return found
 }
 
-// TestEveryBlockIsRun: each block of sh of the pages is run, here, by another test that is there, or by the one for what
-// takes long. The blocks of runHere are run, against three regions of one node.
+// TestEveryBlockIsRun: each block of sh of the pages is run, here, by another test that is there, or by the one for
+// what takes long. The blocks of runHere are run, against three regions of one node.
 func TestEveryBlockIsRun(t *testing.T) {
 	pages, err := filepath.Glob("../../docs/*.md")
 	if err != nil {

@@ -80,7 +80,7 @@ func TestTheConsoleSaysWhatStatusSays(t *testing.T) {
 		var want, table []string
 		for line := range strings.Lines(printed.String()) {
 			line = strings.TrimSuffix(line, "\n")
-			for _, label := range []string{"WARNING: ", "ERROR: ", "NOTE: ", "open to others: "} { // the page marks them
+			for _, label := range []string{"WARNING: ", "ERROR: ", "NOTE: ", "open to others: "} {
 				line = strings.TrimPrefix(line, label)
 			}
 			if fields := strings.Fields(line); slices.ContainsFunc(f.Regions, func(r regionReport) bool {
