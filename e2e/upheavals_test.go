@@ -183,7 +183,10 @@ func (l *levels) again(ctx context.Context) (string, error) {
 	if err := l.operate(ctx, &change, "region", "remove", gone.Name); err != nil {
 		return what, err
 	}
-	var peers []string
+	peers, err := l.fleet.Shared(gone)
+	if err != nil {
+		return what, err
+	}
 	for _, n := range gone.Nodes {
 		if err := l.dismissed(ctx, n); err != nil {
 			return what, err
@@ -192,7 +195,6 @@ func (l *levels) again(ctx context.Context) (string, error) {
 			return what, err
 		}
 		n.Config.InitialClusterState = "existing"
-		peers = append(peers, n.Config.ListenPeer)
 	}
 	if err := gone.Save(); err != nil {
 		return what, err

@@ -52,7 +52,7 @@ type Region struct {
 
 // boundLink carries what the nodes of one region send to one node of another, and the answers.
 type boundLink struct {
-	from, to string // regions
+	from, to string // regions; from may be "", for all others
 	*link
 }
 
@@ -181,6 +181,26 @@ func (f *Fleet) reach(from, to *Region, n *Node, o *Options) (string, error) {
 	return k.addr, nil
 }
 
+// Shared returns addresses at which all other regions can be told to reach the nodes of r, over a link to each node that
+// they share: what is between r and any one of them happens to it too. It opens the links the first time.
+func (f *Fleet) Shared(r *Region) (addrs []string, err error) {
+	for _, n := range r.Nodes {
+		addr := ""
+		for _, k := range f.links {
+			if k.from == "" && k.aimedAt() == n.Config.ListenPeer {
+				addr = k.addr
+			}
+		}
+		if addr == "" {
+			if addr, err = f.reach(&Region{}, r, n, &f.options); err != nil {
+				return nil, err
+			}
+		}
+		addrs = append(addrs, addr)
+	}
+	return addrs, nil
+}
+
 // Region returns the region of that name.
 func (f *Fleet) Region(name string) *Region {
 	for _, r := range f.Regions {
@@ -234,7 +254,8 @@ func (f *Fleet) Connections() (count int64) {
 
 func (f *Fleet) between(a, b string, do func(*link)) {
 	for _, k := range f.links {
-		if k.from == a && k.to == b || k.from == b && k.to == a {
+		shared := k.from == "" && (k.to == a || k.to == b)
+		if k.from == a && k.to == b || k.from == b && k.to == a || shared {
 			do(k.link)
 		}
 	}
