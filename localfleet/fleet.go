@@ -181,8 +181,8 @@ func (f *Fleet) reach(from, to *Region, n *Node, o *Options) (string, error) {
 	return k.addr, nil
 }
 
-// Shared returns addresses at which all other regions can be told to reach the nodes of r, over a link to each node that
-// they share: what is between r and any one of them happens to it too. It opens the links the first time.
+// Shared returns addresses at which all other regions can be told to reach the nodes of r, over a link to each node
+// that they share: what is between r and any one of them happens to it too. It opens the links the first time.
 func (f *Fleet) Shared(r *Region) (addrs []string, err error) {
 	for _, n := range r.Nodes {
 		addr := ""
