@@ -93,11 +93,7 @@ func TestCampaign(t *testing.T) {
 	o := Options{Binary: built(t), Dir: dir, Delay: 2 * time.Millisecond, Writes: 100, Out: testWriter{t}}
 	t.Logf("again with: go test ./e2e -run TestCampaign -campaign %s -seed %d -timeout 0", *campaignTime, seed)
 	if err := runCampaign(t.Context(), o, seed); err != nil {
-		logs, _ := filepath.Glob(filepath.Join(dir, "*", "log"))
-		for _, name := range logs {
-			text, _ := os.ReadFile(name)
-			t.Logf("%s:\n%s", name, text)
-		}
+		showLogs(t, dir)
 		t.Fatalf("seed %d: %v", seed, err)
 	}
 }
@@ -270,6 +266,15 @@ func (c *campaign) conclude(ctx context.Context) error {
 	}
 	c.summarizeLogs()
 	return nil
+}
+
+// showLogs prints the logs of all nodes in a directory.
+func showLogs(t *testing.T, dir string) {
+	logs, _ := filepath.Glob(filepath.Join(dir, "*", "log"))
+	for _, name := range logs {
+		text, _ := os.ReadFile(name)
+		t.Logf("%s:\n%s", name, text)
+	}
 }
 
 // noStack wants nothing in the log of a node that only a bug writes there.

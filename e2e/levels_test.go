@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -60,11 +58,7 @@ func TestFiveRegions(t *testing.T) {
 		*levelsTime, *levelNodes, seed)
 	o := Options{Binary: built(t), Dir: dir, Delay: 5 * time.Millisecond, Out: testWriter{t}}
 	if err := runLevels(t.Context(), o, seed); err != nil {
-		logs, _ := filepath.Glob(filepath.Join(dir, "*", "log"))
-		for _, name := range logs {
-			text, _ := os.ReadFile(name)
-			t.Logf("%s:\n%s", name, text)
-		}
+		showLogs(t, dir)
 		t.Fatalf("seed %d: %v", seed, err)
 	}
 }
