@@ -22,6 +22,7 @@ const maxBroken = 5
 // any node of a nearer region, or of the source.
 func (f *Follower) fetch(ctx context.Context, s *session, minEpoch timeline.Epoch) (*succession.Copy, error) {
 	near := f.nearer(ctx, s)
+	f.gets(cmp.Or(near, s.source))
 	defer f.announce(ctx, 0, near, s.source)()
 	view, _ := f.config.Fleet.View()
 	var asked []giving
@@ -197,6 +198,13 @@ func (f *Follower) asks(g giving) {
 	f.made, f.giver = made{}, g.region
 	f.mu.Unlock()
 	f.watch.Begin(g.addr, f.config.Clock.Now())
+}
+
+// gets notes whose copy is looked for.
+func (f *Follower) gets(region string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.giver = region
 }
 
 // enterPhase notes what is being done of a bootstrap. Of one in which something comes the watch knows more.

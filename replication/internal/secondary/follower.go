@@ -104,7 +104,7 @@ type Follower struct {
 	phase    progress.Phase   // of a bootstrap; "": there is none
 	since    time.Time        // when that began, or got on
 	made     made             // of the copy that the source makes
-	giver    string           // the region of which a copy was asked last
+	giver    string           // the region whose copy was looked for last
 	have     int              // voters that have the copy, of needed
 	needed   int
 }

@@ -97,3 +97,13 @@ func TestTheRestOfACopyIsAskedForFirst(t *testing.T) {
 		t.Errorf("asks %v", got)
 	}
 }
+
+// Whose copy a region takes is not what it was the time before.
+func TestABootstrapNamesItsOwnGiver(t *testing.T) {
+	f := testFollower(&shelf{})
+	f.giver = "ap"
+	f.Run(t.Context(), succession.Effect{Do: succession.Fetch, Term: 7, Source: "sa"}) // of which nobody is known
+	if f.giver != "sa" {
+		t.Errorf("a copy of %s is looked for, and %s is named", "sa", f.giver)
+	}
+}
