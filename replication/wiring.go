@@ -166,7 +166,7 @@ func (n *node) buildSuccession() {
 		Copies: copyPort{region: c.RegionID, addr: c.PeerAddr, staging: n.staging, client: n.client,
 			members: n.directory, late: &n.late},
 		Chains: chainPort{&n.late}, Client: n.client, Directory: n.directory,
-		Level: newInquiry(n).siblingsLevel, Wanted: func() string { return roster.Wanted(n.roster) },
+		Level: newInquiry(n).siblingsLevel, Wanted: func() (string, bool) { return roster.Wanted(n.roster) },
 	})
 	n.delay = delay.New(delay.Config{
 		Region: c.RegionID, Delay: c.ApplyDelay, Bytes: c.DelayBytes, Applied: n.applied, Leadership: n.leadership,

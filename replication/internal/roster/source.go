@@ -28,15 +28,15 @@ type Sources struct{ keeper *Keeper }
 func SourcesOf(k *Keeper) Sources { return Sources{k} }
 
 // Wanted returns the region that the one of a keeper is to follow, "" for the primary: by the roster that it has, or by
-// the newest that it was told of, where it has none yet.
-func Wanted(k *Keeper) string {
+// the newest that it was told of, where it has none yet. It is not known while that does not have the region.
+func Wanted(k *Keeper) (region string, known bool) {
 	r := k.config.Applied.State().Roster
 	if r == nil {
 		k.mu.Lock()
 		r = k.heard
 		k.mu.Unlock()
 	}
-	return r.SourceOf(k.config.Region)
+	return r.SourceOf(k.config.Region), r == nil || r.Home(k.config.Region) != nil
 }
 
 // Follow says whom a region is to follow while that is well, and it is secondary. That it does is not waited for. Any

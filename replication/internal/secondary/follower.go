@@ -88,9 +88,9 @@ type Config struct {
 	Directory   Directory
 	// Level returns the lowest level that is known of the nodes of this region.
 	Level func(ctx context.Context) timeline.Level
-	// Wanted returns the region that this one is to follow, by the newest roster that was heard; "": the primary. Nil:
-	// there is no such order.
-	Wanted func() string
+	// Wanted returns the region that this one is to follow, by the newest roster that was heard; "": the primary. It is
+	// not known while that roster does not have this region, which may have been added just now. Nil: by none.
+	Wanted func() (region string, known bool)
 }
 
 // Follower follows. Run is called by one goroutine at a time; everything else is safe for concurrent use.

@@ -11,6 +11,9 @@ import (
 // nearPatience is for how long a nearer region is waited for that is not well: a node that begins has not heard it yet.
 const nearPatience = 5 * time.Second
 
+// lookEvery is how often it is looked meanwhile whether it is.
+const lookEvery = 100 * time.Millisecond
+
 // giving is a node of which a copy is asked.
 type giving struct{ region, addr string }
 
@@ -20,17 +23,20 @@ type giving struct{ region, addr string }
 func (f *Follower) nearer(ctx context.Context, s *session) string {
 	clock := f.config.Clock
 	for until := clock.Now().Add(nearPatience); ; {
-		wanted := f.mayGive(s)
+		wanted, known := f.mayGive(s)
 		v, changed := f.config.Fleet.View()
 		left := until.Sub(clock.Now())
-		if wanted == "" || left <= 0 {
+		if wanted == "" && known || left <= 0 {
 			return ""
 		}
-		if gives(v, f.config.Applied.State(), s.source, wanted) {
+		if known && gives(v, f.config.Applied.State(), s.source, wanted) {
 			return wanted
 		}
-		f.setActivity("waits for region " + wanted + ", of which it is to have a copy")
-		timer := clock.NewTimer(left)
+		f.setActivity("waits to hear of whom it is to have a copy")
+		if known {
+			f.setActivity("waits for region " + wanted + ", of which it is to have a copy")
+		}
+		timer := clock.NewTimer(min(left, lookEvery))
 		select {
 		case <-changed:
 		case <-timer.C():
@@ -45,17 +51,18 @@ func (f *Follower) nearer(ctx context.Context, s *session) string {
 
 // mayGive returns the region that would be nearer, whatever is known of it. What is to be saved of a history that has
 // diverged is found by asking the primary; and a region that had a copy of the nearer one, and needs another before it
-// got on, gets that from the primary.
-func (f *Follower) mayGive(s *session) string {
+// got on, gets that from the primary. known is false where the region has not heard that it is one of the fleet.
+func (f *Follower) mayGive(s *session) (region string, known bool) {
 	if f.config.Wanted == nil {
-		return ""
+		return "", true
 	}
-	state, wanted := f.config.Applied.State(), f.config.Wanted()
+	wanted, known := f.config.Wanted()
+	state := f.config.Applied.State()
 	if wanted == s.source || wanted == f.config.Region || state.Diverged != nil ||
 		s.near != nil && f.has() <= s.near.Origin.Cursor.Position {
-		return ""
+		return "", true
 	}
-	return wanted
+	return wanted, known
 }
 
 // gives reports whether a region, which is to be followed by one in the state s, can give that a copy.

@@ -59,28 +59,28 @@ func TestWhichNearerRegionGivesACopy(t *testing.T) {
 // not go on with what came.
 func TestANearerRegionIsAskedOnce(t *testing.T) {
 	f := testFollower(&shelf{})
-	f.config.Wanted = func() string { return "ap" }
+	f.config.Wanted = func() (string, bool) { return "ap", true }
 	s := f.enter(succession.Effect{Do: succession.Fetch, Term: 7, Source: "eu"})
-	if got := f.mayGive(s); got != "ap" {
+	if got, _ := f.mayGive(s); got != "ap" {
 		t.Fatalf("%q may give a copy", got)
 	}
 	s.have(&succession.Copy{ID: "x", Origin: timeline.Origin{Cursor: timeline.Cursor{Position: 5}}}, "eu")
-	if got := f.mayGive(s); got != "ap" {
+	if got, _ := f.mayGive(s); got != "ap" {
 		t.Errorf("%q may give a copy after one of the primary", got)
 	}
 	s.have(&succession.Copy{ID: "y", Origin: timeline.Origin{Cursor: timeline.Cursor{Position: 5}}}, "ap")
-	if got := f.mayGive(s); got != "" || s.of != "ap" {
+	if got, _ := f.mayGive(s); got != "" || s.of != "ap" {
 		t.Errorf("%q may give a copy again; the last was of %s", got, s.of)
 	}
 
 	ours := []timeline.Reign{{Epoch: 1, First: 1, Primary: "us"}}
 	f = followerIn(&shelf{}, timeline.State{Region: "us", Reigns: ours, Cursor: timeline.Cursor{Epoch: 1, Position: 9}})
-	f.config.Wanted = func() string { return "ap" }
+	f.config.Wanted = func() (string, bool) { return "ap", true }
 	s = f.enter(succession.Effect{Do: succession.Fetch, Term: 7, Source: "eu"})
 	theirs := &succession.Copy{Origin: timeline.Origin{Cursor: timeline.Cursor{Epoch: 1, Position: 9},
 		Reigns: []timeline.Reign{{Epoch: 1, First: 1, Primary: "eu"}}}}
 	err := f.fits(s, giving{"ap", "ap-1"}, "ap", theirs)
-	if got := f.mayGive(s); !errors.Is(err, contract.ErrRejected) || got != "" {
+	if got, _ := f.mayGive(s); !errors.Is(err, contract.ErrRejected) || got != "" {
 		t.Errorf("%v; %q may give another", err, got)
 	}
 	if err = f.fits(s, giving{"eu", "eu-1"}, "eu", theirs); err != nil {
