@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"strconv"
 )
 
@@ -15,11 +16,17 @@ const (
 	slotPorts   = 10
 )
 
+// unsafePorts are those from 1024 on at which no browser opens a page, by the list of "bad ports" in the Fetch standard
+// (fetch.spec.whatwg.org): a console there could not be looked at.
+var unsafePorts = []int{
+	1719, 1720, 1723, 2049, 3659, 4045, 4190, 5060, 5061, 6000, 6566, 6665, 6666, 6667, 6668, 6669, 6679, 6697, 10_080,
+}
+
 // MaxPorts is how many ports Next hands out at once, at most.
 const MaxPorts = slotPorts - 1
 
-// Ports hands out addresses of 127.0.0.1 on which nobody listens, and that nobody else gets from Ports until Close. Its
-// methods are not for concurrent use.
+// Ports hands out addresses of 127.0.0.1 on which nobody listens, that nobody else gets from Ports until Close, and at
+// which browsers open pages. Its methods are not for concurrent use.
 type Ports struct {
 	next   int
 	claims []net.Listener
@@ -61,10 +68,13 @@ func (p *Ports) Close() {
 	p.claims = nil
 }
 
-// free returns the addresses from a port on, nil if any of them is taken.
+// free returns the addresses from a port on, nil if any of them is taken, or is none for browsers.
 func free(first, count int) []string {
 	var addrs []string
 	for port := first; port < first+count; port++ {
+		if slices.Contains(unsafePorts, port) {
+			return nil
+		}
 		l, err := net.Listen("tcp", local(port))
 		if err != nil {
 			return nil

@@ -41,3 +41,20 @@ func TestPortsAreGivenOnce(t *testing.T) {
 		t.Errorf("got %v, %v instead of %v, which was given back", back, err, one)
 	}
 }
+
+// A browser opens no page at some ports: a fleet has none of them, whatever it is asked to begin with.
+func TestPortsAreThoseOfPages(t *testing.T) {
+	for _, unsafe := range unsafePorts {
+		for _, start := range []int{unsafe, unsafe - 1, unsafe - slotPorts + 1} {
+			p := PortsFrom(start)
+			addrs, err := p.Next(3)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if slices.Contains(addrs, local(unsafe)) {
+				t.Errorf("from %d on: %v", start, addrs)
+			}
+			p.Close()
+		}
+	}
+}
