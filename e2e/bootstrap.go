@@ -134,7 +134,7 @@ func installs(region *localfleet.Region) (count int, err error) {
 		if err != nil {
 			return 0, err
 		}
-		count += strings.Count(string(text), "installed checkpoint of the source")
+		count += strings.Count(string(text), "installed the state of the source")
 	}
 	return count, nil
 }

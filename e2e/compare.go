@@ -3,7 +3,10 @@ package e2e
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"strings"
+	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -133,5 +136,17 @@ func (r *run) checkHashes(ctx context.Context, revision int64) error {
 		}
 	}
 	r.line("all %d nodes have the hash %08x at revision %d", len(r.fleet.Nodes()), first, revision)
+	return nil
+}
+
+// verified has the fleet compare its regions itself.
+func verified(ctx context.Context, r *run, limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	status, out, errs, err := runBinary(ctx, r.Binary, "verify", "--endpoints",
+		strings.Join(localfleet.Clients(r.fleet.Nodes()), ","))
+	if err != nil || status != 0 {
+		return errors.Join(fmt.Errorf("mimir verify: exit status %d: %s %s", status, out, errs), err)
+	}
 	return nil
 }

@@ -35,6 +35,12 @@
 //     5, 10 and 11);
 //   - registers are linearizable, no acknowledged write is lost, and all nodes are equal (invariants 1, 2 and 6).
 //
+// TestBootstrapUnderFaults has a region take a copy of the whole state of another one, which is written meanwhile, and
+// cuts the link and kills the nodes on the way. It checks that
+//
+//   - the copy goes on where it was, and what crosses is one copy and what was written (invariant 13);
+//   - every acknowledged write is in both regions, which are equal (invariants 1, 4 and 5).
+//
 // TestFailovers, by hand, does to two regions and a witness what moves the primary, over a network of namespaces with
 // the delays and cuts of a wide one, and checks that
 //

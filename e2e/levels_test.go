@@ -2,13 +2,11 @@ package e2e
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"maps"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -280,19 +278,9 @@ func (l *levels) conclude(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := l.verified(ctx); err != nil {
+	if err := verified(ctx, l.run, patience); err != nil {
 		return err
 	}
 	l.summarizeLogs()
-	return nil
-}
-
-// verified has the fleet compare its regions itself.
-func (l *levels) verified(ctx context.Context) error {
-	status, out, errs, err := l.mimir(ctx, "verify", "--endpoints",
-		strings.Join(localfleet.Clients(l.fleet.Nodes()), ","))
-	if err != nil || status != 0 {
-		return errors.Join(fmt.Errorf("mimir verify: exit status %d: %s %s", status, out, errs), err)
-	}
 	return nil
 }

@@ -151,7 +151,11 @@ func (r *run) awaitEqual(ctx context.Context) (revision int64, err error) {
 func (r *run) mimir(ctx context.Context, arguments ...string) (status int, out, errs string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	c := exec.CommandContext(ctx, r.Binary, arguments...)
+	return runBinary(ctx, r.Binary, arguments...)
+}
+
+func runBinary(ctx context.Context, binary string, arguments ...string) (status int, out, errs string, err error) {
+	c := exec.CommandContext(ctx, binary, arguments...)
 	c.Env = localfleet.Environment()
 	var stdout, stderr bytes.Buffer
 	c.Stdout, c.Stderr = &stdout, &stderr

@@ -252,6 +252,14 @@ func (f *Fleet) Connections() (count int64) {
 	return count
 }
 
+// Answered is how many bytes came over the links from the nodes that were called, all together.
+func (f *Fleet) Answered() (count int64) {
+	for _, k := range f.links {
+		count += k.answered.Load()
+	}
+	return count
+}
+
 func (f *Fleet) between(a, b string, do func(*link)) {
 	for _, k := range f.links {
 		shared := k.from == "" && (k.to == a || k.to == b)

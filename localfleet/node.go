@@ -33,9 +33,15 @@ type Config struct {
 	SegmentBytes  string              `yaml:"segment-bytes"`
 	RetainBytes   string              `yaml:"retain-bytes,omitempty"`
 	CompactBytes  string              `yaml:"compact-bytes,omitempty"`
+	RegionRate    *RegionRate         `yaml:"region-rate,omitempty"`
 	ApplyDelay    string              `yaml:"apply-delay,omitempty"`
 	Failover      *Failover           `yaml:"failover,omitempty"`
 	Witnesses     map[string][]string `yaml:"witnesses,omitempty"`
+}
+
+// RegionRate holds what goes to other regions to a rate, each as "REGION=RATE".
+type RegionRate struct {
+	Copy []string `yaml:"copy,omitempty"`
 }
 
 // Failover has the primary move by itself.
