@@ -27,7 +27,7 @@ var longBlocks = []struct{ block, says string }{
 	{"benchmarks.md: go run ./bench/all", ""},
 	{"ocean.md: go run ./bench/ocean", ""},
 	{"packages.md: cd deploy", ""},
-	{"packages.md: make release", "mimir-v0.4.0-linux-amd64.tar.gz: OK"},
+	{"packages.md: make release", "mimir_0.4.0_linux_amd64.tar.gz: OK"},
 	{"kubernetes.md: cd compat/peers", "ok"},
 	{"README.md: go run ./check", ""},
 }
