@@ -78,13 +78,17 @@ func load(file string, lookupEnv func(string) (string, bool), flags *pflag.FlagS
 	return &c, append(wrong, c.faults()...)
 }
 
-// decode reads the first document of a file into c.
+// decode reads the one document of a file into c.
 func decode(file string, text []byte, c *Config) error {
 	var document yaml.Node
-	if err := yaml.NewDecoder(bytes.NewReader(text)).Decode(&document); err != nil {
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
+	documents := yaml.NewDecoder(bytes.NewReader(text))
+	err := documents.Decode(&document)
+	if errors.Is(err, io.EOF) {
+		return nil
+	} else if err == nil {
+		err = last(documents)
+	}
+	if err != nil {
 		return fmt.Errorf("%w: %s", ErrConfig, place(file, oneLine(err.Error())))
 	}
 	d := decoder{config: c, file: file}
@@ -96,6 +100,22 @@ func decode(file string, text []byte, c *Config) error {
 		d.complaints[i] = place(file, oneLine(text))
 	}
 	return fmt.Errorf("%w: %s", ErrConfig, strings.Join(d.complaints, "; "))
+}
+
+// last finds that something comes behind a document, which nobody would read.
+func last(documents *yaml.Decoder) error {
+	for {
+		var next yaml.Node
+		if err := documents.Decode(&next); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		if len(next.Content) > 0 && next.Content[0].Tag != "!!null" {
+			return fmt.Errorf("line %d: a second document begins here, which would not be read: take the --- away",
+				next.Content[0].Line)
+		}
+	}
 }
 
 // decoder fills a Config from YAML, and gathers what is wrong.

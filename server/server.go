@@ -50,6 +50,9 @@ type Options struct {
 	// Serving is called once, when all ports are served; whether there is a leader it does not say. May be nil.
 	Serving func() error
 
+	// Strange is what of the environment means nothing, for the log: see [StrangeVariables].
+	Strange []string
+
 	// Look makes pictures of the fleet for the console; nil: there is none.
 	Look Looker
 	// Replays decides and replays tails for operators over HTTP; nil: nobody does.
@@ -185,6 +188,9 @@ func openBehind(s *server, o *Options) error {
 		return err
 	}
 	tellSettings(s.logger, c.notes, warnings)
+	for _, text := range o.Strange {
+		s.logger.Warn("a variable is no setting", "detail", text)
+	}
 	if s.gate, s.audit, err = c.Operator.newGate(s.logger, rootLink{func() *etcdapi.API { return s.api }}); err != nil {
 		return err
 	}

@@ -16,7 +16,8 @@ type alarmReport struct {
 }
 
 // tellAlarms fills in the alarms, and warns of each. Where a region that takes writes told them, its word counts:
-// another may not have heard yet that one was raised or disarmed.
+// another may not have heard yet that one was raised or disarmed. Where who speaks for a region did not tell, the other
+// nodes of it do.
 func (f *fleetReport) tellAlarms() {
 	var known []admin.Alarm
 	for _, r := range f.Regions {
@@ -25,6 +26,11 @@ func (f *fleetReport) tellAlarms() {
 			break
 		}
 		known = append(known, r.alarms...)
+		for _, n := range r.nodes {
+			if r.Revision < 0 {
+				known = append(known, n.alarms...)
+			}
+		}
 	}
 	for _, one := range known {
 		alarm := f.whose(one)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"slices"
@@ -50,7 +51,7 @@ func newBench(n *connection) *cobra.Command {
 					return err
 				}
 			}
-			return err
+			return cmp.Or(err, nothingDone(report))
 		},
 	}
 	n.addFlags(c)
@@ -69,4 +70,18 @@ func newBench(n *connection) *cobra.Command {
 	f.DurationVar(&o.Warmup, "warmup", o.Warmup, "load before each measurement that is not counted")
 	f.Uint64Var(&o.Seed, "seed", o.Seed, "seed of keys and values")
 	return c
+}
+
+// nothingDone says of what no operation was answered well: figures of that are none.
+func nothingDone(r *bench.Report) error {
+	if r == nil {
+		return nil
+	}
+	for _, m := range r.Measurements {
+		if m.Done == 0 && m.Errors > 0 {
+			return fmt.Errorf("%s: %s: no operation was done, and %d failed: %s", m.Side, m.Operation, m.Errors,
+				m.Error)
+		}
+	}
+	return nil
 }

@@ -132,13 +132,19 @@ func (f *fleetReport) helpFor(r *regionReport) (commands []string) {
 		commands = append(commands, "mimir switchover --abort"+f.at(r.Name))
 	case r.Role == replication.RoleDiverged:
 		commands = append(commands, "mimir tail list"+f.at(r.Name))
+	case !r.Heard && r.Name == f.Primary && !f.votes() && f.hears() != nil: // it is not gone: no failover
+		commands = append(commands, "mimir status"+endpointsOf(f.hears()))
 	case !r.Heard && (r.Name == f.Primary || f.Primary == ""):
 		for _, other := range f.Regions {
-			if other.Heard && other.Name != r.Name && other.Role == replication.RoleSecondary {
+			if other.Heard && other.Name != r.Name && other.Role == replication.RoleSecondary && other.Late == nil {
 				commands = append(commands, "mimir failover --to "+other.Name+f.at(other.Name))
 			}
 		}
-		commands = append(commands, "mimir fleet show"+f.at(""))
+		show := "mimir fleet show" + f.at("")
+		if f.votes() { // and why nobody takes over comes first
+			return append([]string{show}, commands...)
+		}
+		commands = append(commands, show)
 	default:
 		commands = append(commands, "mimir status --verbose"+f.at(r.Name))
 	}

@@ -243,3 +243,27 @@ func TestTheConsoleOfNobody(t *testing.T) {
 		t.Errorf("%+v", p)
 	}
 }
+
+// A primary that another region hears is not gone, and the page proposes no failover then, as mimir status does not;
+// nor one to a region that is kept late, and where votes are taken it says first who votes.
+func TestTheConsoleProposesNoNeedlessFailover(t *testing.T) {
+	commands := func(f *fleetReport) []string { return f.helpFor(f.find("us")) }
+	f := wrongFleet()
+	if list := commands(f); len(list) != 3 || list[0] != "mimir failover --to asia" {
+		t.Errorf("of a primary that nobody hears: %q", list)
+	}
+	f.find("asia").Late = &replication.Late{DelaySeconds: 60}
+	if list := commands(f); len(list) != 2 || list[0] != "mimir failover --to eu" {
+		t.Errorf("with a region that is kept late: %q", list)
+	}
+	f.find("eu").nodes[0].health = &replication.HealthStatus{Votes: &replication.VoteStatus{}}
+	if list := commands(f); len(list) != 2 || list[0] != "mimir fleet show" {
+		t.Errorf("where votes are taken: %q", list)
+	}
+	f = wrongFleet()
+	eu := &f.find("eu").RegionStatus
+	eu.Source, eu.Connected, eu.Lag.Seconds = "us", true, 0.3
+	if list := commands(f); len(list) != 1 || list[0] != "mimir status" {
+		t.Errorf("of one that eu hears: %q", list)
+	}
+}

@@ -136,7 +136,7 @@ func readBarrier(ctx context.Context, addr string) error {
 	if err != nil {
 		return err
 	}
-	answer, err := http.DefaultClient.Do(request)
+	answer, err := dev.Staying.Do(request)
 	if err != nil {
 		return err
 	}

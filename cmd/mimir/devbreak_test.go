@@ -3,6 +3,8 @@
 package main
 
 import (
+	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -44,5 +46,17 @@ func TestDevBreaks(t *testing.T) {
 	order(exitUsage, "break", "us")
 	if text := order(exitUsage, "break", "planet", "mars"); !strings.Contains(text, `"planet" is none of node`) {
 		t.Error(text)
+	}
+}
+
+// Who has the port of a node, and sends on to elsewhere, is not the node: nobody goes there, and nobody is well by it.
+func TestDevGoesNowhereElse(t *testing.T) {
+	visited := false
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { visited = true }))
+	defer elsewhere.Close()
+	other := httptest.NewServer(http.RedirectHandler(elsewhere.URL, http.StatusTemporaryRedirect))
+	defer other.Close()
+	if err := readBarrier(t.Context(), strings.TrimPrefix(other.URL, "http://")); err == nil || visited {
+		t.Errorf("%v, visited %v", err, visited)
 	}
 }

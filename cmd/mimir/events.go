@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/server/admin"
 	"github.com/mimir-kv/mimir/server/events"
 	"github.com/mimir-kv/mimir/server/plain"
@@ -90,6 +91,8 @@ type eventReport struct {
 	Events []events.Told `json:"events"` // in order
 	Nodes  []eventSource `json:"nodes"`  // that answered
 	Silent []eventSilent `json:"silent"` // that did not: events that they alone saw are missing
+	// Note says that the region which was asked for is none of the fleet now.
+	Note string `json:"note,omitempty"`
 }
 
 // eventSource is a node whose log was read.
@@ -138,6 +141,9 @@ func (r *eventReport) printSources(w io.Writer) {
 	for _, s := range r.Silent {
 		fmt.Fprintln(w, s.text())
 	}
+	if r.Note != "" {
+		fmt.Fprintln(w, "NOTE:", r.Note)
+	}
 }
 
 func (s *eventSilent) text() string {
@@ -155,6 +161,7 @@ type eventCrowd struct {
 	question events.Question // of each, but for what was read before
 	nodes    []*eventNode
 	unknown  []eventSilent // regions of which no node is known
+	note     string        // about the region that is asked for
 }
 
 type eventNode struct {
@@ -162,6 +169,7 @@ type eventNode struct {
 	client       *admin.Client // nil: it is not known where it serves clients
 	log          string
 	after        uint64
+	since        time.Time // from when on it is asked, by its own clock; zero: as all are
 }
 
 // find finds out which nodes there are. Those that were known keep what was read of them.
@@ -170,7 +178,7 @@ func (k *eventCrowd) find(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	k.unknown = nil
+	k.unknown, k.note = nil, strangeRegion(fleet, k.question.Region)
 	for _, r := range fleet.Regions {
 		if len(r.Nodes) == 0 {
 			k.unknown = append(k.unknown, eventSilent{
@@ -191,18 +199,46 @@ func (k *eventCrowd) find(ctx context.Context) error {
 	return nil
 }
 
+// strangeRegion says of the name of a region that the fleet has none of that name, "" if it has, or none is asked for:
+// the name may be mistyped, or of a region that was removed.
+func strangeRegion(fleet *replication.FleetStatus, name string) string {
+	var names []string
+	for _, r := range fleet.Regions {
+		if names = append(names, r.Name); r.Name == name {
+			return ""
+		}
+	}
+	if name == "" {
+		return ""
+	}
+	return fmt.Sprintf("the fleet has no region %q now, but %s", name, strings.Join(names, ", "))
+}
+
 // eventAnswer is what came of asking a node.
 type eventAnswer struct {
 	node  *eventNode
 	page  *events.Page // all that it has told, if err is nil
 	ahead [2]float64
+	since time.Time // from when on it was asked, if not as all were
 	err   error
+}
+
+// apart is by how much a clock is certainly wrong, 0 if it is not known to be.
+func (a *eventAnswer) apart() time.Duration {
+	switch seconds := float64(time.Second); {
+	case a.ahead[0] > clocksApart.Seconds():
+		return time.Duration(a.ahead[0] * seconds)
+	case a.ahead[1] < -clocksApart.Seconds():
+		return time.Duration(a.ahead[1] * seconds)
+	}
+	return 0
 }
 
 // eventTimeout is how long a node gets for an answer, beside what it waits.
 const eventTimeout = 3 * time.Second
 
-// ask asks one node for all that it did not tell yet, and tells heard of each answer.
+// ask asks one node for all that it did not tell yet, and tells heard of each answer. Times of events are of its own
+// clock: from when on it tells is said by that one too, so that nothing is left out because it is wrong.
 func (k *eventCrowd) ask(ctx context.Context, n *eventNode, wait time.Duration, heard func()) (a eventAnswer) {
 	a.node = n
 	if n.client == nil {
@@ -213,6 +249,9 @@ func (k *eventCrowd) ask(ctx context.Context, n *eventNode, wait time.Duration, 
 	defer cancel()
 	q := k.question
 	q.Log, q.After, q.Wait = n.log, n.after, wait
+	if !n.since.IsZero() {
+		q.Since = n.since
+	}
 	for {
 		sent := time.Now()
 		page, err := n.client.Events(ctx, q)
@@ -222,6 +261,11 @@ func (k *eventCrowd) ask(ctx context.Context, n *eventNode, wait time.Duration, 
 		}
 		heard()
 		a.ahead = [2]float64{time.Until(page.Now).Seconds(), page.Now.Sub(sent).Seconds()}
+		if apart := a.apart(); apart != 0 && !q.Since.IsZero() && n.log == "" && a.since.IsZero() {
+			q.Since, q.Wait = q.Since.Add(apart), 0
+			a.since = q.Since
+			continue
+		}
 		if a.page != nil {
 			page.Events = append(a.page.Events, page.Events...)
 		}
@@ -237,6 +281,9 @@ func (k *eventCrowd) ask(ctx context.Context, n *eventNode, wait time.Duration, 
 func (a *eventAnswer) take() {
 	if a.err == nil {
 		a.node.log, a.node.after = a.page.Log, a.page.Last
+		if !a.since.IsZero() {
+			a.node.since = a.since
+		}
 	}
 }
 
@@ -286,7 +333,7 @@ func (k *eventCrowd) report(ctx context.Context) (*eventReport, error) {
 
 // tell puts answers together.
 func (k *eventCrowd) tell(answers []eventAnswer) *eventReport {
-	r := &eventReport{Nodes: []eventSource{}, Silent: slices.Clone(k.unknown)}
+	r := &eventReport{Nodes: []eventSource{}, Silent: slices.Clone(k.unknown), Note: k.note}
 	slices.SortFunc(answers, func(a, b eventAnswer) int { return strings.Compare(a.node.name, b.node.name) })
 	var pages []events.Page
 	for _, a := range answers {

@@ -4,6 +4,8 @@ package main
 
 import (
 	"encoding/json"
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -11,6 +13,7 @@ import (
 
 	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/replication/timeline"
+	"github.com/mimir-kv/mimir/server/admin"
 	"github.com/mimir-kv/mimir/server/events"
 )
 
@@ -151,5 +154,79 @@ func TestWhoWasNotAskedIsNamed(t *testing.T) {
 	}
 	if strings.Contains(out.String(), "clock of us-2") {
 		t.Error(out.String())
+	}
+}
+
+// A region of which the fleet has none is named as that: else no events of a mistyped name would say that all is quiet.
+func TestEventsOfNoRegion(t *testing.T) {
+	f := &replication.FleetStatus{Regions: []replication.RegionStatus{{Name: "us"}, {Name: "eu"}}}
+	const want = `the fleet has no region "uz" now, but us, eu`
+	if text := strangeRegion(f, "uz"); text != want {
+		t.Errorf("%q, want %q", text, want)
+	}
+	if strangeRegion(f, "") != "" || strangeRegion(f, "eu") != "" {
+		t.Error("a region that there is, or none at all, is called strange")
+	}
+	at, _ := oneOfTwo(t)
+	client, err := admin.NewClient([]string{at}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	crowd := eventCrowd{client: client, bound: time.Hour, silence: 200 * time.Millisecond,
+		question: events.Question{Region: "uz"}}
+	report, err := crowd.report(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	if report.print(&out); !strings.Contains(out.String(), "NOTE: "+want) {
+		t.Error(out.String())
+	}
+}
+
+// What a node saw within the last hour is told, whatever its clock says: its events have times of that clock.
+func TestEventsOfAClockThatIsWrong(t *testing.T) {
+	now := time.Now()
+	for name, off := range map[string]time.Duration{"behind": -3 * time.Hour, "ahead": 3 * time.Hour, "right": 0} {
+		var asked []time.Time
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			since, err := time.Parse(time.RFC3339, r.URL.Query().Get("since"))
+			if err != nil {
+				t.Error(err)
+			}
+			asked = append(asked, since)
+			page := events.Page{Node: "us-1", Log: "a", Last: 2, Now: time.Now().Add(off)}
+			for _, ago := range []time.Duration{2 * time.Hour, 10 * time.Minute} {
+				if at := now.Add(off - ago); at.After(since) {
+					page.Events = append(page.Events, events.Record{Seq: 1, At: at,
+						Event: replication.Event{Kind: replication.EventStarted, Text: ago.String()}})
+				}
+			}
+			text, err := admin.Marshal(&page)
+			if err != nil {
+				t.Error(err)
+			}
+			_, _ = w.Write(text)
+		}))
+		defer s.Close()
+		client, err := admin.NewClient([]string{s.URL}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer client.Close()
+		crowd := eventCrowd{bound: time.Minute, question: events.Question{Since: now.Add(-time.Hour)}}
+		node := &eventNode{name: "us-1", client: client}
+		a := crowd.ask(t.Context(), node, 0, func() {})
+		if a.err != nil || len(a.page.Events) != 1 || a.page.Events[0].Text != "10m0s" {
+			t.Errorf("%s: %+v, %v", name, a.page, a.err)
+			continue
+		}
+		a.take()
+		before := len(asked)
+		if a = crowd.ask(t.Context(), node, 0, func() {}); a.err != nil || len(asked) != before+1 ||
+			asked[before].Sub(asked[before-1]).Abs() > time.Second {
+			t.Errorf("%s: asked anew by another time: %v, %v", name, asked, a.err)
+		}
 	}
 }

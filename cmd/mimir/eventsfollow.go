@@ -30,6 +30,9 @@ func (f *eventFollow) run(ctx context.Context) error {
 	if err := f.crowd.find(ctx); err != nil {
 		return err
 	}
+	if f.crowd.note != "" {
+		fmt.Fprintln(f.errs, "NOTE:", f.crowd.note)
+	}
 	for wait := time.Duration(0); ; wait = eventWait {
 		answers := f.crowd.askAll(ctx, wait)
 		if ctx.Err() != nil {

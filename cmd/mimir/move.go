@@ -38,8 +38,9 @@ func newSwitchover(n *connection) *cobra.Command {
 				return n.abort(c, client)
 			}
 			return n.move(c, switchoverTimeout, func(ctx context.Context) (*replication.MoveReport, error) {
-				defer watchMove(ctx, c.ErrOrStderr(), client)()
-				return client.Switchover(ctx, to)
+				w, end := watchMove(ctx, c.ErrOrStderr(), client)
+				defer end()
+				return admin.Telling(client, w.waits).Switchover(ctx, to)
 			})
 		}),
 	}
@@ -79,8 +80,13 @@ func newFailover(n *connection) *cobra.Command {
 		Args: noArguments,
 		RunE: n.asking(func(c *cobra.Command, client *admin.Client, _ []string) error {
 			point, err := at.point(c)
-			if err == nil && point != nil && !force {
+			bounded := c.Flags().Changed("accept-loss")
+			switch {
+			case err == nil && point != nil && !force:
 				err = fmt.Errorf("%w: to begin in the past takes --force", errUsage)
+			case err == nil && force && bounded:
+				err = fmt.Errorf("%w: either --force, which accepts any loss, or --accept-loss, which bounds it",
+					errUsage)
 			}
 			if err != nil {
 				return err
@@ -91,7 +97,7 @@ func newFailover(n *connection) *cobra.Command {
 				})
 			}
 			return n.move(c, moveTimeout, func(ctx context.Context) (*replication.MoveReport, error) {
-				if !force && c.Flags().Changed("accept-loss") {
+				if bounded {
 					return client.FailoverWithin(ctx, to, accept)
 				}
 				return client.Failover(ctx, to, force)

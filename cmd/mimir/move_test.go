@@ -28,3 +28,14 @@ func TestWhatAMoveSaysIsTrue(t *testing.T) {
 		}
 	}
 }
+
+// A bound of what may be lost is never passed over for --force: both at once are refused, before anybody is asked.
+func TestForceAndABoundExcludeEachOther(t *testing.T) {
+	for _, bound := range []string{"0", "100"} {
+		status, _, errs := mimir(t, "failover", "--to", "eu", "--force", "--accept-loss", bound, "--endpoints",
+			"127.0.0.1:1")
+		if status != exitUsage || !strings.Contains(errs, "either --force") {
+			t.Errorf("%s: %d %s", bound, status, errs)
+		}
+	}
+}

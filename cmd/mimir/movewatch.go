@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"sync/atomic"
 	"time"
 
 	"github.com/mimir-kv/mimir/replication"
@@ -18,13 +19,14 @@ const (
 	sayEvery  = 5 * time.Second
 )
 
-// watchMove shows how far the switchover under way is until what it returns is called.
-func watchMove(ctx context.Context, out io.Writer, client *admin.Client) (end func()) {
+// watchMove shows how far the switchover under way is until end is called.
+func watchMove(ctx context.Context, out io.Writer, client *admin.Client) (w *moveWatch, end func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
+	w = &moveWatch{out: out, terminal: isTerminal(out)}
+	client = admin.Telling(client, nil) // of each look it would be said again
 	go func() {
 		defer close(done)
-		w := moveWatch{out: out, terminal: isTerminal(out)}
 		defer w.end()
 		for pause := firstLook; ; pause = lookEvery {
 			select {
@@ -37,9 +39,16 @@ func watchMove(ctx context.Context, out io.Writer, client *admin.Client) (end fu
 			}
 		}
 	}()
-	return func() {
+	return w, func() {
 		cancel()
 		<-done
+	}
+}
+
+// waits says for whom the order waits, if it is not shown how far it is. It is safe beside all else.
+func (w *moveWatch) waits(endpoints string, silent time.Duration) {
+	if !w.showing.Load() {
+		fmt.Fprintf(w.out, "mimir: waiting for %s: no answer for %s\n", endpoints, silent)
 	}
 }
 
@@ -51,7 +60,8 @@ type moveWatch struct {
 	shown    bool
 	said     time.Time
 	paused   bool
-	first    sample // of the target, as long as writes go on
+	showing  atomic.Bool // something was shown
+	first    sample      // of the target, as long as writes go on
 }
 
 // sample is how much a target lacked.
@@ -72,6 +82,7 @@ func (w *moveWatch) show(now time.Time, f *replication.FleetStatus) {
 		if to := region(f, r.MovingTo); to != nil && !r.Sealed {
 			text += w.left(now, to)
 		}
+		w.showing.Store(true)
 		switch {
 		case w.terminal:
 			again(w.out, text)

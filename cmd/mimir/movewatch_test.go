@@ -40,7 +40,15 @@ func TestASwitchoverShowsHowFarItIs(t *testing.T) {
 	w = moveWatch{out: &out, terminal: true}
 	at(0, approach, false, replication.Lag{Seconds: -1})
 	w.end()
-	if text := out.String(); text != "\r\033[Kus "+approach+"\r\033[K" {
+	if text := out.String(); text != "\r\033[K\033[?7lus "+approach+"\033[?7h\r\033[K" {
 		t.Errorf("on a terminal: %q", text)
+	}
+	out.Reset()
+	if w.waits("us-1:2379", time.Second); out.Len() > 0 {
+		t.Errorf("beside how far it is: %q", out.String())
+	}
+	unseen := moveWatch{out: &out}
+	if unseen.waits("us-1:2379", time.Second); out.String() != "mimir: waiting for us-1:2379: no answer for 1s\n" {
+		t.Errorf("before anything is shown: %q", out.String())
 	}
 }

@@ -43,7 +43,7 @@ var endsAs = map[string]struct {
 	"mimir cert show certs":                {exitDone, "client-ca.crt"},
 	"mimir archive status file:///archive": {exitDone, "in force"},
 
-	"curl --max-time 1 http://10.1.0.1:8080/readyz?verbose": {
+	`curl --max-time 1 "http://10.1.0.1:2381/readyz?verbose"`: {
 		exitDone, "ok",
 	},
 
@@ -91,7 +91,7 @@ func TestTheRunbooksRun(t *testing.T) {
 	o.fleet, _, _ = startDev(t, "--regions", "us,eu", "--nodes", "3")
 	us := o.fleet.Regions[0].Nodes
 	w1, w2 := anAddress(t), anAddress(t)
-	o.replaced = strings.NewReplacer("10.1.0.1:2379", us[0].Client, "10.1.0.1:8080", us[0].HTTP, "10.3.0.1:2380", w2,
+	o.replaced = strings.NewReplacer("10.1.0.1:2379", us[0].Client, "10.1.0.1:2381", us[0].HTTP, "10.3.0.1:2380", w2,
 		"file:///archive", "file://"+archive, "/var/lib/mimir", o.dir)
 	o.follower() // then all nodes are known
 	o.isAtHand()

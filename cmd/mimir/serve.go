@@ -39,7 +39,7 @@ func newServe(hurry <-chan struct{}) *cobra.Command {
 			signal.Ignore(syscall.SIGPIPE) // a node does not end with who reads its log
 			o := server.Options{
 				Version: version(), LogTo: os.Stderr, Hurry: hurry, HungUp: hungUp(c.Context()), Reload: read,
-				Look: lookForConsole, Replays: nodeReplays{},
+				Look: lookForConsole, Replays: nodeReplays{}, Strange: server.StrangeVariables(os.Environ()),
 				Serving: func() error { return tellSystemd(os.Getenv("NOTIFY_SOCKET")) },
 			}
 			return server.Run(c.Context(), config, o)
@@ -57,6 +57,7 @@ func newServe(hurry <-chan struct{}) *cobra.Command {
 // checkSettings tells everything that is wrong, a line each, and ends as a start would.
 func checkSettings(c *cobra.Command, file, fleet string) error {
 	config, warnings, wrong := server.Check(file, os.LookupEnv, c.Flags())
+	warnings = append(warnings, server.StrangeVariables(os.Environ())...)
 	if fleet != "" {
 		notes, more := checkAgainst(c, file, fleet, config.Replication.NodeID)
 		warnings, wrong = append(warnings, notes...), append(wrong, more...)

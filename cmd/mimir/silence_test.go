@@ -93,8 +93,8 @@ func TestAnAnswerBeginsTheSilence(t *testing.T) {
 	asking, enough := context.WithCancel(t.Context())
 	defer enough()
 	answers := 0
-	list := askNodes(asking, client, fleet.Regions[0].Nodes, func() { answers++; enough() })
-	if answers != 1 || len(list) != 1 {
+	list, silent := askNodes(asking, client, fleet.Regions[0].Nodes, func() { answers++; enough() })
+	if answers != 1 || len(list) != 1 || len(silent) != 1 || silent[0].Node != "us-2" {
 		t.Errorf("%d nodes are told to have answered, and %d did", answers, len(list))
 	}
 }

@@ -38,6 +38,8 @@ type fleetReport struct {
 	Compare *patrol.Report `json:"compare,omitempty"`
 	// Held is what the nodes that answered send to other regions at a rate at most, where anything went.
 	Held []heldReport `json:"held,omitempty"`
+	// Silent are the nodes of which their region says that they answer, and that did not tell of themselves.
+	Silent []silentNode `json:"silent,omitempty"`
 	// Versions are those of the nodes that answered, each with their names.
 	Versions map[string][]string `json:"versions,omitempty"`
 	// Next are commands that help with what is wrong, each with why, the most pressing first.
@@ -48,6 +50,7 @@ type regionReport struct {
 	replication.RegionStatus
 	Revision admin.Revision `json:"revision"` // of the node By; -1 if it did not tell
 	nodes    []nodeReport   // those that answered
+	silent   []silentNode   // those that did not
 	alarms   []admin.Alarm  // of the fleet, as that node has them
 }
 
@@ -105,7 +108,7 @@ func (o *statusOptions) run(c *cobra.Command, n *connection, client *admin.Clien
 		}
 		client = admin.Telling(client, nil) // the picture says it itself
 		w := statusWatch{every: o.watch, out: c.OutOrStdout(), screen: isTerminal(c.OutOrStdout()),
-			json: n.output == "json", print: o.print}
+			json: n.output == "json", print: o.print, like: n.given(c)}
 		return w.run(c.Context(), client)
 	}
 	if o.closed && !o.check {
@@ -115,6 +118,7 @@ func (o *statusOptions) run(c *cobra.Command, n *connection, client *admin.Clien
 	if err != nil {
 		return err
 	}
+	report.askedLike(n.given(c))
 	if err := n.print(c.OutOrStdout(), report, func(w io.Writer) { o.print(w, report) }); err != nil {
 		return err
 	}
@@ -156,10 +160,11 @@ func inspectWithin(ctx context.Context, client *admin.Client, bound, silence tim
 				}
 			})
 		}
-		wg.Go(func() { r.nodes = askNodes(ctx, client, r.Nodes, heard) })
+		wg.Go(func() { r.nodes, r.silent = askNodes(ctx, client, r.Nodes, heard) })
 	}
 	wg.Wait()
 	report.tellAlarms()
+	report.tellSilent()
 	report.tellArchive()
 	report.tellOpen()
 	report.tellIdle()
@@ -344,6 +349,9 @@ func (r *regionReport) problems() string {
 	does := r.Activity
 	if r.Bootstrap != nil {
 		does = bootstrapText(r.Bootstrap)
+	}
+	if text == "" && does == "" && sealed == "" {
+		return r.unwell()
 	}
 	for _, more := range []string{does, sealed} {
 		if text != "" && more != "" {

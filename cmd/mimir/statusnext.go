@@ -23,7 +23,7 @@ func (f *fleetReport) tellNext() {
 			f.Versions[n.version] = append(f.Versions[n.version], n.name)
 		}
 	}
-	next := func(command, why string) { f.Next = append(f.Next, command+"   # "+why) }
+	next := func(command, why string) { f.Next = append(f.Next, command+nextWhy+why) }
 	primary := f.find(f.Primary)
 	switch {
 	case len(f.TakeWrites) > 1:

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -11,6 +13,7 @@ import (
 	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/server/admin"
 	"github.com/mimir-kv/mimir/server/patrol"
+	"github.com/mimir-kv/mimir/server/plain"
 	"github.com/mimir-kv/mimir/server/trust"
 )
 
@@ -29,40 +32,59 @@ type nodeReport struct {
 	health               *replication.HealthStatus
 	version              string
 	revision, storeBytes int64
+	alarms               []admin.Alarm // of the fleet, as the node has them
 }
 
 // askNodes asks every node of a region that is reachable, and tells heard of each answer. Those that do not answer are
-// left out.
+// silent, with why.
 func askNodes(
 	ctx context.Context, client *admin.Client, nodes []replication.NodeStatus, heard func(),
-) (reports []nodeReport) {
+) (reports []nodeReport, silent []silentNode) {
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	for _, n := range nodes {
-		if !n.Reachable || len(n.ClientURLs) == 0 {
+		if !n.Reachable {
 			continue
 		}
 		wg.Go(func() {
-			node, err := client.At(n.ClientURLs...).Node(ctx)
-			if err != nil {
-				return
+			said, err := askNode(ctx, client, &n)
+			if err == nil {
+				heard()
 			}
-			heard()
 			mu.Lock()
 			defer mu.Unlock()
-			reports = append(reports, nodeReport{
-				name: n.Name, operators: node.Operators, open: node.Open, idle: node.IdleSettings, tls: node.TLS,
-				health: node.HealthStatus, version: node.Version, revision: int64(node.Revision),
-				auditProblem: node.AuditProblem, storeBytes: node.StoreBytes, backup: node.Backup,
-				archive:     node.Archive,
-				compare:     node.Compare,
-				tellsPlaces: node.TellsPlaces,
-			})
+			if err != nil {
+				why := strings.TrimPrefix(plain.Text(whySilent(ctx, err)), admin.ErrNoEndpoint.Error()+": ")
+				silent = append(silent, silentNode{n.Name, n.Region, why, admin.Outdated(err)})
+				return
+			}
+			reports = append(reports, *said)
 		})
 	}
 	wg.Wait()
 	slices.SortFunc(reports, func(a, b nodeReport) int { return strings.Compare(a.name, b.name) })
-	return reports
+	slices.SortFunc(silent, func(a, b silentNode) int { return strings.Compare(a.Node, b.Node) })
+	return reports, silent
+}
+
+// askNode asks one of them. What another node says that answers in its place is not of it.
+func askNode(ctx context.Context, client *admin.Client, n *replication.NodeStatus) (*nodeReport, error) {
+	if len(n.ClientURLs) == 0 {
+		return nil, errors.New("it did not say where it serves clients")
+	}
+	node, err := client.At(n.ClientURLs...).Node(ctx)
+	switch {
+	case err != nil:
+		return nil, err
+	case node.HealthStatus != nil && node.NodeID != "" && node.NodeID != n.Name:
+		return nil, fmt.Errorf("%s answers where it says that it serves clients", node.NodeID)
+	}
+	return &nodeReport{
+		name: n.Name, operators: node.Operators, open: node.Open, idle: node.IdleSettings, tls: node.TLS,
+		health: node.HealthStatus, version: node.Version, revision: int64(node.Revision),
+		auditProblem: node.AuditProblem, storeBytes: node.StoreBytes, backup: node.Backup, archive: node.Archive,
+		compare: node.Compare, tellsPlaces: node.TellsPlaces, alarms: node.Alarms,
+	}, nil
 }
 
 // tellOpen tells what is open to others: of a region if all its nodes that answered say so, else of a node.

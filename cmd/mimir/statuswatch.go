@@ -26,6 +26,7 @@ type statusWatch struct {
 	screen bool
 	json   bool
 	print  func(w io.Writer, f *fleetReport)
+	like   likeness // of the commands that help
 
 	last    *fleetReport
 	lastAt  time.Time
@@ -41,6 +42,9 @@ func (s *statusWatch) run(ctx context.Context, client *admin.Client) error {
 		f, err := inspect(ctx, client) // for as long as mimir status waits for each endpoint
 		if ctx.Err() != nil {
 			return nil
+		}
+		if err == nil {
+			f.askedLike(s.like)
 		}
 		text, err := s.frame(time.Now(), f, err)
 		if err != nil {

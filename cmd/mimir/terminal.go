@@ -93,16 +93,24 @@ func appendEscape(out []byte, r rune) []byte {
 	return append(out, '\\', 'u', digits[r>>12&15], digits[r>>8&15], digits[r>>4&15], digits[r&15])
 }
 
-// What is asked of a terminal: an empty line in the place of this one, and an empty screen.
+// What is asked of a terminal: an empty line in the place of this one, to cut what is wider than it is (a line that
+// goes on in the next one would stay there when it is replaced) and to wrap it again, and an empty screen.
 const (
 	clearLine   = "\r\033[K"
+	cutLines    = "\033[?7l"
+	wrapLines   = "\033[?7h"
 	clearScreen = "\033[H\033[2J\033[3J"
 )
 
 // again shows a text in the place of the line that a terminal shows now.
 func again(out io.Writer, text string) {
-	if control(out, clearLine) == nil {
-		io.WriteString(out, text) //nolint:errcheck // nobody looks any more
+	if text == "" {
+		control(out, clearLine) //nolint:errcheck // nobody looks any more
+		return
+	}
+	if control(out, clearLine+cutLines) == nil {
+		io.WriteString(out, text) //nolint:errcheck // likewise
+		control(out, wrapLines)   //nolint:errcheck // likewise
 	}
 }
 

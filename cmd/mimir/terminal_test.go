@@ -174,7 +174,7 @@ func TestVisible(t *testing.T) {
 	}
 	var out bytes.Buffer
 	again(&visible{out: &out}, "a\x1bb")
-	if got := out.String(); got != clearLine+`a\u001bb` {
+	if got := out.String(); got != clearLine+cutLines+`a\u001bb`+wrapLines {
 		t.Errorf("a line in place of one: %q", got)
 	}
 	said, heard := "\u009b\U000e0001\u200b\u007f", ""

@@ -142,6 +142,7 @@ func (c *Client) change(ctx context.Context, method, path string, body []byte, o
 		if err := reachableAloud(ctx, c, endpoint); err != nil {
 			return err
 		}
+		defer c.waits.begin(ctx, endpoint)()
 		err := c.ask(ctx, method, endpoint, path, body, out)
 		var answered *Error
 		if err != nil && !errors.As(err, &answered) {
@@ -163,6 +164,7 @@ func (c *Client) each(ctx context.Context, f func(endpoint string) error) error 
 	}
 	var failures []string
 	var misdirected *Error
+	var certificate error
 	for _, endpoint := range endpoints {
 		err := f(endpoint)
 		var answered *Error
@@ -179,8 +181,13 @@ func (c *Client) each(ctx context.Context, f func(endpoint string) error) error 
 			return fmt.Errorf("%w: %s", ctx.Err(), strings.Join(failures, "; "))
 		}
 		failures = append(failures, err.Error())
+		if Outdated(err) {
+			certificate = err
+		}
 	}
 	switch {
+	case misdirected == nil && certificate != nil:
+		return &outdatedError{strings.Join(failures, "; "), certificate}
 	case misdirected == nil:
 		return fmt.Errorf("%w: %s", ErrNoEndpoint, strings.Join(failures, "; "))
 	case len(failures) == 0:

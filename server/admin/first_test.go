@@ -59,3 +59,27 @@ func TestTheFirstWritesOfATail(t *testing.T) {
 		}
 	}
 }
+
+// What of an order would not be heeded is refused, and nothing is done: whoever bounds a loss is not to lose more.
+func TestAnOrderThatContradictsItselfIsRefused(t *testing.T) {
+	done := &fake{}
+	h := NewHandler(HandlerOptions{
+		Replicator: done, Logger: slog.New(slog.DiscardHandler), States: fakeState{},
+		Guard: func(_ string, h http.Handler) http.Handler { return h },
+	})
+	for body, path := range map[string]string{
+		`{"to":"eu","force":true,"acceptLoss":7}`:        "failover",
+		`{"to":"eu","force":true,"acceptLoss":0}`:        "failover",
+		`{"to":"eu","force":true}`:                       "switchover",
+		`{"to":"eu","acceptLoss":7}`:                     "switchover",
+		`{"to":"eu","at":{"position":7},"acceptLoss":0}`: "failover",
+		`{"to":"eu","force":true,"at":{"position":7}}`:   "switchover",
+		`{"force":true}`:                                 "failover",
+	} {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest("POST", "/mimir/v1/"+path, strings.NewReader(body)))
+		if w.Code != http.StatusBadRequest || done.moves > 0 {
+			t.Errorf("%s %s: %d %s, %d moves", path, body, w.Code, w.Body, done.moves)
+		}
+	}
+}

@@ -227,6 +227,22 @@ func NewHandler(o HandlerOptions) http.Handler {
 	return mux
 }
 
+// fault says what of a move contradicts itself, "" if nothing: what would not be heeded is refused, so that nobody
+// takes a bound for one that holds.
+func (m *Move) fault(failover bool) string {
+	switch {
+	case m.To == "":
+		return `"to" names no region`
+	case m.At != nil && (!m.Force || m.AcceptLoss != nil || !failover):
+		return `"at" is of a failover by force`
+	case !failover && (m.Force || m.AcceptLoss != nil):
+		return `"force" and "acceptLoss" are of a failover: a switchover loses nothing`
+	case m.Force && m.AcceptLoss != nil:
+		return `either "force", which accepts any loss, or "acceptLoss", which bounds it`
+	}
+	return ""
+}
+
 func (h *handler) move(w http.ResponseWriter, r *http.Request) {
 	var in Move
 	body := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBodyBytes))
@@ -235,8 +251,8 @@ func (h *handler) move(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusBadRequest, "body: "+err.Error())
 		return
 	}
-	if in.To == "" {
-		refuse(w, http.StatusBadRequest, `body: "to" names no region`)
+	if fault := in.fault(r.URL.Path == "/mimir/v1/failover"); fault != "" {
+		refuse(w, http.StatusBadRequest, "body: "+fault)
 		return
 	}
 	// A move goes on if the caller hangs up: only the replicator decides how it ends.
@@ -244,17 +260,13 @@ func (h *handler) move(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	var report *replication.MoveReport
 	var err error
-	if in.At != nil && (!in.Force || in.AcceptLoss != nil || r.URL.Path != "/mimir/v1/failover") {
-		refuse(w, http.StatusBadRequest, `body: "at" is of a failover by force`)
-		return
-	}
 	op := "failover"
 	if in.At != nil {
 		report, err = h.Replicator.FailoverAt(ctx, in.To, *in.At)
 	} else if r.URL.Path == "/mimir/v1/switchover" {
 		op = "switchover"
 		report, err = h.Replicator.Switchover(ctx, in.To)
-	} else if in.AcceptLoss != nil && !in.Force {
+	} else if in.AcceptLoss != nil {
 		report, err = h.Replicator.FailoverWithin(ctx, in.To, *in.AcceptLoss)
 	} else {
 		report, err = h.Replicator.Failover(ctx, in.To, in.Force)

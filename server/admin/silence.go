@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -114,6 +115,8 @@ func callText(bound time.Duration, err error) string {
 		return ": there is no way to it in the network"
 	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		return ": it closed the connection without an answer"
+	case Outdated(err):
+		return ": " + outdatedText(err) + ", by the clock of this machine: see docs/certificates.md"
 	case errors.As(err, &cert):
 		return fmt.Sprintf(": its certificate is not trusted (%v); see --cacert", cert.Err)
 	case errors.Is(err, http.ErrSchemeMismatch):
@@ -144,3 +147,31 @@ type callError struct {
 func (e *callError) Error() string { return e.text }
 
 func (e *callError) Unwrap() error { return e.error }
+
+// Outdated reports whether an endpoint gave no answer that could be taken because its certificate, or one above it, is
+// not valid at this time, by the clock of this machine.
+func Outdated(err error) bool {
+	var c x509.CertificateInvalidError
+	return errors.As(err, &c) && c.Reason == x509.Expired
+}
+
+// outdatedText says which of both ends of a certificate's time it is.
+func outdatedText(err error) string {
+	var c x509.CertificateInvalidError
+	if errors.As(err, &c) && c.Cert != nil && time.Now().Before(c.Cert.NotBefore) {
+		return "its certificate is valid only from " + c.Cert.NotBefore.UTC().Format(time.RFC3339) + " on"
+	} else if c.Cert != nil {
+		return "its certificate ended on " + c.Cert.NotAfter.UTC().Format(time.RFC3339)
+	}
+	return "its certificate is not valid now"
+}
+
+// outdatedError is ErrNoEndpoint where the certificate of one was not valid at this time.
+type outdatedError struct {
+	failures    string
+	certificate error
+}
+
+func (e *outdatedError) Error() string { return ErrNoEndpoint.Error() + ": " + e.failures }
+
+func (e *outdatedError) Unwrap() []error { return []error{ErrNoEndpoint, e.certificate} }

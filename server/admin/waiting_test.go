@@ -3,7 +3,10 @@ package admin
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -42,5 +45,35 @@ func TestWhoIsWaitedForIsTold(t *testing.T) {
 		if _, err := c.At(here).Fleet(ctx); err == nil || len(told) != 1 {
 			t.Errorf("of another client: %v, told %q", err, told)
 		}
+	}
+}
+
+// Who orders something that takes long is told for whom it is waited, while it is.
+func TestAnOrderThatTakesLongIsTold(t *testing.T) {
+	told := make(chan struct{}, 8)
+	node := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost {
+			for len(told) > 0 { // of the question whether the node is there
+				<-told
+			}
+			select {
+			case <-told:
+			case <-r.Context().Done():
+				return
+			}
+		}
+		io.WriteString(w, "{}") //nolint:errcheck // a test
+	}))
+	defer node.Close()
+	c, err := NewClient([]string{node.URL}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c = Telling(c, func(string, time.Duration) { told <- struct{}{} })
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if _, err := c.PauseFailover(ctx, "why"); err != nil {
+		t.Errorf("nobody was told: %v", err)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"slices"
@@ -96,6 +97,10 @@ func Parse(text []byte) (*Fleet, error) {
 	if err := d.Decode(f); err != nil {
 		return nil, errors.New(strings.Join(strings.Fields(err.Error()), " "))
 	}
+	var more any
+	if err := d.Decode(&more); err == nil && more != nil || err != nil && !errors.Is(err, io.EOF) {
+		return nil, errors.New("a second document begins behind ---, which would not be read: make one of both")
+	}
 	if err := f.complete(); err != nil {
 		return nil, err
 	}
@@ -122,6 +127,9 @@ func (f *Fleet) complete() error {
 		}
 	}
 	for name, w := range f.Witnesses {
+		if w != nil && w.Client != "" {
+			failures = append(failures, fmt.Errorf("%s serves no clients: it is a witness", name))
+		}
 		failures = append(failures, f.fill(name, w, false))
 	}
 	return errors.Join(failures...)
@@ -178,6 +186,9 @@ func (f *Fleet) valid() error {
 	case f.Regions[f.InitialPrimary] == nil:
 		return fmt.Errorf("initial-primary %q is no region; there are %s", f.InitialPrimary,
 			strings.Join(f.names(), ", "))
+	case f.Regions[WitnessRegion] != nil:
+		return fmt.Errorf("a region cannot have the name %s, which stands in the certificates of witnesses: name "+
+			"these under witnesses", WitnessRegion)
 	case f.TLS != nil && f.TLS.Dir == "":
 		return errors.New("tls.dir is missing: where each node has its certificates")
 	}

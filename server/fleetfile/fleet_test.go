@@ -76,6 +76,9 @@ func TestWhatContradictsItselfIsRefused(t *testing.T) {
 		{"regoins: {}", "regoins"},
 		{"tls: {}\nregions: {us: {nodes: {a: h1}}}", "tls.dir"},
 		{"regions: {us: {nodes: {a/b: h1}}}", "no name"},
+		{"regions: {us: {nodes: {a: h1}}}\n---\nwitnesses: {w1: h2}", "second document"},
+		{"regions: {witness: {nodes: {a: h1}}}", "the name witness"},
+		{"regions: {us: {nodes: {a: h1}}}\nwitnesses: {w1: {host: h2, client: \"h2:2379\"}}", "serves no clients"},
 		{"regions: {us: {nodes: {a: {host: h1, settings: {name: b}}}}}", ""},
 	} {
 		f, err := Parse([]byte(test.text))
@@ -89,5 +92,65 @@ func TestWhatContradictsItselfIsRefused(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%q: %v, want %q", test.text, err, test.want)
 		}
+	}
+}
+
+// A witness is told what nodes ask of each other, since they ask it of the witness too; and what it has no setting for
+// is refused where it is said to it alone.
+func TestAWitnessShowsWhatNodesAskFor(t *testing.T) {
+	const fleet = `
+initial-primary: us
+tls: {dir: /etc/mimir/tls}
+settings:
+  log-format: json
+  encryption-key-file: /etc/mimir/data.keys
+  fleet-key-file: /etc/mimir/fleet.keys
+  fleet-key-optional: true
+  crowds: [10.0.0.0/8, 10.9.0.1]
+  tls-min-version: "1.3"
+  peer-tls: {allowed-cn: [a, b], crl: /etc/mimir/crl.pem, client-cert: /x}
+regions: {us: {nodes: {us-1: h1}}, eu: {nodes: {eu-1: h2}}}
+witnesses:
+  w1: h3
+  w2: {host: h4, settings: {encryption-key-file: /etc/mimir/w2.keys, tls-min-version: "1.2", fleet-key-optional: false}}
+`
+	f, err := Parse([]byte(fleet))
+	if err != nil {
+		t.Fatal(err)
+	}
+	command := func(name string) string {
+		m, _ := f.Member(name)
+		_, text, err := f.File(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.Join(strings.Fields(strings.ReplaceAll(string(text), "\\", "")), " ") + " "
+	}
+	w1, w2 := command("w1"), command("w2")
+	for _, want := range []string{"--fleet-key-file /etc/mimir/fleet.keys ", "--fleet-key-optional=true ",
+		"--crowds 10.0.0.0/8,10.9.0.1 ", "--tls-min-version 1.3 ", "--peer-tls-allowed-cn a,b ",
+		"--peer-tls-crl /etc/mimir/crl.pem ", "--peer-tls-bind node ", "--peer-tls-cert /etc/mimir/tls/peer.crt "} {
+		if !strings.Contains(w1, want) {
+			t.Errorf("w1: no %q in %s", want, w1)
+		}
+	}
+	for _, not := range []string{"log-format", "encryption", "client-cert"} {
+		if strings.Contains(w1, not) {
+			t.Errorf("w1: %q in %s", not, w1)
+		}
+	}
+	for _, want := range []string{"--encryption-key-file /etc/mimir/w2.keys ", "--tls-min-version 1.2 ",
+		"--fleet-key-optional=false ", "--fleet-key-file /etc/mimir/fleet.keys "} {
+		if !strings.Contains(w2, want) {
+			t.Errorf("w2: no %q in %s", want, w2)
+		}
+	}
+	other := strings.Replace(fleet, "w1: h3", "w1: {host: h3, settings: {priority: 7}}", 1)
+	if f, err = Parse([]byte(other)); err != nil {
+		t.Fatal(err)
+	}
+	m, _ := f.Member("w1")
+	if _, _, err := f.File(m); err == nil || !strings.Contains(err.Error(), "a witness has no setting priority") {
+		t.Errorf("a setting that it has not: %v", err)
 	}
 }

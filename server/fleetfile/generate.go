@@ -6,7 +6,6 @@ import (
 	"maps"
 	"path"
 	"slices"
-	"strings"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -24,7 +23,8 @@ const (
 // File returns what a member runs with, and the name of the file: settings of a node, the command of a witness.
 func (f *Fleet) File(m Member) (name string, text []byte, err error) {
 	if m.Region == WitnessRegion {
-		return WitnessFile, f.command(m), nil
+		text, err = f.command(m)
+		return WitnessFile, text, err
 	}
 	text, err = f.settings(m)
 	return NodeFile, text, err
@@ -171,32 +171,4 @@ func write(pairs []pair, own map[string]any) ([]byte, error) {
 		return nil, err
 	}
 	return out.Bytes(), e.Close()
-}
-
-// command returns a script that runs a witness: it has no file of settings.
-func (f *Fleet) command(m Member) []byte {
-	words := []string{"--name", m.Name, "--fleet", f.Fleet, "--listen", m.Node.Peer, "--data-dir", m.Node.DataDir}
-	if m.Node.HTTP != "" {
-		words = append(words, "--listen-http", m.Node.HTTP)
-	}
-	if f.TLS != nil {
-		dir := named(f.TLS.Dir, m.Name)
-		words = append(words, "--peer-tls-cert", path.Join(dir, PeerCert), "--peer-tls-key", path.Join(dir, PeerKey),
-			"--peer-tls-ca", path.Join(dir, PeerCA), "--peer-tls-bind", "node")
-	}
-	var quoted []string
-	for i := 0; i < len(words); i += 2 {
-		quoted = append(quoted, "  "+words[i]+" "+quote(words[i+1]))
-	}
-	const script = "#!/bin/sh\n%s\n# MIMIR is the program, if it is not in PATH.\n" +
-		"exec \"${MIMIR:-mimir}\" witness \\\n%s\n"
-	return fmt.Appendf(nil, script, Mark, strings.Join(quoted, " \\\n"))
-}
-
-// quote writes a word for a shell.
-func quote(word string) string {
-	if strings.Trim(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:@%+=,") == "" {
-		return word
-	}
-	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }

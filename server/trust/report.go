@@ -73,7 +73,7 @@ func (r *Report) Troubles(now time.Time) (wrong, soon []string) {
 		what := fmt.Sprintf("%s: the %s %s, serial %s,", c.Block, c.Kind, c.Subject, c.Serial)
 		switch {
 		case c.State == StateExpiring:
-			soon = append(soon, fmt.Sprintf("%s expires in %d days, on %s", what, int(c.NotAfter.Sub(now).Hours()/24),
+			soon = append(soon, fmt.Sprintf("%s expires in %s, on %s", what, left(c.NotAfter.Sub(now)),
 				stamp(c.NotAfter)))
 		case c.State != StateExpired:
 		case c.Kind == kindRevoked:
@@ -86,6 +86,20 @@ func (r *Report) Troubles(now time.Time) (wrong, soon []string) {
 		}
 	}
 	return wrong, soon
+}
+
+// left writes a time that is left in whole days, hours or minutes, whichever says enough.
+func left(d time.Duration) string {
+	switch {
+	case d >= 48*time.Hour:
+		return fmt.Sprintf("%d days", int(d.Hours()/24))
+	case d >= 2*time.Hour:
+		return fmt.Sprintf("%d hours", int(d.Hours()))
+	case d >= 2*time.Minute:
+		return fmt.Sprintf("%d minutes", int(d.Minutes()))
+	default:
+		return "less than 2 minutes"
+	}
 }
 
 func (s *source) report(now time.Time) (list []Certificate, problem string) {

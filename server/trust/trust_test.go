@@ -341,3 +341,16 @@ func TestRunLooks(t *testing.T) {
 	cancel()
 	<-ended
 }
+
+// How long a certificate lasts is told so that nobody takes hours for days.
+func TestWhatIsLeftIsTold(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		10*24*time.Hour + time.Hour: "10 days", 48 * time.Hour: "2 days", 47 * time.Hour: "47 hours",
+		2 * time.Hour: "2 hours", time.Hour: "60 minutes", 90 * time.Second: "less than 2 minutes",
+		time.Second: "less than 2 minutes",
+	} {
+		if got := left(d); got != want {
+			t.Errorf("%v: %s, want %s", d, got, want)
+		}
+	}
+}

@@ -20,6 +20,11 @@ import (
 // ErrNotRunning says that no mimir dev runs on a directory.
 var ErrNotRunning = errors.New("no mimir dev runs there")
 
+// Staying asks what runs on this machine, and goes nowhere else: whoever has the address by now is not to send it on.
+var Staying = &http.Client{
+	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+}
+
 // controlFile is where a mimir dev that runs is told what to do, and by what it knows who may: whoever may read the
 // file, which is its user.
 const controlFile = "control.json"
@@ -147,7 +152,7 @@ func Tell(ctx context.Context, dir string, o Order) (string, error) {
 		return "", err
 	}
 	r.Header.Set("Authorization", "Bearer "+at.Token)
-	answer, err := http.DefaultClient.Do(r)
+	answer, err := Staying.Do(r)
 	if err != nil {
 		return "", fmt.Errorf("%w: %s: %w", ErrNotRunning, dir, err)
 	}

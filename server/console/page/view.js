@@ -272,7 +272,7 @@ export function show(picture) {
   lines(by("wrong"), wrong.length ? picture.lines.filter((l) => l.kind === "wrong" || l.kind === "note")
     : [{ kind: picture.wrong ? "wrong" : "told", text: picture.wrong || "Nothing is known to be wrong." },
       ...picture.lines.filter((l) => l.kind === "note")]);
-  lines(by("told"), [...picture.lines.filter((l) => l.kind === "told" || l.kind === "open"), ...silent(picture)]);
+  lines(by("told"), picture.lines.filter((l) => l.kind === "told" || l.kind === "open"));
   rows(by("regions"), picture.regions, (r) => r.name, newRegion, (card, r) => region(card, r, picture));
   const votes = (picture.votes.length ? picture.votes : ["Nobody that was asked says anything of votes."])
     .map((text) => ({ text }));
@@ -288,10 +288,4 @@ export function show(picture) {
   for (const [name, list] of [["slots", picture.slots], ["certificates", certificates]]) {
     by(name).closest("section").hidden = !(list && list.length);
   }
-}
-
-function silent(picture) {
-  if (!picture.silent || !picture.silent.length) return [];
-  return [{ kind: "note", text: `Not told of itself, so that versions, sizes, certificates and alarms of it are not ` +
-    `known: ${picture.silent.join(", ")}` }];
 }
