@@ -173,7 +173,7 @@ func TestSmoke(t *testing.T) {
 	err := f.Parse([]string{"-goals", *smokeGoals, "-goals-limit", "20m",
 		"-goals-lasts", "100ms", "-goals-profiled", "1s",
 		"-goals-keys", "5000,10000", "-goals-backlog", "4", "-goals-second-rate", "200", "-goals-watchers", "200",
-		"-goals-watch-rate", "100", "-goals-lease-rate", "130", 
+		"-goals-watch-rate", "100", "-goals-lease-rate", "130",
 		"-goals-lease-objects", "1000", "-goals-lease-lasts", "10s",
 		"-goals-budget", "64", "-goals-state", "1"})
 	if err != nil {
@@ -217,4 +217,15 @@ func TestTimeOfThreads(t *testing.T) {
 	if d, ok := threadsTime(os.Getpid()); ok && d <= 0 {
 		t.Errorf("of this process: %v", d)
 	}
+}
+
+// TestMain is the echo server where a test started this program as that.
+func TestMain(m *testing.M) {
+	if len(os.Args) == 2 && os.Args[1] == "-echo" {
+		if err := serveEcho(context.Background()); err != nil {
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(m.Run())
 }

@@ -188,4 +188,3 @@ func (e *env) profileLeases(ctx context.Context, g *goals.Goal) error {
 	})
 	return nil
 }
-

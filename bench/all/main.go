@@ -43,7 +43,7 @@ func main() {
 	flag.IntVar(&s.keys, "keys", 100_000, "keys on each side")
 	flag.IntVar(&s.rounds, "rounds", 3, "rounds of everything")
 	flag.DurationVar(&s.limit, "limit", 10*time.Minute, "within which the operations end, building included")
-	flag.StringVar(&s.only, "only", "", "cases whose names hold this; -: none")
+	flag.StringVar(&s.only, "only", "", "cases whose names hold this; none: no case")
 	s.scale.flags(flag.CommandLine)
 	echo := flag.Bool("echo", false, "be the echo server")
 	flag.Parse()

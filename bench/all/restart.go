@@ -103,15 +103,7 @@ func (e *env) checkpoints(ctx context.Context, s *space, into *series) (goals.Pr
 	if err != nil {
 		return did, fmt.Errorf("open the store of a node: %w", err)
 	}
-	var taken bytes.Buffer
-	if err := pprof.StartCPUProfile(&taken); err != nil {
-		did.Why = err.Error()
-	}
-	err = e.checkpointsOf(store, into)
-	if did.Why == "" {
-		pprof.StopCPUProfile()
-		did = shares(did, taken.Bytes())
-	}
+	did, err = e.checkpointsOf(store, into)
 	if err = errors.Join(err, store.Close()); err != nil {
 		return did, err
 	}
@@ -119,32 +111,32 @@ func (e *env) checkpoints(ctx context.Context, s *space, into *series) (goals.Pr
 	return did, err
 }
 
-// shares gives a profile what was taken.
-func shares(p goals.Profile, taken []byte) goals.Profile {
-	parsed, err := profile.Parse(taken)
-	if err != nil {
-		p.Why = err.Error()
-		return p
-	}
-	if p.Shares, p.Whole = parsed.Shares(); len(p.Shares) == 0 {
-		p.Why = "too little processor time: it waited for the disk"
-	}
-	return p
-}
-
-// checkpointsOf makes them of an open store.
-func (e *env) checkpointsOf(store *kv.Store, into *series) error {
+// checkpointsOf makes them of an open store, and says what this process did for them.
+func (e *env) checkpointsOf(store *kv.Store, into *series) (goals.Profile, error) {
+	did, whole := goals.Profile{Load: "checkpoint"}, &profile.Profile{}
 	dir := filepath.Join(e.work, "checkpoint")
 	for range max(e.rounds, 3) {
 		spin := bench.Spin()
+		var taken bytes.Buffer
+		if err := pprof.StartCPUProfile(&taken); err != nil {
+			return did, err
+		}
 		began := time.Now()
-		if err := store.Checkpoint(dir); err != nil {
-			return err
+		err := store.Checkpoint(dir)
+		took := time.Since(began)
+		pprof.StopCPUProfile()
+		if err != nil {
+			return did, err
 		}
-		into.add(float64(time.Since(began))/float64(time.Millisecond), spin)
-		if err := os.RemoveAll(dir); err != nil {
-			return err
+		into.add(float64(took)/float64(time.Millisecond), spin)
+		one, err := profile.Parse(taken.Bytes())
+		if err = errors.Join(err, os.RemoveAll(dir)); err != nil {
+			return did, err
 		}
+		whole.Merge(one)
 	}
-	return nil
+	if did.Shares, did.Whole = whole.Shares(); len(did.Shares) == 0 {
+		did.Why = "next to no processor time: it waited for the disk"
+	}
+	return did, nil
 }

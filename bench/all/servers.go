@@ -22,14 +22,14 @@ import (
 // side is one set of servers.
 type side struct {
 	bench.Side
-	pids []int
+	pids     []int
 	profiled []profiled // of Mimir
 }
 
 // servers are the processes that this run began, and ends.
 type servers struct {
-	dir  string
-	list []*exec.Cmd
+	dir    string
+	list   []*exec.Cmd
 	fleets []*localfleet.Fleet
 }
 
@@ -191,7 +191,9 @@ func freePorts(n int) (ports []int, err error) {
 }
 
 // await calls ready until it returns nil, and awaitEvery does so often.
-func await(ctx context.Context, ready func() error) error { return awaitEvery(ctx, 100*time.Millisecond, ready) }
+func await(ctx context.Context, ready func() error) error {
+	return awaitEvery(ctx, 100*time.Millisecond, ready)
+}
 
 func awaitEvery(ctx context.Context, every time.Duration, ready func() error) error {
 	ctx, cancel := context.WithTimeout(ctx, readyWithin)

@@ -25,7 +25,7 @@ const (
 
 // watched is what was measured on one node.
 type watched struct {
-	lost, twice, events  int
+	lost, twice, events    int
 	delay, few, many, each series // milliseconds, and bytes
 }
 
@@ -34,7 +34,7 @@ func (e *env) measureWatches(ctx context.Context) (goals.Goal, error) {
 	var ours, theirs watched
 	w := goals.Watches{Watchers: e.scale.watchers, Ranges: max(e.scale.watchers/10, 1),
 		Rate: float64(e.scale.watchRate),
-		Few: fewWatchers}
+		Few:  fewWatchers}
 	f, c, err := startFleet(ctx, filepath.Join(e.work, "watches"), []string{e.mimir, "serve", "--pprof"}, 1, "here")
 	if err == nil {
 		defer f.Close()

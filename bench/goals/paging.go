@@ -22,7 +22,8 @@ type Listing struct {
 
 // JudgePaging holds that no list costs more because there are more keys.
 func JudgePaging(p Paging) Goal {
-	g := Goal{Number: 1, Name: "No paging cliffs", Size: sizes(p.Sizes) + " keys, one node"}
+	g := Goal{Number: 1, Name: "No paging cliffs"}
+	g.Size = sizes(p.Sizes) + " keys, a node each: what a list takes with more keys, of what it takes with the fewest"
 	for _, kind := range p.Kinds {
 		g.Figures = append(g.Figures, kind.judge(p.Sizes))
 	}
@@ -30,7 +31,7 @@ func JudgePaging(p Paging) Goal {
 }
 
 func (l Listing) judge(sizes []int) Figure {
-	f := wanted(l.Name+": what the larger costs, of the smallest", "times", atMost(flat), l.Name)
+	f := wanted(l.Name, "times", atMost(flat), l.Name)
 	var of []string
 	worst := 0.0
 	for i, c := range l.Costs {
