@@ -40,7 +40,7 @@ func (e *env) judgeLoads(ctx context.Context, r *run, result *Result) (all []goa
 			continue
 		}
 		goal.Size = fmt.Sprintf("three nodes of each, %d keys, rounds: %d", result.Keys, result.Rounds)
-		goal.Because("the operation was not measured")
+		goal.Because(notMeasured)
 		if len(r.sides) > 0 {
 			e.profileMissed(ctx, &goal, r.sides[0].profiled, r.again)
 		}

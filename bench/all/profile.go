@@ -51,7 +51,9 @@ func (e *env) profile(ctx context.Context, load string, nodes []profiled, do wor
 	stop()
 	err := errors.Join(append(failed, <-ended)...)
 	out := goals.Profile{Load: load}
-	if out.Shares, out.Whole = whole.Shares(); len(out.Shares) == 0 {
+	shares, total := whole.Shares()
+	out.Shares, out.Whole = shares, time.Duration(total)
+	if len(shares) == 0 {
 		out.Why = "the nodes did nothing"
 	}
 	if err != nil {
@@ -70,12 +72,29 @@ func repeat(ctx context.Context, lasts time.Duration, do work) error {
 	return nil
 }
 
-// take is a profile of one node.
+// take is a profile of one node's processor time.
 func (p profiled) take(ctx context.Context, lasts time.Duration) (*profile.Profile, error) {
-	const grace = 20 * time.Second
-	ctx, cancel := context.WithTimeout(ctx, lasts+grace)
+	ctx, cancel := context.WithTimeout(ctx, lasts+callWithin)
 	defer cancel()
-	text, err := ask(ctx, fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%d", p, max(1, int(lasts.Seconds()))))
+	return p.fetch(ctx, fmt.Sprintf("profile?seconds=%d", max(1, int(lasts.Seconds()))))
+}
+
+// heap is who had asked for what a node's heap holds.
+func (p profiled) heap(ctx context.Context, load string) goals.Profile {
+	ctx, cancel := context.WithTimeout(ctx, callWithin)
+	defer cancel()
+	out := goals.Profile{Load: load}
+	held, err := p.fetch(ctx, "heap")
+	if err != nil {
+		out.Why = err.Error()
+		return out
+	}
+	out.Shares, out.Heap = held.Shares()
+	return out
+}
+
+func (p profiled) fetch(ctx context.Context, name string) (*profile.Profile, error) {
+	text, err := ask(ctx, fmt.Sprintf("http://%s/debug/pprof/%s", p, name))
 	if err != nil {
 		return nil, fmt.Errorf("profile: %w", err)
 	}

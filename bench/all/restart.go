@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/pprof"
-	"slices"
 	"time"
 
 	"github.com/mimir-kv/mimir/bench"
@@ -40,11 +39,7 @@ func (e *env) measureRestart(ctx context.Context) (goals.Goal, error) {
 	}
 	g := goals.JudgeRestart(goals.Restart{Keys: keys, Stopped: stopped.point(), Killed: killed.point(),
 		Checkpoint: checkpoint.point()})
-	for _, p := range []goals.Profile{{Load: "restart", Why: "a node that does not serve yet gives none"}, did} {
-		if slices.Contains(g.MissedLoads(), p.Load) {
-			g.Profiles = append(g.Profiles, p)
-		}
-	}
+	g.Profiles = missedOf(&g, []goals.Profile{{Load: "restart", Why: "a node that does not serve yet gives none"}, did})
 	return g, err
 }
 
@@ -135,7 +130,9 @@ func (e *env) checkpointsOf(store *kv.Store, into *series) (goals.Profile, error
 		}
 		whole.Merge(one)
 	}
-	if did.Shares, did.Whole = whole.Shares(); len(did.Shares) == 0 {
+	shares, total := whole.Shares()
+	did.Shares, did.Whole = shares, time.Duration(total)
+	if len(shares) == 0 {
 		did.Why = "next to no processor time: it waited for the disk"
 	}
 	return did, nil

@@ -41,10 +41,11 @@ type Figure struct {
 	Why     string       `json:"why,omitempty"` // it was not measured
 }
 
-// Profile is where the processor time of the nodes went under a load.
+// Profile is where the processor time of the nodes went under a load, or who had their heap then.
 type Profile struct {
 	Load   string          `json:"load"`
 	Whole  time.Duration   `json:"wholeNanos,omitempty"` // processor time
+	Heap   int64           `json:"heapBytes,omitempty"`
 	Shares []profile.Share `json:"shares,omitempty"`
 	Why    string          `json:"why,omitempty"` // there is none
 }

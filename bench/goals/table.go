@@ -97,7 +97,8 @@ func profiles(b *strings.Builder, all []Goal) {
 		return
 	}
 	b.WriteString("What is missed, and where the processor time of Mimir's nodes went under the same load once more, " +
-		"by what the code is for; each sample counts once:\n\n| goal | load | shares |\n|---|---|---|\n" +
+		"or who had asked for what their heap held, by what the code is for; each sample counts once:\n\n" +
+		"| goal | load | shares |\n|---|---|---|\n" +
 		rows.String() + "\n")
 }
 
@@ -116,6 +117,9 @@ func (g *Goal) profile(load string) string {
 		if s.Part >= smallest {
 			parts = append(parts, fmt.Sprintf("%s %.0f %%", s.Group, 100*s.Part))
 		}
+	}
+	if p.Heap > 0 {
+		return fmt.Sprintf("%s; of %d MB of heap", strings.Join(parts, ", "), p.Heap/1_000_000)
 	}
 	return fmt.Sprintf("%s; of %v", strings.Join(parts, ", "), p.Whole.Round(10*time.Millisecond))
 }

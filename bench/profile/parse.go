@@ -10,17 +10,17 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// Profile is one of processor time, or several together.
+// Profile is one of processor time or of the heap, or several of a kind together.
 type Profile struct{ stacks []stack }
 
 // stack is where samples were taken.
 type stack struct {
 	frames []string // functions, the innermost first
-	nanos  int64
+	value  int64    // nanoseconds, or bytes
 }
 
-// ErrProfile says that something is no profile of processor time.
-var ErrProfile = errors.New("no profile of processor time")
+// ErrProfile says that something is no profile.
+var ErrProfile = errors.New("no profile of processor time or of the heap")
 
 // Parse reads a profile of Go's: a message of profile.proto, compressed by gzip.
 func Parse(p []byte) (*Profile, error) {
@@ -120,14 +120,14 @@ func (r *reading) location(b []byte) error {
 	return err
 }
 
-// profile puts the parts together. The last value of a sample is its time.
+// profile puts the parts together. The last value of a sample is its time, or the bytes that are held.
 func (r *reading) profile() (*Profile, error) {
 	p := &Profile{}
 	for _, s := range r.samples {
 		if len(s.values) < 2 {
 			return nil, fmt.Errorf("%w: a sample of %d values", ErrProfile, len(s.values))
 		}
-		one := stack{nanos: int64(s.values[len(s.values)-1])}
+		one := stack{value: int64(s.values[len(s.values)-1])}
 		for _, l := range s.locations {
 			for _, f := range r.lines[l] {
 				if at := r.names[f]; at < uint64(len(r.strings)) {

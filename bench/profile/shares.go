@@ -4,10 +4,9 @@ import (
 	"cmp"
 	"slices"
 	"strings"
-	"time"
 )
 
-// Share is the part of the processor time that a group of code took.
+// Share is the part of processor time that a group of code took, or of the heap that it had asked for.
 type Share struct {
 	Group string  `json:"group"`
 	Part  float64 `json:"part"`
@@ -53,24 +52,24 @@ var groups = []struct{ begins, group string }{
 	{"runtime.", "runtime"},
 }
 
-// Shares are those of all groups, the largest first, and the whole that they are of.
-func (p *Profile) Shares() (shares []Share, whole time.Duration) {
+// Shares are those of all groups, the largest first, and the whole that they are of: nanoseconds, or bytes.
+func (p *Profile) Shares() (shares []Share, whole int64) {
 	sums := map[string]int64{}
 	var total int64
 	for i := range p.stacks {
 		s := &p.stacks[i]
-		sums[groupOf(s.frames)] += s.nanos
-		total += s.nanos
+		sums[groupOf(s.frames)] += s.value
+		total += s.value
 	}
-	for group, nanos := range sums {
+	for group, sum := range sums {
 		if total > 0 {
-			shares = append(shares, Share{group, float64(nanos) / float64(total)})
+			shares = append(shares, Share{group, float64(sum) / float64(total)})
 		}
 	}
 	slices.SortFunc(shares, func(a, b Share) int {
 		return cmp.Or(cmp.Compare(b.Part, a.Part), strings.Compare(a.Group, b.Group))
 	})
-	return shares, time.Duration(total)
+	return shares, total
 }
 
 // groupOf is the one that a stack belongs to. What is of the runtime counts for who asked for it, but for collecting
