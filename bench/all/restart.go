@@ -29,7 +29,7 @@ func (e *env) measureRestart(ctx context.Context) (goals.Goal, error) {
 	}
 	keys := sizes[len(sizes)-1]
 	var stopped, killed, checkpoint series
-	var did goals.Profile
+	var did, waited goals.Profile
 	s, err := e.space(ctx, keys)
 	for n := 0; n < e.rounds && err == nil; n++ {
 		err = e.restart(ctx, s, &stopped, &killed)
@@ -37,9 +37,15 @@ func (e *env) measureRestart(ctx context.Context) (goals.Goal, error) {
 	if err == nil {
 		did, err = e.checkpoints(ctx, s, &checkpoint)
 	}
-	g := goals.JudgeRestart(goals.Restart{Keys: keys, Stopped: stopped.point(), Killed: killed.point(),
-		Checkpoint: checkpoint.point()})
-	g.Profiles = missedOf(&g, []goals.Profile{{Load: "restart", Why: "a node that does not serve yet gives none"}, did})
+	r := goals.Restart{Keys: keys}
+	if err == nil {
+		e.closeSpaces()
+		waited, err = e.measureWaiting(ctx, keys, &r)
+	}
+	r.Stopped, r.Killed, r.Checkpoint = stopped.point(), killed.point(), checkpoint.point()
+	g := goals.JudgeRestart(r)
+	g.Profiles = missedOf(&g, []goals.Profile{
+		{Load: "restart", Why: "a node that does not serve yet gives none"}, did, waited})
 	return g, err
 }
 

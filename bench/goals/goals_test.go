@@ -98,9 +98,12 @@ func TestVerdicts(t *testing.T) {
 		{"a cheap second region", JudgeSecond(second(phase(110, 11), phase(105, 9))), "met met met met"},
 		{"a dear one", JudgeSecond(second(phase(111, 11), phase(100, 12))), "missed met met missed"},
 
-		{"no restart", JudgeRestart(Restart{}), "- - -"},
-		{"restarts", JudgeRestart(Restart{Stopped: at(2000), Killed: at(9000), Checkpoint: at(50)}), "met stated met"},
-		{"slow restarts", JudgeRestart(Restart{Stopped: at(2001), Checkpoint: at(51)}), "missed - missed"},
+		{"no restart", JudgeRestart(Restart{}), "- - - -"},
+		{"restarts", JudgeRestart(Restart{Stopped: at(2000), Killed: at(9000), Checkpoint: at(50),
+			Made: 1, With: at(11), Without: at(10)}), "met stated met met"},
+		{"slow restarts", JudgeRestart(Restart{Stopped: at(2001), Checkpoint: at(51),
+			Made: 1, With: at(12), Without: at(10)}), "missed - missed missed"},
+		{"no checkpoint was made", JudgeRestart(Restart{With: at(12), Without: at(10)}), "- - - -"},
 	} {
 		if got := verdicts(c.goal); got != c.want {
 			t.Errorf("%s: %s; want %s", c.name, got, c.want)
@@ -130,7 +133,7 @@ func TestSection(t *testing.T) {
 	lists := JudgePaging(Paging{Sizes: []int{1, 2}, Kinds: []Listing{{"page", []Point{at(1), {Failed: "too\nlarge"}}}}})
 	got := Section([]Goal{lists, puts, restart})
 	for _, want := range []string{
-		"Of the figures that were wanted 3 are met, 4 missed, and 5 were not measured in this run; 1 are stated",
+		"Of the figures that were wanted 3 are met, 4 missed, and 6 were not measured in this run; 1 are stated",
 		"| 1 | page | – (refused at 2 keys: too large) | at most 3 times " +
 			"| 0 % | 0 % | **missed** |",
 		"| 3 | put, 1 client: median beyond echo and fdatasync | – | at most 0.15 ms | – | – | not measured in " +

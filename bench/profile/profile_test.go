@@ -22,6 +22,7 @@ func TestGroupOf(t *testing.T) {
 		{nil, otherwise},
 		{[]string{"main.main", "runtime.main"}, "runtime"},
 		{[]string{"internal/runtime/syscall/linux.Syscall6", "syscall.write", "net.(*conn).Write", grpc}, syscalls},
+		{[]string{"runtime.exitsyscall", "syscall.Syscall", "net.(*conn).Write", grpc}, syscalls},
 		{[]string{"internal/runtime/syscall/linux.EpollWait", "runtime.netpoll", "runtime.findRunnable"}, scheduler},
 		{[]string{"runtime.memmove", "bytes.(*Buffer).Write", grpc}, "gRPC"},
 		{[]string{"runtime.gcDrain", "runtime.gcAssistAlloc.func1", "runtime.mallocgc", kv}, collector},

@@ -80,7 +80,7 @@ func groupOf(frames []string) string {
 		return collector
 	case holds(frames, schedules):
 		return scheduler
-	case len(frames) > 0 && begins(frames[0], calls):
+	case holds(frames, calls):
 		return syscalls
 	case holds(frames, []string{applies}):
 		return apply
