@@ -19,13 +19,14 @@ import (
 
 const (
 	fewWatchers  = 10
-	watchCallers = 16
+	watchCallers = 64
 	joins        = 200
 )
 
 // watched is what was measured on one node.
 type watched struct {
 	lost, twice, events    int
+	reached                series // puts a second
 	delay, few, many, each series // milliseconds, and bytes
 }
 
@@ -41,7 +42,7 @@ func (e *env) measureWatches(ctx context.Context) (goals.Goal, error) {
 		defer c.Close()
 		err = e.watch(ctx, c, w.Ranges, &ours, f.Nodes()[0])
 	}
-	w.Lost, w.Twice, w.Events = ours.lost, ours.twice, ours.events
+	w.Lost, w.Twice, w.Events, w.Reached = ours.lost, ours.twice, ours.events, ours.reached.point()
 	w.Delay, w.Bytes, w.JoinFew, w.Join = ours.delay.point(), ours.each.point(), ours.few.point(), ours.many.point()
 	if err == nil {
 		err = e.watchEtcd(ctx, w.Ranges, &theirs)
@@ -112,7 +113,8 @@ func (e *env) watch(ctx context.Context, c *clientv3.Client, ranges int, into *w
 // putToWatchers puts at the rate, and sums up what came.
 func (e *env) putToWatchers(ctx context.Context, many *crowd, into *watched) error {
 	spin := bench.Spin()
-	_, failed := answers(many.drive(ctx, float64(e.scale.watchRate), 10*e.scale.lasts))
+	lasts := 10 * e.scale.lasts
+	took, failed := answers(many.drive(ctx, float64(e.scale.watchRate), lasts))
 	many.settle(ctx)
 	due, came := many.due(), many.came()
 	many.close()
@@ -126,6 +128,7 @@ func (e *env) putToWatchers(ctx context.Context, many *crowd, into *watched) err
 	}
 	into.events, into.lost = int(came), int(max(due-came, 0))
 	into.twice = max(into.twice, int(came-due))
+	into.reached.add(float64(took.Count())/lasts.Seconds(), spin)
 	into.delay.add(float64(delay.Quantile(0.5))/float64(time.Millisecond), spin)
 	fmt.Fprintf(e.say, "%d events of %d, median %v, p99 %v\n", came, due, delay.Quantile(0.5), delay.Quantile(0.99))
 	return ctx.Err()

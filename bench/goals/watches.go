@@ -6,12 +6,14 @@ import "fmt"
 const (
 	watchDelay = 10.0 // milliseconds, the median from the start of a put to its event
 	joinFlat   = 2.0  // joining and leaving costs the same, as closely as that can be told
+	watchRate  = 0.95 // of the puts a second that were asked for
 )
 
 // Watches is what a node did with so many watchers.
 type Watches struct {
 	Watchers, Ranges int
-	Rate             float64 // puts a second
+	Rate             float64 // puts a second that were asked for
+	Reached          Point   // that there were
 	Few              int     // watchers with which joining is compared
 	Lost, Twice      int     // events that did not come, or came again or out of order
 	Events           int     // that came
@@ -41,12 +43,16 @@ func JudgeWatches(w Watches) Goal {
 		}
 		delay = delay.is(w.Delay.Value.Median, of, w.Delay)
 	}
+	reached := wanted("puts a second, of those that were asked for", "times", atLeast(watchRate), Watching)
+	if w.Reached.known() {
+		reached = reached.is(w.Reached.Value.Median/w.Rate, brief(w.Reached.Value.Median, "/s"), w.Reached)
+	}
 	memory := wanted("memory a watcher", "bytes", Bound{}, Watching)
 	if w.Bytes.known() {
 		memory = memory.is(w.Bytes.Value.Median, "heap and stacks after a collection", w.Bytes)
 	}
 	name := fmt.Sprintf("joining and leaving among %s, of that among %s", count(w.Watchers), count(w.Few))
-	g.Figures = append(g.Figures, once, delay, memory,
+	g.Figures = append(g.Figures, once, delay, reached, memory,
 		beside(wanted(name, "times", atMost(joinFlat), Joining), w.Join, w.JoinFew, "ms"))
 	return g
 }
