@@ -180,7 +180,7 @@ var below = map[string][]string{
 	"etcdapi": {"kv", "kv/auth", "kv/command", "kv/mvcc", "kv/lease", "kv/watch", "replication", "replication/clock"},
 	"server":  {"server", "backup", "etcdapi", "kv", "replication"},
 	"backup":  {"backup", "etcdapi", "kv", "replication"},
-	"bench":   {"bench"},
+	"bench":   {"bench", "kv", "localfleet"},
 	"feed":    {"backup/sides"},
 	"cmd":     {"backup", "cmd", "server", "bench", "feed", "replication", "localfleet", "kv"},
 	"sim":     {"kv", "replication"},

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/mimir-kv/mimir/bench"
+	"github.com/mimir-kv/mimir/bench/goals"
 )
 
 var output = bench.Output{Command: command}
@@ -30,17 +31,26 @@ func TestTheDocumentIsMadeOfTheResult(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want, err := output.Written(string(document), table(&r))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if want != string(document) {
-		t.Errorf("docs/benchmarks.md has another table than docs/benchmarks.json makes:\n%s", table(&r))
+	for name, made := range map[string]string{command: table(&r), goalsCommand: goals.Section(r.Goals)} {
+		want, err := (&bench.Output{Command: name}).Written(string(document), made)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want != string(document) {
+			t.Errorf("docs/benchmarks.md has something else by %s than docs/benchmarks.json makes:\n%s", name, made)
+		}
 	}
 	for _, c := range r.Cases {
 		for _, f := range c.Sides {
 			if f.Spin.Median == 0 {
 				t.Errorf("%s at %d clients of %s: no noise of the machine beside it", c.Name, c.Clients, f.Side)
+			}
+		}
+	}
+	for _, g := range r.Goals {
+		for _, f := range g.Figures {
+			if f.Verdict != goals.NotMeasured && f.Value != 0 && f.Spin.Median == 0 {
+				t.Errorf("goal %d: %s: no noise of the machine beside it", g.Number, f.Name)
 			}
 		}
 	}
@@ -125,7 +135,9 @@ func TestEveryCaseCanBeMeasured(t *testing.T) {
 		c.Clients, c.Connections = min(c.Clients, 4), min(c.Connections, 2)
 		few = append(few, c)
 	}
-	r := &run{sides: []*side{echo}, keys: 500, rounds: 1, lasts: 20 * time.Millisecond, say: io.Discard}
+	r := &run{sides: []*side{echo}, keys: 500, rounds: 1, lasts: 20 * time.Millisecond, say: io.Discard,
+		dir: t.TempDir()}
+	defer r.close()
 	whole, err := r.measure(t.Context(), few)
 	if err != nil || !whole {
 		t.Fatalf("%t, %v", whole, err)

@@ -8,15 +8,20 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/mimir-kv/mimir/bench"
+	"github.com/mimir-kv/mimir/bench/goals"
 )
 
-// command is this one's folder.
-const command = "bench/all"
+// command is this one's folder, and goalsCommand the name under which it has another place in a document.
+const (
+	command      = "bench/all"
+	goalsCommand = command + " goals"
+)
 
 // settings are the flags.
 type settings struct {
@@ -25,6 +30,7 @@ type settings struct {
 	keys, rounds      int
 	limit             time.Duration
 	only              string
+	scale             scale
 }
 
 func main() {
@@ -33,13 +39,15 @@ func main() {
 	flag.StringVar(&s.mimir, "mimir", "", "a mimir `binary`; empty: it is built from this tree")
 	flag.StringVar(&s.work, "work", "", "a `directory` on the disk to measure; empty: one that is removed afterwards")
 	flag.StringVar(&s.JSON, "json", "", "a `file` for the result; empty: it is printed")
-	flag.StringVar(&s.Doc, "doc", "", "a `document` that gets the table in its place")
+	flag.StringVar(&s.Doc, "doc", "", "a `document` that gets the tables in their places")
 	flag.IntVar(&s.keys, "keys", 100_000, "keys on each side")
 	flag.IntVar(&s.rounds, "rounds", 3, "rounds of everything")
-	flag.DurationVar(&s.limit, "limit", 10*time.Minute, "within which the run ends")
-	flag.StringVar(&s.only, "only", "", "cases whose names hold this")
+	flag.DurationVar(&s.limit, "limit", 10*time.Minute, "within which the operations end, building included")
+	flag.StringVar(&s.only, "only", "", "cases whose names hold this; none: no case")
+	s.scale.flags(flag.CommandLine)
 	echo := flag.Bool("echo", false, "be the echo server")
 	flag.Parse()
+	s.scale.said = said(flag.CommandLine)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	work := s.run
@@ -53,40 +61,88 @@ func main() {
 }
 
 func (s *settings) run(ctx context.Context) (err error) {
-	ctx, cancel := context.WithTimeout(ctx, s.limit)
-	defer cancel()
+	chosen, err := chooseGoals(s.scale.which)
+	if err != nil {
+		return err
+	}
 	if s.work == "" {
 		if s.work, err = os.MkdirTemp("", "bench-all-"); err != nil {
 			return err
 		}
 		defer os.RemoveAll(s.work)
 	}
-	if err := s.build(ctx); err != nil {
+	limited, cancel := context.WithTimeout(ctx, s.limit)
+	defer cancel()
+	if err := s.build(limited); err != nil {
 		return err
 	}
-	chosen := cases[:0:0]
+	e := &env{settings: s, say: os.Stderr, chosen: chosen}
+	result, err := e.operations(ctx, limited)
+	if err != nil {
+		return err
+	}
+	result.Goals = append(result.Goals, e.measureGoals(ctx)...)
+	slices.SortStableFunc(result.Goals, func(a, b goals.Goal) int { return a.Number - b.Number })
+	result.Date, result.Command = time.Now().UTC().Format(time.DateOnly), s.again()
+	return s.write(result)
+}
+
+// operations measures the cases, all within limited, and then what goals ask of them, within ctx.
+func (e *env) operations(ctx, limited context.Context) (*Result, error) {
+	s := e.settings
+	var chosen []one
 	for _, c := range cases {
 		if strings.Contains(c.Name, s.only) {
 			chosen = append(chosen, c)
 		}
 	}
+	r := &run{keys: s.keys, rounds: s.rounds, say: e.say, dir: s.work}
+	if len(chosen) == 0 {
+		result := r.result(nil)
+		result.Whole, result.Goals = true, e.judgeLoads(ctx, r, &result)
+		return &result, nil
+	}
 	began := &servers{dir: s.work}
 	defer began.end()
-	r := &run{keys: s.keys, rounds: s.rounds, say: os.Stderr}
-	if r.sides, err = began.all(ctx, s); err != nil {
-		return err
+	var err error
+	if r.sides, err = began.all(limited, s); err != nil {
+		return nil, err
 	}
 	if r.lasts = lasting(s.limit, chosen, s.rounds, len(r.sides)); r.lasts < shortest {
-		return fmt.Errorf("%d cases in %d rounds within %v: %v for each; want at least %v", len(chosen), s.rounds,
+		return nil, fmt.Errorf("%d cases in %d rounds within %v: %v for each; want at least %v", len(chosen), s.rounds,
 			s.limit, r.lasts, shortest)
 	}
-	whole, err := r.measure(ctx, chosen)
+	defer r.close()
+	whole, err := r.measure(limited, chosen)
+	if err != nil {
+		return nil, err
+	}
+	result := r.result(chosen)
+	result.Whole = whole
+	e.resident = residentOf(r)
+	result.Goals = e.judgeLoads(ctx, r, &result)
+	return &result, nil
+}
+
+// write puts the result where it belongs.
+func (s *settings) write(result *Result) error {
+	if err := s.Write(result, table(result)); err != nil {
+		return err
+	}
+	section := goals.Section(result.Goals)
+	fmt.Fprint(os.Stderr, section)
+	if s.Doc == "" {
+		return nil
+	}
+	was, err := os.ReadFile(s.Doc)
 	if err != nil {
 		return err
 	}
-	result := r.result(chosen)
-	result.Whole, result.Date, result.Command = whole, time.Now().UTC().Format(time.DateOnly), s.again()
-	return s.Write(&result, table(&result))
+	text, err := (&bench.Output{Command: goalsCommand}).Written(string(was), section)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(s.Doc, []byte(text), 0o644)
 }
 
 // all starts the servers of every side.
@@ -95,7 +151,7 @@ func (s *servers) all(ctx context.Context, of *settings) ([]*side, error) {
 	if err != nil {
 		return nil, err
 	}
-	theirs, err := s.etcd(ctx, of.etcd)
+	theirs, err := s.etcd(of.etcd, "e", 3)
 	if err != nil {
 		return nil, err
 	}
@@ -138,5 +194,5 @@ func (s *settings) again() string {
 	if s.only != "" {
 		text += fmt.Sprintf(" -only %q", s.only)
 	}
-	return text
+	return text + s.scale.said
 }

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/mimir-kv/mimir/bench"
+	"github.com/mimir-kv/mimir/bench/goals"
 )
 
 // Result is what a run measured. It stands beside the document that is made of it.
@@ -16,7 +17,10 @@ type Result struct {
 	Lasting time.Duration `json:"lastingNanos"` // of one measurement
 	Whole   bool          `json:"whole"`        // no round was left out
 	Spin    bench.Spread  `json:"spin"`         // over the whole run, in nanoseconds
-	Cases   []Case        `json:"cases"`
+	// Sync is what it took to write 4 KiB over others and sync them, in nanoseconds; nil where that was not measured.
+	Sync  *bench.Spread `json:"syncNanos,omitempty"`
+	Cases []Case        `json:"cases"`
+	Goals []goals.Goal  `json:"goals,omitempty"`
 }
 
 // Case is one thing on all sides.
@@ -36,6 +40,8 @@ type Figure struct {
 	PerRequest time.Duration `json:"processorPerRequestNanos"`
 	Spin       bench.Spread  `json:"spin"` // before these measurements
 	Errors     uint64        `json:"errors"`
+	// Longest is the longest request of all rounds.
+	Longest time.Duration `json:"longestNanos,omitempty"`
 }
 
 // sample is one measurement of a case on a side.
@@ -56,6 +62,7 @@ func figureOf(side string, samples []sample) Figure {
 			each = append(each, float64(s.processor)/float64(s.Done))
 		}
 		f.Errors += s.Errors
+		f.Longest = max(f.Longest, s.Max)
 	}
 	f.PerSecond, f.Spin = bench.SpreadOf(rates), bench.SpreadOf(spins)
 	f.P50, f.P99 = time.Duration(bench.SpreadOf(p50).Median), time.Duration(bench.SpreadOf(p99).Median)

@@ -19,17 +19,24 @@ type run struct {
 	say      io.Writer
 	samples  map[*one]map[string][]sample
 	spins    []float64
+	dir      string // on the disk to measure; empty: it is not
+	cases    []one
+	syncs    []float64
 }
 
 // measure makes rounds of all cases on all sides, and ends early with ctx: the round that is not whole is left out.
+// What it opened stays until close.
 func (r *run) measure(ctx context.Context, cases []one) (whole bool, err error) {
-	defer r.close()
+	r.cases = cases
 	if err := r.connect(ctx, cases); err != nil {
 		return false, err
 	}
 	r.samples = map[*one]map[string][]sample{}
 	for n := range r.rounds {
 		round := map[*one]map[string]sample{}
+		if err := r.sync(); err != nil {
+			return false, err
+		}
 		for i := range cases {
 			c := &cases[i]
 			round[c] = map[string]sample{}
@@ -137,6 +144,10 @@ func (r *run) one(ctx context.Context, c *one, on *side) (sample, error) {
 func (r *run) result(cases []one) Result {
 	res := Result{Machine: bench.ThisMachine(), Keys: r.keys, Rounds: r.rounds, Lasting: r.lasts}
 	res.Spin = bench.SpreadOf(r.spins)
+	if len(r.syncs) > 0 {
+		sync := bench.SpreadOf(r.syncs)
+		res.Sync = &sync
+	}
 	for i := range cases {
 		c := &cases[i]
 		out := Case{Name: c.Name, Clients: c.Clients}
@@ -148,4 +159,18 @@ func (r *run) result(cases []one) Result {
 		res.Cases = append(res.Cases, out)
 	}
 	return res
+}
+
+// sync measures the disk, once a round.
+func (r *run) sync() error {
+	if r.dir == "" {
+		return nil
+	}
+	took, err := syncTime(r.dir)
+	if err != nil {
+		return fmt.Errorf("sync a file in %s: %w", r.dir, err)
+	}
+	r.syncs = append(r.syncs, float64(took))
+	fmt.Fprintf(r.say, "fdatasync of 4 KiB: %v\n", took)
+	return nil
 }

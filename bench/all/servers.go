@@ -3,8 +3,6 @@ package main
 import (
 	"bufio"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -14,19 +12,25 @@ import (
 	"syscall"
 	"time"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+
 	"github.com/mimir-kv/mimir/bench"
+	"github.com/mimir-kv/mimir/localfleet"
 )
 
 // side is one set of servers.
 type side struct {
 	bench.Side
-	pids []int
+	pids     []int
+	profiled []profiled // of Mimir
 }
 
 // servers are the processes that this run began, and ends.
 type servers struct {
-	dir  string
-	list []*exec.Cmd
+	dir    string
+	list   []*exec.Cmd
+	fleets []*localfleet.Fleet
 }
 
 // begin starts a program, with what it says in a file; or, if told is not nil, on it.
@@ -53,8 +57,11 @@ func (s *servers) begin(name string, told **bufio.Reader, program string, argume
 	return c, nil
 }
 
-// end stops all of them, the last one first.
+// end stops all of them, the last one first, and kills fleets.
 func (s *servers) end() {
+	for _, f := range s.fleets {
+		f.Close()
+	}
 	for i := len(s.list) - 1; i >= 0; i-- {
 		_ = s.list[i].Process.Signal(syscall.SIGTERM) // it may have ended
 		ended := time.AfterFunc(10*time.Second, func() { _ = s.list[i].Process.Kill() })
@@ -68,57 +75,77 @@ const readyWithin = time.Minute
 
 // mimir starts a region of three nodes.
 func (s *servers) mimir(ctx context.Context, program string) (*side, error) {
-	dir := filepath.Join(s.dir, "fleet")
-	_, err := s.begin("mimir", nil, program, "dev", "--regions", "here", "--nodes", "3", "--data-dir", dir)
+	f, c, err := startFleet(ctx, filepath.Join(s.dir, "fleet"), []string{program, "serve", "--pprof"}, 3, "here")
 	if err != nil {
 		return nil, err
 	}
-	var fleet struct {
-		Regions []struct {
-			Nodes []struct {
-				Client string `json:"client"`
-				PID    int    `json:"pid"`
-			} `json:"nodes"`
-		} `json:"regions"`
-	}
-	one := &side{Side: bench.Side{Name: "mimir"}}
-	err = await(ctx, func() error {
-		p, err := os.ReadFile(filepath.Join(dir, "fleet.json"))
-		if err == nil {
-			err = json.Unmarshal(p, &fleet)
-		}
-		if err != nil {
-			return err
-		}
-		said, _ := os.ReadFile(filepath.Join(s.dir, "mimir.log"))
-		if !strings.Contains(string(said), "are ready") {
-			return errors.New("mimir dev is not ready")
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	for _, n := range fleet.Regions[0].Nodes {
-		one.Endpoints, one.pids = append(one.Endpoints, n.Client), append(one.pids, n.PID)
+	s.fleets = append(s.fleets, f)
+	defer c.Close()
+	nodes := f.Nodes()
+	one := &side{Side: bench.Side{Name: "mimir", Endpoints: localfleet.Clients(nodes)}, profiled: profiledNodes(nodes)}
+	for _, n := range nodes {
+		one.pids = append(one.pids, n.PID())
 	}
 	return one, nil
 }
 
-// etcd starts three nodes of etcd.
-func (s *servers) etcd(ctx context.Context, program string) (*side, error) {
-	const nodes = 3
+// startFleet starts regions of so many nodes, without links between them, and returns a client of the first region once
+// that serves. The caller closes both.
+func startFleet(ctx context.Context, dir string, command []string, nodes int, regions ...string) (
+	f *localfleet.Fleet, c *clientv3.Client, err error) {
+	f, err = localfleet.New(localfleet.Options{
+		Dir: dir, Command: command, Regions: regions, Nodes: nodes, Direct: true})
+	if err != nil {
+		return nil, nil, fmt.Errorf("lay out a fleet: %w", err)
+	}
+	if err = localfleet.Start(f.Nodes()); err == nil {
+		c, err = dial(ctx, localfleet.Clients(f.Regions[0].Nodes))
+	}
+	if err != nil {
+		words := f.Nodes()[0].LastWords()
+		f.Close()
+		return nil, nil, fmt.Errorf("start a fleet: %w; a node's last words: %s", err, words)
+	}
+	return f, c, nil
+}
+
+func clientConfig(ctx context.Context, endpoints []string) clientv3.Config {
+	return clientv3.Config{Endpoints: endpoints, Context: ctx, Logger: zap.NewNop(), DialTimeout: 5 * time.Second,
+		MaxCallSendMsgSize: 64 << 20}
+}
+
+// dial returns a client of servers that answer linearizable reads.
+func dial(ctx context.Context, endpoints []string) (*clientv3.Client, error) {
+	c, err := clientv3.New(clientConfig(ctx, endpoints))
+	if err != nil {
+		return nil, err
+	}
+	err = await(ctx, func() error {
+		bounded, cancel := context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
+		_, err := c.Get(bounded, "bench-reachable")
+		return err
+	})
+	if err != nil {
+		c.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// etcd starts nodes of etcd, whose names begin with a prefix.
+func (s *servers) etcd(program, prefix string, nodes int) (*side, error) {
 	ports, err := freePorts(2 * nodes)
 	if err != nil {
 		return nil, err
 	}
 	var peers []string
 	for i := range nodes {
-		peers = append(peers, fmt.Sprintf("e%d=http://127.0.0.1:%d", i, ports[nodes+i]))
+		peers = append(peers, fmt.Sprintf("%s%d=http://127.0.0.1:%d", prefix, i, ports[nodes+i]))
 	}
 	one := &side{Side: bench.Side{Name: "etcd"}}
 	for i := range nodes {
-		name := fmt.Sprintf("e%d", i)
+		name := fmt.Sprintf("%s%d", prefix, i)
 		client, peer := fmt.Sprintf("127.0.0.1:%d", ports[i]), fmt.Sprintf("127.0.0.1:%d", ports[nodes+i])
 		c, err := s.begin(name, nil, program, "--name", name, "--data-dir", filepath.Join(s.dir, name),
 			"--log-level", "error", "--initial-cluster", strings.Join(peers, ","),
@@ -163,8 +190,12 @@ func freePorts(n int) (ports []int, err error) {
 	return ports, nil
 }
 
-// await calls ready until it returns nil.
+// await calls ready until it returns nil, and awaitEvery does so often.
 func await(ctx context.Context, ready func() error) error {
+	return awaitEvery(ctx, 100*time.Millisecond, ready)
+}
+
+func awaitEvery(ctx context.Context, every time.Duration, ready func() error) error {
 	ctx, cancel := context.WithTimeout(ctx, readyWithin)
 	defer cancel()
 	for {
@@ -175,7 +206,7 @@ func await(ctx context.Context, ready func() error) error {
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("not ready within %v: %w", readyWithin, err)
-		case <-time.After(100 * time.Millisecond):
+		case <-time.After(every):
 		}
 	}
 }

@@ -1,0 +1,9 @@
+package main
+
+import (
+	"os"
+	"syscall"
+)
+
+// syncData makes the bytes of a file durable.
+func syncData(f *os.File) error { return syscall.Fdatasync(int(f.Fd())) }
