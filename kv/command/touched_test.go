@@ -122,8 +122,8 @@ func manyOps(one func() *pb.RequestOp) []*pb.RequestOp {
 	return grow(deep)
 }
 
-// A request of a megabyte and a half, nested, that deletes and puts very many keys is looked at soon: who sent it is not
-// known yet.
+// A request of a megabyte and a half, nested, that deletes and puts very many keys is looked at soon: who sent it is
+// not known yet.
 func TestATransactionOfManyOperationsIsCheckedSoon(t *testing.T) {
 	const most = 4 * time.Minute // of a busy machine. Each put was looked for in each deletion, which took longer
 	n := 0
