@@ -45,6 +45,13 @@ func (s *kvServer) RangeStream(r *pb.RangeRequest, stream grpc.ServerStreamingSe
 	if err := s.room(ctx); err != nil {
 		return s.statusOf(ctx, err)
 	}
+	return whileRead(s.clock, func(u *unread) error { return s.sendRange(r, stream, u) })
+}
+
+func (s *kvServer) sendRange(
+	r *pb.RangeRequest, stream grpc.ServerStreamingServer[pb.RangeStreamResponse], u *unread,
+) error {
+	ctx := stream.Context()
 	taken := s.answers.begin(ctx)
 	defer taken.close()
 	return s.read(ctx, r, r.Serializable, r.Revision, func(sure func() error) error {
@@ -56,10 +63,12 @@ func (s *kvServer) RangeStream(r *pb.RangeRequest, stream grpc.ServerStreamingSe
 			if chunk.Header != nil {
 				s.fill(chunk.Header)
 			}
-			if err := stream.Send(&pb.RangeStreamResponse{RangeResponse: chunk}); err != nil {
-				return err
-			}
-			return s.room(ctx)
+			return u.wait(func() error {
+				if err := stream.Send(&pb.RangeStreamResponse{RangeResponse: chunk}); err != nil {
+					return err
+				}
+				return s.room(ctx)
+			})
 		})
 	})
 }

@@ -29,9 +29,13 @@ func (s *maintenanceServer) Snapshot(
 	if err := s.fresh(stream.Context(), replication.Serializable); err != nil {
 		return err
 	}
+	return whileRead(s.clock, func(u *unread) error { return s.sendSnapshot(stream, u) })
+}
+
+func (s *maintenanceServer) sendSnapshot(stream grpc.ServerStreamingServer[pb.SnapshotResponse], u *unread) error {
 	estimate, _ := s.store.SizeBytes()
 	sender := &snapshotSender{
-		stream: stream, digest: sha256.New(), estimate: estimate, version: minorVersion(s.version),
+		stream: stream, unread: u, digest: sha256.New(), estimate: estimate, version: minorVersion(s.version),
 	}
 	buffered := bufio.NewWriterSize(sender, snapshotChunkBytes)
 	var note []byte
@@ -55,6 +59,7 @@ func (s *maintenanceServer) Snapshot(
 // snapshotSender is the writer of a snapshot's content.
 type snapshotSender struct {
 	stream   grpc.ServerStreamingServer[pb.SnapshotResponse]
+	unread   *unread
 	digest   hash.Hash
 	version  string
 	sent     int64
@@ -65,10 +70,12 @@ type snapshotSender struct {
 func (s *snapshotSender) Write(p []byte) (int, error) {
 	s.digest.Write(p)
 	s.sent += int64(len(p))
-	err := s.stream.Send(&pb.SnapshotResponse{
-		RemainingBytes: uint64(max(s.estimate-s.sent, 1)),
-		Blob:           append([]byte(nil), p...),
-		Version:        s.version,
+	err := s.unread.wait(func() error {
+		return s.stream.Send(&pb.SnapshotResponse{
+			RemainingBytes: uint64(max(s.estimate-s.sent, 1)),
+			Blob:           append([]byte(nil), p...),
+			Version:        s.version,
+		})
 	})
 	if err != nil {
 		return 0, err

@@ -92,16 +92,27 @@ func replaceArchiver(s *server, c *Config) {
 	}
 }
 
-// archiveStatus is what the node says of its archive, nil if it has nothing to do with one.
+// archiveStatus is what the node says of its archive, nil if its settings have none.
 func (s *server) archiveStatus() *archive.Status {
 	archiver := s.archiving.now()
 	if archiver == nil {
-		return nil
+		running := s.settled.now()
+		return elsewhere(&running)
 	}
 	status := archiver.Status()
 	status.Stuck = s.archiving.stuck()
 	behindPrimary(&status, s.replicator.Health())
 	return &status
+}
+
+// elsewhere is what a node says of an archive that another region is to keep: where no region has that name, or none of
+// its nodes an archive.to, nobody else would tell of it.
+func elsewhere(c *Config) *archive.Status {
+	to := c.Archive
+	if to.To == "" || to.Region == "" || to.Region == c.Replication.RegionID {
+		return nil
+	}
+	return &archive.Status{Elsewhere: to.Region, Behind: -1, Lag: -1}
 }
 
 // behindPrimary adds to how far an archive is behind what is applied in its region how far that is behind the primary,
@@ -129,7 +140,7 @@ type archiveMetrics struct {
 
 var (
 	archiveActive = telemetry.Declare(telemetry.Gauge, "mimir_archive_active",
-		"1 on the node that archives the log, 0 on one that would if it led; absent without archive.to.")
+		"1 on the node that archives the log, 0 on the others with archive.to; absent without.")
 	archivePosition = telemetry.Declare(telemetry.Gauge, "mimir_archive_position",
 		"Position up to which the log is archived, on the node that does it; absent until it knows how far that is.")
 	archiveCommands = telemetry.Declare(telemetry.Gauge, "mimir_archive_lag_commands",
@@ -155,6 +166,9 @@ func (m archiveMetrics) Collect(out chan<- prometheus.Metric) {
 		return
 	}
 	archiveActive.SetTruth(out, s.Active)
+	if s.Elsewhere != "" {
+		return
+	}
 	archiveSegments.Set(out, float64(s.Segments))
 	archiveBytes.Set(out, float64(s.Bytes))
 	archiveFailures.Set(out, float64(s.Failures))

@@ -1,8 +1,12 @@
 package server
 
 import (
+	"slices"
+	"strconv"
 	"testing"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/mimir-kv/mimir/backup/archive"
 	"github.com/mimir-kv/mimir/replication"
@@ -29,6 +33,46 @@ func TestTheArchiveOfASecondaryIsBehindThePrimary(t *testing.T) {
 		behindPrimary(&s, &replication.HealthStatus{Role: c.role, Lag: c.lag})
 		if s.Behind != c.behind || s.Lag != c.late {
 			t.Errorf("%s: %+v, want %d and %v behind", name, s, c.behind, c.late)
+		}
+	}
+}
+
+// A node that leaves the archive to another region tells so, as its metric does: where nobody archives, since no region
+// has that name or none of its nodes an archive.to, that is seen.
+func TestANodeTellsWhoIsToArchive(t *testing.T) {
+	for name, c := range map[string]struct {
+		to, region string
+		tells      *archive.Status
+		active     []string
+	}{
+		"nobody":      {"", "", nil, nil},
+		"the primary": {"file:///archive", "", nil, nil},
+		"this one":    {"file:///archive", "us", nil, nil},
+		"another":     {"file:///archive", "eu", &archive.Status{Elsewhere: "eu", Behind: -1, Lag: -1}, []string{"0"}},
+	} {
+		config := testConfig(t, "us-1")
+		config.Replication.RegionID = "us"
+		config.Archive.To, config.Archive.Region = c.to, c.region
+		got := elsewhere(config)
+		if (got == nil) != (c.tells == nil) || got != nil && *got != *c.tells {
+			t.Errorf("%s: %+v, want %+v", name, got, c.tells)
+		}
+		registry := prometheus.NewRegistry()
+		registry.MustRegister(archiveMetrics{status: func() *archive.Status { return got }})
+		families, err := registry.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var said []string
+		for _, f := range families {
+			if f.GetName() != "mimir_archive_active" {
+				t.Errorf("%s: %s is told", name, f.GetName())
+				continue
+			}
+			said = append(said, strconv.FormatFloat(f.GetMetric()[0].GetGauge().GetValue(), 'g', -1, 64))
+		}
+		if !slices.Equal(said, c.active) {
+			t.Errorf("%s: active is %v, want %v", name, said, c.active)
 		}
 	}
 }

@@ -157,7 +157,7 @@ func (a *Archiver) wait(ctx context.Context, d time.Duration) {
 // stand keeps the log that this node needs if it is to archive next, and looks about once in standInterval.
 func (a *Archiver) stand(ctx context.Context) {
 	c := &a.config
-	if l, ok := head(ctx, c.Store); ok {
+	if l, ok := head(ctx, c.Store); ok && a.leadsHere(l) {
 		a.hold.keep(l.To.Position)
 		a.placed = true
 	} else if !a.placed {
@@ -168,6 +168,13 @@ func (a *Archiver) stand(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// leadsHere reports whether a segment ends in the history here, or where that may come to. After a forced failover two
+// regions may archive to one place, and how far another history came says nothing of what is archived of this one.
+func (a *Archiver) leadsHere(l Link) bool {
+	here, err := a.config.History.Now()
+	return err == nil && mayHold(here, l.To)
 }
 
 // archive goes on where the archive ends, until something goes wrong.

@@ -3,6 +3,8 @@ package archive
 import (
 	"context"
 	"io"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -10,21 +12,32 @@ import (
 	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/replication/clock"
 	"github.com/mimir-kv/mimir/replication/clock/virtual"
+	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
 // holds is a history of which somebody holds the log, or nobody.
 type holds struct {
 	History // nil: what is not below is not called
 
+	here timeline.Origin
+
 	mu    sync.Mutex
+	none  error // why nobody knows what is here
 	by    map[string]bool
-	loose int // how often nobody came to hold any more
+	from  replication.Position // where it was held from last
+	loose int                  // how often nobody came to hold any more
 }
 
-func (h *holds) Hold(name string, _ replication.Position) {
+func (h *holds) Now() (timeline.Origin, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.by[name] = true
+	return h.here, h.none
+}
+
+func (h *holds) Hold(name string, p replication.Position) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.by[name], h.from = true, p
 }
 
 func (h *holds) Release(name string) {
@@ -116,5 +129,57 @@ func TestTheLogIsHeldFromOneArchiverToTheNext(t *testing.T) {
 		if got, loose := h.held(); got != 0 || loose != 1 {
 			t.Errorf("nobody follows: held by %d, by nobody %d times", got, loose)
 		}
+	})
+}
+
+// Where two regions archive to one place after a forced failover, whoever stands by lets no log go for how far the
+// other history came: only his own is what he goes on with.
+func TestAnotherHistoryFreesNoLog(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		given := newStory().reign(1, "us", false).frame("a", "b").frame("c", "d", "e", "f", "g", "h")
+		own := newStory().reign(1, "us", false).frame("a", "b").reign(2, "eu", true).frame("C", "D")
+		own.frame(slices.Repeat([]string{"E"}, 20)...)
+		h, s := &holds{by: map[string]bool{}, here: own.Origin}, newShelf()
+		head := func(one *Segment) {
+			_, l, err := Encode(one)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Put(t.Context(), headName, strings.NewReader(l.Name())); err != nil {
+				t.Fatal(err)
+			}
+		}
+		head(given.segment(0, 2))
+		a := New(Config{
+			Store: s, History: h, Leads: func() bool { return false }, Interval: time.Second, Clock: clock.Real,
+			Logger: quiet,
+		})
+		ctx, end := context.WithCancel(t.Context())
+		over := make(chan struct{})
+		go func() {
+			defer close(over)
+			a.Run(ctx)
+		}()
+		held := func(when string, want replication.Position) {
+			t.Helper()
+			time.Sleep(2 * standInterval) // of the bubble
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			if h.from != want {
+				t.Errorf("%s: the log is held from position %d, want %d", when, h.from, want)
+			}
+		}
+		held("what both have is archived", 2)
+		head(given.segment(0, 3))
+		held("what was given up is archived further", 2)
+		head(own.segment(0, 4))
+		held("its own is", 4)
+		h.mu.Lock()
+		h.none = replication.ErrHistoryRefused
+		h.mu.Unlock()
+		head(own.segment(0, 5))
+		held("it is not known which history is here", 4)
+		end()
+		<-over
 	})
 }

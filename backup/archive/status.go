@@ -12,6 +12,9 @@ import (
 type Status struct {
 	// Active says that this node is the one that archives; if it is not, another one does, or none.
 	Active bool `json:"active"`
+	// Elsewhere is the region of which the leader archives by the settings of this node, where that is not its
+	// own. What an [Archiver] says has none.
+	Elsewhere string `json:"elsewhere,omitempty"`
 	// Known says that this node found out how far the archive came: only then Position is up to where the history is
 	// archived.
 	Known    bool                 `json:"known"`

@@ -24,6 +24,8 @@ var (
 	// ErrAlarm says that the etcd has raised the alarm CORRUPT itself, or somebody else has.
 	ErrAlarm = errors.New("the alarm CORRUPT is raised in the etcd already, so that it takes no writes: find out " +
 		"why; if an earlier import finish left it, go on without --fence, or disarm it first")
+	// ErrRevision says that both cannot be compared at a revision, or behind one.
+	ErrRevision = errors.New("nothing is to be compared there")
 	// ErrWrites says that the etcd goes on being written.
 	ErrWrites = errors.New("the etcd is written")
 )

@@ -49,11 +49,21 @@ type VerifyOptions struct {
 	Told func(Compared)
 }
 
+// valid says what cannot be compared. Behind a revision that was not come to yet nothing is, and that is not to be
+// called equal; and a revision below zero is to each side whatever it has just then.
+func (o *VerifyOptions) valid() error {
+	if o.Revision < 0 || o.Verified < 0 || o.Verified > o.Revision {
+		return fmt.Errorf("%w: what is behind %d is to be compared at %d: name one that both had when they were found "+
+			"equal", ErrRevision, o.Verified, o.Revision)
+	}
+	return nil
+}
+
 // leasesPatience is how long leases may take to be equal: those that the etcd granted a moment ago are on their way.
 const leasesPatience = 5 * time.Second
 
 // Verify compares both sides: contents at a revision, leases as they are now, and the revision of users and roles. The
-// first difference is ErrParted or ErrUsers.
+// first difference is ErrParted or ErrUsers. Where nothing would be compared it is ErrRevision.
 func Verify(ctx context.Context, etcd, fleet sides.Side, o VerifyOptions) (c Compared, err error) {
 	if o.Revision == 0 {
 		h, err := fleet.Header(ctx)
@@ -61,6 +71,9 @@ func Verify(ctx context.Context, etcd, fleet sides.Side, o VerifyOptions) (c Com
 			return c, err
 		}
 		o.Revision = h.Revision
+	}
+	if err := o.valid(); err != nil {
+		return c, err
 	}
 	if o.Verified > 0 && o.Every == 0 {
 		c, err = Changes(ctx, etcd, fleet, o.Verified, o.Revision, o.Told)

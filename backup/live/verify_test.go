@@ -1,6 +1,7 @@
 package live
 
 import (
+	"errors"
 	"testing"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -12,5 +13,28 @@ func TestTheLastKeyOfPages(t *testing.T) {
 	one := &pb.RangeResponse{Kvs: []*mvccpb.KeyValue{{Key: []byte("k")}}}
 	if key := last(one, one); string(key) != "k" || last(&pb.RangeResponse{}, &pb.RangeResponse{}) != nil {
 		t.Errorf("the last key is %q", key)
+	}
+}
+
+// Behind a revision that nobody has come to nothing is compared, so that nothing is called equal, and no fleet opened.
+func TestNothingIsEqualThatWasNotComparedAtAll(t *testing.T) {
+	etcd, fleet := writes(t, "the etcd", 0, ""), writes(t, "the fleet", 59, "x")
+	for what, o := range map[string]VerifyOptions{
+		"behind what nobody has": {Verified: 1 << 40}, "behind the one named": {Revision: 30, Verified: 31},
+		"behind it, by ranges": {Verified: 61, Every: 10}, "below zero": {Revision: -5},
+		"behind below zero": {Verified: -1},
+	} {
+		if c, err := Verify(t.Context(), etcd, fleet, o); !errors.Is(err, ErrRevision) {
+			t.Errorf("%s: %+v, %v", what, c, err)
+		}
+	}
+	if _, err := Verify(t.Context(), etcd, fleet, VerifyOptions{Verified: 60}); err != nil {
+		t.Errorf("nothing was changed since: %v", err)
+	}
+	from, to := &stub{}, &stub{}
+	o := FinishOptions{Fence: true, Verified: 8}
+	if _, err := Finish(t.Context(), from.side("the etcd"), to.side("the fleet"), o); !errors.Is(err, ErrRevision) ||
+		to.opened || len(from.raised) != 0 {
+		t.Errorf("%v; opened %t, the alarm is raised by %d", err, to.opened, from.raised)
 	}
 }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/md5"
 	"crypto/sha256"
@@ -116,7 +117,7 @@ func sumsOf(p []byte) (inBase64, inHex string) {
 // putParts puts what is large. An upload that fails is given up, so that nothing of it is kept and paid for; those of
 // the dead are given up first.
 func (b *bucket) putParts(ctx context.Context, key string, s *source, o minio.PutObjectOptions) error {
-	b.sweep(ctx)
+	b.sweep(ctx, key)
 	id, err := b.core.NewMultipartUpload(ctx, b.bucket, key, o)
 	if err != nil {
 		return err
@@ -154,15 +155,19 @@ func (b *bucket) sendParts(ctx context.Context, key, id string, s *source) ([]mi
 	return parts, s.same()
 }
 
-// sweep gives up the uploads of the dead behind the prefix. What it cannot do is left to the next.
-func (b *bucket) sweep(ctx context.Context) {
-	found, err := b.core.ListMultipartUploads(ctx, b.bucket, b.key(""), "", "", "", 1000)
+// sweep gives up the uploads of the dead behind the prefix. Where the place has none it is not of this store alone:
+// those are given up that lie in the folder of key then, or are of key itself if that is in none. What it cannot do is
+// left to the next.
+func (b *bucket) sweep(ctx context.Context, key string) {
+	of := cmp.Or(b.key(""), key[:strings.LastIndexByte(key, '/')+1])
+	found, err := b.core.ListMultipartUploads(ctx, b.bucket, cmp.Or(of, key), "", "", "", 1000)
 	if err != nil {
 		return
 	}
 	now := time.Now().Add(time.Duration(b.wire.ahead.Load())) // of the storage
 	for _, u := range found.Uploads {
-		if now.Sub(u.Initiated) > abandonedAfter && CheckName(strings.TrimPrefix(u.Key, b.key(""))) == nil {
+		ours := (of != "" || u.Key == key) && CheckName(strings.TrimPrefix(u.Key, b.key(""))) == nil
+		if ours && now.Sub(u.Initiated) > abandonedAfter {
 			_ = b.core.AbortMultipartUpload(ctx, b.bucket, u.Key, u.UploadID)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -396,6 +397,42 @@ func TestS3UploadsAreGivenUp(t *testing.T) {
 	}
 	if begun != 4 || given != 3 {
 		t.Errorf("%d uploads begun, and %d given up", begun, given)
+	}
+}
+
+// A place that is a whole bucket is shared with others: of those who put something there, however long that takes, no
+// upload is given up.
+func TestS3UploadsOfOthersGoOn(t *testing.T) {
+	fake := storetest.NewS3(t, false, gofakes3.WithTimeSource(longAgo{}), gofakes3.WithTimeSkewLimit(0))
+	s := open(t, fake.Place(""), store.Options{})
+	large := bytes.Repeat([]byte("large"), 1<<19)
+	killed := map[string]bool{"other": true, "b.db2": true, "logs/x": true, "fleet@f/a": true, "b.db": true}
+	var given []string
+	fake.GoWrong(func(w http.ResponseWriter, r *http.Request) bool {
+		_, name, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
+		switch {
+		case r.Method == http.MethodDelete && r.URL.Query().Has("uploadId") && killed[name]:
+			storetest.Answer(w, r, http.StatusForbidden, "AccessDenied")
+			return true
+		case r.Method == http.MethodDelete && r.URL.Query().Has("uploadId"):
+			given = append(given, name)
+		case r.Method == http.MethodPut && r.URL.Query().Get("partNumber") == "2" && killed[name]:
+			storetest.Answer(w, r, http.StatusForbidden, "AccessDenied")
+			return true
+		}
+		return false
+	})
+	for name := range killed {
+		if err := s.Put(t.Context(), name, bytes.NewReader(large)); !errors.Is(err, store.ErrDenied) {
+			t.Fatal(err)
+		}
+	}
+	clear(killed)
+	for _, c := range []struct{ put, gives string }{{"fleet@f/b", "[fleet@f/a]"}, {"b.db", "[b.db]"}, {"c", "[]"}} {
+		given = nil
+		if err := s.Put(t.Context(), c.put, bytes.NewReader(large)); err != nil || fmt.Sprint(given) != c.gives {
+			t.Errorf("%s: %v; given up are the uploads of %v, want %s", c.put, err, given, c.gives)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/mimir-kv/mimir/backup/archive"
@@ -64,6 +65,9 @@ func (f *fleetReport) archiveSettings() (texts []string) {
 		with, without := "", ""
 		for _, n := range r.nodes {
 			switch {
+			case n.archive != nil && n.archive.Elsewhere != "":
+				some = true
+				texts = append(texts, f.nowhere(n.name, n.archive.Elsewhere)...)
 			case n.archive != nil:
 				with, active = n.name, active || n.archive.Active
 			case n.tellsPlaces:
@@ -81,6 +85,15 @@ func (f *fleetReport) archiveSettings() (texts []string) {
 			"leader of the primary region, or of archive.region, that does, if archive.to is set there")
 	}
 	return texts
+}
+
+// nowhere warns of a node that leaves the archive to a region which the fleet does not have.
+func (f *fleetReport) nowhere(node, region string) []string {
+	if slices.ContainsFunc(f.Regions, func(r regionReport) bool { return r.Name == region }) {
+		return nil
+	}
+	return []string{fmt.Sprintf("the archive.region of %s is %s, and the fleet has no region of that name: name one "+
+		"that it has, the same on all nodes, or none for the primary", node, region)}
 }
 
 // archiveWarnings says what is wrong with the archive. A gap is of the past once a backup was taken behind it.

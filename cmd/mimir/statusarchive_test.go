@@ -10,6 +10,7 @@ import (
 // Who does not archive, and was to, is told.
 func TestTellArchive(t *testing.T) {
 	on, off := &archive.Status{Active: true}, &archive.Status{}
+	leftTo := func(region string) *archive.Status { return &archive.Status{Elsewhere: region} }
 	node := func(name string, s *archive.Status) nodeReport {
 		return nodeReport{name: name, archive: s, tellsPlaces: true}
 	}
@@ -26,6 +27,13 @@ func TestTellArchive(t *testing.T) {
 		"the leader does not": {us: []nodeReport{node("us-1", off), node("us-2", nil)},
 			warned: "us-2 does not archive the log; nobody that answered archives"},
 		"one is too old to tell": {us: []nodeReport{node("us-1", on), {name: "us-2"}}},
+		"left to the other":      {us: []nodeReport{node("us-1", leftTo("eu"))}, eu: []nodeReport{node("eu-1", on)}},
+		"left to one that does not": {us: []nodeReport{node("us-1", leftTo("eu")), node("us-2", leftTo("eu"))},
+			eu: []nodeReport{node("eu-1", nil)}, warned: "nobody that answered archives"},
+		"each left to the other": {us: []nodeReport{node("us-1", leftTo("eu"))},
+			eu: []nodeReport{node("eu-1", leftTo("us"))}, warned: "nobody that answered archives"},
+		"left to nobody": {us: []nodeReport{node("us-1", leftTo("ue"))}, eu: []nodeReport{node("eu-1", nil)},
+			warned: "the archive.region of us-1 is ue, and the fleet has no; nobody that answered archives"},
 	} {
 		f := &fleetReport{Regions: []regionReport{{nodes: c.us}, {nodes: c.eu}}}
 		f.Regions[0].Name, f.Regions[1].Name = "us", "eu"

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"unicode/utf8"
 
 	"go.etcd.io/etcd/api/v3/authpb"
 	"google.golang.org/protobuf/proto"
@@ -80,6 +81,9 @@ func (e *Edit) Adopt(f *Foreign, salt []byte, w Writer) error {
 func checkForeign(what string, name []byte, known bool) error {
 	if len(name) == 0 || known {
 		return fmt.Errorf("%w: a %s %q twice, or without a name", ErrForeign, what, name)
+	}
+	if !utf8.Valid(name) { // it could be told to nobody, and asked for by nobody
+		return fmt.Errorf("%w: a %s has the name %q, which is no UTF-8: delete it there", ErrForeign, what, name)
 	}
 	if checkName(string(name)) != nil {
 		return fmt.Errorf("%w: a %s has a name of %d bytes, at most %d", ErrForeign, what, len(name), MaxNameBytes)

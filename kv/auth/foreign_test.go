@@ -24,6 +24,15 @@ func TestTheRevisionOfElsewhereIsBounded(t *testing.T) {
 			t.Errorf("%d: %d, %v", revision, e.Revision(), err)
 		}
 	}
+	for what, f := range map[string]*Foreign{
+		"a role": {Roles: []*authpb.Role{{Name: []byte("r\xff")}}},
+		"a user": {Users: []*authpb.User{{Name: []byte("u\xff")}}},
+	} {
+		edit := New().Edit()
+		if err := edit.Adopt(f, nil, disk{}); !errors.Is(err, ErrForeign) || edit.Used() {
+			t.Errorf("%s whose name is no text: %v", what, err)
+		}
+	}
 	long := []*authpb.Role{{Name: []byte(strings.Repeat("r", MaxNameBytes+1))}}
 	edit := New().Edit()
 	if err := edit.Adopt(&Foreign{Roles: long}, nil, disk{}); !errors.Is(err, ErrForeign) {

@@ -1,10 +1,6 @@
 package command
 
-import (
-	"slices"
-
-	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
-)
+import pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 
 // CheckRange reports what is structurally wrong with r: ErrEmptyKey or ErrInvalidSortOption.
 func CheckRange(r *pb.RangeRequest) error {
@@ -87,69 +83,6 @@ func checkOp(op *pb.RequestOp, maxOps int) error {
 		return checkTxnOps(op.GetRequestTxn(), maxOps)
 	}
 	return ErrKeyNotFound
-}
-
-// touched is what a branch of a transaction may write.
-type touched struct {
-	puts    map[string]bool
-	deletes []Span
-}
-
-func (t *touched) deleted(key string) bool {
-	return slices.ContainsFunc(t.deletes, func(d Span) bool { return d.Contains([]byte(key)) })
-}
-
-// checkBranch finds what a branch may write, and refuses it if it would write a key twice. Two branches of one nested
-// transaction exclude each other, and may both put a key.
-func checkBranch(ops []*pb.RequestOp) (*touched, error) {
-	t := &touched{puts: map[string]bool{}}
-	for _, op := range ops {
-		if d := op.GetRequestDeleteRange(); d != nil {
-			t.deletes = append(t.deletes, SpanOf(d.Key, d.RangeEnd))
-		}
-	}
-	for _, op := range ops {
-		if n := op.GetRequestTxn(); n != nil {
-			if err := t.addNested(n); err != nil {
-				return nil, err
-			}
-		}
-	}
-	for _, op := range ops {
-		if p := op.GetRequestPut(); p != nil {
-			key := string(p.Key)
-			if t.puts[key] || t.deleted(key) {
-				return nil, ErrDuplicateKey
-			}
-			t.puts[key] = true
-		}
-	}
-	return t, nil
-}
-
-func (t *touched) addNested(r *pb.TxnRequest) error {
-	success, err := checkBranch(r.Success)
-	if err != nil {
-		return err
-	}
-	failure, err := checkBranch(r.Failure)
-	if err != nil {
-		return err
-	}
-	both := map[string]bool{}
-	for _, branch := range []*touched{success, failure} {
-		for key := range branch.puts {
-			if t.puts[key] || t.deleted(key) {
-				return ErrDuplicateKey
-			}
-			both[key] = true
-		}
-	}
-	for key := range both {
-		t.puts[key] = true
-	}
-	t.deletes = append(append(t.deletes, success.deletes...), failure.deletes...)
-	return nil
 }
 
 // IsReadOnly reports whether r writes nothing, whichever branches are taken.

@@ -82,7 +82,8 @@ type Node struct {
 	Operators string `json:"operators,omitempty"`
 	// TLS is what this node shows and trusts. Nil without TLS, and of nodes that do not tell.
 	TLS *trust.Report `json:"tls,omitempty"`
-	// Archive is how the log is archived, as this node has it. Nil where it is not to be.
+	// Archive is how the log is archived, as this node has it. Nil where it is not to be; and where another region is
+	// to do it, of nodes of versions before.
 	Archive *archive.Status `json:"archive,omitempty"`
 	// Backup is what this node knows of backups. Nil where the settings have none, and of nodes that do not tell.
 	Backup *schedule.Report `json:"backup,omitempty"`
