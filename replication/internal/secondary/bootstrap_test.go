@@ -54,7 +54,7 @@ func TestTheSourceHearsOfACopy(t *testing.T) {
 					n++
 				}
 			}
-			if !slices.Contains(s.told, addr+" 0") || n != 3 {
+			if !slices.Contains(s.told, addr+" 0") || n < 3 {
 				t.Errorf("%s was told %v", addr, s.told)
 			}
 		}
@@ -93,13 +93,13 @@ type breaking struct {
 }
 
 func (b *breaking) Fetch(
-	_ context.Context, addr string, _ timeline.Epoch, _ uint64, progress func(checkpoint.Progress),
-) (string, succession.Copy, error) {
+	_ context.Context, addr string, _ timeline.Epoch, _ uint64, _ fitting, progress func(checkpoint.Progress),
+) (succession.Copy, error) {
 	b.asked = append(b.asked, addr)
 	if n := len(b.asked) - 1; addr == "eu-1" && n < len(b.bytes) && b.bytes[n] > 0 {
 		progress(checkpoint.Progress{DoneBytes: b.bytes[n], TotalBytes: 100})
 	}
-	return "", succession.Copy{}, errDown
+	return succession.Copy{}, errDown
 }
 
 // Whoever has the rest of a copy is asked for it first, and nobody else while that leads on: a copy of another node is
@@ -124,19 +124,19 @@ type hanging struct {
 }
 
 func (h *hanging) Fetch(
-	ctx context.Context, addr string, e timeline.Epoch, term uint64, progress func(checkpoint.Progress),
-) (string, succession.Copy, error) {
+	ctx context.Context, addr string, e timeline.Epoch, term uint64, fits fitting, progress func(checkpoint.Progress),
+) (succession.Copy, error) {
 	h.asked = append(h.asked, addr)
 	progress(checkpoint.Progress{Stage: checkpoint.Preparing, DoneBytes: 7})
 	if slices.Contains(h.hung, addr) {
 		select {
 		case <-ctx.Done():
-			return "", succession.Copy{}, ctx.Err()
+			return succession.Copy{}, ctx.Err()
 		case <-time.After(checkpoint.Silence):
-			return "", succession.Copy{}, checkpoint.ErrSilent
+			return succession.Copy{}, checkpoint.ErrSilent
 		}
 	}
-	return h.shelf.Fetch(ctx, addr, e, term, progress)
+	return h.shelf.Fetch(ctx, addr, e, term, fits, progress)
 }
 
 // A node of the source that hangs is left for the next one, and people are told meanwhile what is waited for. What it
