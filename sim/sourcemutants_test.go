@@ -71,6 +71,7 @@ var sourceMutants = []planted{
 		}, {
 			"replication/internal/checkpoint/sums.go", "\t\"os\"\n", "",
 		}},
-		caught: []string{"FAIL: Test"}, elsewhere: "./replication/internal/checkpoint TestAFileThatNeverChangesIsSummedOnce",
+		caught:    []string{"FAIL: Test"},
+		elsewhere: "./replication/internal/checkpoint TestAFileThatNeverChangesIsSummedOnce",
 	},
 }

@@ -36,7 +36,7 @@ func TestASiblingThatHangsDoesNotBlockABootstrap(t *testing.T) {
 	}
 }
 
-// Every node of the source hears of a copy as long as it is on its way, and then where it is.
+// Every node of the source hears where a copy is, as long as the siblings take it.
 func TestTheSourceHearsOfACopy(t *testing.T) {
 	virtual.Test(t, func(t *testing.T) {
 		s := &shelf{regions: map[string]string{"eu-1": "eu"}, at: 42}
@@ -54,7 +54,7 @@ func TestTheSourceHearsOfACopy(t *testing.T) {
 					n++
 				}
 			}
-			if !slices.Contains(s.told, addr+" 0") || n < 3 {
+			if n < 3 {
 				t.Errorf("%s was told %v", addr, s.told)
 			}
 		}

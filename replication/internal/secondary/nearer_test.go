@@ -234,12 +234,18 @@ func TestWhereACopyIsIsToldAsSoonAsItIsKnown(t *testing.T) {
 			f.Run(t.Context(), succession.Effect{Do: succession.Fetch, Term: 7, Source: "eu"})
 			close(ended)
 		}()
-		time.Sleep(11 * time.Second) // it is offered after ten, and comes for a hundred
-		s.mu.Lock()
-		if !slices.Contains(s.told, "eu-3 42") {
-			t.Errorf("a second after it was offered was told %v", s.told)
+		told := func(after time.Duration) []string {
+			time.Sleep(after)
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return slices.Clone(s.told)
 		}
-		s.mu.Unlock()
+		if got := told(time.Second); !slices.Contains(got, "eu-3 0") || slices.Contains(got, "eu-3 42") {
+			t.Errorf("before it was offered was told %v", got)
+		}
+		if got := told(10 * time.Second); !slices.Contains(got, "eu-3 42") { // it comes for more than a minute
+			t.Errorf("a second after it was offered was told %v", got)
+		}
 		<-ended
 	})
 }

@@ -124,7 +124,7 @@ func TestLogIsNotKeptForeverBehindACopy(t *testing.T) {
 	}
 }
 
-// A region that had a copy of a secondary, and follows the primary behind it, is not taken there for one that is silent.
+// A region that had a copy of a secondary, and follows the primary behind it, is not taken for silent there.
 func TestWhoFollowsElsewhereBehindACopyHasCaughtUp(t *testing.T) {
 	alone(t, func(t *testing.T, m *member) {
 		said := small(m)
