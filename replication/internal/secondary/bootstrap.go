@@ -21,6 +21,9 @@ const maxBroken = 5
 // fetch gets a copy: one that this region has already, since a leader before did not come to install it, or one from
 // any node of a nearer region, or of the source.
 func (f *Follower) fetch(ctx context.Context, s *session, minEpoch timeline.Epoch) (*succession.Copy, error) {
+	if s.part.region != s.source && f.config.Applied.State().Diverged != nil {
+		s.copied = copied{} // of the primary before: what has diverged is found by the copy of this one
+	}
 	near := f.nearer(ctx, s)
 	f.gets(cmp.Or(near, s.source))
 	n := newNotice(0)

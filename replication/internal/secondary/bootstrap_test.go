@@ -90,6 +90,7 @@ type breaking struct {
 	shelf
 	bytes []int64
 	asked []string
+	then  func() // is called when something came; may be nil
 }
 
 func (b *breaking) Fetch(
@@ -98,6 +99,9 @@ func (b *breaking) Fetch(
 	b.asked = append(b.asked, addr)
 	if n := len(b.asked) - 1; addr == "eu-1" && n < len(b.bytes) && b.bytes[n] > 0 {
 		progress(checkpoint.Progress{DoneBytes: b.bytes[n], TotalBytes: 100})
+		if b.then != nil {
+			b.then()
+		}
 	}
 	return succession.Copy{}, errDown
 }
@@ -114,6 +118,30 @@ func TestTheRestOfACopyIsAskedForWhereThePartCameFrom(t *testing.T) {
 	n := slices.Index(b.asked, "eu-2")
 	if n != 6+maxBroken || !slices.Equal(b.asked[n:], []string{"eu-2", "eu-3"}) {
 		t.Errorf("asked %v", b.asked)
+	}
+}
+
+// Whoever has the rest of a copy has it also when the primary has moved; not for a region that has diverged, which takes
+// the copy of the new one.
+func TestTheRestOfACopyIsAskedForWhenThePrimaryMoved(t *testing.T) {
+	for _, diverged := range []*timeline.Divergence{nil, {Fork: 3}} {
+		for _, stopped := range []bool{false, true} {
+			b := &breaking{bytes: []int64{10, 20}}
+			f := followerIn(&b.shelf, timeline.State{Region: "us", Diverged: diverged})
+			f.config.Copies = b
+			ctx, stop := context.WithCancel(t.Context())
+			if stopped {
+				b.then = stop
+			}
+			f.Run(ctx, succession.Effect{Do: succession.Fetch, Term: 7, Source: "eu"})
+			stop()
+			b.asked = nil
+			f.Run(t.Context(), succession.Effect{Do: succession.Fetch, Term: 7, Source: "sa"}) // of which nobody is known
+			if asked := len(b.asked) == 1 && b.asked[0] == "eu-1"; asked != (diverged == nil) {
+				t.Errorf("diverged %t, stopped %t: asked %v", diverged != nil, stopped, b.asked)
+			}
+			f.config.Life.Close()
+		}
 	}
 }
 

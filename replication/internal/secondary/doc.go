@@ -15,9 +15,9 @@
 //   - F4 (invariant 14): a lag that is not known is not reported as small, and no bootstrap as further than is known.
 //   - F5: one bootstrap takes one copy as long as the node that gives it lives, a follower if one is well and not far
 //     behind: the source and the region that gives it are told of it, and where it is as soon as that is known, so that
-//     they keep the log behind it, and the rest is asked for where the part came from. A node that hangs blocks none:
-//     one that gives a copy and says nothing is given up by transfer, and the next one asked; status says of whom what
-//     is waited for.
+//     they keep the log behind it, and the rest is asked for where the part came from, also where the primary moves
+//     meanwhile and what is given leads on still. A node that hangs blocks none: one that gives a copy and says nothing
+//     is given up by transfer, and the next one asked; status says of whom what is waited for.
 //   - F6: a source that is cut off from its region is left for one that is not; where no node of the source can read
 //     the log, a further region with the same history is followed for a while, and a copy taken if there is none. By
 //     which region the primary is followed otherwise is a choice: by none that leads back here (way.go, choice.go).

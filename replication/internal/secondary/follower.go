@@ -107,6 +107,7 @@ type Follower struct {
 	since    time.Time        // when that began, or got on
 	made     made             // of the copy that the source makes
 	giver    string           // the region whose copy was looked for last
+	rest     giving           // the node from which a part came that the session before had; zero: it had none
 	have     int              // voters that have the copy, of needed
 	needed   int
 }
@@ -190,7 +191,10 @@ func (f *Follower) enter(e succession.Effect) *session {
 	t := &taker{config: c, term: e.Term}
 	w := &ways{follower: f, source: e.Source, choice: newChoice()}
 	s := &session{term: e.Term, source: e.Source, taker: t, ways: w, had: map[string]bool{}, silent: map[string]int{}}
-	f.current = s
+	if f.current != nil {
+		f.rest = f.current.part
+	}
+	f.current, s.part = s, f.rest
 	s.sink = stream.NewSink(stream.SinkConfig{
 		Region: c.Region, Transport: c.Transport, Clock: c.Clock, Logger: c.Logger, Taker: t,
 		WindowBytes: c.WindowBytes,
@@ -210,7 +214,7 @@ func (f *Follower) leave(s *session) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.current == s {
-		f.current = nil
+		f.current, f.rest = nil, s.part
 	}
 }
 
