@@ -178,7 +178,10 @@ func (l *levels) parent(ctx context.Context) (string, error) {
 		}
 		return err.Error()
 	})
-	return what, errors.Join(err, l.settled(ctx))
+	if err != nil {
+		return what, err
+	}
+	return what, l.settled(ctx)
 }
 
 // again removes a region, and adds it again with empty directories, sometimes to follow another one.
@@ -223,7 +226,10 @@ func (l *levels) again(ctx context.Context) (string, error) {
 		}
 		return ""
 	})
-	return what, errors.Join(err, l.settled(ctx))
+	if err != nil {
+		return what, err
+	}
+	return what, l.settled(ctx)
 }
 
 // dismissed waits for a node to end, since its region was removed.
