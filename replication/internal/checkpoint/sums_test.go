@@ -12,13 +12,13 @@ import (
 	"github.com/mimir-kv/mimir/replication/internal/checkpoint"
 )
 
-// reads notes which files are opened to be read.
-type reads struct {
+// opened notes which files are opened to be read.
+type opened struct {
 	durable.FS
 	names []string
 }
 
-func (r *reads) Open(name string) (durable.File, error) {
+func (r *opened) Open(name string) (durable.File, error) {
 	r.names = append(r.names, filepath.Base(name))
 	return r.FS.Open(name)
 }
@@ -42,7 +42,7 @@ func TestAFileThatNeverChangesIsSummedOnce(t *testing.T) {
 		must(os.Rename(next, at("store", name)))
 	}
 	must(os.Mkdir(at("store"), 0o700))
-	fs, sums := &reads{FS: durable.OS}, &checkpoint.Sums{}
+	fs, sums := &opened{FS: durable.OS}, &checkpoint.Sums{}
 	describe := func(copied string, links []string, own string) (read []string) {
 		t.Helper()
 		must(os.Mkdir(at(copied), 0o700), os.WriteFile(at(copied, "METADATA"), []byte(own), 0o600))
