@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -167,6 +168,7 @@ func TestThePrimaryKeepsTheLogBehindACopyOfANearerRegion(t *testing.T) {
 	shape := func(c *replication.Config) {
 		c.RetainBytes, c.CompactBytes, c.SegmentBytes = 64<<10, 16<<10, 8<<10
 		c.Logger = slog.New(said)
+		c.RegionRate = func(string, time.Time) replication.RegionRate { return replication.RegionRate{Copy: 128 << 10} }
 	}
 	shaped(t, map[string]int{"us": 1, "eu": 1, "ap": 1}, shape, func(plain *testFleet) {
 		f := &growingFleet{testFleet: plain}
@@ -175,14 +177,14 @@ func TestThePrimaryKeepsTheLogBehindACopyOfANearerRegion(t *testing.T) {
 		f.source("ap", "eu")
 		f.follows("ap", "eu")
 		f.kill("ap-1")
-		for range 4 { // so much that no node has all of the log
-			want = append(want, f.putMany("us-1", "away", 40)...)
-			time.Sleep(5 * time.Second)
+		for i := range 10 { // so much that no node has all of the log, and a copy takes a while
+			want = append(want, strings.Repeat(string(rune('a'+i)), 200<<10))
+			f.put("us-1", want[len(want)-1])
+			time.Sleep(2 * time.Second)
 		}
 		f.within(time.Minute, "eu has it", func() bool {
 			return f.nodes["eu-1"].Health().Position == f.nodes["us-1"].Health().Position
 		})
-		f.network.SetDelay("eu-1", "ap-1", 300*time.Millisecond, 0)
 		f.network.Cut("us-1", "eu-1")
 		want = append(want, f.putMany("us-1", "cut", 16)...) // eu is well for all that is known
 		f.start("ap-1")

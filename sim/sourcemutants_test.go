@@ -59,7 +59,8 @@ var sourceMutants = []planted{
 	{
 		name: "a region that gives way gives on what it has given up",
 		edits: []edit{{
-			"replication/internal/transfer/shelf.go", "if relation != timeline.Forked {", "if true {",
+			"replication/internal/transfer/shelf.go", "if relation != timeline.Forked {",
+			"if relation = timeline.Prefix; relation != timeline.Forked {",
 		}},
 		caught:    []string{"FAIL: Test"},
 		elsewhere: "./replication/internal/transfer TestNobodyGetsMoreOfACopyThatPartedFromTheHistory",
