@@ -28,12 +28,16 @@ func TestWhomAnAddedRegionFollows(t *testing.T) {
 	} {
 		var got []string
 		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			what, orders := strings.CutPrefix(r.URL.Path, "/mimir/v1/regions/")
+			if !orders {
+				http.NotFound(w, r)
+				return
+			}
 			var order struct{ Source string }
 			if err := json.NewDecoder(r.Body).Decode(&order); err != nil {
 				t.Error(err)
 			}
 			change := replication.RegionChange{Region: "ap", Source: c.is}
-			what := strings.TrimPrefix(r.URL.Path, "/mimir/v1/regions/")
 			got = append(got, what+" "+order.Source)
 			if err := json.NewEncoder(w).Encode(&change); err != nil {
 				t.Error(err)

@@ -117,10 +117,12 @@ func (f *Follower) held(ctx context.Context, s *session, g giving, minEpoch time
 	}
 	f.enterPhase(progress.Looking, "bootstrap: looks for a copy that the region has")
 	f.gets(g.region)
-	w := Wanted{Source: g.region, MinEpoch: minEpoch, After: f.has(), Term: s.term, Had: s.had}
 	view, _ := f.config.Fleet.View()
-	w.Fits = func(there timeline.Origin) error {
-		return leadsOn(view, f.config.Applied.State(), g.region, s.source, there)
+	w := Wanted{
+		Source: g.region, MinEpoch: minEpoch, After: f.has(), Term: s.term, Had: s.had,
+		Fits: func(there timeline.Origin) error {
+			return leadsOn(view, f.config.Applied.State(), g.region, s.source, there)
+		},
 	}
 	c, err := f.config.Copies.Held(ctx, w, func(addr string, p checkpoint.Progress) {
 		if p == (checkpoint.Progress{}) {

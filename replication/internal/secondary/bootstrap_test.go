@@ -121,8 +121,8 @@ func TestTheRestOfACopyIsAskedForWhereThePartCameFrom(t *testing.T) {
 	}
 }
 
-// Whoever has the rest of a copy has it also when the primary has moved; not for a region that has diverged, which takes
-// the copy of the new one.
+// Whoever has the rest of a copy has it also when the primary has moved; not for a region that has diverged, which
+// takes the copy of the new one.
 func TestTheRestOfACopyIsAskedForWhenThePrimaryMoved(t *testing.T) {
 	for _, diverged := range []*timeline.Divergence{nil, {Fork: 3}} {
 		for _, stopped := range []bool{false, true} {
@@ -136,7 +136,7 @@ func TestTheRestOfACopyIsAskedForWhenThePrimaryMoved(t *testing.T) {
 			f.Run(ctx, succession.Effect{Do: succession.Fetch, Term: 7, Source: "eu"})
 			stop()
 			b.asked = nil
-			f.Run(t.Context(), succession.Effect{Do: succession.Fetch, Term: 7, Source: "sa"}) // of which nobody is known
+			f.Run(t.Context(), succession.Effect{Do: succession.Fetch, Term: 7, Source: "sa"}) // nobody of it is known
 			if asked := len(b.asked) == 1 && b.asked[0] == "eu-1"; asked != (diverged == nil) {
 				t.Errorf("diverged %t, stopped %t: asked %v", diverged != nil, stopped, b.asked)
 			}
@@ -152,7 +152,8 @@ type hanging struct {
 }
 
 func (h *hanging) Fetch(
-	ctx context.Context, addr string, e timeline.Epoch, term uint64, fits fitting, progress func(checkpoint.Progress),
+	ctx context.Context, addr string, e timeline.Epoch, term uint64, fits fitting,
+	progress func(checkpoint.Progress),
 ) (succession.Copy, error) {
 	h.asked = append(h.asked, addr)
 	progress(checkpoint.Progress{Stage: checkpoint.Preparing, DoneBytes: 7})
