@@ -279,12 +279,17 @@ func showLogs(t *testing.T, dir string) {
 
 // noStack wants nothing in the log of a node that only a bug writes there.
 func noStack(n *localfleet.Node) error {
+	return silentOf(n, "panic", "fatal error:", "DATA RACE", "goroutine ", "this is a bug of mimir")
+}
+
+// silentOf wants no line of a node's log to have any of these words.
+func silentOf(n *localfleet.Node, words ...string) error {
 	text, err := os.ReadFile(n.LogPath())
 	if err != nil {
 		return err
 	}
 	for line := range strings.Lines(string(text)) {
-		for _, bad := range []string{"panic", "fatal error:", "DATA RACE", "goroutine ", "this is a bug of mimir"} {
+		for _, bad := range words {
 			if strings.Contains(line, bad) {
 				return fmt.Errorf("log of %s: %s", n.Config.Name, strings.TrimSpace(line))
 			}

@@ -3,6 +3,9 @@ package e2e
 import (
 	"context"
 	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -10,6 +13,8 @@ import (
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/mimir-kv/mimir/localfleet"
 )
 
 // The checks that the whole run rests on see what they are there for.
@@ -108,6 +113,55 @@ func TestUnsettled(t *testing.T) {
 		got := errorText(err)
 		if count != test.count || test.says == "" && err != nil || !strings.Contains(got, test.says) {
 			t.Errorf("%v, elected %t: %d, %s", test.errs, test.elected, count, got)
+		}
+	}
+}
+
+// What a node finds amiss with a history is found in its log, as it is said where it is said.
+func TestWhatIsAmissIsFound(t *testing.T) {
+	for _, line := range []string{
+		`level=ERROR msg="stream does not continue the history held here; nothing of it was taken" err=gap`,
+		`level=WARN msg="history has a fork; the tail is saved and the region rejoins" fork=7`,
+		`level=ERROR msg="nodes hold different things; mimir verify says which" what=keys`,
+		`level=ERROR msg="this node's log is damaged where another region has to go on"`,
+	} {
+		n := &localfleet.Node{Dir: t.TempDir(), Config: localfleet.Config{Name: "us-1"}}
+		for _, text := range []string{"level=INFO msg=\"stream connected\"\n", line + "\n"} {
+			f, err := os.OpenFile(n.LogPath(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err = f.WriteString(text); errors.Join(err, f.Close()) != nil {
+				t.Fatal(err)
+			}
+			if err := unbroken(n); (err == nil) != strings.Contains(text, "INFO") {
+				t.Errorf("%s: %v", line, err)
+			}
+		}
+	}
+}
+
+// What is looked for in logs is what nodes say there.
+func TestWhatIsAmissIsSaidSo(t *testing.T) {
+	var said strings.Builder
+	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() && (d.Name() == "compat" || d.Name() == "e2e") {
+			return filepath.SkipDir
+		}
+		if err != nil || filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		said.Write(text)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := strings.NewReplacer("\" +\n", "", "\t\"", "", "\t", "").Replace(said.String())
+	for _, words := range amiss {
+		if !strings.Contains(text, words) {
+			t.Errorf("nobody says %q", words)
 		}
 	}
 }

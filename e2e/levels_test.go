@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"cmp"
 	"context"
 	"flag"
 	"fmt"
@@ -126,7 +127,7 @@ func (l *levels) follow(ctx context.Context, name, source string) error {
 		return err
 	}
 	return l.await(ctx, name+" follows "+source, func(ctx context.Context) string {
-		row, err := l.row(ctx, name)
+		_, row, err := l.row(ctx, name)
 		switch {
 		case err != nil:
 			return err.Error()
@@ -137,18 +138,19 @@ func (l *levels) follow(ctx context.Context, name, source string) error {
 	})
 }
 
-// row is what a region's own node says of it.
-func (l *levels) row(ctx context.Context, name string) (*replication.RegionStatus, error) {
-	status, err := fleetOf(ctx, l.fleet.Region(name).Nodes[0])
-	if err != nil {
-		return nil, err
+// row is what a region's own node says of the fleet, and of the region.
+func (l *levels) row(
+	ctx context.Context, name string,
+) (status *replication.FleetStatus, row *replication.RegionStatus, err error) {
+	if status, err = fleetOf(ctx, l.fleet.Region(name).Nodes[0]); err != nil {
+		return nil, nil, err
 	}
 	for i := range status.Regions {
 		if status.Regions[i].Name == name {
-			return &status.Regions[i], nil
+			return status, &status.Regions[i], nil
 		}
 	}
-	return nil, fmt.Errorf("region %s does not know itself", name)
+	return nil, nil, fmt.Errorf("region %s does not know itself", name)
 }
 
 // watch begins a watcher in each region, from what all have now.
@@ -233,8 +235,42 @@ func (l *levels) told(ctx context.Context, revision int64) error {
 	return nil
 }
 
-// conclude wants all nodes equal, everything acknowledged there, the watchers told the same, and no stack in any log.
+// settled wants each region to follow whom it is to, and to know how late it is.
+func (l *levels) settled(ctx context.Context) error {
+	return l.await(ctx, "regions follow whom they are to", func(ctx context.Context) string {
+		for _, r := range l.fleet.Regions {
+			status, row, err := l.row(ctx, r.Name)
+			switch {
+			case err != nil:
+				return err.Error()
+			case status.Primary == r.Name:
+			case row.Source != cmp.Or(row.WantedSource, status.Primary) || !row.Connected || row.Lag.Seconds < 0:
+				return fmt.Sprintf("%s follows %q, connected: %t, late by %+v; it is to follow %q", r.Name, row.Source,
+					row.Connected, row.Lag, cmp.Or(row.WantedSource, status.Primary))
+			}
+		}
+		return ""
+	})
+}
+
+// amiss is what nodes log that found a history which does not go on as it has to, or another one than theirs. Of what
+// came twice, not at all or changed nothing is taken, and what differs may be mended: then nothing else is to be seen
+// of it afterwards. No primary is lost in these upheavals, so that no region ever has a tail.
+var amiss = []string{
+	"stream does not continue the history held here", "cannot continue a subscriber's history",
+	"history has a fork", "saved the tail that", "two histories of one reign", "nodes hold different things",
+	"took the state of another node of the region", "is damaged",
+}
+
+// unbroken wants a node to have found nothing amiss.
+func unbroken(n *localfleet.Node) error { return silentOf(n, amiss...) }
+
+// conclude wants all nodes equal, everything acknowledged there, the watchers told the same, each region to follow whom
+// it is to, and in no log a stack, or a word of a history that was not as it has to be.
 func (l *levels) conclude(ctx context.Context) error {
+	if err := l.settled(ctx); err != nil {
+		return err
+	}
 	l.traffic.end()
 	end, err := l.awaitEqual(ctx)
 	if err != nil {
@@ -274,7 +310,7 @@ func (l *levels) conclude(ctx context.Context) error {
 		return err
 	}
 	for _, n := range l.fleet.Nodes() {
-		if err := noStack(n); err != nil {
+		if err := errors.Join(noStack(n), unbroken(n)); err != nil {
 			return err
 		}
 	}

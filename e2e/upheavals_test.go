@@ -117,12 +117,21 @@ func (l *levels) standstill(ctx context.Context) (string, error) {
 
 // secondary draws a region that is not primary.
 func (l *levels) secondary(ctx context.Context) (*localfleet.Region, error) {
-	status, err := fleetOf(ctx, l.fleet.Regions[0].Nodes[0])
-	if err != nil {
+	primary := ""
+	if err := l.await(ctx, "the primary is known", func(ctx context.Context) string {
+		status, err := fleetOf(ctx, l.fleet.Regions[0].Nodes[0])
+		if err != nil {
+			return err.Error()
+		}
+		if primary = status.Primary; primary == "" {
+			return "it is not"
+		}
+		return ""
+	}); err != nil {
 		return nil, err
 	}
 	drawn := l.some(2)
-	if drawn[0].Name == status.Primary {
+	if drawn[0].Name == primary {
 		return drawn[1], nil
 	}
 	return drawn[0], nil
@@ -169,7 +178,10 @@ func (l *levels) parent(ctx context.Context) (string, error) {
 		}
 		return err.Error()
 	})
-	return what, err
+	if err != nil {
+		return what, err
+	}
+	return what, l.settled(ctx)
 }
 
 // again removes a region, and adds it again with empty directories, sometimes to follow another one.
@@ -207,13 +219,17 @@ func (l *levels) again(ctx context.Context) (string, error) {
 		order = append(order, "--source", source.Name)
 		what += ", to follow " + source.Name
 	}
-	return what, l.await(ctx, gone.Name+" is added", func(ctx context.Context) string {
+	err = l.await(ctx, gone.Name+" is added", func(ctx context.Context) string {
 		err := l.operate(ctx, &change, order...)
 		if err != nil {
 			return err.Error() // its nodes began just now
 		}
 		return ""
 	})
+	if err != nil {
+		return what, err
+	}
+	return what, l.settled(ctx)
 }
 
 // dismissed waits for a node to end, since its region was removed.

@@ -53,6 +53,7 @@ var below = map[string][]string{
 		"replication/internal/checkpoint", "replication/internal/fleet",
 		"replication/internal/life", "replication/internal/peer", "replication/internal/progress",
 		"replication/internal/region", "replication/internal/stream", "replication/internal/succession",
+		"replication/internal/wake",
 	},
 	"replication/internal/primary": {
 		"replication/internal/wake",

@@ -28,15 +28,18 @@ type copyPort struct {
 
 // Fetch implements secondary.Copies.
 func (c copyPort) Fetch(
-	ctx context.Context, addr string, minEpoch Epoch, term uint64, progress func(checkpoint.Progress),
-) (string, succession.Copy, error) {
+	ctx context.Context, addr string, minEpoch Epoch, term uint64,
+	fits func(region string, c *succession.Copy) error, progress func(checkpoint.Progress),
+) (succession.Copy, error) {
 	r := transfer.Request{Region: c.region, Have: c.staging.Partial(), MinEpoch: minEpoch}
-	id, d, err := c.staging.Fetch(ctx, addr, r, progress)
+	id, d, err := c.staging.FetchIf(ctx, addr, r, func(id string, d *transfer.Description) error {
+		return fits(d.Region, &succession.Copy{ID: id, Origin: d.Origin})
+	}, progress)
 	if err != nil {
-		return "", succession.Copy{}, err
+		return succession.Copy{}, err
 	}
 	c.staging.Keep(id, term)
-	return d.Region, succession.Copy{ID: id, Origin: d.Origin}, nil
+	return succession.Copy{ID: id, Origin: d.Origin}, nil
 }
 
 // Offer implements secondary.Copies.
@@ -70,7 +73,8 @@ func (c copyPort) Held(
 	take := func(addr string, held []transfer.Held) {
 		for _, h := range held {
 			p := h.Description.Origin.Cursor.Position
-			if !w.Had[h.ID] && (best == nil || p > best.Description.Origin.Cursor.Position) {
+			further := best == nil || p > best.Description.Origin.Cursor.Position
+			if !w.Had[h.ID] && further && w.Fits(h.Description.Origin) == nil {
 				best, from = &h, addr
 			}
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -157,5 +158,48 @@ func TestANewRegionHasItsCopyOfItsSource(t *testing.T) {
 		if !errors.Is(err, replication.ErrArgument) {
 			f.t.Errorf("two that follow each other: %v", err)
 		}
+	})
+}
+
+// The primary keeps the log from where the copy of the nearer region is, which is behind it, although much is written
+// meanwhile: where nobody else leads on from that copy, the primary does.
+func TestThePrimaryKeepsTheLogBehindACopyOfANearerRegion(t *testing.T) {
+	said := newTaken()
+	shape := func(c *replication.Config) {
+		c.RetainBytes, c.CompactBytes, c.SegmentBytes = 64<<10, 16<<10, 8<<10
+		c.Logger = slog.New(said)
+		c.RegionRate = func(string, time.Time) replication.RegionRate { return replication.RegionRate{Copy: 128 << 10} }
+	}
+	shaped(t, map[string]int{"us": 1, "eu": 1, "ap": 1}, shape, func(plain *testFleet) {
+		f := &growingFleet{testFleet: plain}
+		want := f.putMany("us-1", "before", 4)
+		f.eventually(want)
+		f.source("ap", "eu")
+		f.follows("ap", "eu")
+		f.kill("ap-1")
+		for i := range 10 { // so much that no node has all of the log, and a copy takes a while
+			want = append(want, strings.Repeat(string(rune('a'+i)), 200<<10))
+			f.put("us-1", want[len(want)-1])
+			time.Sleep(2 * time.Second)
+		}
+		f.within(time.Minute, "eu has it", func() bool {
+			return f.nodes["eu-1"].Health().Position == f.nodes["us-1"].Health().Position
+		})
+		f.network.Cut("us-1", "eu-1")
+		want = append(want, f.putMany("us-1", "cut", 16)...) // eu is well for all that is known
+		f.start("ap-1")
+		f.within(time.Minute, "the copy is on its way", func() bool { return len(said.by("ap")) > 0 })
+		for range 4 {
+			want = append(want, f.putMany("us-1", "during", 40)...)
+			time.Sleep(5 * time.Second)
+		}
+		f.within(2*time.Minute, "ap has everything", func() bool {
+			return f.nodes["ap-1"].Health().Position == f.nodes["us-1"].Health().Position
+		})
+		if got := said.by("ap"); !slices.Equal(got, []string{"eu"}) {
+			t.Errorf("copies were asked of %v", got)
+		}
+		f.network.HealAll()
+		f.eventually(want)
 	})
 }

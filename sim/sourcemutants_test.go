@@ -40,4 +40,39 @@ var sourceMutants = []planted{
 		}},
 		caught: []string{"FAIL: Test"}, elsewhere: "./replication/internal/secondary TestWhichNearerRegionGivesACopy",
 	},
+	{
+		name: "a copy of a nearer region comes although it is no further",
+		edits: []edit{{
+			"replication/internal/secondary/nearer.go", "|| at <= s.Cursor.Position)", "|| at < s.Cursor.Position)",
+		}},
+		caught:    []string{"FAIL: Test"},
+		elsewhere: "./replication/internal/secondary TestWhatANearerRegionOffersIsLookedAtBeforeItComes",
+	},
+	{
+		name: "where a copy is is told when it is here",
+		edits: []edit{{
+			"replication/internal/secondary/bootstrap.go", "\t\t\tn.is(c.Origin.Cursor.Position)\n", "",
+		}},
+		caught:    []string{"FAIL: Test"},
+		elsewhere: "./replication/internal/secondary TestWhereACopyIsIsToldAsSoonAsItIsKnown",
+	},
+	{
+		name: "a region that gives way gives on what it has given up",
+		edits: []edit{{
+			"replication/internal/transfer/shelf.go", "if relation != timeline.Forked {",
+			"if relation = timeline.Prefix; relation != timeline.Forked {",
+		}},
+		caught:    []string{"FAIL: Test"},
+		elsewhere: "./replication/internal/transfer TestNobodyGetsMoreOfACopyThatPartedFromTheHistory",
+	},
+	{
+		name: "another file that looks the same is taken for the one that was summed",
+		edits: []edit{{
+			"replication/internal/checkpoint/sums.go", " || !os.SameFile(k.info, info)", "",
+		}, {
+			"replication/internal/checkpoint/sums.go", "\t\"os\"\n", "",
+		}},
+		caught:    []string{"FAIL: Test"},
+		elsewhere: "./replication/internal/checkpoint TestAFileThatNeverChangesIsSummedOnce",
+	},
 }

@@ -70,28 +70,33 @@ func newRegionAdd(n *connection) *cobra.Command {
 	n.addFlags(c)
 	f := c.Flags()
 	f.StringSliceVar(&a.Peers, "peers", nil, "where nodes of it are reached by other nodes, HOST:PORT")
-	f.StringVar(&a.Source, "source", "", "the region that it is to follow, and has its copy of; default: the primary")
+	f.StringVar(&a.Source, "source", "", "the region that it is to follow, and has its copy of, or "+thePrimary+
+		", the default")
 	f.BoolVar(&a.Try, "dry-run", false, "look at everything, and change nothing")
 	f.BoolVar(&noWait, "no-wait", false, "do not wait until it follows")
 	return c
 }
 
 // addRegion orders that a region is added, and whom it follows, also where the primary is of a version that takes only
-// one order at a time.
+// one order at a time, or where a region that is there is to follow the primary again.
 func addRegion(
 	ctx context.Context, client *admin.Client, a replication.RegionAddition,
 ) (*replication.RegionChange, error) {
+	said, whom := a.Source != "", "region "+a.Source
+	if a.Source == thePrimary {
+		a.Source, whom = "", "the "+thePrimary
+	}
 	change, err := client.Regions().Add(ctx, a)
-	if err != nil || a.Source == "" || change.Source == a.Source {
+	if err != nil || !said || change.Source == a.Source {
 		return change, err
 	}
 	if a.Try {
-		change.Steps = append(change.Steps, fmt.Sprintf("region %s is to follow region %s then", a.Region, a.Source))
+		change.Steps = append(change.Steps, fmt.Sprintf("region %s is to follow %s then", a.Region, whom))
 		return change, nil
 	}
 	sourced, err := client.Regions().Follow(ctx, replication.RegionSourcing{Region: a.Region, Source: a.Source})
 	if err != nil {
-		return nil, fmt.Errorf("region %s was added, and follows the primary, since: %w", a.Region, err)
+		return nil, fmt.Errorf("region %s was added, and is not to follow %s yet, since: %w", a.Region, whom, err)
 	}
 	sourced.Steps = append(change.Steps, sourced.Steps...)
 	return sourced, nil

@@ -7,6 +7,7 @@
 //     durable (invariants 1 and 13). Anything less has no manifest, so that [Load] refuses it.
 //   - A transfer that broke off is taken up where it stopped, if it is offered again with the same manifest. With
 //     another one it is taken up by files: what both have under one name with one sum is not sent again.
+//   - A file that never changes is summed once, where the filesystem tells that it is the same one ([Sums]).
 //   - Nothing is written outside the directory, whatever the sender says.
 //   - Nobody waits for the other side when that hangs, and everybody as long as it works: a side that goes through
 //     files says so ([Line]), unless the other is of a version that does not know that word.

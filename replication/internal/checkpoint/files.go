@@ -39,6 +39,13 @@ func reserved(name string) bool {
 func Describe(
 	ctx context.Context, fs durable.FS, dir string, id [16]byte, meta []byte, through func(bytes int64),
 ) (*Manifest, error) {
+	return describe(ctx, fs, dir, id, meta, through, nil)
+}
+
+// describe is Describe, but that it does not read what sums know, which may be nil.
+func describe(
+	ctx context.Context, fs durable.FS, dir string, id [16]byte, meta []byte, through func(bytes int64), sums *Sums,
+) (*Manifest, error) {
 	step := func(bytes int64) error {
 		if through != nil {
 			through(bytes)
@@ -53,17 +60,29 @@ func Describe(
 		return nil, fmt.Errorf("checkpoint: describe %s: %w", dir, err)
 	}
 	m := &Manifest{ID: id, Meta: meta, Files: make([]File, 0, len(names))}
+	all := make([]summed, 0, len(names))
 	buf := make([]byte, readBytes)
 	for _, name := range names {
-		f := File{Name: name}
-		if f.Bytes, f.Sum, err = sum(fs, path(dir, name), buf, step); err != nil {
+		info, err := fs.Stat(path(dir, name))
+		if err != nil {
 			return nil, fmt.Errorf("checkpoint: describe %s: %w", dir, err)
 		}
-		m.Files = append(m.Files, f)
+		f, known := sums.has(name, info)
+		if known {
+			err = step(f.Bytes)
+		} else {
+			f.Name = name
+			f.Bytes, f.Sum, err = sum(fs, path(dir, name), buf, step)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("checkpoint: describe %s: %w", dir, err)
+		}
+		m.Files, all = append(m.Files, f), append(all, summed{f, info})
 	}
 	if err := m.validate(); err != nil {
 		return nil, err
 	}
+	sums.keep(all)
 	return m, nil
 }
 

@@ -49,12 +49,21 @@ type Progress struct {
 func Receive(
 	ctx context.Context, l Line, fs durable.FS, dir string, memory *Memory, progress func(Progress),
 ) (*Manifest, error) {
+	return ReceiveIf(ctx, l, fs, dir, memory, nil, progress)
+}
+
+// ReceiveIf is Receive of a checkpoint to which fits, which may be nil, has nothing to say when it is offered: its
+// error is returned before anything of it is asked for, and dir is as it was.
+func ReceiveIf(
+	ctx context.Context, l Line, fs durable.FS, dir string, memory *Memory, fits func(*Manifest) error,
+	progress func(Progress),
+) (*Manifest, error) {
 	if memory == nil {
 		memory = new(Memory)
 	}
 	r := &receiver{
-		ctx: ctx, line: &l, fs: fs, dir: dir, memory: memory, progress: progress, buf: make([]byte, readBytes),
-		worker: l.worker(ctx),
+		ctx: ctx, line: &l, fs: fs, dir: dir, memory: memory, fits: fits, progress: progress,
+		buf: make([]byte, readBytes), worker: l.worker(ctx),
 	}
 	if err := r.run(); err != nil {
 		if durable.Full(err) {
@@ -79,6 +88,7 @@ type receiver struct {
 	fs       durable.FS
 	dir      string
 	memory   *Memory
+	fits     func(*Manifest) error
 	progress func(Progress)
 	buf      []byte
 	worker   *worker
@@ -97,6 +107,11 @@ func (r *receiver) run() error {
 	r.manifest = new(Manifest)
 	if err := r.manifest.UnmarshalBinary(p[1:]); err != nil {
 		return err
+	}
+	if r.fits != nil {
+		if err := r.fits(r.manifest); err != nil {
+			return err
+		}
 	}
 	complete, err := r.prepare(p[1:])
 	if err != nil {

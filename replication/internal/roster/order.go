@@ -244,6 +244,10 @@ func (k *Keeper) add(ctx context.Context, a Addition) (*Change, error) {
 	if err := k.whole(ctx, s, next, ""); err != nil {
 		return nil, err
 	}
+	if a.Source != "" {
+		c.say("it is to follow region %s while it is secondary, and to have its first copy of that, while that is well",
+			a.Source)
+	}
 	return k.write(ctx, c, base, next, a.Try)
 }
 

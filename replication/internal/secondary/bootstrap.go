@@ -21,9 +21,13 @@ const maxBroken = 5
 // fetch gets a copy: one that this region has already, since a leader before did not come to install it, or one from
 // any node of a nearer region, or of the source.
 func (f *Follower) fetch(ctx context.Context, s *session, minEpoch timeline.Epoch) (*succession.Copy, error) {
+	if s.part.region != s.source && f.config.Applied.State().Diverged != nil {
+		s.copied = copied{} // of the primary before: what has diverged is found by the copy of this one
+	}
 	near := f.nearer(ctx, s)
 	f.gets(cmp.Or(near, s.source))
-	defer f.announce(ctx, 0, near, s.source)()
+	n := newNotice(0)
+	defer f.announce(ctx, n, near, s.source)()
 	view, _ := f.config.Fleet.View()
 	var asked []giving
 	for _, region := range []string{near, s.source} {
@@ -31,25 +35,16 @@ func (f *Follower) fetch(ctx context.Context, s *session, minEpoch timeline.Epoc
 		if region == "" || len(addresses) == 0 {
 			continue
 		}
-		if c := f.held(ctx, s, region, minEpoch); c != nil && (region == s.source || f.leadsOn(c.Origin)) {
-			s.have(c, region)
-			f.parts(ctx, c, addresses[0])
+		if c := f.held(ctx, s, giving{region, addresses[0]}, minEpoch); c != nil {
 			return c, nil
 		}
 		asked = append(asked, f.askedOf(&view, region, addresses)...)
 	}
 	var errs []error
 	for _, g := range s.copySources(asked) {
-		f.config.Logger.Info("bootstraps", "source", g.region, "addr", g.addr)
-		f.asks(g)
-		from, c, err := f.config.Copies.Fetch(ctx, g.addr, minEpoch, s.term, f.progress(s, g))
+		c, err := f.take(ctx, s, g, n, minEpoch)
 		if err == nil {
-			err = f.fits(s, g, from, &c)
-		}
-		if err == nil {
-			s.have(&c, g.region)
-			f.parts(ctx, &c, g.addr)
-			return &c, nil
+			return c, nil
 		}
 		errs = append(errs, fmt.Errorf("bootstrap from %s: %w", g.addr, err))
 		if ctx.Err() != nil || s.comesBack(g) {
@@ -62,43 +57,95 @@ func (f *Follower) fetch(ctx context.Context, s *session, minEpoch timeline.Epoc
 	return nil, errors.Join(errs...)
 }
 
-// fits returns why a copy of a region that came from g is of no use, nil if it is of some.
-func (f *Follower) fits(s *session, g giving, from string, c *succession.Copy) error {
-	switch {
-	case from != g.region:
-		s.copied = copied{} // it came whole, and there is no rest to ask for
-		return fmt.Errorf("%w: copy of region %s, asked %s", contract.ErrMessage, from, g.region)
-	case g.region != s.source && !f.leadsOn(c.Origin):
-		s.copied, s.near = copied{}, c
-		return fmt.Errorf("%w: the copy of region %s does not go on with the history of this region",
-			contract.ErrRejected, g.region)
+// take takes a copy from g. n is told where that is as soon as it is known.
+func (f *Follower) take(
+	ctx context.Context, s *session, g giving, n *notice, minEpoch timeline.Epoch,
+) (*succession.Copy, error) {
+	f.config.Logger.Info("bootstraps", "source", g.region, "addr", g.addr)
+	f.asks(g)
+	view, _ := f.config.Fleet.View()
+	n.behind(heardAt(view, g))
+	c, err := f.config.Copies.Fetch(ctx, g.addr, minEpoch, s.term, func(from string, c *succession.Copy) error {
+		err := f.fits(ctx, s, g, from, c)
+		if err == nil {
+			n.is(c.Origin.Cursor.Position)
+		}
+		return err
+	}, f.progress(s, g))
+	if err != nil {
+		return nil, err
 	}
-	return nil
+	s.have(&c, g.region)
+	if g.region == s.source {
+		f.parts(ctx, &c, g.addr)
+	}
+	return &c, nil
 }
 
-// held returns a copy that this region has and that leads on, nil if there is none. It is taken once by each leader:
-// one from which no log of the source leads on is followed by another that the source makes.
-func (f *Follower) held(
-	ctx context.Context, s *session, region string, minEpoch timeline.Epoch,
-) *succession.Copy {
+// fits returns why a copy of a region that g offers is of no use, nil if it is of some.
+func (f *Follower) fits(ctx context.Context, s *session, g giving, from string, c *succession.Copy) error {
+	if from != g.region {
+		s.copied = copied{} // the rest of what came from there is not to be had
+		return fmt.Errorf("%w: copy of region %s, asked %s", contract.ErrMessage, from, g.region)
+	}
+	view, _ := f.config.Fleet.View()
+	err := leadsOn(view, f.config.Applied.State(), g.region, s.source, c.Origin)
+	if err == nil && g.region != s.source {
+		err = whole(ctx, f, g, *c)
+	}
+	if err != nil {
+		s.copied, s.near = copied{}, new(max(c.Origin.Cursor.Position, f.has()))
+	}
+	return err
+}
+
+// whole returns why a copy of a nearer region is of no use, nil unless the history here may have something that is
+// missing there: what that is the source alone is asked.
+func whole(ctx context.Context, f *Follower, g giving, c succession.Copy) error {
+	if f.parts(ctx, &c, g.addr); c.Parts == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: the copy of region %s, at position %d, may lack what this region has behind position %d",
+		contract.ErrRejected, g.region, c.Origin.Cursor.Position, *c.Parts)
+}
+
+// held returns a copy of the region of g that this one has and that leads on, nil if there is none. It is taken once by
+// each leader: one from which no log of the source leads on is followed by another that the source makes.
+func (f *Follower) held(ctx context.Context, s *session, g giving, minEpoch timeline.Epoch) *succession.Copy {
 	if s.part != (giving{}) {
 		return nil // the rest of another is on its way
 	}
 	f.enterPhase(progress.Looking, "bootstrap: looks for a copy that the region has")
-	w := Wanted{Source: region, MinEpoch: minEpoch, After: f.has(), Term: s.term, Had: s.had}
+	f.gets(g.region)
+	view, _ := f.config.Fleet.View()
+	w := Wanted{
+		Source: g.region, MinEpoch: minEpoch, After: f.has(), Term: s.term, Had: s.had,
+		Fits: func(there timeline.Origin) error {
+			return leadsOn(view, f.config.Applied.State(), g.region, s.source, there)
+		},
+	}
 	c, err := f.config.Copies.Held(ctx, w, func(addr string, p checkpoint.Progress) {
 		if p == (checkpoint.Progress{}) {
-			f.asks(giving{region, addr})
+			f.asks(giving{g.region, addr})
 			return
 		}
 		f.watch.Came(p, f.config.Clock.Now())
 	})
-	switch {
-	case err != nil:
+	if err == nil && c != nil && g.region != s.source {
+		err = whole(ctx, f, g, *c)
+	}
+	if err != nil {
 		f.config.Logger.Info("a copy that this region has is not to be had; fetches another", "err", err)
-	case c != nil:
-		f.config.Logger.Info("bootstraps from a copy that this region has", "source", region, "copy", c.ID,
-			"position", c.Origin.Cursor.Position)
+		return nil
+	}
+	if c == nil {
+		return nil
+	}
+	f.config.Logger.Info("bootstraps from a copy that this region has", "source", g.region, "copy", c.ID,
+		"position", c.Origin.Cursor.Position)
+	s.have(c, g.region)
+	if g.region == s.source {
+		f.parts(ctx, c, g.addr)
 	}
 	return c
 }
@@ -117,7 +164,7 @@ func (s *session) have(c *succession.Copy, region string) {
 	s.copied = copied{at: c.Origin.Cursor.Position, of: region}
 	s.had[c.ID] = true
 	if region != s.source {
-		s.near = c
+		s.near = new(c.Origin.Cursor.Position)
 	}
 }
 

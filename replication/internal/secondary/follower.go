@@ -34,9 +34,10 @@ type Group interface {
 // Copies keeps copies of other regions' states on this node. It is safe for concurrent use.
 type Copies interface {
 	// Fetch gets a copy from the node at addr whose history has at least the epoch minEpoch, and keeps it for as long
-	// as the leader of term can propose to install it. It returns the region whose state it is.
+	// as the leader of term can propose to install it. fits says why the copy is of no use, by the region whose state
+	// it is and by what it is, before anything of it comes.
 	Fetch(ctx context.Context, addr string, minEpoch timeline.Epoch, term uint64,
-		progress func(checkpoint.Progress)) (string, succession.Copy, error)
+		fits func(region string, c *succession.Copy) error, progress func(checkpoint.Progress)) (succession.Copy, error)
 	// Held returns a copy that a node of this region has complete already, and brings it here; nil if there is none
 	// that fits.
 	Held(ctx context.Context, w Wanted, progress func(addr string, p checkpoint.Progress)) (*succession.Copy, error)
@@ -54,14 +55,15 @@ type Copies interface {
 	Making(ctx context.Context, addr string) (done, total int64, err error)
 }
 
-// Wanted says which copy fits: of Source, of a history with the epoch MinEpoch, further than After, and none that this
-// leader had.
+// Wanted says which copy fits: of Source, of a history with the epoch MinEpoch, further than After, none that this
+// leader had, and none to which Fits has something to say.
 type Wanted struct {
 	Source   string
 	MinEpoch timeline.Epoch
 	After    timeline.Position
 	Term     uint64 // whose leader is to install it
 	Had      map[string]bool
+	Fits     func(timeline.Origin) error
 }
 
 // Directory tells where the nodes of this region are.
@@ -105,6 +107,7 @@ type Follower struct {
 	since    time.Time        // when that began, or got on
 	made     made             // of the copy that the source makes
 	giver    string           // the region whose copy was looked for last
+	rest     giving           // the node from which a part came that the session before had; zero: it had none
 	have     int              // voters that have the copy, of needed
 	needed   int
 }
@@ -122,10 +125,12 @@ type session struct {
 	sink   *stream.Sink
 	taker  *taker
 	ways   *ways
-	copied                  // of Run alone
-	had    map[string]bool  // the copies that were here, likewise
-	near   *succession.Copy // the last one that a nearer region gave, likewise
-	silent map[string]int   // how often nodes told of a fork, and then not where it is; likewise
+	copied                 // of Run alone
+	had    map[string]bool // the copies that were here, likewise
+	// near is up to where the region was, or was to come, by the last copy that a nearer region gave or offered: beyond
+	// it that is asked again. Nil: it gave none. Likewise.
+	near   *timeline.Position
+	silent map[string]int // how often nodes told of a fork, and then not where it is; likewise
 }
 
 // copied is how far a session is with a copy.
@@ -186,7 +191,10 @@ func (f *Follower) enter(e succession.Effect) *session {
 	t := &taker{config: c, term: e.Term}
 	w := &ways{follower: f, source: e.Source, choice: newChoice()}
 	s := &session{term: e.Term, source: e.Source, taker: t, ways: w, had: map[string]bool{}, silent: map[string]int{}}
-	f.current = s
+	if f.current != nil {
+		f.rest = f.current.part
+	}
+	f.current, s.part = s, f.rest
 	s.sink = stream.NewSink(stream.SinkConfig{
 		Region: c.Region, Transport: c.Transport, Clock: c.Clock, Logger: c.Logger, Taker: t,
 		WindowBytes: c.WindowBytes,
@@ -206,7 +214,7 @@ func (f *Follower) leave(s *session) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.current == s {
-		f.current = nil
+		f.current, f.rest = nil, s.part
 	}
 }
 

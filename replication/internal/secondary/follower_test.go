@@ -39,6 +39,8 @@ type shelf struct {
 	level   timeline.Level
 	term    uint64
 	at      timeline.Position // of the copies
+	reigns  []timeline.Reign  // likewise
+	came    []string          // whose copies came, and were not refused
 	apart   string            // comes to another state at the fork
 	held    *succession.Copy  // that the region has
 	wanted  []Wanted
@@ -52,23 +54,37 @@ var (
 	errUnable error = &peer.RemoteError{}
 )
 
+// of returns the copy that a node gives.
+func (s *shelf) of(addr string, e timeline.Epoch) succession.Copy {
+	origin := timeline.Origin{Cursor: timeline.Cursor{Epoch: e, Position: s.at}, Reigns: s.reigns}
+	return succession.Copy{ID: "copy of " + addr, Origin: origin}
+}
+
+// fitting is the question whether a copy is of any use.
+type fitting = func(region string, c *succession.Copy) error
+
 func (s *shelf) Fetch(
-	_ context.Context, addr string, minEpoch timeline.Epoch, term uint64, progress func(checkpoint.Progress),
-) (string, succession.Copy, error) {
+	_ context.Context, addr string, minEpoch timeline.Epoch, term uint64, fits fitting,
+	progress func(checkpoint.Progress),
+) (succession.Copy, error) {
 	if slices.Contains(s.down, addr) {
-		return "", succession.Copy{}, errDown
+		return succession.Copy{}, errDown
 	}
 	s.term = term
+	c := s.of(addr, minEpoch)
+	if err := fits(s.regions[addr], &c); err != nil {
+		return succession.Copy{}, err
+	}
 	progress(checkpoint.Progress{DoneBytes: 1, TotalBytes: 2})
-	origin := timeline.Origin{Cursor: timeline.Cursor{Epoch: minEpoch, Position: s.at}}
-	return s.regions[addr], succession.Copy{ID: "copy of " + addr, Origin: origin}, nil
+	s.came = append(s.came, addr)
+	return c, nil
 }
 
 func (s *shelf) Held(
 	_ context.Context, w Wanted, _ func(string, checkpoint.Progress),
 ) (*succession.Copy, error) {
 	s.wanted = append(s.wanted, w)
-	if s.held == nil || w.Had[s.held.ID] {
+	if s.held == nil || w.Had[s.held.ID] || w.Fits(s.held.Origin) != nil {
 		return nil, nil
 	}
 	return s.held, nil

@@ -29,6 +29,7 @@ func TestAFollowerIsAskedForACopyBeforeItsLeader(t *testing.T) {
 		{"it is well", func(*fleet.Heard) {}, "eu-2"},
 		{"a little behind", func(h *fleet.Heard) { h.Cursor.Position -= 1000 }, "eu-2"},
 		{"far behind", func(h *fleet.Heard) { h.Cursor.Position = 390_000 }, "eu-1"},
+		{"no further than who asks", func(h *fleet.Heard) { h.Cursor.Position = 450_000 }, "eu-1"},
 		{"behind who asks", func(h *fleet.Heard) { h.Cursor.Position = 449_000 }, "eu-1"},
 		{"in an earlier epoch", func(h *fleet.Heard) { h.Cursor.Epoch = 2 }, "eu-1"},
 		{"it knows another claim", func(h *fleet.Heard) { h.Claim.Epoch = 4 }, "eu-1"},

@@ -2,8 +2,11 @@ package secondary
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"time"
 
+	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/internal/fleet"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
@@ -19,9 +22,16 @@ type giving struct{ region, addr string }
 
 // nearer returns the region that gives this one a copy in the place of the primary, "" for none: the one that it is to
 // follow by the roster, since that is the nearer one, while it is well and shows what it has. It waits for that for a
-// while.
+// while, unless a part of a copy is here: then whoever gave that gives the rest, and nobody nearer is of interest.
 func (f *Follower) nearer(ctx context.Context, s *session) string {
 	clock := f.config.Clock
+	if s.part != (giving{}) {
+		wanted, _ := f.mayGive(s)
+		if wanted != s.part.region {
+			wanted = ""
+		}
+		return wanted
+	}
 	for until := clock.Now().Add(nearPatience); ; {
 		wanted, known := f.mayGive(s)
 		v, changed := f.config.Fleet.View()
@@ -59,16 +69,18 @@ func (f *Follower) mayGive(s *session) (region string, known bool) {
 	wanted, known := f.config.Wanted()
 	state := f.config.Applied.State()
 	if wanted == s.source || wanted == f.config.Region || state.Diverged != nil ||
-		s.near != nil && f.has() <= s.near.Origin.Cursor.Position {
+		s.near != nil && f.has() <= *s.near {
 		return "", true
 	}
 	return wanted, known
 }
 
-// gives reports whether a region, which is to be followed by one in the state s, can give that a copy.
+// gives reports whether a region, which is to be followed by one in the state s, can give that a copy. One that has not
+// heard yet that there is a region of that name gives it nothing.
 func gives(v fleet.View, s *timeline.State, primary, wanted string) bool {
 	l := v.Regions[wanted].Leader()
 	return l != nil && l.Late == nil && l.Cursor.Position > s.Cursor.Position &&
+		(l.Roster == nil || l.Roster.Home(s.Region) != nil) &&
 		v.Claim(s.HighestClaim()).Primary == primary && outlookOf(v, s, primary).well(wanted, maxLag)
 }
 
@@ -80,9 +92,33 @@ func (f *Follower) askedOf(v *fleet.View, region string, addresses []string) (al
 	return all
 }
 
-// leadsOn reports whether a copy that a nearer region gave goes on with the history here.
-func (f *Follower) leadsOn(there timeline.Origin) bool {
-	s := f.config.Applied.State()
-	relation, _ := timeline.Compare(s.Reigns, there.Reigns, s.Cursor.Position, there.Cursor.Position)
-	return len(s.Reigns) == 0 || relation == timeline.Prefix
+// leadsOn returns why a copy of a region cannot take the place of one of the source, nil if it can: it goes on with the
+// history of the state s, and is a part of the source's, as far as that is known.
+func leadsOn(v fleet.View, s *timeline.State, region, source string, there timeline.Origin) error {
+	if region == source {
+		return nil
+	}
+	at := there.Cursor.Position
+	relation, _ := timeline.Compare(s.Reigns, there.Reigns, s.Cursor.Position, at)
+	if len(s.Reigns) > 0 && (relation != timeline.Prefix || at <= s.Cursor.Position) {
+		return fmt.Errorf("%w: the copy of region %s, at position %d, does not go on with the history of this region",
+			contract.ErrRejected, region, at)
+	}
+	if l := v.Regions[source].Leader(); l != nil {
+		if r, _ := timeline.Compare(there.Reigns, l.Reigns, at, l.Cursor.Position); r == timeline.Forked {
+			return fmt.Errorf("%w: the copy of region %s, at position %d, is no part of the history of %s",
+				contract.ErrRejected, region, at, source)
+		}
+	}
+	return nil
+}
+
+// heardAt returns where a node was when it was heard last, zero if it was not, or is no good.
+func heardAt(v fleet.View, g giving) timeline.Position {
+	nodes := v.Regions[g.region].Nodes
+	i := slices.IndexFunc(nodes, func(n fleet.Heard) bool { return n.Asked == g.addr && !n.Diverged })
+	if i < 0 {
+		return 0
+	}
+	return nodes[i].Cursor.Position
 }

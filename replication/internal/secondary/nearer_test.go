@@ -4,11 +4,16 @@ import (
 	"errors"
 	"slices"
 	"testing"
+	"time"
 
+	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/internal/fleet"
+	"github.com/mimir-kv/mimir/replication/internal/peer"
 	"github.com/mimir-kv/mimir/replication/internal/succession"
 	"github.com/mimir-kv/mimir/replication/timeline"
+	"github.com/mimir-kv/mimir/replication/transport/memory"
 )
 
 // A nearer region is asked for a copy only where that is as good as the primary's.
@@ -30,6 +35,12 @@ func TestWhichNearerRegionGivesACopy(t *testing.T) {
 		{"how far it is behind is not known", func(eu, _ *fleet.Heard) { eu.Following.LagSeconds = -1 }, false},
 		{"it is behind by more than it says", func(eu, _ *fleet.Heard) { eu.Following.AtLeast = true }, false},
 		{"it follows who asks", func(eu, _ *fleet.Heard) { eu.Following.By = "ap" }, false},
+		{"it knows who asks", func(eu, _ *fleet.Heard) {
+			eu.Roster = timeline.FirstRoster("us", nil, map[string][]string{"ap": nil, "eu": nil})
+		}, true},
+		{"it has not heard yet that there is who asks", func(eu, _ *fleet.Heard) {
+			eu.Roster = timeline.FirstRoster("us", nil, map[string][]string{"eu": nil})
+		}, false},
 		{"it has diverged", func(eu, _ *fleet.Heard) { eu.Diverged = true }, false},
 		{"it has not the last reign", func(eu, _ *fleet.Heard) { eu.Reigns[0].Epoch = 2 }, false},
 		{"another region claims to be primary", func(_, us *fleet.Heard) {
@@ -79,11 +90,11 @@ func TestANearerRegionIsAskedOnce(t *testing.T) {
 	s = f.enter(succession.Effect{Do: succession.Fetch, Term: 7, Source: "eu"})
 	theirs := &succession.Copy{Origin: timeline.Origin{Cursor: timeline.Cursor{Epoch: 1, Position: 9},
 		Reigns: []timeline.Reign{{Epoch: 1, First: 1, Primary: "eu"}}}}
-	err := f.fits(s, giving{"ap", "ap-1"}, "ap", theirs)
+	err := f.fits(t.Context(), s, giving{"ap", "ap-1"}, "ap", theirs)
 	if got, _ := f.mayGive(s); !errors.Is(err, contract.ErrRejected) || got != "" {
 		t.Errorf("%v; %q may give another", err, got)
 	}
-	if err = f.fits(s, giving{"eu", "eu-1"}, "eu", theirs); err != nil {
+	if err = f.fits(t.Context(), s, giving{"eu", "eu-1"}, "eu", theirs); err != nil {
 		t.Errorf("of the primary: %v", err)
 	}
 }
@@ -98,6 +109,24 @@ func TestTheRestOfACopyIsAskedForFirst(t *testing.T) {
 	}
 }
 
+// Nobody nearer is waited for while the rest of a copy is asked for, which comes from where the part came.
+func TestTheRestOfACopyWaitsForNobodyNearer(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		b := &breaking{bytes: []int64{10, 20}}
+		f := testFollower(&b.shelf)
+		f.config.Copies = b
+		f.config.Wanted = func() (string, bool) { return "ap", true } // of which nothing is heard
+		defer f.config.Life.Close()
+		for _, want := range []time.Duration{nearPatience, 0} {
+			began := time.Now()
+			f.Run(t.Context(), succession.Effect{Do: succession.Fetch, Term: 7, Source: "eu"})
+			if took := time.Since(began); took != want {
+				t.Errorf("after %v %v were asked, want %v", took, b.asked, want)
+			}
+		}
+	})
+}
+
 // Whose copy a region takes is not what it was the time before.
 func TestABootstrapNamesItsOwnGiver(t *testing.T) {
 	f := testFollower(&shelf{})
@@ -106,4 +135,117 @@ func TestABootstrapNamesItsOwnGiver(t *testing.T) {
 	if f.giver != "sa" {
 		t.Errorf("a copy of %s is looked for, and %s is named", "sa", f.giver)
 	}
+}
+
+// nearby is a follower in us with so much of a history, which is to have copies of ap while eu is primary.
+func nearby(s *shelf, reigns []timeline.Reign, at timeline.Position) (*Follower, *session) {
+	state := timeline.State{Region: "us", Reigns: reigns}
+	state.Cursor = timeline.Cursor{Epoch: timeline.Latest(reigns).Epoch, Position: at}
+	f := followerIn(s, state)
+	f.config.Wanted = func() (string, bool) { return "ap", true }
+	f.config.Client = peer.NewClient(memory.NewNetwork(clock.Real, 1).Node("us-1")) // who is asked does not answer
+	return f, f.enter(succession.Effect{Do: succession.Fetch, Term: 7, Source: "eu"})
+}
+
+// What a nearer region offers is refused before it comes, unless it leads on from what is here.
+func TestWhatANearerRegionOffersIsLookedAtBeforeItComes(t *testing.T) {
+	one, two := timeline.Reign{Epoch: 1, First: 1, Primary: "eu"}, timeline.Reign{Epoch: 2, First: 41, Primary: "eu"}
+	other := timeline.Reign{Epoch: 2, First: 41, Primary: "ap"}
+	for _, c := range []struct {
+		why    string
+		reigns []timeline.Reign
+		at     timeline.Position
+		comes  bool
+	}{
+		{"it is further", []timeline.Reign{one}, 50, true},
+		{"it is as far", []timeline.Reign{one}, 40, false},
+		{"it is as far, and knows of a further reign", []timeline.Reign{one, two}, 40, false},
+		{"it is not as far", []timeline.Reign{one}, 39, false},
+		{"it is further in a further reign", []timeline.Reign{one, two}, 50, true},
+		{"it is of a fork", []timeline.Reign{one, other}, 39, false},
+		{"it has the forgotten reign of another", []timeline.Reign{other}, 50, false},
+	} {
+		s := &shelf{regions: map[string]string{"ap-1": "ap"}, reigns: c.reigns, at: c.at}
+		f, session := nearby(s, []timeline.Reign{one}, 40)
+		session.part = giving{"ap", "ap-1"} // another copy came from there, in part
+		_, err := f.take(t.Context(), session, giving{"ap", "ap-1"}, newNotice(0), 0)
+		if (err == nil) != c.comes || (len(s.came) == 1) != c.comes {
+			t.Errorf("%s: %v; came %v", c.why, err, s.came)
+		}
+		if again, _ := f.mayGive(session); !c.comes && (again != "" || session.part != (giving{})) {
+			t.Errorf("%s: %q is asked again, for the rest of %v", c.why, again, session.part)
+		}
+		f.config.Life.Close()
+	}
+}
+
+// A copy of a nearer region that is no part of what the primary has is refused, also by who has nothing yet.
+func TestACopyIsAPartOfThePrimarysHistory(t *testing.T) {
+	one, two := timeline.Reign{Epoch: 1, First: 1, Primary: "us"}, timeline.Reign{Epoch: 2, First: 41, Primary: "eu"}
+	h := fleet.Heard{Asked: "eu-1"}
+	h.Leader, h.Term, h.Reigns = true, 3, []timeline.Reign{one, two}
+	h.Cursor = timeline.Cursor{Epoch: 2, Position: 60}
+	v := fleet.View{Regions: map[string]fleet.Region{"eu": {Name: "eu", Nodes: []fleet.Heard{h}}}}
+	for _, c := range []struct {
+		reigns []timeline.Reign
+		at     timeline.Position
+		ok     bool
+	}{
+		{[]timeline.Reign{one}, 40, true},
+		{[]timeline.Reign{one}, 41, false}, // eu began without that
+		{[]timeline.Reign{one, two}, 50, true},
+		{[]timeline.Reign{one, two}, 70, true}, // eu was heard a while ago
+	} {
+		there := timeline.Origin{Cursor: timeline.Cursor{Position: c.at}, Reigns: c.reigns}
+		if err := leadsOn(v, &timeline.State{Region: "us"}, "ap", "eu", there); (err == nil) != c.ok {
+			t.Errorf("at %d of %d reigns: %v", c.at, len(c.reigns), err)
+		}
+		if err := leadsOn(v, &timeline.State{Region: "us"}, "eu", "eu", there); err != nil {
+			t.Errorf("of the primary itself: %v", err)
+		}
+	}
+}
+
+// While a copy is made, who keeps log for it knows from where on, as far as that can be known; and exactly once it is
+// offered, and not when it is there.
+func TestWhereACopyIsIsToldAsSoonAsItIsKnown(t *testing.T) {
+	n := newNotice(0)
+	for _, c := range []struct {
+		do   func()
+		want []timeline.Position
+	}{
+		{func() {}, []timeline.Position{0}},
+		{func() { n.behind(30) }, []timeline.Position{0, 30}},
+		{func() { n.is(42) }, []timeline.Position{42}},
+		{func() { n.behind(0) }, []timeline.Position{0}}, // another node is asked, of which nothing is known
+	} {
+		if c.do(); !slices.Equal(n.places(), c.want) {
+			t.Errorf("told %v, want %v", n.places(), c.want)
+		}
+	}
+
+	virtual.Test(t, func(t *testing.T) {
+		s := &slow{shelf: shelf{regions: map[string]string{"eu-1": "eu"}, at: 42}, total: 1000}
+		f := testFollower(&s.shelf)
+		f.config.Copies = s
+		defer f.config.Life.Close()
+		ended := make(chan struct{})
+		go func() {
+			f.Run(t.Context(), succession.Effect{Do: succession.Fetch, Term: 7, Source: "eu"})
+			close(ended)
+		}()
+		told := func(after time.Duration) []string {
+			time.Sleep(after)
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return slices.Clone(s.told)
+		}
+		if got := told(time.Second); !slices.Contains(got, "eu-3 0") || slices.Contains(got, "eu-3 42") {
+			t.Errorf("before it was offered was told %v", got)
+		}
+		if got := told(10 * time.Second); !slices.Contains(got, "eu-3 42") { // it comes for more than a minute
+			t.Errorf("a second after it was offered was told %v", got)
+		}
+		<-ended
+	})
 }

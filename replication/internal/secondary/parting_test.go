@@ -180,6 +180,10 @@ func TestACopyTellsWhatItHasNot(t *testing.T) {
 				if (copied.Parts == nil) != (c.want == nil) || c.want != nil && *copied.Parts != *c.want {
 					t.Errorf("parts at %v, want %v", copied.Parts, c.want)
 				}
+				near := whole(t.Context(), f, giving{"eu", "eu-1"}, succession.Copy{Origin: there.Origin})
+				if (near == nil) != (c.want == nil) { // where a part is missing the primary says so, and nobody else
+					t.Errorf("of a nearer region: %v", near)
+				}
 			})
 		})
 	}

@@ -19,17 +19,20 @@ type slow struct {
 }
 
 func (s *slow) Fetch(
-	ctx context.Context, addr string, e timeline.Epoch, term uint64, progress func(checkpoint.Progress),
-) (string, succession.Copy, error) {
+	ctx context.Context, addr string, e timeline.Epoch, term uint64, fits fitting, progress func(checkpoint.Progress),
+) (succession.Copy, error) {
 	time.Sleep(5 * time.Second)
 	progress(checkpoint.Progress{Stage: checkpoint.Preparing, DoneBytes: s.total / 2})
 	time.Sleep(5 * time.Second)
+	if c := s.of(addr, e); fits(s.regions[addr], &c) != nil {
+		return succession.Copy{}, errDown
+	}
 	progress(checkpoint.Progress{Stage: checkpoint.Checking, DoneBytes: s.had, TotalBytes: s.total})
 	for done := s.had; done <= s.total; done += 10 {
 		time.Sleep(time.Second)
 		progress(checkpoint.Progress{DoneBytes: done, TotalBytes: s.total})
 	}
-	return s.shelf.Fetch(ctx, addr, e, term, progress)
+	return s.shelf.Fetch(ctx, addr, e, term, fits, progress)
 }
 
 // Each phase of a bootstrap is told with what is known of it, and no more.
@@ -94,14 +97,14 @@ type making struct {
 }
 
 func (m *making) Fetch(
-	ctx context.Context, addr string, e timeline.Epoch, term uint64, progress func(checkpoint.Progress),
-) (string, succession.Copy, error) {
+	ctx context.Context, addr string, e timeline.Epoch, term uint64, fits fitting, progress func(checkpoint.Progress),
+) (succession.Copy, error) {
 	m.began = time.Now()
 	for i := range 30 {
 		time.Sleep(2 * time.Second)
 		progress(checkpoint.Progress{Stage: checkpoint.Preparing, DoneBytes: int64(1000 + 20*i)}) // for others, too
 	}
-	return m.shelf.Fetch(ctx, addr, e, term, progress)
+	return m.shelf.Fetch(ctx, addr, e, term, fits, progress)
 }
 
 func (m *making) Making(_ context.Context, addr string) (done, total int64, err error) {

@@ -31,7 +31,7 @@ func (f *Follower) rewind(
 	}
 	f.setActivity(fmt.Sprintf("going back to position %d", fork))
 	f.config.Logger.Info("goes back to the fork by its own checkpoints", "source", s.source, "fork", fork)
-	defer f.announce(ctx, fork, s.source)()
+	defer f.announce(ctx, newNotice(fork), s.source)()
 	var mu sync.Mutex
 	var made *succession.Copy
 	cannot := 0

@@ -19,20 +19,21 @@ const (
 	leastPatience = time.Second
 )
 
-// announce tells every node of some regions that this one takes a copy of the state at p, until the returned function
+// announce tells every node of some regions that this one takes a copy, and where that is, until the returned function
 // is called. Any of them may have to serve the stream behind it.
-func (f *Follower) announce(ctx context.Context, p timeline.Position, regions ...string) (end func()) {
+func (f *Follower) announce(ctx context.Context, n *notice, regions ...string) (end func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var running sync.WaitGroup
 	running.Go(func() {
 		ticker := f.config.Clock.NewTicker(announceEvery)
 		defer ticker.Stop()
 		for {
-			f.tellAll(ctx, p, regions)
+			f.tellAll(ctx, n.places(), regions)
 			select {
 			case <-ctx.Done():
 				return
 			case <-ticker.C():
+			case <-n.news:
 			}
 		}
 	})
@@ -42,15 +43,17 @@ func (f *Follower) announce(ctx context.Context, p timeline.Position, regions ..
 	}
 }
 
-func (f *Follower) tellAll(ctx context.Context, p timeline.Position, regions []string) {
+func (f *Follower) tellAll(ctx context.Context, places []timeline.Position, regions []string) {
 	ctx, cancel := context.WithTimeout(ctx, announceEvery)
 	defer cancel()
 	var asking sync.WaitGroup
 	for _, addr := range f.addressesOf(regions) {
 		asking.Go(func() {
-			if err := f.config.Copies.Copying(ctx, addr, p); err != nil && ctx.Err() == nil {
-				f.config.Logger.Debug("a node of the source may not keep the log behind the copy", "addr", addr,
-					"err", err)
+			for _, p := range places {
+				if err := f.config.Copies.Copying(ctx, addr, p); err != nil && ctx.Err() == nil {
+					f.config.Logger.Debug("a node of the source may not keep the log behind the copy", "addr", addr,
+						"position", p, "err", err)
+				}
 			}
 		})
 	}
@@ -73,7 +76,7 @@ func (f *Follower) addressesOf(regions []string) (all []string) {
 // stage has the other voters fetch the copy from this node, and returns when a majority has it (F3). Those that are
 // much later than the majority are not waited for: they take the state of a node that has installed it.
 func (f *Follower) stage(ctx context.Context, s *session, id string) error {
-	defer f.announce(ctx, s.at, s.of, s.source)()
+	defer f.announce(ctx, newNotice(s.at), s.of, s.source)()
 	return f.majority(ctx, id, func(ctx context.Context, voter uint64, addr string) error {
 		if voter == f.config.Self {
 			return nil

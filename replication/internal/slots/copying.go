@@ -81,10 +81,19 @@ func (s *Slots) Copying(region string, p contract.Position) error {
 	return nil
 }
 
-// slotNow returns what a region has acknowledged of this history.
+// slotNow returns what a region has acknowledged of this history, or, where it may acknowledge that to another region,
+// has by its own word while it follows.
 func (s *Slots) slotNow(state *timeline.State, region string) contract.Position {
 	slot, _ := slotOf(state, region)
-	return max(slot.Position, s.tracker.within(state)[region])
+	p := max(slot.Position, s.tracker.within(state)[region])
+	if state.Role() == timeline.Primary {
+		return p
+	}
+	v, _ := s.config.Fleet.View()
+	if l := v.Regions[region].Leader(); l != nil && l.Following != nil && l.Following.Connected {
+		p = max(p, shared(l.Origin(), state))
+	}
+	return p
 }
 
 // copyingFrom returns what a region needs that takes a copy, or goes on behind one.

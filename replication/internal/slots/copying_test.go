@@ -9,6 +9,7 @@ import (
 
 	"github.com/mimir-kv/mimir/replication/clock/virtual"
 	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/internal/fleet"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
@@ -121,6 +122,39 @@ func TestLogIsNotKeptForeverBehindACopy(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A region that had a copy of a secondary, and follows the primary behind it, is not taken for silent there.
+func TestWhoFollowsElsewhereBehindACopyHasCaughtUp(t *testing.T) {
+	alone(t, func(t *testing.T, m *member) {
+		said := small(m)
+		m.change(func(s *timeline.State) { s.Reigns[len(s.Reigns)-1].Primary = "ap" })
+		at := func(p contract.Position, connected bool) {
+			r := fleet.Report{Region: "eu", Leader: true, Cursor: timeline.Cursor{Position: p}}
+			r.Following = &fleet.Following{Source: "ap", Connected: connected}
+			m.mu.Lock()
+			m.view.Regions = map[string]fleet.Region{"eu": {Name: "eu", Nodes: []fleet.Heard{{Report: r}}}}
+			m.mu.Unlock()
+			time.Sleep(2 * interval)
+		}
+		at(logEntries, false) // before it lost its disks
+		if err := m.Copying("eu", 250); err != nil {
+			t.Fatal(err)
+		}
+		at(0, false)
+		at(260, true)
+		if first := m.kept(); m.granted() != 1 || first > 261 {
+			t.Errorf("kept from %d on for a region that catches up at 260", first)
+		}
+		at(logEntries-20, true)
+		if m.granted() != 0 {
+			t.Error("it has caught up, and is still granted more than others")
+		}
+		time.Sleep(copyLease + time.Minute)
+		if virtual.Wait(); strings.Contains(said.String(), "is silent") {
+			t.Errorf("said %s", said)
+		}
+	})
 }
 
 func TestNoLogIsPromisedThatIsNotThere(t *testing.T) {

@@ -122,8 +122,9 @@ func (h *through) upTo(by acknowledgement) (a acknowledgement, counts bool) {
 	return a, by.Epoch == h.Epoch && !a.apart(by)
 }
 
-// follow notes what regions acknowledged to one that has just acknowledged more here. The caller holds mu.
-func (t *Tracker) follow(region string) {
+// follow notes what regions acknowledged to one that has just acknowledged more here, and returns what of it counts
+// now. The caller holds mu.
+func (t *Tracker) follow(region string) (counts []acknowledgement) {
 	by := t.acked[region]
 	for name, h := range t.ahead {
 		if h.By != region {
@@ -131,9 +132,12 @@ func (t *Tracker) follow(region string) {
 		}
 		if !h.newer(by) && !h.apart(by) {
 			t.acked.note(h.acknowledgement)
+			counts = append(counts, h.acknowledgement)
 			delete(t.ahead, name)
-		} else if a, counts := h.upTo(by); counts {
+		} else if a, some := h.upTo(by); some {
 			t.acked.note(a)
+			counts = append(counts, a)
 		}
 	}
+	return counts
 }

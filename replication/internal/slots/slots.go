@@ -136,13 +136,15 @@ func (s *Slots) acknowledge(a acknowledgement) error {
 	if !slices.Contains(s.config.Others(), a.Region) {
 		return fmt.Errorf("%w: %s", contract.ErrUnknownRegion, a.Region)
 	}
-	s.tracker.acknowledge(a)
+	also := s.tracker.acknowledge(a)
 	state := s.config.Applied.State()
 	s.mu.Lock()
 	s.spoke[a.Region] = timeline.Latest(state.Reigns)
 	s.mu.Unlock()
 	if state.Role() == timeline.Secondary {
-		s.onward.note(a)
+		for _, a := range append(also, a) {
+			s.onward.note(a)
+		}
 	}
 	return nil
 }

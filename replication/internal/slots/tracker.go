@@ -159,13 +159,15 @@ func (t *Tracker) Reached(k int, s *timeline.State) contract.Position {
 	return have[len(have)-k]
 }
 
-// acknowledge takes what a region has, and answers those for whom it is enough.
-func (t *Tracker) acknowledge(a acknowledgement) {
+// acknowledge takes what a region has, answers those for whom it is enough, and returns what counts since of regions
+// that follow by that one.
+func (t *Tracker) acknowledge(a acknowledgement) (also []acknowledgement) {
 	t.mu.Lock()
 	t.acked.note(a)
-	t.follow(a.Region)
+	also = t.follow(a.Region)
 	t.mu.Unlock()
 	t.Look()
+	return also
 }
 
 // Look answers those whose wait is over by what the region has applied: another charter, a fleet of fewer regions, or

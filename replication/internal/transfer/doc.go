@@ -13,12 +13,15 @@
 //     leader can propose any more that it be installed (terms never fall in a log) and no later one has asked for what
 //     is held: what a leader had fetched and did not come to install, the next one need not fetch again.
 //   - T3. A copy fits what was asked for: the region of its origin knows it as no older than the index or the claim
-//     that the asking side named, and a region whose history has a fork gives its state to nobody else.
+//     that the asking side named, and a region whose history has a fork gives its state to nobody else, nor more of
+//     what it had begun to give and is no part of its history any more. Who asks looks at the description first: of
+//     what is of no use to him nothing comes.
 //   - T4. Log is kept behind a copy for another region from before it is made and while it is taken, as far as the
 //     bound goes (slots). A copy from which no log leads on is not given again.
 //   - T5. Nobody waits for a node that hangs: whoever makes, sums or looks through a copy says so as long as it gets
 //     on, and who says nothing is given up. However large a state is, it arrives: what was made for somebody who could
-//     not wait is kept for him, and what has come is read once.
+//     not wait is kept for him, what has come is read once, and of what is given those files that never change, where
+//     the filesystem tells them apart.
 //   - T6. Of a state that is known to be another than its region's nothing is given, nor more of what was begun before
 //     that was known; and nothing of what was here once the state of another node took its place.
 //

@@ -22,16 +22,27 @@ import (
 func (s *Staging) Fetch(
 	ctx context.Context, addr string, r Request, progress func(checkpoint.Progress),
 ) (id string, d *Description, err error) {
+	return s.FetchIf(ctx, addr, r, nil, progress)
+}
+
+// Fits says why a copy that is offered is of no use to who asked for it, nil if it is of some.
+type Fits func(id string, d *Description) error
+
+// FetchIf is Fetch of a copy that fits, which may be nil, lets come: one that it does not costs nothing but the
+// question, and what is here of another one stays.
+func (s *Staging) FetchIf(
+	ctx context.Context, addr string, r Request, fits Fits, progress func(checkpoint.Progress),
+) (id string, d *Description, err error) {
 	elder := checkpoint.ElderSilence // it may make a whole state, and sum it
 	if r.ID != "" {                  // it has it
 		elder = checkpoint.Silence
 	}
-	return s.fetch(ctx, addr, r, elder, progress)
+	return s.fetch(ctx, addr, r, elder, fits, progress)
 }
 
 // fetch is Fetch, where a node that does not say that it works may be silent for so long.
 func (s *Staging) fetch(
-	ctx context.Context, addr string, r Request, elder time.Duration, progress func(checkpoint.Progress),
+	ctx context.Context, addr string, r Request, elder time.Duration, fits Fits, progress func(checkpoint.Progress),
 ) (id string, d *Description, err error) {
 	select {
 	case s.fetching <- struct{}{}:
@@ -41,7 +52,7 @@ func (s *Staging) fetch(
 	}
 	s.coming.Begin(addr, s.config.Clock.Now())
 	defer s.coming.End()
-	m, err := s.receive(ctx, addr, r, elder, func(p checkpoint.Progress) {
+	m, err := s.receive(ctx, addr, r, elder, fits, func(p checkpoint.Progress) {
 		s.coming.Came(p, s.config.Clock.Now())
 		if progress != nil {
 			progress(p)
@@ -50,11 +61,9 @@ func (s *Staging) fetch(
 	if err != nil {
 		return "", nil, err
 	}
-	d = new(Description)
-	if err := json.Unmarshal(m.Meta, d); err != nil {
-		return "", nil, fmt.Errorf("%w: description of a copy: %w", contract.ErrMessage, err)
+	if id, d, err = described(m); err != nil {
+		return "", nil, err
 	}
-	id = hex.EncodeToString(m.ID[:])
 	fs, dir := s.config.FS, s.dir(id)
 	if err := checkpoint.Remove(fs, dir); err != nil {
 		return "", nil, err
@@ -65,9 +74,30 @@ func (s *Staging) fetch(
 	return id, d, fs.SyncDir(s.config.Dir)
 }
 
+// described returns the identity of a copy and its description.
+func described(m *checkpoint.Manifest) (id string, d *Description, err error) {
+	d = new(Description)
+	if err := json.Unmarshal(m.Meta, d); err != nil {
+		return "", nil, fmt.Errorf("%w: description of a copy: %w", contract.ErrMessage, err)
+	}
+	return hex.EncodeToString(m.ID[:]), d, nil
+}
+
+// manifest is what fits says of the manifest of a copy.
+func (fits Fits) manifest(m *checkpoint.Manifest) error {
+	if fits == nil {
+		return nil
+	}
+	id, d, err := described(m)
+	if err != nil {
+		return err
+	}
+	return fits(id, d)
+}
+
 // receive fills the place for what comes in.
 func (s *Staging) receive(
-	ctx context.Context, addr string, r Request, elder time.Duration, progress func(checkpoint.Progress),
+	ctx context.Context, addr string, r Request, elder time.Duration, fits Fits, progress func(checkpoint.Progress),
 ) (*checkpoint.Manifest, error) {
 	encoded, err := json.Marshal(r)
 	if err != nil {
@@ -77,17 +107,18 @@ func (s *Staging) receive(
 		return nil, err
 	}
 	l := checkpoint.Line{Clock: s.config.Clock, Works: true, Elder: elder}
-	m, err := s.converse(ctx, l, addr, encoded, progress)
+	m, err := s.converse(ctx, l, addr, encoded, fits, progress)
 	if errors.Is(err, transport.ErrNoService) {
 		l.Works = false
-		m, err = s.converse(ctx, l, addr, encoded, progress)
+		m, err = s.converse(ctx, l, addr, encoded, fits, progress)
 	}
 	return m, err
 }
 
 // converse is the course of one stream, of which l is made.
 func (s *Staging) converse(
-	ctx context.Context, l checkpoint.Line, addr string, request []byte, progress func(checkpoint.Progress),
+	ctx context.Context, l checkpoint.Line, addr string, request []byte, fits Fits,
+	progress func(checkpoint.Progress),
 ) (_ *checkpoint.Manifest, err error) {
 	ctx, cancel := context.WithCancel(ctx) // ends the stream
 	defer cancel()
@@ -101,7 +132,7 @@ func (s *Staging) converse(
 	if err := l.Send(ctx, bytes.Clone(request)); err != nil {
 		return nil, err
 	}
-	return checkpoint.Receive(ctx, l, s.config.FS, s.incoming(), &s.memory, progress)
+	return checkpoint.ReceiveIf(ctx, l, s.config.FS, s.incoming(), &s.memory, fits.manifest, progress)
 }
 
 // Partial returns the identity of the copy of which a part is here, so that the same can be asked for again; "" if

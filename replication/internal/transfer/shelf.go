@@ -64,6 +64,7 @@ type ShelfConfig struct {
 type Shelf struct {
 	config  ShelfConfig
 	making  chan struct{}               // has room for the one that makes a copy
+	sums    checkpoint.Sums             // of the last copy; whoever makes one has them
 	worked  atomic.Int64                // bytes that whoever makes one has gone through, ever
 	writing atomic.Pointer[copies.Part] // what is being written, which is not counted in worked yet
 
@@ -81,6 +82,7 @@ type shelved struct {
 	index    uint64 // of the state
 	epoch    timeline.Epoch
 	position contract.Position
+	reigns   []timeline.Reign // the history up to there
 	manifest *checkpoint.Manifest
 	users    int
 	idle     time.Time // since when nobody takes it
@@ -255,7 +257,7 @@ func (s *Shelf) tell(region string, p contract.Position) {
 func (s *Shelf) earlier(r *Request) *shelved {
 	s.mu.Lock()
 	c := s.copies[r.Have]
-	if c == nil || !c.fits(r) {
+	if c == nil || !s.fits(c, r) {
 		c = s.waiting(r)
 	}
 	if c == nil {
@@ -287,7 +289,28 @@ func (s *Shelf) gives(c *shelved, region string) error {
 	if gone || s.config.Unfit() {
 		return errUnfit
 	}
+	if err := s.parted(c, region); err != nil {
+		return err
+	}
 	return s.bars(region)
+}
+
+// parted says why a copy is of no use to another region any more: it has what is no part of the history here, since
+// this region went over to another one. Its own nodes need what it gave up.
+func (s *Shelf) parted(c *shelved, region string) error {
+	if region == s.config.Region {
+		return nil
+	}
+	now := s.config.Applied.State()
+	relation, shared := timeline.Compare(c.reigns, now.Reigns, c.position, now.Cursor.Position)
+	if now.Diverged != nil && now.Diverged.Fork < c.position {
+		relation, shared = timeline.Forked, min(shared, now.Diverged.Fork)
+	}
+	if relation != timeline.Forked { // what is applied here may be told a little later than it is copied
+		return nil
+	}
+	return fmt.Errorf("%w: the copy is of position %d, and the history of region %s shares what is up to %d",
+		contract.ErrDiverged, c.position, s.config.Region, shared)
 }
 
 // bars says why a region is given no copy. It is asked as long as one is made or taken: a region may leave the fleet.
@@ -319,7 +342,7 @@ func (s *Shelf) waiting(r *Request) (newest *shelved) {
 		region = ""
 	}
 	for _, c := range s.copies {
-		if c.region == region && !c.given && c.fits(r) && (newest == nil || c.index > newest.index) {
+		if c.region == region && !c.given && s.fits(c, r) && (newest == nil || c.index > newest.index) {
 			newest = c
 		}
 	}
@@ -327,8 +350,8 @@ func (s *Shelf) waiting(r *Request) (newest *shelved) {
 }
 
 // fits reports whether a copy may be given for a request, and is far enough.
-func (c *shelved) fits(r *Request) bool {
-	return !c.gone && c.index >= r.MinIndex && c.epoch >= r.MinEpoch
+func (s *Shelf) fits(c *shelved, r *Request) bool {
+	return !c.gone && c.index >= r.MinIndex && c.epoch >= r.MinEpoch && s.parted(c, r.Region) == nil
 }
 
 // check says why no copy can be given for a request.
@@ -385,7 +408,8 @@ func (s *Shelf) make(ctx context.Context, region string) (*shelved, error) {
 	}
 	meta := held.Metadata()
 	return &shelved{
-		id: name, dir: dir, index: meta.AppliedIndex, epoch: meta.Epoch, position: meta.Position, manifest: m, users: 1,
+		id: name, dir: dir, index: meta.AppliedIndex, epoch: meta.Epoch, position: meta.Position,
+		reigns: held.Origin.Reigns, manifest: m, users: 1,
 	}, nil
 }
 
@@ -408,7 +432,7 @@ func (s *Shelf) describe(
 	if err != nil {
 		return nil, err
 	}
-	return checkpoint.Describe(ctx, s.config.FS, dir, id, encoded, s.through)
+	return s.sums.Describe(ctx, s.config.FS, dir, id, encoded, s.through)
 }
 
 // spend has a copy given to nobody any more who does not name it.

@@ -228,7 +228,7 @@ func TestTheVersionBefore(t *testing.T) {
 		us.begin("us")
 		us.put("b")
 		request := []byte(`{"region":"eu"}`)
-		m, err := eu.staging.converse(t.Context(), checkpoint.Line{Clock: clock.Real}, "us-1", request, nil)
+		m, err := eu.staging.converse(t.Context(), checkpoint.Line{Clock: clock.Real}, "us-1", request, nil, nil)
 		if err != nil || m.Bytes() == 0 {
 			t.Errorf("took %v, %v", m, err)
 		}

@@ -200,14 +200,17 @@ func (s *Staging) fetchFrom(ctx context.Context, others []string, minIndex uint6
 	}
 	err = fmt.Errorf("%w: no other node of the region is known", contract.ErrNotReady)
 	for _, addr := range others {
-		var d *Description
 		r := Request{Region: s.config.Region, MinIndex: minIndex, Have: s.Partial()}
 		s.own.Begin(addr, s.config.Clock.Now())
-		id, d, err = s.fetch(ctx, addr, r, elder, func(p checkpoint.Progress) { s.own.Came(p, s.config.Clock.Now()) })
-		if err == nil && d.Region != s.config.Region {
-			s.Discard(id)
-			err = fmt.Errorf("%w: copy of region %s", contract.ErrIdentity, d.Region)
+		own := func(_ string, d *Description) error {
+			if d.Region != s.config.Region {
+				return fmt.Errorf("%w: copy of region %s", contract.ErrIdentity, d.Region)
+			}
+			return nil
 		}
+		id, _, err = s.fetch(ctx, addr, r, elder, own, func(p checkpoint.Progress) {
+			s.own.Came(p, s.config.Clock.Now())
+		})
 		if err == nil {
 			s.Keep(id, math.MaxUint64)
 			return id, nil
