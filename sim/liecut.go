@@ -31,8 +31,7 @@ func (x disks) lieInPowerCut(ctx context.Context, p *process) {
 	x.tell("disk of %s keeps nothing from now on, and %s is down", m.name, late.name)
 	x.wait(2*time.Second + time.Duration(x.random.IntN(3000))*time.Millisecond)
 	if m.current() != p || p.gone.Load() || has.current() == nil || late.current() != nil {
-		late.start(ctx)
-		return
+		return // something else happened, and who is down is started with all others
 	}
 	has.lose()
 	p.lose()

@@ -25,8 +25,9 @@ const leapTerms = 1 << 16
 //   - What was agreed on last is known to be so by no disk: a member that lost its power says less. So at first, for a
 //     time that the owner bounds, nobody is helped who lacks what the log of any member has that was heard; and nobody
 //     at all as long as a voter was not heard that may have more.
-//   - Both end once this node follows a leader, or leads, that agreed on an entry of its own term: whatever there was
-//     is before that entry, or is over. What is said later is not taken: who was told at its own start sees to it.
+//   - All of this ends once this node follows a leader, or leads, that agreed on an entry of its own term which is no
+//     earlier than what this node was told of: whatever there was is before that entry, or is over. What is said later
+//     is not taken: who was told at its own start sees to it.
 //   - Where the members went on without it all the same, before this node knew, that is over too: what they agreed on
 //     in a later term, at a smaller index, says that it is no part of their history, and nobody who has it can be
 //     elected.
@@ -42,8 +43,7 @@ type agreed struct {
 
 	began uint64 // the term at the start
 
-	settled     bool // a leader agreed on an entry of its term, since this node started
-	index, term uint64
+	settled bool // it has, or will be sent, all that was agreed on before it started
 
 	since time.Time // when a vote was first kept back, since somebody led last; zero: none was
 	told  bool
@@ -142,14 +142,10 @@ func (a *agreed) hides(l *loop) bool {
 
 // known returns the entry that somebody must have who is helped to lead, and its term; zero if there is none.
 func (a *agreed) known(l *loop) (index, term uint64) {
-	switch {
-	case a.upTo == nil:
+	if a.upTo == nil || a.settled {
 		return 0, 0
-	case a.settled:
-		index, term = a.index, a.term
-	default:
-		index, term = a.upTo()
 	}
+	index, term = a.upTo()
 	applied := l.view.applied.Load()
 	if at, err := l.end.Term(applied); err == nil && term != 0 && at > term && applied < index {
 		return 0, 0
@@ -165,12 +161,11 @@ func (a *agreed) tick(l *loop) {
 	if a.since, a.told = (time.Time{}), false; l.view.kept.Load() != nil {
 		l.view.kept.Store(nil)
 	}
-	if a.settled {
-		return
-	}
-	if term, err := l.end.Term(l.commit); err == nil && term == l.term {
-		if a.settled = true; a.upTo != nil {
-			a.index, a.term = a.upTo()
+	if term, err := l.end.Term(l.commit); !a.settled && err == nil && term == l.term {
+		var index, of uint64
+		if a.upTo != nil {
+			index, of = a.upTo()
 		}
+		a.settled = of <= l.term && (l.commit >= index || of != 0 && of < l.term)
 	}
 }

@@ -19,9 +19,9 @@ type Entry struct {
 // of them has answered. The zero Agreed is of nothing, and waits for nobody. It is safe for concurrent use.
 type Agreed struct {
 	mu     sync.Mutex
-	last   Entry  // of the latest term that was said, and there the last
-	old    uint64 // the last one of which no term was said
-	ends   Entry  // the furthest end of a log, which may be agreed on or not
+	said   map[string]Entry // by each of them, the last one of the latest term
+	old    uint64           // the last one of which no term was said
+	ends   Entry            // the furthest end of a log, which may be agreed on or not
 	heard  map[uint64]bool
 	parted map[uint64]bool
 
@@ -43,10 +43,16 @@ func (a *Agreed) Wait(c clock.Clock, self uint64, patience time.Duration) {
 func (a *Agreed) UpTo() (index, term uint64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.old > a.last.Index {
+	var last Entry
+	for _, e := range a.said {
+		if e.after(last) {
+			last = e
+		}
+	}
+	if a.old > last.Index {
 		return a.old, 0
 	}
-	return a.last.Index, a.last.Term
+	return last.Index, last.Term
 }
 
 // Perhaps returns the furthest entry that is in the log of any of them, with its term, which may be agreed on though
@@ -90,6 +96,13 @@ func (a *Agreed) Waiting() bool {
 	return a.waiting()
 }
 
+// waited reports whether there was a wait, which is over.
+func (a *Agreed) waited() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.clock != nil && !a.waiting()
+}
+
 func (a *Agreed) waiting() bool { return a.clock != nil && a.clock.Now().Before(a.until) }
 
 func (a *Agreed) lacks(voters []uint64) []uint64 {
@@ -113,9 +126,8 @@ func (a *Agreed) part(id uint64, name string) (news bool) {
 		a.parted = map[uint64]bool{}
 	}
 	news = !a.parted[id]
-	if a.parted[id] = true; a.last.By == name {
-		a.last = Entry{}
-	}
+	a.parted[id] = true
+	delete(a.said, name)
 	return news
 }
 
@@ -125,8 +137,11 @@ func (a *Agreed) note(e Entry) {
 	switch {
 	case e.Term == 0:
 		a.old = max(a.old, e.Index)
-	case e.after(a.last):
-		a.last = e
+	case e.after(a.said[e.By]):
+		if a.said == nil {
+			a.said = map[string]Entry{}
+		}
+		a.said[e.By] = e
 	}
 }
 

@@ -141,7 +141,7 @@ func (c *Check) outvoted() error {
 // await tells once, when the wait is over, that voters were not heard. ctx is of the node.
 func (c *Check) await(ctx context.Context) {
 	o := &c.config
-	if c.told || o.Agreed.Waiting() || ctx.Err() != nil {
+	if c.told || !o.Agreed.waited() || ctx.Err() != nil {
 		return
 	}
 	c.told = true

@@ -22,7 +22,7 @@ import (
 	"github.com/mimir-kv/mimir/replication/transport/memory"
 )
 
-func remembered(t *testing.T, fs durable.FS, path string, logger *slog.Logger) *Memory {
+func recollected(t *testing.T, fs durable.FS, path string, logger *slog.Logger) *Memory {
 	t.Helper()
 	m, err := Remember(fs, path, logger)
 	if err != nil {
@@ -49,7 +49,7 @@ func (f *flaky) Open(name string) (durable.File, error) {
 // start with a line that says what to do. The file stays what it is.
 func TestWhatCannotBeReadNowIsNotForgotten(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "HEARD")
-	m := remembered(t, durable.OS, path, quiet)
+	m := recollected(t, durable.OS, path, quiet)
 	m.Note(5, Said{Disk{"a", 1, "x"}, 7, ""})
 	m.Save()
 	before, err := os.ReadFile(path)
@@ -57,7 +57,7 @@ func TestWhatCannotBeReadNowIsNotForgotten(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, with := range []error{syscall.EIO, syscall.EINTR, syscall.EMFILE} {
-		m := remembered(t, &flaky{durable.OS, 1, with}, path, quiet)
+		m := recollected(t, &flaky{durable.OS, 1, with}, path, quiet)
 		if got, _ := m.Before(5, Disk{"a", 2, "y"}); got != (Seen{1, 7}) {
 			t.Errorf("after %v: %+v", with, got)
 		}
@@ -200,13 +200,13 @@ func (s *siblings) check(g Ground, m *Memory, to io.Writer) (*Check, *Agreed) {
 func TestWhatIsOwedOutlastsTheProcess(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "HEARD")
 	told := newSiblings(t, map[string]Log{"us-1": {Ends: 9, Committed: 9, CommittedTerm: 4}})
-	check, _ := told.check(ground(1, 2, 2), remembered(t, durable.OS, path, quiet), io.Discard)
+	check, _ := told.check(ground(1, 2, 2), recollected(t, durable.OS, path, quiet), io.Discard)
 	if err := check.Ask(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	alone := newSiblings(t, nil)
 	upTo := func(g Ground) uint64 {
-		_, agreed := alone.check(g, remembered(t, durable.OS, path, quiet), io.Discard)
+		_, agreed := alone.check(g, recollected(t, durable.OS, path, quiet), io.Discard)
 		index, _ := agreed.UpTo()
 		return index
 	}
