@@ -17,8 +17,7 @@ var backMutants = []planted{
 		edits: []edit{{
 			"replication/internal/recall/agreed.go", "return lacks && waiting, lacks", "return false, lacks",
 		}},
-		caught:    []string{"FAIL: Test"},
-		elsewhere: "./replication TestWhoHasWhatWasAgreedOnIsWaitedFor",
+		flags: []string{"-sim.inject=lie"}, caught: anyInvariant,
 	},
 	{
 		name: "what was agreed on last is what a disk knows to be",

@@ -46,7 +46,7 @@ func (x disks) lieInPowerCut(ctx context.Context, p *process) {
 	if m.current() == nil {
 		m.memory, m.honest = own, nil
 	}
-	x.wait(time.Duration(x.random.IntN(1000)) * time.Millisecond)
+	x.wait(1500*time.Millisecond + time.Duration(x.random.IntN(1000))*time.Millisecond) // longer than an election takes
 	has.start(ctx)
 }
 
