@@ -94,9 +94,9 @@ func TestWhoDoesNotComeIsNotWaitedForWithoutEnd(t *testing.T) {
 	})
 }
 
-// TestWhatANodeWasToldIsAgreedOnOutlastsIt: the node that has the writes told another one so, and is gone. However often
-// those that are left are started, they do not go on without it before somebody says that it does not come back; and
-// they say why, and what to do.
+// TestWhatANodeWasToldIsAgreedOnOutlastsIt: the node that has the writes told another one so, and is gone. However
+// often those that are left are started, they do not go on without it before somebody says that it does not come back;
+// and they say why, and what to do.
 func TestWhatANodeWasToldIsAgreedOnOutlastsIt(t *testing.T) {
 	inBubble(t, map[string]int{"us": 3}, func(f *testFleet) {
 		has, lost, late := f.powerCut()

@@ -16,7 +16,8 @@ func TestWhatPassesIsNoWrongConfiguration(t *testing.T) {
 		syscall.EIO: exitFailed, syscall.EMFILE: exitFailed, syscall.ENFILE: exitFailed,
 		syscall.ENOENT: exitUsage, syscall.EACCES: exitUsage, syscall.EISDIR: exitUsage,
 	} {
-		err := fmt.Errorf("%w: fleet-key-file: %w", server.ErrConfig, &fs.PathError{Op: "open", Path: "key", Err: cause})
+		read := &fs.PathError{Op: "open", Path: "key", Err: cause}
+		err := fmt.Errorf("%w: fleet-key-file: %w", server.ErrConfig, read)
 		if got := exitStatus(err); got != want {
 			t.Errorf("%v: %d, want %d", err, got, want)
 		}

@@ -333,7 +333,8 @@ func TestEventsThatCannotBeReadNowAreNotGivenUp(t *testing.T) {
 		l.Close()
 	}
 	l = s.open(t)
-	if page := l.Read(t.Context(), Question{}); page.Log != before || len(page.Events) != 1 || page.Events[0].Text != "a" {
+	page := l.Read(t.Context(), Question{})
+	if page.Log != before || len(page.Events) != 1 || page.Events[0].Text != "a" {
 		t.Errorf("told %+v, of %q, was %q", page.Events, page.Log, before)
 	}
 }

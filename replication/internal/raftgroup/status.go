@@ -59,15 +59,15 @@ type Progress struct {
 }
 
 // view is what the loop and the applier publish for everybody: the loop term, leader, leaders, leading, commit, heard,
-// stalled, hung and kept, the applier applied, conf and changes. Each is right for itself; two of them read one after the
-// other may be of different moments: only conf is no older than changes that was read before.
+// stalled, hung and kept, the applier applied, conf and changes. Each is right for itself; two of them read one after
+// the other may be of different moments: only conf is no older than changes that was read before.
 type view struct {
 	term, leader, commit, applied atomic.Uint64
 	leaders, changes              atomic.Uint64
 	leading                       atomic.Bool
 	heard                         atomic.Int64                     // nanoseconds of the clock; 0: nobody
 	stalled, hung                 atomic.Int64                     // ns
-	kept                          atomic.Pointer[string]           // why it votes for nobody; nil: it does
+	kept                          atomic.Pointer[string]           // why nobody leads; nil: not known
 	conf                          atomic.Pointer[raftpb.ConfState] // nobody changes what it points to
 }
 

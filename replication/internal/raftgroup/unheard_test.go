@@ -76,7 +76,8 @@ func (h *hearsay) hear(said ...*member) {
 }
 
 // powerCut has two of three members agree on 20 entries without the third, in a term of their own, takes the power from
-// all, and from one of the two the entries and the term. None of them runs. It returns who has them, who lost them, and who never had them.
+// all, and from one of the two the entries and the term. None of them runs. It returns who has them, who lost them, and
+// who never had them.
 func (c *cluster) powerCut(heard map[uint64]*hearsay) (has, lost, late *member) {
 	c.t.Helper()
 	c.write("all have it")

@@ -56,8 +56,8 @@ func Remember(fs durable.FS, path string, logger *slog.Logger) (*Memory, error) 
 	if errors.Is(err, os.ErrNotExist) {
 		return m, nil
 	} else if err != nil {
-		return nil, fmt.Errorf("read what was heard of the disks of other nodes: %w; start the node again; if the disk "+
-			"never gives it back: take away the file %s, which forgets that", err, path)
+		return nil, fmt.Errorf("read what was heard of the disks of other nodes: %w; start the node again; if the "+
+			"disk never gives it back: take away the file %s, which forgets that", err, path)
 	}
 	m.take(encoded)
 	return m, nil

@@ -58,7 +58,8 @@ func TestATailIsJudgedByWhatTheRegionAgreedOn(t *testing.T) {
 				if c.later != nil {
 					time.AfterFunc(time.Second/2, func() { a.Publish(c.later) })
 				}
-				k := New(Config{Region: "eu", Clock: clock.Real, Timeout: time.Second, Group: c.agreed, Applied: a, Fleet: w})
+				k := New(Config{Region: "eu", Clock: clock.Real, Timeout: time.Second, Group: c.agreed, Applied: a,
+					Fleet: w})
 				err := k.losesTail(ctx, new(Change), Removal{Region: "us"})
 				if !errors.Is(err, c.is) || err != nil && !strings.Contains(err.Error(), c.says) {
 					t.Errorf("%v, want %v: %s", err, c.is, c.says)
