@@ -66,7 +66,10 @@ func (q inquiry) pastOf(n *node) *recall.Check {
 func groundOf(n *node) recall.Ground {
 	log, group, region := n.log, n.group, n.config.RegionID
 	return recall.Ground{
-		Committed: func() uint64 { return group.Status().Commit },
+		Committed: func() uint64 { // and no entry of which the log may still have another one
+			s := group.Status()
+			return min(s.Commit, max(s.Applied, log.HardState().GetCommit()))
+		},
 		Term: func(index uint64) uint64 {
 			term, _ := log.Term(index) // an error says that it is not there
 			return term

@@ -22,7 +22,8 @@ var backMutants = []planted{
 	{
 		name: "what was agreed on last is what a disk knows to be",
 		edits: []edit{{
-			"replication/internal/raftgroup/agreed.go", "return term < of || term == of && index < last", "return false",
+			"replication/internal/raftgroup/agreed.go",
+			"return term < of || term == of && index < last", "return false",
 		}},
 		caught:    []string{"FAIL: Test"},
 		elsewhere: "./replication/internal/raftgroup TestWhoMayHaveMoreIsWaitedFor",

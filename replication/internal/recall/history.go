@@ -54,22 +54,26 @@ func (g *Ground) fill() {
 	}
 }
 
-// differs reports whether this node has committed, up to the entry at, another one than that of this term at index.
-func (g *Ground) differs(at, index, term uint64) bool {
-	own := g.Term(index)
-	return index > 0 && index <= at && term != 0 && own != 0 && own != term
-}
-
 // has reports whether this node needs nobody to have e: it has it, or has committed what came in its place.
 func (g *Ground) has(e Entry) bool {
 	at := g.Committed()
-	return g.Term(e.Index) == e.Term || g.differs(at, e.Index, e.Term) || g.Term(at) > e.Term
+	return at >= e.Index || g.Term(e.Index) == e.Term || g.Term(at) > e.Term
 }
 
 // parts reports whether a log, whose node was asked for the entry at, which this one had committed, is of another
-// history: both agreed on an entry, and not on the same one. Logs of one history never do.
+// history: both agreed on an entry, and not on the same one. Logs of one history never do. Where a log has let go of
+// the entry, it is known by the others, since terms do not fall in a log.
 func (g *Ground) parts(l *Log, at uint64) bool {
-	return at <= l.Committed && g.differs(at, at, l.Term) || g.differs(at, l.Committed, l.CommittedTerm)
+	own := g.Term(at)
+	switch {
+	case at == 0 || own == 0 || l.CommittedTerm == 0:
+		return false
+	case at <= l.Committed:
+		return l.Term != 0 && l.Term != own || l.CommittedTerm < own
+	default:
+		before := g.Term(l.Committed)
+		return before != 0 && before != l.CommittedTerm || l.CommittedTerm > own
+	}
 }
 
 // hear takes what a sibling said of its log, of whose entry at the term was asked.

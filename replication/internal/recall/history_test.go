@@ -141,6 +141,17 @@ func TestTwoHistories(t *testing.T) {
 			t.Errorf("%s: %t", name, got)
 		}
 	}
+	g.Term = func(index uint64) uint64 { return map[uint64]uint64{4: 4, 5: 4}[index] } // it let go of the others
+	for log, parts := range map[Log]bool{
+		{Committed: 3, CommittedTerm: 2}: false, {Committed: 3, CommittedTerm: 4}: false,
+		{Committed: 3, CommittedTerm: 7}: true, {Committed: 9, CommittedTerm: 4}: false,
+		{Committed: 9, CommittedTerm: 3}: true,
+	} {
+		if got := g.parts(&log, at); got != parts {
+			t.Errorf("without what is let go, %+v: %t", log, got)
+		}
+	}
+	g = ground(1, 2, 2, 4, 4)
 	for _, c := range []struct {
 		e   Entry
 		has bool
