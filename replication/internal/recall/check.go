@@ -159,7 +159,6 @@ type Check struct {
 
 // NewCheck returns a Check that has asked nobody.
 func NewCheck(c Config) *Check {
-	c.Ground.fill()
 	check := &Check{config: c, left: slices.Clone(c.Others), of: map[string]bool{}}
 	check.recollect()
 	return check
@@ -184,7 +183,7 @@ func (c *Check) Ask(ctx context.Context) error {
 	errs := make([]error, len(c.left))
 	silent := make([]bool, len(c.left))
 	parts := make([]*Part, len(c.left))
-	at := c.config.Ground.Committed()
+	at := c.config.Ground.committed()
 	var wg sync.WaitGroup
 	for i, addr := range c.left {
 		wg.Go(func() {
@@ -254,7 +253,7 @@ func (c *Check) Run(ctx context.Context) error {
 	c.serves = true
 	timer := c.config.Clock.NewTimer(c.pause())
 	defer timer.Stop()
-	for len(c.left) > 0 || len(c.config.Agreed.Lacks(c.config.Ground.Voters())) > 0 {
+	for len(c.left) > 0 || len(c.config.Agreed.Lacks(c.config.Ground.voters())) > 0 {
 		select {
 		case <-ctx.Done():
 			return nil

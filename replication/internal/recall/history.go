@@ -30,48 +30,66 @@ type Ground struct {
 	Voters func() []uint64          // of the region
 	Number func(node string) uint64 // the Raft identity of a node
 	Name   func(id uint64) string
-	Logger *slog.Logger
+	Logger *slog.Logger // where there are Voters
 }
 
-func (g *Ground) fill() {
+func (g *Ground) committed() uint64 {
 	if g.Committed == nil {
-		g.Committed = func() uint64 { return 0 }
+		return 0
 	}
+	return g.Committed()
+}
+
+func (g *Ground) term(index uint64) uint64 {
 	if g.Term == nil {
-		g.Term = func(uint64) uint64 { return 0 }
+		return 0
 	}
+	return g.Term(index)
+}
+
+func (g *Ground) voters() []uint64 {
 	if g.Voters == nil {
-		g.Voters = func() []uint64 { return nil }
+		return nil
 	}
+	return g.Voters()
+}
+
+func (g *Ground) number(node string) uint64 {
 	if g.Number == nil {
-		g.Number = func(string) uint64 { return 0 }
+		return 0
 	}
-	if g.Name == nil {
-		g.Name = func(id uint64) string { return fmt.Sprintf("%x", id) }
+	return g.Number(node)
+}
+
+// names returns those of nodes, in order.
+func (g *Ground) names(ids []uint64) (list []string) {
+	for _, id := range ids {
+		if g.Name != nil {
+			list = append(list, g.Name(id))
+		}
 	}
-	if g.Logger == nil {
-		g.Logger = slog.New(slog.DiscardHandler)
-	}
+	slices.Sort(list)
+	return list
 }
 
 // has reports whether this node needs nobody to have e: it has it, or has committed what came in its place.
 func (g *Ground) has(e Entry) bool {
-	at := g.Committed()
-	return at >= e.Index || g.Term(e.Index) == e.Term || g.Term(at) > e.Term
+	at := g.committed()
+	return at >= e.Index || g.term(e.Index) == e.Term || g.term(at) > e.Term
 }
 
 // parts reports whether a log, whose node was asked for the entry at, which this one had committed, is of another
 // history: both agreed on an entry, and not on the same one. Logs of one history never do. Where a log has let go of
 // the entry, it is known by the others, since terms do not fall in a log.
 func (g *Ground) parts(l *Log, at uint64) bool {
-	own := g.Term(at)
+	own := g.term(at)
 	switch {
 	case at == 0 || own == 0 || l.CommittedTerm == 0:
 		return false
 	case at <= l.Committed:
 		return l.Term != 0 && l.Term != own || l.CommittedTerm < own
 	default:
-		before := g.Term(l.Committed)
+		before := g.term(l.Committed)
 		return before != 0 && before != l.CommittedTerm || l.CommittedTerm > own
 	}
 }
@@ -79,7 +97,7 @@ func (g *Ground) parts(l *Log, at uint64) bool {
 // hear takes what a sibling said of its log, of whose entry at the term was asked.
 func (c *Check) hear(a *Answer, at uint64) {
 	o := &c.config
-	id := o.Ground.Number(a.Node)
+	id := o.Ground.number(a.Node)
 	switch {
 	case a.Log == nil || !c.alike(a.Part):
 	case o.Ground.parts(a.Log, at):
@@ -126,20 +144,15 @@ func (c *Check) recollect() {
 // outvoted returns an error if most voters are of another history than this node.
 func (c *Check) outvoted() error {
 	o := &c.config
-	voters := o.Ground.Voters()
-	var others []string
-	for _, id := range voters {
-		if o.Agreed.Parted(id) {
-			others = append(others, o.Ground.Name(id))
-		}
-	}
-	if slices.Sort(others); len(others) <= len(voters)/2 {
+	voters := o.Ground.voters()
+	others := slices.DeleteFunc(slices.Clone(voters), func(id uint64) bool { return !o.Agreed.Parted(id) })
+	if len(others) <= len(voters)/2 {
 		return nil
 	}
 	return fmt.Errorf("%w: %s have agreed on other entries of the log of %s than %s: disks of this region went back "+
 		"in time; keep the directory of this node, it may hold writes that the region has lost, and do not start it "+
 		"again as it is: remove the member and add it again under a new name", ErrOutvoted,
-		strings.Join(others, ", "), o.Region, o.Node)
+		strings.Join(o.Ground.names(others), ", "), o.Region, o.Node)
 }
 
 // await tells once, when the wait is over, that voters were not heard. ctx is of the node.
@@ -149,14 +162,10 @@ func (c *Check) await(ctx context.Context) {
 		return
 	}
 	c.told = true
-	var names []string
-	for _, id := range o.Agreed.Lacks(o.Ground.Voters()) {
-		names = append(names, o.Ground.Name(id))
-	}
-	if slices.Sort(names); len(names) > 0 {
+	if ids := o.Agreed.Lacks(o.Ground.voters()); len(ids) > 0 {
 		o.Ground.Logger.Warn("this node takes part in elections without having heard of all voters since it started: "+
 			"if disks of this region lost what they had synced, what these have alone of what was acknowledged is not "+
-			"known here, and is lost to the region if somebody leads without them", "unheard", names)
+			"known here, and is lost to the region if somebody leads without them", "unheard", o.Ground.names(ids))
 	}
 }
 

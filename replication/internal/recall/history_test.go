@@ -114,7 +114,6 @@ func ground(terms ...uint64) Ground {
 			return map[string]uint64{"us-1": 1, "us-2": 2, "us-3": 3}[node]
 		},
 	}
-	g.fill()
 	return g
 }
 
