@@ -33,7 +33,8 @@ func (d departure) ended(cause error) {
 // giveUp returns cause. If it says that this node must not take part again with the disk that it has, that is on the
 // disk before the node ends: those who know may be gone when it is started the next time.
 func (d departure) giveUp(cause error) error {
-	if !errors.Is(cause, ErrDiskLost) && !errors.Is(cause, raftgroup.ErrRegionLost) && !fellBehind(cause) {
+	if !errors.Is(cause, ErrDiskLost) && !errors.Is(cause, raftgroup.ErrRegionLost) &&
+		!errors.Is(cause, recall.ErrOutvoted) && !fellBehind(cause) {
 		return cause
 	}
 	if err := recall.GiveUp(d.config.FS, d.config.path(diskFile), cause); err != nil {

@@ -180,6 +180,8 @@ func (n *node) health() *HealthStatus {
 	switch waits := n.forming.Problem(); {
 	case waits != "":
 		h.Problem = waits
+	case status.Kept != "":
+		h.Problem = status.Kept
 	case cutOff != "":
 		h.Problem = cutOff
 	case h.Problem == "" && h.Role == RoleDiverged:

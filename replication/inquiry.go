@@ -12,6 +12,7 @@ import (
 
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/internal/fleet"
+	"github.com/mimir-kv/mimir/replication/internal/forming"
 	"github.com/mimir-kv/mimir/replication/internal/members"
 	"github.com/mimir-kv/mimir/replication/internal/overview"
 	"github.com/mimir-kv/mimir/replication/internal/peer"
@@ -38,9 +39,14 @@ func newInquiry(n *node) inquiry {
 // askTimeout bounds the questions about a node's own past, for which its start waits.
 const askTimeout = time.Second
 
-// pastOf returns what asks every other node whether this one's disk, which holds the log up to last and has come to
-// this term, went back, and takes note of how far those of its region agreed.
-func (q inquiry) pastOf(disk recall.Own, last, term uint64, agreed *recall.Agreed) *recall.Check {
+// recallPatience is for how long a node that starts waits for the word of all voters, before it helps anybody to lead.
+func (c *Config) recallPatience() time.Duration {
+	return max(recall.Patience, 5*c.TickInterval*time.Duration(c.ElectionTicks))
+}
+
+// pastOf returns what asks every other node whether this one's disk went back, and takes note of how far those of its
+// region agreed.
+func (q inquiry) pastOf(n *node) *recall.Check {
 	c := q.config
 	var others []string
 	regions := q.others()
@@ -48,11 +54,43 @@ func (q inquiry) pastOf(disk recall.Own, last, term uint64, agreed *recall.Agree
 		others = append(others, regions[region]...)
 	}
 	return recall.NewCheck(recall.Config{
-		ID: q.self.ID, Node: c.NodeID, Region: c.RegionID, Disk: disk, Last: last, Term: term,
+		ID: q.self.ID, Node: c.NodeID, Region: c.RegionID, Disk: n.disk,
+		Last: max(n.log.LastIndex(), n.applied.View().Index), Term: n.log.HardState().GetTerm(),
 		Part:     q.part(),
-		Siblings: q.directory.Everywhere, Others: others, Agreed: agreed,
+		Siblings: q.directory.Everywhere, Others: others, Agreed: &n.agreed, Memory: n.memory, Ground: groundOf(n),
 		Timeout: min(askTimeout, c.callTimeout()), Clock: c.Clock, Client: q.client,
 	})
+}
+
+// groundOf is what a node has itself of its region's log.
+func groundOf(n *node) recall.Ground {
+	log, group, region := n.log, n.group, n.config.RegionID
+	return recall.Ground{
+		Committed: func() uint64 { // and no entry of which the log may still have another one
+			s := group.Status()
+			return min(s.Commit, max(s.Applied, log.HardState().GetCommit()))
+		},
+		Term: func(index uint64) uint64 {
+			term, _ := log.Term(index) // an error says that it is not there
+			return term
+		},
+		Voters: group.Voters,
+		Number: func(name string) uint64 { return members.RaftID(region, name) },
+		Name:   n.directory.Name, Logger: n.logger,
+	}
+}
+
+// groupToLearn is the group of a node as forming.Learn needs it, before that runs.
+func groupToLearn(n *node) forming.Group {
+	group := n.group
+	return forming.Group{
+		Ended: max(n.log.LastIndex(), n.applied.View().Index), Leader: group.Leader, Members: group.Voters,
+		Match: func(member uint64) uint64 {
+			match, _ := group.account(member, 0)
+			return match
+		},
+		Addr: n.directory.Addr,
+	}
 }
 
 // account asks a member of this region what it knows of this node, whose disk is this, and of the entry at. One of a

@@ -223,8 +223,7 @@ func (n *node) bringUpLocked(ctx context.Context) error {
 	if err := n.life.Failure(); err != nil {
 		return errors.Join(err, n.log.Close())
 	}
-	last, term := max(n.log.LastIndex(), n.applied.View().Index), n.log.HardState().GetTerm()
-	check := newInquiry(n).pastOf(n.disk, last, term, &n.agreed)
+	check := newInquiry(n).pastOf(n)
 	if err := check.Ask(ctx); err != nil {
 		return errors.Join(n.departure().giveUp(err), n.log.Close())
 	}
@@ -243,6 +242,9 @@ func (n *node) bringUpLocked(ctx context.Context) error {
 	if err := n.life.Ready(); err != nil {
 		return errors.Join(err, n.log.Close())
 	}
+	if !blank { // who holds nothing has no past
+		n.agreed.Wait(n.config.Clock, n.id, n.config.recallPatience())
+	}
 	n.launch(check)
 	return nil
 }
@@ -251,6 +253,9 @@ func (n *node) bringUpLocked(ctx context.Context) error {
 // marked held a log before: if that is gone, so are this node's votes.
 func (n *node) open(fresh bool) (err error) {
 	c := &n.config
+	if n.memory, err = recall.Remember(c.FS, c.path(heardFile), n.logger); err != nil {
+		return err
+	}
 	n.log, err = wal.Open(wal.Options{FS: c.FS, Dir: c.path("wal"), SegmentBytes: c.SegmentBytes, Logger: n.logger})
 	if err != nil {
 		return fmt.Errorf("open log: %w", err)
@@ -331,6 +336,7 @@ func (n *node) launch(check *recall.Check) {
 			n.life.Fail(asDamage(err))
 		}
 	})
+	n.life.Go(func(ctx context.Context) { n.forming.Learn(ctx, groupToLearn(n)) })
 	n.life.Go(func(ctx context.Context) {
 		if err := check.Run(ctx); err != nil {
 			n.departure().ended(err)

@@ -69,12 +69,15 @@ func (g *groupPort) account(member, at uint64) (match uint64, log recall.Log) {
 	a := g.Account(member, at)
 	return a.Match, recall.Log{
 		Leads: a.Leads, Ends: a.Ends, Committed: a.Committed, CommittedTerm: a.CommittedTerm, Term: a.Term,
-		Ahead: a.Ahead,
+		Ahead: a.Ahead, Last: a.Last, LastTerm: a.LastTerm,
 	}
 }
 
 // DiskFull returns for how long the log, or what has to be saved, has found no room on the disk, zero if it has.
 func (g *groupPort) DiskFull() time.Duration { return g.Status().DiskFull }
+
+// Kept says why this node helps nobody to lead, "" if it does.
+func (g *groupPort) Kept() string { return g.Status().Kept }
 
 // Voters returns the Raft identities of the region's voters.
 func (g *groupPort) Voters() []uint64 { return g.Status().Conf.GetVoters() }

@@ -43,7 +43,6 @@ func (n *node) build() {
 	n.group = &groupPort{}
 	n.leadership = region.NewLeadership(n.group)
 	n.room = raftgroup.NewRoom(c.Clock, n.logger)
-	n.memory = recall.Remember(c.FS, c.path(heardFile), n.logger)
 	n.directory = members.NewDirectory(c.RegionID, n.id, c.Nodes, n.applied, func() uint64 {
 		id, _ := n.group.Leader()
 		return id
@@ -324,7 +323,7 @@ func (n *node) bindGroup() error {
 		Transport:  n.transport, Directory: n.directory, Clock: c.Clock,
 		TickInterval: c.TickInterval, ElectionTicks: c.ElectionTicks, CompactBytes: c.CompactBytes,
 		Caller: members.Caller, Aside: n.forming.Waits(), Admits: n.forming.Admits,
-		Agreed: n.agreed.UpTo,
+		Agreed: n.agreed.UpTo, Perhaps: n.agreed.Perhaps, Awaits: n.agreed.Awaits, Parted: n.agreed.Parted,
 		Ask: func(ctx context.Context, member, at uint64) (raftgroup.Account, error) {
 			return newInquiry(n).account(ctx, n.disk.Disk, member, at)
 		},

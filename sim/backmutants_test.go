@@ -13,6 +13,38 @@ var backMutants = []planted{
 		elsewhere: "./replication/internal/raftgroup TestNobodyLeadsWhoLacksWhatIsAgreed",
 	},
 	{
+		name: "no voter is waited for",
+		edits: []edit{{
+			"replication/internal/recall/agreed.go", "return lacks && waiting, lacks", "return false, lacks",
+		}},
+		flags: []string{"-sim.inject=lie"}, caught: anyInvariant,
+	},
+	{
+		name: "what was agreed on last is what a disk knows to be",
+		edits: []edit{{
+			"replication/internal/raftgroup/agreed.go",
+			"return term < of || term == of && index < last", "return false",
+		}},
+		caught:    []string{"FAIL: Test"},
+		elsewhere: "./replication/internal/raftgroup TestWhoMayHaveMoreIsWaitedFor",
+	},
+	{
+		name: "a second history may repeat a term",
+		edits: []edit{{
+			"replication/internal/raftgroup/agreed.go", "!over || term >= a.began+leapTerms", "true",
+		}},
+		caught:    []string{"FAIL: Test"},
+		elsewhere: "./replication/internal/raftgroup TestTheWaitIsBounded",
+	},
+	{
+		name: "what a node was told is forgotten with its process",
+		edits: []edit{{
+			"replication/internal/recall/history.go", "\tdefault:\n\t\to.Agreed.note(e)\n", "",
+		}},
+		caught:    []string{"FAIL: Test"},
+		elsewhere: "./replication TestWhatANodeWasToldIsAgreedOnOutlastsIt",
+	},
+	{
 		name: "recall judges nothing",
 		edits: []edit{{
 			"replication/internal/recall/check.go", "func (c *Check) judge(a Answer) error {\n",

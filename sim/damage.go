@@ -235,6 +235,10 @@ func (x disks) lieDisk(ctx context.Context) {
 	if p == nil || !others(x.faults, p.member) {
 		return
 	}
+	if x.fleet.plan.size == 3 && x.random.IntN(3) == 0 {
+		x.lieInPowerCut(ctx, p)
+		return
+	}
 	m, from, rot := p.member, p.memory.CrashClone(vfs.CrashCloneCfg{}), p.member.rot
 	x.tell("disk of %s keeps nothing from now on", m.name)
 	x.wait(time.Duration(x.random.IntN(3000)) * time.Millisecond)

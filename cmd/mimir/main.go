@@ -24,6 +24,7 @@ import (
 	"github.com/mimir-kv/mimir/bench"
 	"github.com/mimir-kv/mimir/feed"
 	"github.com/mimir-kv/mimir/replication"
+	"github.com/mimir-kv/mimir/replication/durable"
 	"github.com/mimir-kv/mimir/server"
 	"github.com/mimir-kv/mimir/server/plain"
 )
@@ -98,7 +99,7 @@ func exitStatus(err error) int {
 	var compacted *feed.CompactedError
 	var forked *feed.ForkedError
 	switch {
-	case isUsage(err):
+	case isUsage(err) && !durable.Passing(err): // who could not read it now may the next time, and is started again
 		return exitUsage
 	case errors.Is(err, replication.ErrRemoved):
 		return exitRemoved

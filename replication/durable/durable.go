@@ -55,12 +55,31 @@ func WriteFile(fsys FS, path string, fill func(io.Writer) error) error {
 	return fsys.SyncDir(filepath.Dir(path))
 }
 
-// ReadFile returns the content of path.
-func ReadFile(fsys FS, path string) ([]byte, error) {
+// readTries is how often ReadFile tries to read a file that cannot be read and is there: what a disk or the operating
+// system says once may be over the next time.
+const readTries = 3
+
+// ReadFile returns the content of path. Whoever is told by an error but fs.ErrNotExist that it cannot be read does not
+// know what it holds: neither that it is damaged nor that it is gone.
+func ReadFile(fsys FS, path string) (content []byte, err error) {
+	for range readTries {
+		content, err = readFile(fsys, path)
+		if err == nil || errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+			break
+		}
+	}
+	return content, err
+}
+
+func readFile(fsys FS, path string) ([]byte, error) {
 	f, err := fsys.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	return io.ReadAll(f)
+	content, err := io.ReadAll(f)
+	if err != nil {
+		return nil, err
+	}
+	return content, nil
 }

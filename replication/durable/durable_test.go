@@ -3,6 +3,8 @@ package durable_test
 import (
 	"errors"
 	"io"
+	"io/fs"
+	"syscall"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -87,5 +89,40 @@ func TestSettle(t *testing.T) {
 		if p, err := durable.ReadFile(fs, name); err != nil || string(p) != "text" {
 			t.Errorf("%s: %q, %v", name, p, err)
 		}
+	}
+}
+
+// flaky is a filesystem that cannot open a file, so often.
+type flaky struct {
+	durable.FS
+	fails int
+	with  error
+}
+
+func (f *flaky) Open(name string) (durable.File, error) {
+	if f.fails--; f.fails >= 0 {
+		return nil, f.with
+	}
+	return f.FS.Open(name)
+}
+
+// TestWhatCannotBeReadOnceIsReadAgain, and what cannot be read at all is told, and is not taken for missing.
+func TestWhatCannotBeReadOnceIsReadAgain(t *testing.T) {
+	disk := pebblefs.New(vfs.NewMem())
+	if err := durable.WriteFile(disk, "/file", write("one")); err != nil {
+		t.Fatal(err)
+	}
+	for _, with := range []error{syscall.EIO, syscall.EINTR, syscall.EMFILE, syscall.ENFILE} {
+		if p, err := durable.ReadFile(&flaky{disk, 1, with}, "/file"); err != nil || string(p) != "one" {
+			t.Errorf("after %v: %q, %v", with, p, err)
+		}
+		p, err := durable.ReadFile(&flaky{disk, 1 << 30, with}, "/file")
+		if !errors.Is(err, with) || errors.Is(err, fs.ErrNotExist) || p != nil || !durable.Passing(err) {
+			t.Errorf("%v all the time: %q, %v", with, p, err)
+		}
+	}
+	missing := &flaky{disk, 1, fs.ErrNotExist}
+	if _, err := durable.ReadFile(missing, "/file"); !errors.Is(err, fs.ErrNotExist) || durable.Passing(err) {
+		t.Errorf("a file that is missing: %v", err)
 	}
 }

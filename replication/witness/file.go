@@ -89,13 +89,16 @@ func read(fs durable.FS, dir string) (*record, error) {
 	path := filepath.Join(dir, ballotFile)
 	content, err := durable.ReadFile(fs, path)
 	if errors.Is(err, os.ErrNotExist) {
-		if _, err := fs.Stat(filepath.Join(dir, nameFile)); err == nil {
+		switch _, err := fs.Stat(filepath.Join(dir, nameFile)); {
+		case err == nil:
 			return nil, fmt.Errorf("%w: %s is gone, and with it the votes of the witness; %s", contract.ErrDiskLost,
 				path, replace)
+		case !errors.Is(err, os.ErrNotExist): // it may be there
+			return nil, fmt.Errorf("look whether a witness kept its ballot in %s: %w", dir, err)
 		}
 		return nil, nil
 	} else if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("read the ballot of the witness: %w", err)
 	}
 	sum, body, _ := bytes.Cut(bytes.TrimSuffix(content, []byte("\n")), []byte("\n"))
 	var r record

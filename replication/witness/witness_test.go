@@ -186,3 +186,16 @@ func TestAFullDiskEndsNoWitness(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// blind is a filesystem that cannot tell whether something is there.
+type blind struct{ durable.FS }
+
+func (blind) Stat(string) (fs.FileInfo, error) { return nil, syscall.EIO }
+
+// TestADirectoryThatCannotBeLookedAtIsNotEmpty: a witness that takes it for empty has forgotten its votes.
+func TestADirectoryThatCannotBeLookedAtIsNotEmpty(t *testing.T) {
+	disk := blind{pebblefs.New(vfs.NewMem())}
+	if fleet, err := FleetOf(disk, "/w"); !errors.Is(err, syscall.EIO) {
+		t.Errorf("fleet %q, %v", fleet, err)
+	}
+}

@@ -83,10 +83,10 @@ func newIdentity() uint64 {
 func (d *disk) loadFile(l *loaded, name string, last bool) error {
 	path := filepath.Join(d.dir, name)
 	p, err := durable.ReadFile(d.fs, path)
-	var identity, first uint64
-	if err == nil {
-		identity, first, err = decodeHeader(p)
+	if err != nil { // what it has is not known, and stays
+		return fmt.Errorf("read events: %w", err)
 	}
+	identity, first, err := decodeHeader(p)
 	if last && errors.Is(err, errCut) { // it was begun when the power went
 		return d.fs.Remove(path)
 	}

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"testing"
 	"time"
 
@@ -304,5 +305,36 @@ func (s *shelf) write(t *testing.T, path string, p []byte) {
 	}
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// flaky is a filesystem that cannot open a file to read it, so often.
+type flaky struct {
+	durable.FS
+	fails int
+}
+
+func (f *flaky) Open(name string) (durable.File, error) {
+	if f.fails--; f.fails >= 0 {
+		return nil, syscall.EMFILE
+	}
+	return f.FS.Open(name)
+}
+
+// TestEventsThatCannotBeReadNowAreNotGivenUp: they are told at the next start at which they can be.
+func TestEventsThatCannotBeReadNowAreNotGivenUp(t *testing.T) {
+	s := newShelf()
+	l := s.open(t)
+	l.Add(saw("a"))
+	l.Close()
+	before := l.page(Question{}).Log
+	for _, fails := range []int{1, 1 << 30} {
+		l = s.open(t, func(o *Options) { o.FS = &flaky{s.fs, fails} })
+		l.Close()
+	}
+	l = s.open(t)
+	page := l.Read(t.Context(), Question{})
+	if page.Log != before || len(page.Events) != 1 || page.Events[0].Text != "a" {
+		t.Errorf("told %+v, of %q, was %q", page.Events, page.Log, before)
 	}
 }

@@ -110,8 +110,10 @@ func Load(fs durable.FS, dir string) (*Manifest, error) {
 	for i := range m.Files {
 		f := &m.Files[i]
 		switch info, err := fs.Stat(path(dir, f.Name)); {
-		case err != nil:
+		case errors.Is(err, os.ErrNotExist):
 			return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
+		case err != nil:
+			return nil, fmt.Errorf("checkpoint: look at a file: %w", err)
 		case info.IsDir() || info.Size() != f.Bytes:
 			return nil, fmt.Errorf("%w: %s has %d bytes, want %d", ErrCorrupt, path(dir, f.Name), info.Size(), f.Bytes)
 		}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"sync"
 
@@ -77,6 +78,20 @@ func ReadMetadata(fs durable.FS, dir string) (*contract.Metadata, error) {
 	}
 	meta := new(contract.Metadata)
 	return meta, meta.UnmarshalBinary(encoded)
+}
+
+// Look returns the metadata of the copy in dir; nil if there is none, or a part of one, or what is there is none. Its
+// error says that this cannot be read now, so that nobody knows which.
+func Look(fs durable.FS, dir string) (*contract.Metadata, error) {
+	meta, err := ReadMetadata(fs, dir)
+	switch {
+	case err == nil:
+		return meta, nil
+	case errors.Is(err, os.ErrNotExist), errors.Is(err, contract.ErrMetadata):
+		return nil, nil
+	default:
+		return nil, fmt.Errorf("look at the copy in %s: %w", dir, err)
+	}
 }
 
 // Restore replaces the content of the storage by the copy in dir, with meta in place of the copy's own metadata. Parts

@@ -32,6 +32,9 @@ type Report struct {
 	DiskFullSeconds float64 `json:"diskFullSeconds,omitempty"`
 	// Awaits says what state of another node this one waits for before it applies anything more, "" if none.
 	Awaits string `json:"awaits,omitempty"`
+	// Kept says why nobody leads for long: this node knows of what the region agreed on and who could lead lacks. ""
+	// if it keeps no vote back for that.
+	Kept string `json:"kept,omitempty"`
 	// Transfer is the copy of a whole state that the node takes; nil: none, or it is too old to say.
 	Transfer *progress.Transfer `json:"transfer,omitempty"`
 	Index    uint64             `json:"index"` // applied

@@ -20,6 +20,9 @@
 //
 // A node that says that it knows this one with data, or that it was removed, ends it.
 //
+// A node that is of the region and does not know how that was formed learns it of who it leads, or who leads it
+// (Learn).
+//
 // It leaves to its neighbours what a directory says of itself and how that is noted (replication), and disks that went
 // back (recall).
 package forming

@@ -48,6 +48,8 @@ type (
 		DiskStalled() time.Duration
 		// DiskFull returns for how long the log has found no room on the disk, zero if it has.
 		DiskFull() time.Duration
+		// Kept says why this node helps nobody to lead, "" if it does.
+		Kept() string
 	}
 	// Log is the log on this node's disk.
 	Log interface{ Bytes() int64 }
@@ -181,6 +183,7 @@ func (r *Reporter) Report() fleet.Report {
 	at, ever := c.Group.Heard()
 	out.LeaderAgeSeconds, out.Led = Age(at, c.Clock.Now()), &ever
 	out.DiskStalledSeconds, out.DiskFullSeconds = c.Group.DiskStalled().Seconds(), c.Group.DiskFull().Seconds()
+	out.Kept = c.Group.Kept()
 	if c.StateAwaited != nil {
 		out.Awaits = c.StateAwaited()
 	}

@@ -27,6 +27,7 @@ func (b becomes) Leader() (id, term uint64) {
 
 func (becomes) Heard() (at time.Time, lately bool) { return at, lately }
 func (becomes) DiskStalled() time.Duration         { return 0 }
+func (becomes) Kept() string                       { return "" }
 func (becomes) DiskFull() time.Duration            { return 0 }
 
 // rest is what else a leader tells of: nothing.

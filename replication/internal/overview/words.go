@@ -45,6 +45,7 @@ func problems(s *contract.RegionStatus, r *fleet.Region, best *fleet.Heard) stri
 			add(h.DiskStalledSeconds > 0 && h.DiskFullSeconds == 0,
 				"the disk of %s has not finished a write for %.0f s", h.Node, h.DiskStalledSeconds)
 			add(h.Awaits != "", "%s applies nothing: it %s", h.Node, h.Awaits)
+			add(h.Kept != "", "%s says: %s", h.Node, h.Kept)
 		}
 	}
 	add(s.Role == contract.RoleDiverged && best.Problem == "", "history diverged; rejoining")

@@ -96,6 +96,16 @@ type Config struct {
 	// lead who lacks it. Zero: none did, or did not say of which term. It is called often, and must not
 	// block. May be nil.
 	Agreed func() (index, term uint64)
+	// Perhaps returns an entry that is in the log of a member and may be agreed on, with its term: this one helps
+	// nobody to lead whose log ends before. Zero: there is none, or that counts no more. As Agreed otherwise.
+	Perhaps func() (index, term uint64)
+	// Awaits reports whether one of these voters has not been heard since this node started, and is waited for: as long
+	// as it does this one helps nobody to lead. The owner bounds that: over says that it waits no more, and one was not
+	// heard. It is called often, and must not block. May be nil.
+	Awaits func(voters []uint64) (awaits, over bool)
+	// Parted reports whether a member agreed on another entry in the place of one that this one has committed: it is
+	// not voted for. As Awaits otherwise.
+	Parted func(id uint64) bool
 	// FS and StagingDir are where checkpoints stay while they are sent and received. The directory belongs to the
 	// group.
 	FS         durable.FS

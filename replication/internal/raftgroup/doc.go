@@ -16,8 +16,8 @@
 //     would stop it, the member in whose name it came is asked, where it is known to be (doubt.go). A member that lies
 //     is believed: who may speak as one is decided by package transport and its owner.
 //   - Nobody is helped to lead by this node who lacks what a member said was agreed on when this node started: where a
-//     disk lost what it had synced, two that lack it do not elect one of them, unless they have gone on without it
-//     (agreed.go).
+//     disk lost what it had synced, two that lack it do not elect one of them, unless they have gone on without it. Nor
+//     is anybody, for a time that is bounded, before all voters were heard that may have more (agreed.go).
 //   - A leader whose disk hangs, or is far slower than those of a quorum, hands leadership over, and so does one whose
 //     machine hangs, as behind a store of its own disk: nobody whom it leads is answered. A member whose disk is
 //     full is one whose disk hangs: it answers nothing that it could not make durable, and goes on once there is room.

@@ -18,6 +18,8 @@ type Account struct {
 	Leads uint64
 	// Ends is where its log ends, and Term that of the entry which it was asked for, zero if that is not in its log.
 	Ends, Term uint64
+	// Last is the last entry of its log, with its term; zero if it does not say.
+	Last, LastTerm uint64
 	// Committed is up to where it knows that the members agreed, and CommittedTerm the term of that entry, zero if its
 	// log is not known to have it yet.
 	Committed, CommittedTerm uint64
@@ -34,6 +36,10 @@ func (g *Group) Account(member, at uint64) Account {
 	if s.IsLeader {
 		p := s.Progress[member]
 		a.Match, a.Ahead, a.Leads = p.Match, p.Ahead, s.Term
+	}
+	a.Last = g.config.Log.LastIndex()
+	if a.LastTerm, _ = g.config.Log.Term(a.Last); a.LastTerm == 0 {
+		a.Last = 0
 	}
 	a.Term, _ = g.config.Log.Term(at)                                     // an error says that it is not there
 	if s.Commit <= max(s.Applied, g.config.Log.HardState().GetCommit()) { // before, the log may still have another one

@@ -137,7 +137,7 @@ func newLoop(c *Config, initial recovered, mail *mailbox, n neighbours, v *view)
 		lost:  make(forgetfuls), ahead: make(aheads),
 		node: node, term: initial.hard.GetTerm(), commit: initial.hard.GetCommit(), reads: newReads(c.ID),
 		heard: map[uint64]time.Time{}, broke: map[uint64]time.Time{}, aside: c.Aside, starving: starving{room: c.Room},
-		unfit: unfit{is: c.Unfit}, agreed: agreed{upTo: c.Agreed},
+		unfit: unfit{is: c.Unfit}, agreed: newAgreed(c, initial.hard.GetTerm()),
 	}, nil
 }
 
@@ -277,8 +277,11 @@ func (l *loop) receive(m *raftpb.Message) {
 		if l.doubts.keepAway() || l.stuck() { // an answer would wait for the disk, and so would every other
 			return
 		}
-		if m.GetType() != raftpb.MsgTimeoutNow && l.agreed.keeps(l, m) {
-			return
+		if m.GetType() != raftpb.MsgTimeoutNow {
+			if l.agreed.keeps(l, m) {
+				return
+			}
+			l.agreed.leap(l)
 		}
 		if m.GetType() == raftpb.MsgTimeoutNow && m.GetTerm() >= l.term {
 			l.disk.rest = slowRestElections * l.electionTicks

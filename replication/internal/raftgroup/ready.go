@@ -15,6 +15,9 @@ func (l *loop) drain() {
 	for l.node.HasReady() {
 		rd := l.node.Ready()
 		l.observe(&rd)
+		if rd.SoftState != nil && rd.SoftState.RaftState == raft.StateCandidate {
+			l.agreed.leap(l) // the votes that it asks for now are of a term that is over
+		}
 		for _, m := range l.afterSync(rd.Messages) {
 			l.dispatch(m)
 		}

@@ -28,7 +28,10 @@ type Status struct {
 	// MachineHung is for how long the machine has not finished one step, if that is longer than a few election
 	// timeouts.
 	MachineHung time.Duration
-	Progress    map[uint64]Progress // of every member, on the leader; nil elsewhere
+	// Kept says why nobody leads for long: this member knows of what was agreed on and who could lead lacks. "": it
+	// keeps no vote back for that.
+	Kept     string
+	Progress map[uint64]Progress // of every member, on the leader; nil elsewhere
 }
 
 // Basis is on what a change of members is decided: the members, as the leader of a term has them.
@@ -56,14 +59,15 @@ type Progress struct {
 }
 
 // view is what the loop and the applier publish for everybody: the loop term, leader, leaders, leading, commit, heard,
-// stalled and hung, the applier applied, conf and changes. Each is right for itself; two of them read one after the
-// other may be of different moments: only conf is no older than changes that was read before.
+// stalled, hung and kept, the applier applied, conf and changes. Each is right for itself; two of them read one after
+// the other may be of different moments: only conf is no older than changes that was read before.
 type view struct {
 	term, leader, commit, applied atomic.Uint64
 	leaders, changes              atomic.Uint64
 	leading                       atomic.Bool
 	heard                         atomic.Int64                     // nanoseconds of the clock; 0: nobody
 	stalled, hung                 atomic.Int64                     // ns
+	kept                          atomic.Pointer[string]           // why nobody leads; nil: not known
 	conf                          atomic.Pointer[raftpb.ConfState] // nobody changes what it points to
 }
 
@@ -78,7 +82,12 @@ func newView(initial recovered) *view {
 
 // status returns everything but Progress.
 func (v *view) status() Status {
+	kept := ""
+	if why := v.kept.Load(); why != nil {
+		kept = *why
+	}
 	return Status{
+		Kept:    kept,
 		Changes: v.changes.Load(), // before what it counts
 		Term:    v.term.Load(), Leader: v.leader.Load(), IsLeader: v.leading.Load(),
 		Commit: v.commit.Load(), Applied: v.applied.Load(), Conf: v.conf.Load(), Leaders: v.leaders.Load(),

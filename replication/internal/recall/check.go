@@ -79,6 +79,9 @@ func (p Part) shares(o Part) bool {
 type Log struct {
 	Leads uint64 `json:"leads,omitempty"` // the term that it leads; zero: it does not
 	Ends  uint64 `json:"ends"`
+	// Last is the last entry of it, with its term; zero: the asked node is of a version that does not say.
+	Last     uint64 `json:"last,omitempty"`
+	LastTerm uint64 `json:"lastTerm,omitempty"`
 	// Committed is up to where the asked node knows that its region agreed; zero: it is of a version that does not say.
 	Committed uint64 `json:"committed,omitempty"`
 	// CommittedTerm is the term of that entry; zero: it is not in the log, or the asked node is of a version that does
@@ -132,8 +135,10 @@ type Config struct {
 	Part   Part   // of this node, when it started
 	// Siblings returns the addresses that the others of its region may have, as far as they are known by now.
 	Siblings func() []string
-	Others   []string      // and of nodes of other regions
-	Agreed   *Agreed       // takes what siblings say of how far the region agreed
+	Others   []string // and of nodes of other regions
+	Agreed   *Agreed  // takes what siblings say of how far the region agreed
+	Memory   *Memory  // keeps what of that this node lacks; nil: nobody does
+	Ground   Ground
 	Timeout  time.Duration // of one question
 	Clock    clock.Clock
 	Client   *peer.Client
@@ -148,12 +153,15 @@ type Check struct {
 	left   []string // addresses without an answer; those of siblings are in of
 	of     map[string]bool
 	serves bool   // what the leader has from this node may be of this process
+	told   bool   // for whom the node waited in vain
 	formed []Part // what siblings said of how the region was formed, that know it
 }
 
 // NewCheck returns a Check that has asked nobody.
 func NewCheck(c Config) *Check {
-	return &Check{config: c, left: slices.Clone(c.Others), of: map[string]bool{}}
+	check := &Check{config: c, left: slices.Clone(c.Others), of: map[string]bool{}}
+	check.recollect()
+	return check
 }
 
 // find has those asked as well who were found since.
@@ -175,15 +183,17 @@ func (c *Check) Ask(ctx context.Context) error {
 	errs := make([]error, len(c.left))
 	silent := make([]bool, len(c.left))
 	parts := make([]*Part, len(c.left))
+	at := c.config.Ground.committed()
 	var wg sync.WaitGroup
 	for i, addr := range c.left {
 		wg.Go(func() {
-			a, known, err := Ask(ctx, c.config.Client, addr,
-				Question{ID: c.config.ID, Disk: c.config.Disk.ID, Boot: c.config.Disk.Boot, Part: &c.config.Part})
+			a, known, err := Ask(ctx, c.config.Client, addr, Question{
+				ID: c.config.ID, Disk: c.config.Disk.ID, Boot: c.config.Disk.Boot, At: at, Part: &c.config.Part,
+			})
 			if silent[i] = err != nil; known && err == nil {
 				parts[i] = a.Part
-				if errs[i] = c.judge(a); errs[i] == nil && a.Log != nil && c.of[addr] && c.alike(a.Part) {
-					c.config.Agreed.note(a.Log.Committed, a.Log.CommittedTerm)
+				if errs[i] = c.judge(a); errs[i] == nil && c.of[addr] {
+					c.hear(&a, at)
 				}
 			}
 		})
@@ -199,7 +209,7 @@ func (c *Check) Ask(ctx context.Context) error {
 		}
 	}
 	c.left = left
-	return first(errs)
+	return first(append(errs, c.outvoted()))
 }
 
 // alike reports whether a sibling is of the life of the region of which this node is: one of another life, which may be
@@ -241,9 +251,9 @@ func first(errs []error) error {
 // Run asks on, while this node serves, until everybody has answered or ctx ends, and returns as Ask does.
 func (c *Check) Run(ctx context.Context) error {
 	c.serves = true
-	timer := c.config.Clock.NewTimer(again)
+	timer := c.config.Clock.NewTimer(c.pause())
 	defer timer.Stop()
-	for len(c.left) > 0 {
+	for len(c.left) > 0 || len(c.config.Agreed.Lacks(c.config.Ground.voters())) > 0 {
 		select {
 		case <-ctx.Done():
 			return nil
@@ -252,7 +262,8 @@ func (c *Check) Run(ctx context.Context) error {
 		if err := c.Ask(ctx); err != nil {
 			return err
 		}
-		timer.Reset(again)
+		c.await(ctx)
+		timer.Reset(c.pause())
 	}
 	return nil
 }

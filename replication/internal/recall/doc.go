@@ -17,7 +17,13 @@
 //     a directory of a version that did not seal.
 //   - R6 (invariant 1): it knows how far the region had agreed, and in which term, by the word of each sibling that
 //     answered since the start ([Agreed]), so that nobody is helped to lead who lacks that. One of another life of the
-//     region says nothing of it, and a node that was empty when it started asks for none.
+//     region says nothing of it, and a node that was empty when it started asks for none. What the node lacks of it
+//     outlasts the process.
+//   - R7: at its start it waits for the word of all voters, and no longer than Patience or five election timeouts, and
+//     says of whom it had none. Meanwhile nobody is helped who lacks what is in the log of anybody: what was agreed on
+//     last before a power cut nobody knows to be so.
+//   - R8: who committed another entry than this node in the same place is of another history of the region, and is not
+//     voted for, whatever its term; and a node that most voters contradict so stops (ErrOutvoted).
 //
 // What it cannot notice: a disk whose last entries nobody is left to remember. Memory outlasts the process that has it
 // (README.md has the file), and goes back with the disk that has it, so that a fleet whose disks all went back, to

@@ -42,22 +42,32 @@ type heardFile struct {
 	Told map[uint64]remembered `json:"told,omitempty"`
 	// Witnesses are left out, and forgotten, by versions that do not know them.
 	Witnesses map[string]witnessed `json:"witnesses,omitempty"`
+	// Owed is left out, and forgotten, by versions that do not know it.
+	Owed *Entry `json:"owed,omitempty"`
 }
 
-// Remember returns the Memory that is kept in the file at path. If that cannot be read nothing is remembered, which is
-// logged: it is about other nodes, and this one does without.
-func Remember(fs durable.FS, path string, logger *slog.Logger) *Memory {
+// Remember returns the Memory that is kept in the file at path. If what that holds is damaged nothing is remembered,
+// which is logged: it is about other nodes, and this one does without. That it cannot be read now is an error: the next
+// start may read it, and what is in it would be gone with the next Save.
+func Remember(fs durable.FS, path string, logger *slog.Logger) (*Memory, error) {
 	m := NewMemory()
 	m.file = &file{fs: fs, path: path, logger: logger}
 	encoded, err := durable.ReadFile(fs, path)
 	if errors.Is(err, os.ErrNotExist) {
-		return m
+		return m, nil
+	} else if err != nil {
+		return nil, fmt.Errorf("read what was heard of the disks of other nodes: %w; start the node again; if the "+
+			"disk never gives it back: take away the file %s, which forgets that", err, path)
 	}
+	m.take(encoded)
+	return m, nil
+}
+
+// take takes what the file holds.
+func (m *Memory) take(encoded []byte) {
 	var f heardFile
 	whole, sealed := checksum.Unbroken(encoded)
-	if err == nil {
-		err = json.Unmarshal(encoded, &f)
-	}
+	err := json.Unmarshal(encoded, &f)
 	switch {
 	case err == nil && f.Version != heardVersion:
 		err = fmt.Errorf("format %d, this version knows %d", f.Version, heardVersion)
@@ -67,9 +77,9 @@ func Remember(fs durable.FS, path string, logger *slog.Logger) *Memory {
 		err = fmt.Errorf("%d nodes, %d witnesses", len(f.Nodes), len(f.Witnesses))
 	}
 	if err != nil {
-		logger.Warn("what was heard of the disks of other nodes cannot be read: what they held before this start is "+
-			"not remembered here", "file", path, "err", err)
-		return m
+		m.file.logger.Warn("what was heard of the disks of other nodes cannot be read: what they held before this "+
+			"start is not remembered here", "file", m.file.path, "err", err)
+		return
 	}
 	for id, n := range f.Nodes {
 		m.nodes[id], m.heard = n, max(m.heard, n.Heard)
@@ -80,7 +90,9 @@ func Remember(fs durable.FS, path string, logger *slog.Logger) *Memory {
 	for id, w := range f.Witnesses {
 		m.witnesses[id], m.heard = w, max(m.heard, w.Heard)
 	}
-	return m
+	if f.Owed != nil {
+		m.owed = *f.Owed
+	}
 }
 
 // Run saves now and then until ctx ends.
@@ -110,6 +122,9 @@ func (m *Memory) Save() {
 	m.mu.Lock()
 	f := heardFile{
 		Version: heardVersion, Nodes: maps.Clone(m.nodes), Told: maps.Clone(m.told), Witnesses: maps.Clone(m.witnesses),
+	}
+	if m.owed.Index != 0 {
+		f.Owed = new(m.owed)
 	}
 	news, grown := m.news, m.grown
 	m.news, m.grown = false, false

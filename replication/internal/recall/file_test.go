@@ -23,12 +23,12 @@ var quiet = slog.New(slog.DiscardHandler)
 // TestWhatWasHeardOutlastsTheProcess, also of a node that lives on: what its process says is not said by one before it.
 func TestWhatWasHeardOutlastsTheProcess(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "HEARD")
-	m := Remember(durable.OS, path, quiet)
+	m := recollected(t, durable.OS, path, quiet)
 	m.Note(5, Said{Disk{"a", 1, "x"}, 7, ""})
 	m.Note(5, Said{Disk{"a", 2, "y"}, 9, ""})
 	m.Note(6, Said{Disk{"b", 4, "z"}, 3, ""})
 	m.Save()
-	m = Remember(durable.OS, path, quiet)
+	m = recollected(t, durable.OS, path, quiet)
 	for _, c := range []struct {
 		id   uint64
 		of   Disk
@@ -46,7 +46,7 @@ func TestWhatWasHeardOutlastsTheProcess(t *testing.T) {
 // TestADamagedMemoryIsNone, and it is said.
 func TestADamagedMemoryIsNone(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "HEARD")
-	m := Remember(durable.OS, path, quiet)
+	m := recollected(t, durable.OS, path, quiet)
 	m.Note(5, Said{Disk{"a", 1, "x"}, 7, ""})
 	m.Save()
 	whole, err := os.ReadFile(path)
@@ -60,7 +60,7 @@ func TestADamagedMemoryIsNone(t *testing.T) {
 			t.Fatal(err)
 		}
 		var said bytes.Buffer
-		m := Remember(durable.OS, path, slog.New(slog.NewTextHandler(&said, nil)))
+		m := recollected(t, durable.OS, path, slog.New(slog.NewTextHandler(&said, nil)))
 		got, _ := m.Before(5, Disk{"a", 2, "y"})
 		if got != (Seen{}) && got != (Seen{1, 7}) || got == (Seen{}) && !strings.Contains(said.String(), path) {
 			t.Fatalf("byte %d changed, %s: remembers %+v, says %q", i, c, got, said.String())
@@ -72,13 +72,13 @@ func TestADamagedMemoryIsNone(t *testing.T) {
 func TestAMemoryIsSavedRarely(t *testing.T) {
 	virtual.Test(t, func(t *testing.T) {
 		disk := vfs.NewCrashableMem()
-		m := Remember(pebblefs.New(disk), "/HEARD", quiet)
+		m := recollected(t, pebblefs.New(disk), "/HEARD", quiet)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() { m.Run(ctx, clock.Real); close(done) }()
 		saved := func() Seen {
 			left := pebblefs.New(disk.CrashClone(vfs.CrashCloneCfg{}))
-			s, _ := Remember(left, "/HEARD", quiet).Before(5, Disk{"a", 9, "new"})
+			s, _ := recollected(t, left, "/HEARD", quiet).Before(5, Disk{"a", 9, "new"})
 			return s
 		}
 		m.Note(5, Said{Disk{"a", 1, "x"}, 1, ""})

@@ -58,8 +58,9 @@ type Memory struct {
 	heard uint64                // the last one
 	// By the ID of the voter.
 	witnesses map[string]witnessed
-	news      bool // of a disk or a start, that is not saved
-	grown     bool // what a disk holds, and that is not saved
+	owed      Entry // the zero Entry: none
+	news      bool  // of a disk or a start, that is not saved
+	grown     bool  // what a disk holds, and that is not saved
 
 	saving sync.Mutex
 	file   *file // nil: it lasts as long as the process
@@ -183,4 +184,24 @@ func (m *Memory) Before(id uint64, d Disk) (s Seen, words []Word) {
 		}
 	}
 	return s, words
+}
+
+// Owe remembers, durably when it returns if the disk takes it, what the region is said to have agreed on and this node
+// lacks: its next start helps nobody to lead who lacks that, either. The zero Entry: nothing any more.
+func (m *Memory) Owe(e Entry) {
+	m.mu.Lock()
+	if e == m.owed || e.Index != 0 && !e.after(m.owed) {
+		m.mu.Unlock()
+		return
+	}
+	m.owed, m.news = e, true
+	m.mu.Unlock()
+	m.Save()
+}
+
+// Owed returns what Owe remembers.
+func (m *Memory) Owed() Entry {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.owed
 }

@@ -102,7 +102,7 @@ func TestASealGoesWithItsWord(t *testing.T) {
 // TestWhatIsRememberedOfWitnessesIsKept, soon if one voted, and bounded.
 func TestWhatIsRememberedOfWitnessesIsKept(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "HEARD")
-	m := Remember(durable.OS, path, quiet)
+	m := recollected(t, durable.OS, path, quiet)
 	for i := range uint64(2 * maxWitnesses) {
 		m.NoteWitness(fmt.Sprintf("witness/w%d", i), fleet.Word{Line: "l", Start: 1, Boot: "b", Writes: i}, false)
 	}
@@ -113,7 +113,7 @@ func TestWhatIsRememberedOfWitnessesIsKept(t *testing.T) {
 		t.Error("a vote is not saved soon")
 	}
 	m.Save()
-	again := Remember(durable.OS, path, quiet)
+	again := recollected(t, durable.OS, path, quiet)
 	if got := again.Witness(last); len(got) != 1 || got[0].Writes != 1000 {
 		t.Errorf("remembers %+v", got)
 	}

@@ -70,6 +70,8 @@ func setAside(fs durable.FS, dir, name string) error {
 		free := filepath.Join(dir, fmt.Sprintf("%s~%d%s", name, i, suffix))
 		if _, err := fs.Stat(free); errors.Is(err, os.ErrNotExist) {
 			return fs.Rename(filepath.Join(dir, name+suffix), free)
+		} else if err != nil {
+			return err
 		}
 	}
 }

@@ -125,7 +125,9 @@ type Decoder struct {
 func NewDecoder(r io.Reader) (*Decoder, error) {
 	d := &Decoder{r: r}
 	var m [len(magic)]byte
-	if _, err := io.ReadFull(r, m[:]); err != nil || string(m[:]) != magic {
+	if _, err := io.ReadFull(r, m[:]); !ends(err) {
+		return nil, fmt.Errorf("read a rescue file: %w", err)
+	} else if err != nil || string(m[:]) != magic {
 		return nil, fmt.Errorf("%w: not a rescue file", ErrDamaged)
 	}
 	kind, body, err := d.record()
@@ -195,9 +197,15 @@ func (d *Decoder) finish(body []byte) error {
 	return io.EOF
 }
 
+// ends reports whether what was read is what the file holds: all of it, or as much as there was. Any other error says
+// nothing of that, and may pass.
+func ends(err error) bool { return err == nil || err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF) }
+
 func (d *Decoder) record() (byte, []byte, error) {
 	var head [recordHeader]byte
-	if _, err := io.ReadFull(d.r, head[:]); err != nil {
+	if _, err := io.ReadFull(d.r, head[:]); !ends(err) {
+		return 0, nil, fmt.Errorf("read a rescue file: %w", err)
+	} else if err != nil {
 		return 0, nil, fmt.Errorf("%w: ends without a footer", ErrDamaged)
 	}
 	n := binary.LittleEndian.Uint32(head[4:])
@@ -205,7 +213,10 @@ func (d *Decoder) record() (byte, []byte, error) {
 		return 0, nil, fmt.Errorf("%w: record of %d bytes", ErrDamaged, n)
 	}
 	body, err := io.ReadAll(io.LimitReader(d.r, int64(n)))
-	if err != nil || len(body) != int(n) {
+	if !ends(err) {
+		return 0, nil, fmt.Errorf("read a rescue file: %w", err)
+	}
+	if len(body) != int(n) {
 		return 0, nil, fmt.Errorf("%w: record of %d bytes cut short", ErrDamaged, n)
 	}
 	if got, want := sum(head[0], body), binary.LittleEndian.Uint32(head[8:]); got != want {

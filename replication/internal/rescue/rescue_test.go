@@ -5,10 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"syscall"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/mimir-kv/mimir/replication/durable"
 	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
@@ -136,4 +139,56 @@ func FuzzDecoder(f *testing.F) {
 			t.Fatal(err)
 		}
 	})
+}
+
+// breaks reads so many bytes, and then ends with an error.
+type breaks struct {
+	r    io.Reader
+	left int
+	with error
+}
+
+func (b *breaks) Read(p []byte) (int, error) {
+	if b.left == 0 {
+		return 0, b.with
+	}
+	n, err := b.r.Read(p[:min(len(p), b.left)])
+	b.left -= n
+	return n, err
+}
+
+// TestWhatCannotBeReadIsNotDamaged: an error of reading says nothing of what the file holds, wherever it comes.
+func TestWhatCannotBeReadIsNotDamaged(t *testing.T) {
+	disk := pebblefs.New(vfs.NewMem())
+	header, next := tail(3)
+	if _, err := Write(disk, "/data/rescue", "x", header, next); err != nil {
+		t.Fatal(err)
+	}
+	whole, err := durable.ReadFile(disk, "/data/rescue/x"+suffix)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range whole {
+		for _, with := range []error{syscall.EIO, io.EOF} {
+			d, err := NewDecoder(&breaks{bytes.NewReader(whole), n, with})
+			for err == nil {
+				_, err = d.Next()
+			}
+			if errors.Is(err, ErrDamaged) != (with == io.EOF) || with != io.EOF && !errors.Is(err, with) {
+				t.Fatalf("%v after %d of %d bytes: %v", with, n, len(whole), err)
+			}
+		}
+	}
+}
+
+// blind is a filesystem that cannot tell whether something is there.
+type blind struct{ durable.FS }
+
+func (blind) Stat(string) (fs.FileInfo, error) { return nil, syscall.EIO }
+
+// TestNoNameIsFoundWhereNothingCanBeLookedAt: it ends, instead of trying one name after the other.
+func TestNoNameIsFoundWhereNothingCanBeLookedAt(t *testing.T) {
+	if err := setAside(blind{pebblefs.New(vfs.NewMem())}, "/", "x"); !errors.Is(err, syscall.EIO) {
+		t.Error(err)
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
 	"path/filepath"
 
 	"github.com/mimir-kv/mimir/replication/contract"
@@ -19,9 +20,12 @@ const (
 	triesFile = "TRIES"
 )
 
-// tries returns how often going on from a mark did not come to its end.
+// tries returns how often going on from a mark did not come to its end: too often, if that cannot be read now.
 func (r *Rewinds) tries(m mark) int {
-	p, _ := durable.ReadFile(r.config.FS, filepath.Join(r.dirOf(m), triesFile))
+	p, err := durable.ReadFile(r.config.FS, filepath.Join(r.dirOf(m), triesFile))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return maxTries
+	}
 	return len(p)
 }
 

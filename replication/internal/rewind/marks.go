@@ -44,9 +44,12 @@ func (r *Rewinds) findMarks() error {
 		index, err := strconv.ParseUint(name, 10, 64)
 		var meta *contract.Metadata
 		if err == nil {
-			meta, err = copies.ReadMetadata(fs, path)
+			if meta, err = copies.Look(fs, path); err != nil {
+				r.config.Logger.Warn("a checkpoint of this node cannot be read, and is left alone", "err", err)
+				continue
+			}
 		}
-		if err == nil {
+		if meta != nil {
 			r.marks = append(r.marks, mark{index, meta.Position, meta.Epoch})
 		} else if err := fs.RemoveAll(path); err != nil {
 			return fmt.Errorf("remove part of a mark: %w", err)

@@ -31,7 +31,7 @@ func (k *Keeper) remove(ctx context.Context, r Removal) (*Change, error) {
 		return nil, err
 	}
 	l := k.leaderOf(ctx, r)
-	if err := k.losesTail(c, r); err != nil {
+	if err := k.losesTail(ctx, c, r); err != nil {
 		return nil, err
 	}
 	if l != nil && l.Level < timeline.LevelRoster {
@@ -91,10 +91,18 @@ func (k *Keeper) hasRoster(name string) bool {
 }
 
 // losesTail returns an error if a region that is to go holds, or may hold, what nobody else has: its nodes end before
-// they save that.
-func (k *Keeper) losesTail(c *Change, r Removal) error {
-	v, _ := k.config.Fleet.View()
-	why := alone(k.config.Applied.State(), r.Region, v.Regions[r.Region].Last)
+// they save that. What it was heard to hold this region has agreed on by then, if it is of its history: a node that
+// applies it late says nothing of it, neither that the region holds more nor that a failover did not cut it off.
+func (k *Keeper) losesTail(ctx context.Context, c *Change, r Removal) error {
+	picture, _ := k.config.Fleet.View()
+	ctx, cancel := context.WithTimeout(ctx, k.config.Timeout)
+	defer cancel()
+	v, err := agreed(ctx, &k.config)
+	if err != nil {
+		return fmt.Errorf("%w: it is not known whether region %s holds what nobody else has, since this node has not "+
+			"applied what its region agreed on: %w", contract.ErrNotReady, r.Region, err)
+	}
+	why := alone(&v.State, r.Region, picture.Regions[r.Region].Last)
 	if why == "" {
 		return nil
 	}

@@ -86,7 +86,9 @@ func (s *Saver) savePart(
 func (s *Saver) saveWhole(name string, chain timeline.Chain, whole func(dir string) error) error {
 	fs, dir := s.tails.config.FS, s.tails.config.Dir
 	state := filepath.Join(dir, name+stateSuffix)
-	if meta, err := copies.ReadMetadata(fs, state); err == nil && meta.Chain == chain {
+	if meta, err := copies.Look(fs, state); err != nil {
+		return err // it may be whole, and all that there is
+	} else if meta != nil && meta.Chain == chain {
 		return nil
 	}
 	part := state + partSuffix

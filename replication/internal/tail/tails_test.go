@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -415,4 +417,52 @@ func TestADamagedRescueFileSaysSo(t *testing.T) {
 		t.Fatal(err)
 	}
 	check("a directory")
+}
+
+// flaky is a filesystem that cannot open files of this name.
+type flaky struct {
+	durable.FS
+	name string
+}
+
+func (f flaky) Open(name string) (durable.File, error) {
+	if filepath.Base(name) == f.name {
+		return nil, syscall.EIO
+	}
+	return f.FS.Open(name)
+}
+
+// TestAStateThatCannotBeReadNowIsKept: it may be whole, and is not removed to be made anew.
+func TestAStateThatCannotBeReadNowIsKept(t *testing.T) {
+	log, st, _ := lost(t)
+	log.first = 3
+	disk := vfs.NewCrashableMem()
+	fs := pebblefs.New(disk)
+	made := 0
+	whole := func(to string) error {
+		made++
+		if err := durable.MakeDir(fs, to); err != nil {
+			return err
+		}
+		m := contract.Metadata{Epoch: 1, Position: 3, Chain: st.Cursor.Chain}
+		return durable.WriteFile(fs, to+"/METADATA", func(w io.Writer) error {
+			p, err := m.MarshalBinary()
+			if err == nil {
+				_, err = w.Write(p)
+			}
+			return err
+		})
+	}
+	tails := tailsOn(disk)
+	if err := NewSaver(tails, log).saveWhole("x", st.Cursor.Chain, whole); err != nil || made != 1 {
+		t.Fatal(made, err)
+	}
+	tails.config.FS = flaky{fs, "METADATA"}
+	if err := NewSaver(tails, log).saveWhole("x", st.Cursor.Chain, whole); !errors.Is(err, syscall.EIO) || made != 1 {
+		t.Errorf("made %d times, %v", made, err)
+	}
+	tails.config.FS = fs
+	if err := NewSaver(tails, log).saveWhole("x", st.Cursor.Chain, whole); err != nil || made != 1 {
+		t.Errorf("made %d times, %v", made, err)
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"slices"
 
@@ -246,9 +247,11 @@ func (l *Log) loadChain(floor uint64) error {
 			return corruptAt(s.name, 0,
 				fmt.Errorf("it follows segment %d, but the log begins with segment %d", s.follows, floor))
 		}
-		if _, err := l.options.FS.Stat(l.folder.segmentName(s.follows)); err != nil {
+		if _, err := l.options.FS.Stat(l.folder.segmentName(s.follows)); errors.Is(err, fs.ErrNotExist) {
 			return corruptAt(l.folder.segmentName(s.follows), 0,
 				fmt.Errorf("segment is missing, and %s continues it: %w", filepath.Base(s.name), err))
+		} else if err != nil {
+			return fmt.Errorf("wal: look for segment %d: %w", s.follows, err)
 		}
 		before, _, size, err := l.folder.open(s.follows)
 		if err != nil {
