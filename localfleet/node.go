@@ -36,6 +36,8 @@ type Config struct {
 	ApplyDelay    string              `yaml:"apply-delay,omitempty"`
 	Failover      *Failover           `yaml:"failover,omitempty"`
 	Witnesses     map[string][]string `yaml:"witnesses,omitempty"`
+	// PartialRegionsFile says which partial regions may follow the node.
+	PartialRegionsFile string `yaml:"partial-regions-file,omitempty"`
 }
 
 // Failover has the primary move by itself.

@@ -15,6 +15,7 @@ import (
 	"github.com/mimir-kv/mimir/replication/durable/atrest"
 	"github.com/mimir-kv/mimir/server/door"
 	"github.com/mimir-kv/mimir/server/operator"
+	"github.com/mimir-kv/mimir/server/partial"
 	"github.com/mimir-kv/mimir/server/trust"
 )
 
@@ -72,6 +73,9 @@ func (f *faults) checkFiles(c *Config) {
 		if _, err := operator.OpenTokens(c.Operator.TokenFile, quiet); err != nil {
 			f.add("operator.token-file: %w", err)
 		}
+	}
+	if _, err := partial.OpenRegions(c.PartialRegionsFile, quiet); err != nil {
+		f.add("partial-regions-file: %w", err)
 	}
 	if c.validateTokens() == nil {
 		if _, err := c.tokens(quiet); err != nil {

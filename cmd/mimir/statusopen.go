@@ -10,6 +10,7 @@ import (
 	"github.com/mimir-kv/mimir/backup/schedule"
 	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/server/admin"
+	"github.com/mimir-kv/mimir/server/partial"
 	"github.com/mimir-kv/mimir/server/patrol"
 	"github.com/mimir-kv/mimir/server/trust"
 )
@@ -25,6 +26,7 @@ type nodeReport struct {
 	backup          *schedule.Report
 	tellsPlaces     bool // of archive and backup, if its settings have them
 	compare         *patrol.Report
+	partial         []partial.Report
 
 	health               *replication.HealthStatus
 	version              string
@@ -56,6 +58,7 @@ func askNodes(
 				auditProblem: node.AuditProblem, storeBytes: node.StoreBytes, backup: node.Backup,
 				archive:     node.Archive,
 				compare:     node.Compare,
+				partial:     node.Partial,
 				tellsPlaces: node.TellsPlaces,
 			})
 		})

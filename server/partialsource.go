@@ -1,0 +1,51 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/mimir-kv/mimir/replication"
+	"github.com/mimir-kv/mimir/server/partial"
+)
+
+// newPartialSource returns what has partial regions follow the node. The replicator of s is there before anybody does.
+func newPartialSource(s *server) (*partial.Source, error) {
+	regions, err := partial.OpenRegions(s.config.PartialRegionsFile, s.logger)
+	if err != nil {
+		return nil, fmt.Errorf("%w: partial-regions-file: %w", ErrConfig, err)
+	}
+	r := &s.config.Replication
+	return partial.NewSource(partial.SourceConfig{
+		Store: s.store, Regions: regions, Fleet: r.FleetID, Region: r.RegionID, Node: r.NodeID,
+		Barrier: func(ctx context.Context) error { return s.replicator.ReadBarrier(ctx, replication.Linearizable) },
+		Fit:     func() error { return s.equality.fitToFollow(s.replicator.Health()) },
+		Logger:  s.logger,
+	}), nil
+}
+
+// fitToFollow says why no partial region may follow this node.
+func (e *equality) fitToFollow(h *replication.HealthStatus) error {
+	switch {
+	case h.Role == replication.RoleDiverged:
+		return errors.New("its region has what a failover cut off")
+	case h.Late != nil:
+		return errors.New("its region shows its history late, on purpose")
+	case e.differs():
+		return errors.New("it holds something else than its region")
+	case e.rebuilds.Load():
+		return errors.New("it is being rebuilt")
+	}
+	return nil
+}
+
+// notPartial refuses what cannot be done with a partial region: it is no region of the fleet's succession.
+func notPartial(s *partial.Source) func(region string) error {
+	return func(region string) error {
+		if r, ok := s.Regions.Named(region); ok {
+			return fmt.Errorf("%s is a partial region: it follows only %s, is never primary, votes for nobody, and is "+
+				"nobody's source", region, r.Prefixes)
+		}
+		return nil
+	}
+}
