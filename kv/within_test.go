@@ -232,8 +232,12 @@ func TestAPartIsWatchedAsTheWhole(t *testing.T) {
 	}
 	at := whole.Revision()
 	want := events(t, theirs, at)
-	expect(t, "what was watched all along", events(t, ours, at), want)
-	expect(t, "what is watched from before", events(t, open(p.node), at), want)
+	if events(t, ours, at) != want {
+		t.Error("what was watched all along differs")
+	}
+	if events(t, open(p.node), at) != want {
+		t.Error("what is watched from before differs")
+	}
 }
 
 // What parted is told, and what does not fit is not taken.

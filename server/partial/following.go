@@ -11,12 +11,14 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/mimir-kv/mimir/kv"
+	"github.com/mimir-kv/mimir/kv/command"
 )
 
 // following is one session with a source.
 type following struct {
 	*Sink
 	stream  grpc.ClientStream
+	spans   []command.Span
 	ctx     context.Context
 	end     context.CancelCauseFunc
 	silent  *time.Timer // ends it when nothing comes
@@ -43,7 +45,7 @@ func (s *Sink) session(ctx context.Context, anew bool) (got bool, err error) {
 	endpoint, conn := s.Links.now()
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
-	f := &following{Sink: s, ctx: ctx, end: end, began: time.Now(), synced: time.Now()}
+	f := &following{Sink: s, spans: s.Prefixes().Spans(), ctx: ctx, end: end, began: time.Now(), synced: time.Now()}
 	f.silent = time.AfterFunc(silence, func() { end(errSilent) })
 	err = f.begin(conn, anew)
 	if err == nil {
@@ -138,17 +140,23 @@ func (f *following) begun(body []byte) error {
 }
 
 func (f *following) changes(body []byte) (err error) {
-	if f.copying == nil {
-		f.pending, err = changesOf(f.pending, body)
-		if err == nil && len(f.pending) > mostPending {
-			err = fmt.Errorf("%w: more than %d changes without a state", errMalformed, mostPending)
-		}
+	list, err := changesOf(nil, body)
+	if err != nil {
 		return err
 	}
-	list, err := changesOf(nil, body)
-	if err == nil {
-		err = f.copying.add(list)
+	for i := range list {
+		within := func(s command.Span) bool { return s.Contains(list[i].Key) }
+		if !slices.ContainsFunc(f.spans, within) {
+			return fmt.Errorf("%w: a key comes that is not within the prefixes", errMalformed)
+		}
 	}
+	if f.copying == nil {
+		if f.pending = append(f.pending, list...); len(f.pending) > mostPending {
+			return fmt.Errorf("%w: more than %d changes without a state", errMalformed, mostPending)
+		}
+		return nil
+	}
+	err = f.copying.add(list)
 	f.mu.Lock()
 	f.state.CopiedKeys = f.copying.keys
 	f.mu.Unlock()
