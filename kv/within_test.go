@@ -134,8 +134,8 @@ func putOp(key, value string) *pb.RequestOp {
 	}}
 }
 
-// A part holds of its keys what the whole holds, at every revision, and nothing of others: over compactions, reigns that
-// lost something, and copies.
+// A part holds of its keys what the whole holds, at every revision, and nothing of others: over compactions, reigns
+// that lost something, and copies.
 func TestAPartHoldsWhatTheWholeHolds(t *testing.T) {
 	spans := []command.Span{span("a/", "a0"), span("c/", "c0")}
 	for seed := range uint64(30) {
@@ -265,8 +265,9 @@ func TestAPartTakesNothingThatDoesNotFit(t *testing.T) {
 	}
 	before, rev := p.get("a/x", 0), p.Revision()
 	for what, c := range map[string]Change{
-		"another version":   {[]byte("a/x"), mvcc.Version{Stamp: mvcc.Stamp{Main: rev + 1}, Create: 2, Number: 7}},
-		"another life":      {[]byte("a/x"), mvcc.Version{Stamp: mvcc.Stamp{Main: rev + 1}, Create: rev + 1, Number: 1}},
+		"another version": {[]byte("a/x"), mvcc.Version{Stamp: mvcc.Stamp{Main: rev + 1}, Create: 2, Number: 7}},
+		"another life": {[]byte("a/x"), mvcc.Version{Stamp: mvcc.Stamp{Main: rev + 1}, Create: rev + 1,
+			Number: 1}},
 		"once more":         {[]byte("a/x"), mvcc.Version{Stamp: mvcc.Stamp{Main: rev}, Create: 2, Number: 3}},
 		"too late":          {[]byte("a/x"), mvcc.Version{Stamp: mvcc.Stamp{Main: rev + 2}, Create: 2, Number: 3}},
 		"what is not there": {[]byte("a/y"), mvcc.Version{Stamp: mvcc.Stamp{Main: rev + 1}, Kind: mvcc.KindDelete}},

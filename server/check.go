@@ -15,7 +15,6 @@ import (
 	"github.com/mimir-kv/mimir/replication/durable/atrest"
 	"github.com/mimir-kv/mimir/server/door"
 	"github.com/mimir-kv/mimir/server/operator"
-	"github.com/mimir-kv/mimir/server/partial"
 	"github.com/mimir-kv/mimir/server/trust"
 )
 
@@ -74,9 +73,7 @@ func (f *faults) checkFiles(c *Config) {
 			f.add("operator.token-file: %w", err)
 		}
 	}
-	if _, err := partial.OpenRegions(c.PartialRegionsFile, quiet); err != nil {
-		f.add("partial-regions-file: %w", err)
-	}
+	f.addError(c.checkPartialRegions(quiet))
 	if c.validateTokens() == nil {
 		if _, err := c.tokens(quiet); err != nil {
 			f.add("auth-token: %w", err)

@@ -55,7 +55,8 @@ type PartialOptions struct {
 }
 
 func (o *PartialOptions) validate() (partial.Prefixes, error) {
-	if err := cmp.Or(validateName("fleet", o.Fleet), partial.CheckName(o.Region), partial.CheckName(o.Name)); err != nil {
+	err := cmp.Or(validateName("fleet", o.Fleet), partial.CheckName(o.Region), partial.CheckName(o.Name))
+	if err != nil {
 		return nil, err
 	}
 	switch {

@@ -39,8 +39,8 @@ func (n *partialNode) pages() http.Handler {
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(http.StatusBadRequest)
 		json.NewEncoder(w).Encode(admin.Error{Text: "this is a node of partial region " + s.Region + //nolint:errcheck
-			", which follows only " + n.sink.Prefixes().String() + ": mimir partial status asks it how it is, and the " +
-			"fleet is asked at a node of a full region"})
+			", which follows only " + n.sink.Prefixes().String() + ": mimir partial status asks it how it is, and " +
+			"the fleet is asked at a node of a full region"})
 	})
 	return mux
 }
@@ -53,14 +53,15 @@ var (
 		"How old what a node of a partial region holds is at most, at the primary; absent while it is not known.",
 		"partial", "node")
 	partialRevision = telemetry.Declare(telemetry.Gauge, "mimir_partial_revision",
-		"Revision of the fleet up to which a node of a partial region has everything that it follows.", "partial", "node")
+		"Revision of the fleet up to which a node of a partial region has everything that it follows.", "partial",
+		"node")
 	partialCopies = telemetry.Declare(telemetry.Counter, "mimir_partial_copies_total",
 		"Copies that a node of a partial region has taken since it started.", "partial", "node")
 	partialDiffered = telemetry.Declare(telemetry.Counter, "mimir_partial_differed_total",
 		"How often sums of what a node of a partial region holds differed from its source's.", "partial", "node")
 	followerLag = telemetry.Declare(telemetry.Gauge, "mimir_partial_follower_lag_seconds",
-		"How old what a node of a partial region holds is at most that follows this node; absent while it is not known.",
-		"partial", "node")
+		"How old what a node of a partial region holds is at most that follows this node; absent while it is not "+
+			"known.", "partial", "node")
 	followerRevision = telemetry.Declare(telemetry.Gauge, "mimir_partial_follower_revision",
 		"Revision that a node of a partial region has that follows this node.", "partial", "node")
 )

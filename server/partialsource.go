@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 
 	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/server/partial"
@@ -11,9 +12,9 @@ import (
 
 // newPartialSource returns what has partial regions follow the node. The replicator of s is there before anybody does.
 func newPartialSource(s *server) (*partial.Source, error) {
-	regions, err := partial.OpenRegions(s.config.PartialRegionsFile, s.logger)
+	regions, err := s.config.partialRegions(s.logger)
 	if err != nil {
-		return nil, fmt.Errorf("%w: partial-regions-file: %w", ErrConfig, err)
+		return nil, err
 	}
 	r := &s.config.Replication
 	return partial.NewSource(partial.SourceConfig{
@@ -48,4 +49,18 @@ func notPartial(s *partial.Source) func(region string) error {
 		}
 		return nil
 	}
+}
+
+func (c *Config) partialRegions(logger *slog.Logger) (*partial.Regions, error) {
+	regions, err := partial.OpenRegions(c.PartialRegionsFile, logger)
+	if err != nil {
+		return nil, fmt.Errorf("%w: partial-regions-file: %w", ErrConfig, err)
+	}
+	return regions, nil
+}
+
+// checkPartialRegions says what is wrong with their file.
+func (c *Config) checkPartialRegions(quiet *slog.Logger) error {
+	_, err := c.partialRegions(quiet)
+	return err
 }

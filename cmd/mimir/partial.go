@@ -38,8 +38,8 @@ func newPartialServe() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "serve --region REGION --name NAME --prefix PREFIX --from ADDR,… --listen ADDR --data-dir DIR",
 		Short: "Run a node of a partial region",
-		Long: "Run a node of a partial region until SIGTERM or SIGINT. It follows one of the nodes of --from, another\n" +
-			"one when that ends or knows nothing new, and holds the keys with the prefixes, alike in revision,\n" +
+		Long: "Run a node of a partial region until SIGTERM or SIGINT. It follows a node of --from, another one\n" +
+			"when that ends or knows nothing new, and holds the keys with the prefixes, alike in revision,\n" +
 			"version and lease. Clients read and watch them there; what they write goes to the fleet. What is not\n" +
 			"within the prefixes is refused. Each node of the region follows by itself, and has a directory of its\n" +
 			"own; for other prefixes begin with an empty one.",
@@ -192,8 +192,8 @@ func (f *fleetReport) addPartial(region, node string, p *partial.Report) {
 		f.Partial = append(f.Partial, partialReport{Name: p.Name, Prefixes: p.Prefixes})
 		known = &f.Partial[len(f.Partial)-1]
 	} else if strings.Join(known.Prefixes, "\x00") != strings.Join(p.Prefixes, "\x00") {
-		f.Warnings = append(f.Warnings, fmt.Sprintf("%s has other prefixes for partial region %s than other nodes: set "+
-			"partial-regions-file alike", node, p.Name))
+		f.Warnings = append(f.Warnings, fmt.Sprintf("%s has other prefixes for partial region %s than other nodes: "+
+			"set partial-regions-file alike", node, p.Name))
 	}
 	for _, one := range p.Nodes {
 		known.Nodes = append(known.Nodes, partialFollower{one, node, region})
@@ -210,7 +210,8 @@ func (f *fleetReport) printPartial(w io.Writer) {
 		}
 		fmt.Fprintln(w)
 		for _, n := range p.Nodes {
-			does := fmt.Sprintf("revision %d, %d revisions behind, lag %s", n.Revision, n.Behind, secondsText(n.LagSeconds))
+			lag := secondsText(n.LagSeconds)
+			does := fmt.Sprintf("revision %d, %d revisions behind, lag %s", n.Revision, n.Behind, lag)
 			if n.Copying {
 				does = "takes a copy, " + byteText(n.SentBytes) + " sent"
 			}

@@ -19,6 +19,6 @@
 //   - P5: a lag that is told is an upper bound.
 //   - What a directory follows never changes: other prefixes need another directory.
 //
-// It leaves to its neighbours: which versions a store has (kv), who may read and write (the fleet, which is asked), what
-// clients are served (partial/front), and the process (server).
+// It leaves to its neighbours: which versions a store has (kv), who may read and write (the fleet, which is asked),
+// what clients are served (partial/front), and the process (server).
 package partial

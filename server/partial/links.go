@@ -49,8 +49,8 @@ func Dial(endpoints []string, secure *tls.Config) (*Links, error) {
 		case scheme != "" && scheme != "http" && scheme != "https":
 			return nil, errors.Join(fmt.Errorf("endpoint %s: use host:port, http:// or https://", endpoint), l.Close())
 		case scheme == "http" && secure != nil:
-			return nil, errors.Join(fmt.Errorf("endpoint %s: it has no TLS, which was asked for, and no secret is sent "+
-				"there", endpoint), l.Close())
+			return nil, errors.Join(fmt.Errorf("endpoint %s: it has no TLS, which was asked for, and no secret is "+
+				"sent there", endpoint), l.Close())
 		case scheme == "https" && secure == nil:
 			wire = credentials.NewTLS(&tls.Config{MinVersion: tls.VersionTLS12})
 		case secure != nil:

@@ -114,8 +114,8 @@ func (p *Place) identify() error {
 	if !IsPlace(p.fs, o.Dir) {
 		for _, name := range []string{"kv", "wal", "ballot"} {
 			if _, err := p.fs.Stat(p.path(name)); err == nil {
-				return fmt.Errorf("%w: a node of a fleet, or a witness, has it (%s): a node of a partial region needs a "+
-					"directory of its own", replication.ErrIdentity, name)
+				return fmt.Errorf("%w: a node of a fleet, or a witness, has it (%s): a node of a partial region "+
+					"needs a directory of its own", replication.ErrIdentity, name)
 			}
 		}
 		p.id = want

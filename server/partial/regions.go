@@ -39,8 +39,8 @@ type Regions struct {
 	problem string // that was told last
 }
 
-// OpenRegions reads a file of partial regions, one a line: its name, a secret of at least MinSecretBytes characters, and
-// the prefixes, with spaces between. Lines that begin with # are left out. No file is no partial region.
+// OpenRegions reads a file of partial regions, one a line: its name, a secret of at least MinSecretBytes characters,
+// and the prefixes, with spaces between. Lines that begin with # are left out. No file is no partial region.
 func OpenRegions(file string, logger *slog.Logger) (*Regions, error) {
 	r := &Regions{file: file, logger: logger}
 	if file == "" {
@@ -104,8 +104,8 @@ func (r *Regions) admit(q *ask) (Region, error) {
 		return one, errStranger
 	}
 	if !one.Prefixes.Equal(q.Prefixes) {
-		return one, fmt.Errorf("%w: region %s is to follow %s, by the file of this node, and the one that asks follows "+
-			"%s: it needs an empty directory to follow others", errOther, one.Name, one.Prefixes, q.Prefixes)
+		return one, fmt.Errorf("%w: region %s is to follow %s, by the file of this node, and the one that asks "+
+			"follows %s: it needs an empty directory to follow others", errOther, one.Name, one.Prefixes, q.Prefixes)
 	}
 	return one, nil
 }

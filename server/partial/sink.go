@@ -93,7 +93,7 @@ const (
 
 // Errors after which what is held is of no use, or does not lead on.
 var (
-	errParted    = errors.New("what is held here is of a history that a failover cut off, or is not what the source has")
+	errParted    = errors.New("what is held here is of a history that a failover cut off, or not what the source has")
 	errCompacted = errors.New("what comes behind what is held here is compacted at the source")
 	errElsewhere = errors.New("another node of the fleet is looked for")
 )

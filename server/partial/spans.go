@@ -54,7 +54,8 @@ func (p Prefixes) sort() error {
 // quoted is a prefix as it is written.
 func quoted(prefix []byte) string {
 	text := string(prefix)
-	if strings.ContainsFunc(text, func(r rune) bool { return r == ' ' || r == ',' || r == '"' || !strconv.IsPrint(r) }) {
+	strange := func(r rune) bool { return strings.ContainsRune(` ,"`, r) || !strconv.IsPrint(r) }
+	if strings.ContainsFunc(text, strange) {
 		return strconv.Quote(text)
 	}
 	return text

@@ -67,7 +67,7 @@ func TestTheFileSaysWhoMayFollowWhat(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	own := prefixes(t, `"/b c/"`, "/a/")
+	own, others := prefixes(t, `"/b c/"`, "/a/"), "its prefixes are others"
 	for what, c := range map[string]struct {
 		ask
 		want string
@@ -78,9 +78,9 @@ func TestTheFileSaysWhoMayFollowWhat(t *testing.T) {
 		"another name":      {ask{Region: "egde", Secret: secret, Prefixes: own}, "secret"},
 		"the empty name":    {ask{Prefixes: own}, "secret"},
 		"another's":         {ask{Region: "shop", Secret: secret, Prefixes: own}, "secret"},
-		"more than it may":  {ask{Region: "edge", Secret: secret, Prefixes: prefixes(t, "/a/", "/b")}, "its prefixes are others"},
-		"less than it does": {ask{Region: "edge", Secret: secret, Prefixes: prefixes(t, "/a/")}, "its prefixes are others"},
-		"everything":        {ask{Region: "edge", Secret: secret, Prefixes: Prefixes{nil}}, "its prefixes are others"},
+		"more than it may":  {ask{Region: "edge", Secret: secret, Prefixes: prefixes(t, "/a/", "/b")}, others},
+		"less than it does": {ask{Region: "edge", Secret: secret, Prefixes: prefixes(t, "/a/")}, others},
+		"everything":        {ask{Region: "edge", Secret: secret, Prefixes: Prefixes{nil}}, others},
 	} {
 		_, err := r.admit(&c.ask)
 		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {

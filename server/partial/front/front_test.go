@@ -146,7 +146,8 @@ func (p *pair) ask(ctx context.Context, key string, stale bool) (string, error) 
 		return "", err
 	}
 	one := r.Kvs[0]
-	return fmt.Sprintf("%s c%d m%d v%d l%d", one.Value, one.CreateRevision, one.ModRevision, one.Version, one.Lease), nil
+	return fmt.Sprintf("%s c%d m%d v%d l%d", one.Value, one.CreateRevision, one.ModRevision, one.Version,
+		one.Lease), nil
 }
 
 // A read sees at once what was acknowledged elsewhere before, and a write can be read at once where it was made.
@@ -333,8 +334,8 @@ func TestWatches(t *testing.T) {
 	for _, key := range []string{"/b/", "/a/"} {
 		end := []byte(key)
 		end[len(end)-1]++
-		err := w.Send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: &pb.WatchCreateRequest{
-			Key: []byte(key), RangeEnd: end, StartRevision: from + 1}}})
+		r := &pb.WatchCreateRequest{Key: []byte(key), RangeEnd: end, StartRevision: from + 1}
+		err := w.Send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: r}})
 		if err != nil {
 			t.Fatal(err)
 		}
