@@ -26,9 +26,9 @@ func NoteOfPart(revision int64) *replication.Metadata {
 }
 
 // Accept brings a store that follows a part of another one's history to the state to: by these changes, which are all
-// of that part behind the revision that s has. Nothing else changes such a store, and no lease is in it: that a key hangs
-// on one is part of its version. What does not fit what it has is command.ErrParted, and changes nothing. Key and value
-// belong to the store afterwards. It is called by one goroutine at a time.
+// of that part behind the revision that s has. Nothing else changes such a store, and no lease is in it: that a key
+// hangs on one is part of its version. What does not fit what it has is command.ErrParted, and changes nothing. Key and
+// value belong to the store afterwards. It is called by one goroutine at a time.
 func Accept(s *Store, to mvcc.State, changes []Change) (err error) {
 	g, err := s.acquire()
 	if err != nil {

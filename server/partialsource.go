@@ -7,6 +7,7 @@ import (
 	"log/slog"
 
 	"github.com/mimir-kv/mimir/replication"
+	"github.com/mimir-kv/mimir/replication/durable"
 	"github.com/mimir-kv/mimir/server/partial"
 )
 
@@ -63,4 +64,12 @@ func (c *Config) partialRegions(logger *slog.Logger) (*partial.Regions, error) {
 func (c *Config) checkPartialRegions(quiet *slog.Logger) error {
 	_, err := c.partialRegions(quiet)
 	return err
+}
+
+// notAPlace refuses a directory that a node of a partial region has.
+func notAPlace(dir string) error {
+	if !partial.IsPlace(durable.OS, dir) {
+		return nil
+	}
+	return fmt.Errorf("%w: a node of a partial region has it: mimir partial serve", replication.ErrIdentity)
 }

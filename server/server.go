@@ -248,6 +248,9 @@ func tellSettings(logger *slog.Logger, notes, warnings []string) {
 // openStore opens the data directory, and the store in it.
 func (s *server) openStore() error {
 	c := s.config
+	if err := notAPlace(c.Replication.DataDir); err != nil {
+		return err
+	}
 	s.disk = &disk{dir: c.Replication.DataDir, store: true}
 	held, err := s.disk.hold()
 	if err != nil {

@@ -227,6 +227,20 @@ func TestItFollows(t *testing.T) {
 	}
 }
 
+// A node of a version that knows no partial regions is passed over.
+func TestANodeOfAVersionBeforeIsPassedOver(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := grpc.NewServer()
+	go before.Serve(l) //nolint:errcheck // ends with Stop
+	defer before.Stop()
+	w := startWhole(t, "us-1")
+	w.write(put("/a/x", "1"))
+	startEdge(t, t.TempDir(), l.Addr().String(), w.addr).holds(w)
+}
+
 // What is compacted before it is there is copied anew, and shown all along.
 func TestWhatIsCompactedIsCopiedAnew(t *testing.T) {
 	w, dir := startWhole(t, "us-1"), t.TempDir()
