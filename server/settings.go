@@ -153,7 +153,8 @@ var sections = []section{
 		text("partial-regions-file", "",
 			"file of the partial regions that may follow this node, one a line: the name, a secret of at least 32 "+
 				"characters, and the prefixes of the keys ([operating.md](operating.md#partial-regions)). Set it, "+
-				"with the same lines, on all nodes that they may follow. Read again within five seconds when it changes",
+				"with the same lines, on all nodes that they may follow. Read again within five seconds when it "+
+				"changes",
 			func(c *Config) *string { return &c.PartialRegionsFile }),
 	}},
 	{"TLS", tlsSettings},
