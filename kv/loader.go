@@ -109,6 +109,21 @@ func (l *Loader) Version(key []byte, v *mvcc.Version) error {
 	return l.flush(loadBytes)
 }
 
+// Held adds what a key holds, or that it was deleted, of a content of which nothing before its newest revision can be
+// read: one version of each key, in any order. Leases are no part of it.
+func (l *Loader) Held(key []byte, v *mvcc.Version) error {
+	sound := v.Kind == mvcc.KindDelete || v.Create > 0 && v.Create <= v.Main && v.Number > 0
+	if !sound || v.Main < mvcc.FirstRevision {
+		return fmt.Errorf("%w: a key of revision %d.%d, created at %d, version %d", ErrForeign, v.Main, v.Sub, v.Create,
+			v.Number)
+	}
+	l.at.Main = max(l.at.Main, v.Main)
+	if err := l.write.Version(key, v); err != nil {
+		return err
+	}
+	return l.flush(loadBytes)
+}
+
 // Users adds users and roles; see auth.Edit.
 func (l *Loader) Users(f *auth.Foreign, salt []byte) error {
 	e := l.g.now.Load().auth.Edit()

@@ -159,15 +159,20 @@ func (r *run) replaced(key []byte, needValue bool) (mvcc.Version, error) {
 // stay as they are until the run is published; prev is the version that it replaces.
 func (r *run) change(key []byte, prev *mvcc.Version, value []byte, leaseID int64, kind byte) error {
 	v := mvcc.Version{Stamp: mvcc.Stamp{Main: r.state.Revision + 1, Sub: r.sub}, Kind: kind}
-	oldLease := int64(0)
-	if prev.Exists() {
-		oldLease = prev.Lease
-	}
 	if kind == mvcc.KindPut {
 		v.Create, v.Number, v.Lease, v.Value = v.Main, 1, leaseID, value
 		if prev.Exists() {
 			v.Create, v.Number = prev.Create, prev.Number+1
 		}
+	}
+	return r.record(key, prev, v)
+}
+
+// record adds a version of key, which replaces prev.
+func (r *run) record(key []byte, prev *mvcc.Version, v mvcc.Version) error {
+	oldLease := int64(0)
+	if prev.Exists() {
+		oldLease = prev.Lease
 	}
 	if r.written.Level > watch.Nothing {
 		c := watch.Change{Key: key, Now: v}
@@ -181,9 +186,9 @@ func (r *run) change(key []byte, prev *mvcc.Version, value []byte, leaseID int64
 		return err
 	}
 	r.sub++
-	r.held += changeBytes + 2*int64(len(key)) + int64(len(value))
+	r.held += changeBytes + 2*int64(len(key)) + int64(len(v.Value))
 	name := string(key)
-	switch exists := kind == mvcc.KindPut; {
+	switch exists := v.Kind == mvcc.KindPut; {
 	case exists != prev.Exists():
 		r.liveness = append(r.liveness, keyset.Change{Key: name, Revision: v.Main, Exists: exists, Flip: true})
 	case r.keys != nil:

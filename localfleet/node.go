@@ -37,6 +37,8 @@ type Config struct {
 	ApplyDelay    string              `yaml:"apply-delay,omitempty"`
 	Failover      *Failover           `yaml:"failover,omitempty"`
 	Witnesses     map[string][]string `yaml:"witnesses,omitempty"`
+	// PartialRegionsFile says which partial regions may follow the node.
+	PartialRegionsFile string `yaml:"partial-regions-file,omitempty"`
 }
 
 // RegionRate holds what goes to other regions to a rate, each as "REGION=RATE".

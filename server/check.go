@@ -73,6 +73,7 @@ func (f *faults) checkFiles(c *Config) {
 			f.add("operator.token-file: %w", err)
 		}
 	}
+	f.addError(c.checkPartialRegions(quiet))
 	if c.validateTokens() == nil {
 		if _, err := c.tokens(quiet); err != nil {
 			f.add("auth-token: %w", err)

@@ -80,6 +80,8 @@ type Config struct {
 
 	// InitialClusterState says whether the start may form a fleet: new or existing.
 	InitialClusterState string
+	// PartialRegionsFile says which partial regions may follow this node, and what; empty: none.
+	PartialRegionsFile string
 	// Failover is what the first charter of the fleet says, if Automatic is set.
 	Failover Failover
 

@@ -19,6 +19,7 @@ import (
 	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/replication/clock"
 	"github.com/mimir-kv/mimir/server/admin"
+	"github.com/mimir-kv/mimir/server/partial"
 	"github.com/mimir-kv/mimir/server/patrol"
 	"github.com/mimir-kv/mimir/server/verify"
 )
@@ -218,7 +219,7 @@ const snapshotMethod = "/etcdserverpb.Maintenance/Snapshot"
 func refused(method string) bool {
 	for _, prefix := range []string{
 		"/etcdserverpb.KV/", "/etcdserverpb.Watch/", "/etcdserverpb.Lease/", snapshotMethod,
-		"/v3lockpb.", "/v3electionpb.",
+		partial.Method, "/v3lockpb.", "/v3electionpb.",
 	} {
 		if strings.HasPrefix(method, prefix) {
 			return true

@@ -24,7 +24,7 @@ func (s *server) metrics() *prometheus.Registry {
 		logMetrics{outputs: s.outputs},
 		equalityMetrics{equality: s.equality}, backupMetrics{report: s.backupReport},
 		archiveMetrics{status: s.archiveStatus}, s.ports.tls.keeper,
-		&keyMetrics{disk: s.disk}, tracing.Metrics{Tracing: s.tracing})
+		followerMetrics{report: s.partial.Report}, &keyMetrics{disk: s.disk}, tracing.Metrics{Tracing: s.tracing})
 	return registry
 }
 

@@ -31,6 +31,7 @@ import (
 	"github.com/mimir-kv/mimir/server/admin"
 	"github.com/mimir-kv/mimir/server/console"
 	"github.com/mimir-kv/mimir/server/operator"
+	"github.com/mimir-kv/mimir/server/partial"
 	"github.com/mimir-kv/mimir/server/replays"
 )
 
@@ -39,6 +40,7 @@ func TestEveryCallIsInTheTableOfRights(t *testing.T) {
 	served := map[string]bool{}
 	rpc := grpc.NewServer()
 	etcdapi.New(etcdapi.Options{}).Register(rpc)
+	partial.NewSource(partial.SourceConfig{}).Register(rpc)
 	for service, info := range rpc.GetServiceInfo() {
 		for _, m := range info.Methods {
 			served["/"+service+"/"+m.Name] = true

@@ -58,6 +58,7 @@ func newRPCServer(k Keepalive, api ...grpc.ServerOption) (*grpc.Server, *methods
 func newRPC(s *server) *grpc.Server {
 	made, methods := newRPCServer(s.config.Keepalive, s.api.ServerOptions()...)
 	s.api.Register(made)
+	s.partial.Register(made)
 	methods.know(made)
 	s.calls.Know(made.GetServiceInfo())
 	return made

@@ -30,6 +30,7 @@ import (
 	"github.com/mimir-kv/mimir/server/door"
 	"github.com/mimir-kv/mimir/server/events"
 	"github.com/mimir-kv/mimir/server/operator"
+	"github.com/mimir-kv/mimir/server/partial"
 	"github.com/mimir-kv/mimir/server/replays"
 	"github.com/mimir-kv/mimir/server/telemetry"
 	"github.com/mimir-kv/mimir/server/tracing"
@@ -146,6 +147,7 @@ type server struct {
 	keeping    turns[*schedule.Keeper]  // of backups; none if nobody takes any
 	archiving  turns[*archive.Archiver] // of the log; none if this node never does
 	equality   *equality                // with other nodes
+	partial    *partial.Source          // of partial regions
 	carrying   sync.WaitGroup           // what brings content or log to another place, until gateway is called
 	failed     chan error               // a listener or the store that gave up
 
@@ -165,7 +167,12 @@ func open(c *Config, o Options) (*server, error) {
 	}
 	s := &server{config: c, version: o.Version, looker: o.Look, engine: o.Replays,
 		failed: make(chan error, 3), times: telemetry.NewDisk(), outputs: to}
-	if err := openBehind(s, &o); err != nil {
+	if err = openBehind(s, &o); err == nil {
+		if s.partial, err = newPartialSource(s); err != nil {
+			s.abandon()
+		}
+	}
+	if err != nil {
 		to.end()
 		return nil, err
 	}
@@ -196,6 +203,7 @@ func openBehind(s *server, o *Options) error {
 	}
 	s.advice = append(append(c.advice(), readable(c.Replication.DataDir)...),
 		readableFile("operator.token-file", c.Operator.TokenFile)...)
+	s.advice = append(s.advice, readableFile("partial-regions-file", c.PartialRegionsFile)...)
 	shares, err := door.Split(door.Limit(), c.MaxConnections)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrConfig, err)
@@ -246,6 +254,9 @@ func tellSettings(logger *slog.Logger, notes, warnings []string) {
 // openStore opens the data directory, and the store in it.
 func (s *server) openStore() error {
 	c := s.config
+	if err := notAPlace(c.Replication.DataDir); err != nil {
+		return err
+	}
 	s.disk = &disk{dir: c.Replication.DataDir, store: true}
 	held, err := s.disk.hold()
 	if err != nil {
@@ -366,7 +377,8 @@ func (s *server) start(ctx context.Context) error {
 		Replicator: s.replicator, Voting: s.replicator.Voting(), Topology: s.replicator.Topology(), Node: s.node,
 		Logger: s.logger,
 		States: savedStates{s.store, s.disk.storeFS(), s.logger}, Guard: guarding(s.gate, s.tracing),
-		WriteLog: s.writeLog, Beside: s.equality.beside, Rebuild: s.equality.rebuild, Events: s.events,
+		NotPartial: notPartial(s.partial),
+		WriteLog:   s.writeLog, Beside: s.equality.beside, Rebuild: s.equality.rebuild, Events: s.events,
 	})
 	if s.console, err = s.newConsole(s.looker, handler); err != nil {
 		return err
@@ -451,6 +463,7 @@ func (s *server) node() admin.Node {
 	for _, a := range s.store.Alarms() {
 		n.Alarms = append(n.Alarms, admin.Alarm{Kind: a.Alarm.String(), Member: a.MemberID})
 	}
+	n.Partial = s.partial.Report()
 	n.Alarms, n.Compare = append(n.Alarms, s.equality.alarms()...), s.equality.patrol.Report()
 	return n
 }

@@ -149,6 +149,14 @@ var sections = []section{
 				"`mimir status` says so. Each node of the region has that much more log on its disk",
 			func(c *Config) *int64 { return &c.Replication.DelayBytes }),
 	}},
+	{"Partial regions", []setting{
+		text("partial-regions-file", "",
+			"file of the partial regions that may follow this node, one a line: the name, a secret of at least 32 "+
+				"characters, and the prefixes of the keys ([operating.md](operating.md#partial-regions)). Set it, "+
+				"with the same lines, on all nodes that they may follow. Read again within five seconds when it "+
+				"changes",
+			func(c *Config) *string { return &c.PartialRegionsFile }),
+	}},
 	{"TLS", tlsSettings},
 	{"Operators", []setting{
 		list("operator.allowed-cn", "common names, of which the certificate of an operator has one; needs "+

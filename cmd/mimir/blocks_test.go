@@ -63,6 +63,7 @@ var ran = map[string]string{
 	"operating.md: mimir mirror":                                 "TestMirrorSaysWhatIsThere",
 	"operating.md: mimir feed":                                   "TestFeedEndsAndGoesOn",
 	"operating.md: etcdctl":                                      "TestEtcdctlAsWritten",
+	"operating.md: mimir partial":                                "TestAPartialRegion",
 	"operating.md: umask 077":                                    "TestAMachineAsWritten",
 	"operating.md: systemctl stop mimir":                         "TestAMachineAsWritten",
 

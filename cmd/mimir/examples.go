@@ -35,6 +35,11 @@ var examples = map[string]string{
 	"cert client": "mimir cert client operator --dir certs --days 90",
 	"cert show":   "mimir cert show certs\nmimir cert show /etc/mimir/tls/server.crt -o json",
 
+	"partial": "mimir partial status --endpoints 10.9.0.1:2379",
+	"partial serve": "mimir partial serve --region edge --name edge-1 --prefix /shop/7/ --from 10.1.0.1:2379 " +
+		"--secret-file /etc/mimir/edge.secret --listen 10.9.0.1:2379 --data-dir /var/lib/mimir-edge",
+	"partial status": "mimir partial status --endpoints 10.9.0.1:2379\nmimir partial status -o json",
+
 	"region":        "mimir region list\nmimir region add ap --peers 10.3.0.1:2380",
 	"region list":   "mimir region list --endpoints 10.1.0.1:2379\nmimir region list -o json",
 	"region remove": "mimir region remove ap --dry-run\nmimir region remove ap --gone",

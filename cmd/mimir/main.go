@@ -153,7 +153,8 @@ func newRoot(hurry <-chan struct{}) *cobra.Command {
 	root.AddCommand(
 		newServe(hurry), newDev(hurry), newDemo(), newConfig(), newCert(), newStatus(connection), newTop(connection),
 		newEvents(connection), newSwitchover(connection), newFailover(connection), newFleet(connection),
-		newRegion(connection), newWitness(), newKeys(), newLog(connection), newSnapshot(connection), newArchive(),
+		newRegion(connection), newPartial(connection), newWitness(),
+		newKeys(), newLog(connection), newSnapshot(connection), newArchive(),
 		newImport(), newExport(connection), newMirror(), newFeed(),
 		newTail(connection), newVerify(connection), newNode(connection), newBench(connection), newVersion(),
 	)

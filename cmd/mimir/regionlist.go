@@ -20,7 +20,9 @@ type regionList struct {
 	Epoch   replication.Epoch       `json:"epoch"`
 	Roster  *replication.RosterMark `json:"roster,omitempty"` // nil: the asked node goes by its configuration
 	Regions []listedRegion          `json:"regions"`
-	Notes   []string                `json:"notes,omitempty"`
+	// Partial are the partial regions that the asked node knows, none of which is a region of the roster.
+	Partial []partialReport `json:"partial,omitempty"`
+	Notes   []string        `json:"notes,omitempty"`
 }
 
 // listedRegion is a region as the list has it. What is not known is "unknown", or null.
@@ -55,6 +57,7 @@ func newRegionList(n *connection) *cobra.Command {
 				return err
 			}
 			list := listRegions(f)
+			list.Partial = partialOf(c.Context(), client)
 			return n.print(c.OutOrStdout(), list, list.print)
 		}),
 	}
@@ -121,6 +124,10 @@ func (l *regionList) print(w io.Writer) {
 		if r := &l.Regions[i]; r.Problem != "" {
 			fmt.Fprintf(w, "%s: %s\n", r.Name, r.Problem)
 		}
+	}
+	for _, p := range l.Partial {
+		fmt.Fprintf(w, "partial region %s: follows only %s; never primary, and no region of the roster\n", p.Name,
+			strings.Join(p.Prefixes, ", "))
 	}
 }
 

@@ -36,6 +36,8 @@ type fleetReport struct {
 	Backups *backupReport `json:"backups,omitempty"`
 	// Compare is what the node knows that compares all nodes; nil if none that answered does.
 	Compare *patrol.Report `json:"compare,omitempty"`
+	// Partial are the regions that follow only some prefixes, as far as nodes that answered know them.
+	Partial []partialReport `json:"partial,omitempty"`
 	// Held is what the nodes that answered send to other regions at a rate at most, where anything went.
 	Held []heldReport `json:"held,omitempty"`
 	// Silent are the nodes of which their region says that they answer, and that did not tell of themselves.
@@ -172,6 +174,7 @@ func inspectWithin(ctx context.Context, client *admin.Client, bound, silence tim
 	report.tellBackups(time.Now())
 	report.tellCompare(time.Now())
 	report.tellHeld()
+	report.tellPartial()
 	report.tellGate()
 	report.tellNext()
 	return report, nil
@@ -273,6 +276,7 @@ func (f *fleetReport) print(w io.Writer) {
 			fmt.Fprintf(w, "%s %s\n", r.Name, r.Moving)
 		}
 	}
+	f.printPartial(w)
 	f.printHeld(w)
 	f.printArchive(w)
 	f.printVersions(w)

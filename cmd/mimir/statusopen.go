@@ -12,6 +12,7 @@ import (
 	"github.com/mimir-kv/mimir/backup/schedule"
 	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/server/admin"
+	"github.com/mimir-kv/mimir/server/partial"
 	"github.com/mimir-kv/mimir/server/patrol"
 	"github.com/mimir-kv/mimir/server/plain"
 	"github.com/mimir-kv/mimir/server/trust"
@@ -28,6 +29,7 @@ type nodeReport struct {
 	backup          *schedule.Report
 	tellsPlaces     bool // of archive and backup, if its settings have them
 	compare         *patrol.Report
+	partial         []partial.Report
 
 	health               *replication.HealthStatus
 	version              string
@@ -83,7 +85,7 @@ func askNode(ctx context.Context, client *admin.Client, n *replication.NodeStatu
 		name: n.Name, operators: node.Operators, open: node.Open, idle: node.IdleSettings, tls: node.TLS,
 		health: node.HealthStatus, version: node.Version, revision: int64(node.Revision),
 		auditProblem: node.AuditProblem, storeBytes: node.StoreBytes, backup: node.Backup, archive: node.Archive,
-		compare: node.Compare, tellsPlaces: node.TellsPlaces, alarms: node.Alarms,
+		compare: node.Compare, partial: node.Partial, tellsPlaces: node.TellsPlaces, alarms: node.Alarms,
 	}, nil
 }
 

@@ -30,7 +30,8 @@ func newVerify(n *connection) *cobra.Command {
 			"compared too, at one position, unless there is a prefix. Who is so late that others have compacted\n" +
 			"what he shows is compared with those who are as late. The exit status is 1 if nodes differ, or if not\n" +
 			"all could be compared with each other. Nodes read everything that they hold once for it. It needs the\n" +
-			"operator's right.",
+			"operator's right. Nodes of partial regions are not asked: they compare themselves, within their\n" +
+			"prefixes, and mimir partial status says when they last did.",
 		Example: "  mimir verify --endpoints 10.1.0.1:2379,10.2.0.1:2379\n  mimir verify --prefix /registry/ -o json",
 		RunE: n.asking(func(c *cobra.Command, client *admin.Client, _ []string) error {
 			return o.run(c, n, client)
@@ -56,6 +57,7 @@ func (o *verifyOptions) run(c *cobra.Command, n *connection, client *admin.Clien
 	if err := v.runRest(c.Context(), o.prefix == ""); err != nil {
 		return err
 	}
+	tellUncompared(c.Context(), client, c.ErrOrStderr())
 	if err := n.print(c.OutOrStdout(), &v.result, func(w io.Writer) { printVerified(w, &v.result) }); err != nil {
 		return err
 	}

@@ -35,6 +35,9 @@ type Jump struct {
 	Nonce [16]byte // of the reign
 }
 
+// EpochOf returns the epoch in whose blocks a revision is; 0 if it is before all of them.
+func EpochOf(revision int64) uint64 { return uint64(revision) >> epochShift }
+
 // lands returns the revision to which the jump leads from the revision from. Without a block, or if from lies behind
 // it, that is LossyJump further: exactly for a reign that knew of none, and else up to twice as far, as drawn.
 func (j Jump) lands(from int64) int64 {

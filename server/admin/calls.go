@@ -11,6 +11,7 @@ import (
 	"strconv"
 
 	"github.com/mimir-kv/mimir/replication"
+	"github.com/mimir-kv/mimir/server/partial"
 )
 
 // Node returns the picture that the first endpoint which answers has of itself.
@@ -149,4 +150,13 @@ func (c *Client) lines(ctx context.Context, path string, visit func(json.RawMess
 			}
 		}
 	})
+}
+
+// PartialPath is where a node of a partial region tells how it is.
+const PartialPath = "/mimir/v1/partial"
+
+// PartialStanding returns how the first endpoint is that answers, a node of a partial region.
+func PartialStanding(ctx context.Context, c *Client) (*partial.Standing, error) {
+	s := &partial.Standing{}
+	return s, c.get(ctx, PartialPath, s)
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/mimir-kv/mimir/kv"
 	"github.com/mimir-kv/mimir/kv/command"
 	"github.com/mimir-kv/mimir/replication"
+	"github.com/mimir-kv/mimir/server/partial"
 	"github.com/mimir-kv/mimir/server/patrol"
 	"github.com/mimir-kv/mimir/server/plain"
 	"github.com/mimir-kv/mimir/server/trust"
@@ -93,6 +94,8 @@ type Node struct {
 	// FleetWithin is within how many seconds this node tells of the fleet, whoever of it stands still. Zero: it does
 	// not say.
 	FleetWithin float64 `json:"fleetWithinSeconds,omitempty"`
+	// Partial are the partial regions that may follow this node, with who does.
+	Partial []partial.Report `json:"partial,omitempty"`
 	// Compare is what this node knows of how equal all nodes are. Nil of nodes that never compared them.
 	Compare *patrol.Report `json:"compare,omitempty"`
 }
@@ -144,7 +147,7 @@ type Move struct {
 	At *replication.Point `json:"at,omitempty"`
 }
 
-// HandlerOptions are what a handler answers from. All must be set.
+// HandlerOptions are what a handler answers from. All must be set, but for those that say otherwise.
 type HandlerOptions struct {
 	Replicator Replicator
 	Voting     Voting
@@ -156,6 +159,8 @@ type HandlerOptions struct {
 	// Rebuild has this node take the state of a sibling, and returns where what it held is kept.
 	Rebuild func(ctx context.Context) (kept string, err error)
 	Events  Events
+	// NotPartial says why a name that is a partial region's cannot be that of a region. May be nil.
+	NotPartial func(region string) error
 	// WriteLog sets how the node's log is written, as far as it is told, and returns how it is.
 	WriteLog func(Log) (Log, error)
 	Logger   *slog.Logger
@@ -256,6 +261,9 @@ func (h *handler) move(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusBadRequest, "body: "+fault)
 		return
 	}
+	if h.isPartial(w, in.To) {
+		return
+	}
 	// A move goes on if the caller hangs up: only the replicator decides how it ends.
 	ctx, cancel := lasting(r)
 	defer cancel()
@@ -274,6 +282,20 @@ func (h *handler) move(w http.ResponseWriter, r *http.Request) {
 	}
 	h.orderedMove(r, op, &in, report, err)
 	answer(w, report, err)
+}
+
+// isPartial refuses what names a partial region, and reports whether one of these is.
+func (h *handler) isPartial(w http.ResponseWriter, regions ...string) bool {
+	for _, name := range regions {
+		if h.NotPartial == nil || name == "" {
+			continue
+		}
+		if err := h.NotPartial(name); err != nil {
+			refuse(w, http.StatusBadRequest, err.Error())
+			return true
+		}
+	}
+	return false
 }
 
 // Aborted is the answer to an order to take the switchover under way back: where the primary, which goes on, was then.

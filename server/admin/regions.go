@@ -12,6 +12,9 @@ func (h *handler) addRegion(w http.ResponseWriter, r *http.Request) {
 	if !decode(w, r, &in) {
 		return
 	}
+	if h.isPartial(w, in.Region, in.Source) {
+		return
+	}
 	ctx, cancel := lasting(r)
 	defer cancel()
 	change, err := h.Topology.Add(ctx, in)
@@ -42,6 +45,9 @@ func (h *handler) removeRegion(w http.ResponseWriter, r *http.Request) {
 func (h *handler) moveRegion(w http.ResponseWriter, r *http.Request) {
 	var in replication.RegionSourcing
 	if !decode(w, r, &in) {
+		return
+	}
+	if h.isPartial(w, in.Region, in.Source) {
 		return
 	}
 	ctx, cancel := lasting(r)

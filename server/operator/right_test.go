@@ -187,6 +187,7 @@ func TestWhatIsNotForOperatorsAlone(t *testing.T) {
 			"GET /metrics", "/livez", "/livez/serializable_read", "/readyz", "/readyz/data_corruption",
 			"/readyz/linearizable_read", "/readyz/node_health", "/readyz/non_learner", "/readyz/serializable_read",
 			"/v3/", "/v3beta/", // whose calls need what they need over gRPC
+			partial + "Follow",                            // with a secret of his own
 			"/mimir/v1/",                                  // where there is no call
 			"GET /console/", "POST /v3/auth/authenticate", // a page with nothing in it, and to log in there
 		},

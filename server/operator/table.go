@@ -54,6 +54,7 @@ const (
 	election    = "/v3electionpb.Election/"
 	health      = "/grpc.health.v1.Health/"
 	imports     = "/mimir.v1.Import/"
+	partial     = "/mimir.v1.Partial/"
 )
 
 // votes and changes are the fields of what is ordered about votes.
@@ -126,6 +127,8 @@ var table = map[string]Call{
 	election + "Resign":   {Right: Client},
 
 	imports + "Follow": {Long: true},
+	// Who follows shows a secret of his own.
+	partial + "Follow": {Right: Anyone},
 
 	health + "Check": {Right: Anyone},
 	health + "List":  {Right: Anyone},

@@ -1,0 +1,199 @@
+package front
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/mimir-kv/mimir/kv"
+	"github.com/mimir-kv/mimir/kv/watch"
+	"github.com/mimir-kv/mimir/server/partial"
+)
+
+// Front stands before the etcd API of a node of a partial region. It is safe for concurrent use.
+type Front struct {
+	sink  *partial.Sink
+	links *partial.Links
+	store *kv.Store
+	// outside is what is told whoever asks for other keys, and unserved whoever makes a call that is not served.
+	outside, unserved error
+	partial           string
+}
+
+const (
+	// placeTime bounds how long a read waits for what the fleet has, and writtenTime how long the answer to a write
+	// waits until it can be read here.
+	placeTime, writtenTime = 10 * time.Second, time.Second
+)
+
+// New returns what stands before the API of a node that holds what sink brings.
+func New(sink *partial.Sink) *Front {
+	region, prefixes := sink.Standing().Region, sink.Prefixes().String()
+	advice := "; ask a node of a full region of the fleet"
+	what := "partial region " + region + ": follows only " + prefixes
+	return &Front{
+		sink: sink, links: sink.Links, store: sink.Place.Store(), partial: what,
+		outside: status.Error(codes.FailedPrecondition, "mimir: "+what+", and what was asked for is not within that"+
+			advice),
+		unserved: status.Error(codes.FailedPrecondition, "mimir: "+what+", and does not serve this call"+advice),
+	}
+}
+
+const (
+	kvService     = "/etcdserverpb.KV/"
+	leaseService  = "/etcdserverpb.Lease/"
+	authService   = "/etcdserverpb.Auth/"
+	healthService = "/grpc.health.v1.Health/"
+
+	rangeMethod     = kvService + "Range"
+	streamMethod    = kvService + "RangeStream"
+	txnMethod       = kvService + "Txn"
+	watchMethod     = "/etcdserverpb.Watch/Watch"
+	keepAliveMethod = leaseService + "LeaseKeepAlive"
+	statusMethod    = "/etcdserverpb.Maintenance/Status"
+	membersMethod   = "/etcdserverpb.Cluster/MemberList"
+)
+
+// passed are the calls that the fleet answers, each with what its answer is.
+var passed = map[string]func() proto.Message{
+	kvService + "Put":            func() proto.Message { return new(pb.PutResponse) },
+	kvService + "DeleteRange":    func() proto.Message { return new(pb.DeleteRangeResponse) },
+	txnMethod:                    func() proto.Message { return new(pb.TxnResponse) },
+	leaseService + "LeaseGrant":  func() proto.Message { return new(pb.LeaseGrantResponse) },
+	leaseService + "LeaseRevoke": func() proto.Message { return new(pb.LeaseRevokeResponse) },
+	ttlMethod:                    func() proto.Message { return new(pb.LeaseTimeToLiveResponse) },
+	authService + "Authenticate": func() proto.Message { return new(pb.AuthenticateResponse) },
+	authService + "AuthStatus":   func() proto.Message { return new(pb.AuthStatusResponse) },
+}
+
+// Unary is the interceptor of a gRPC server.
+func (f *Front) Unary(ctx context.Context, r any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
+	switch method := info.FullMethod; {
+	case method == rangeMethod:
+		q, err := f.readRange(ctx, r.(*pb.RangeRequest))
+		if err != nil {
+			return nil, err
+		}
+		return handle(ctx, q)
+	case method == statusMethod:
+		answer, err := handle(ctx, r)
+		if s, ok := answer.(*pb.StatusResponse); ok && err == nil {
+			s.Errors = append(s.Errors, f.partial)
+		}
+		return answer, err
+	case method == membersMethod, strings.HasPrefix(method, healthService):
+		return handle(ctx, r)
+	case method == txnMethod && isStale(r.(*pb.TxnRequest)) && !f.sink.Place.Auth():
+		if !f.holdsTxn(r.(*pb.TxnRequest)) {
+			return nil, f.outside
+		}
+		return handle(ctx, r)
+	case passed[method] != nil:
+		return f.pass(ctx, method, r)
+	}
+	return nil, f.unserved
+}
+
+// pass has the fleet answer a call, if it is about the keys that are followed.
+func (f *Front) pass(ctx context.Context, method string, r any) (any, error) {
+	if err := f.holdsAll(ctx, r); err != nil {
+		return nil, err
+	}
+	answer := passed[method]()
+	if err := f.links.Now().Invoke(asCaller(ctx), method, r, answer); err != nil {
+		return nil, err
+	}
+	if ttl, ok := answer.(*pb.LeaseTimeToLiveResponse); ok {
+		ttl.Keys = slices.DeleteFunc(ttl.Keys, func(key []byte) bool { return !f.sink.Prefixes().Hold(key, nil) })
+	}
+	if w, ok := answer.(interface{ GetHeader() *pb.ResponseHeader }); ok && strings.HasPrefix(method, kvService) {
+		waiting, cancel := context.WithTimeout(ctx, writtenTime)
+		_ = f.come(waiting, w.GetHeader().GetRevision()) // it is done either way
+		cancel()
+	}
+	return answer, nil
+}
+
+// asCaller returns the context of a question to the fleet in the name of who asks here.
+func asCaller(ctx context.Context) context.Context {
+	shown := metadata.MD{}
+	in, _ := metadata.FromIncomingContext(ctx)
+	for key, values := range in {
+		if key == "token" || key == "authorization" || strings.HasPrefix(key, "mimir-") {
+			shown[key] = values
+		}
+	}
+	return metadata.NewOutgoingContext(ctx, shown)
+}
+
+// readRange returns what a range is here: of a linearizable one, once this node has come to where the fleet is.
+func (f *Front) readRange(ctx context.Context, r *pb.RangeRequest) (*pb.RangeRequest, error) {
+	if !f.sink.Prefixes().Hold(r.Key, r.RangeEnd) {
+		return nil, f.outside
+	}
+	if r.Serializable && !f.sink.Place.Auth() {
+		return r, nil
+	}
+	at, err := f.ask(ctx, r.Key, r.RangeEnd, r.Serializable)
+	if err != nil || r.Serializable {
+		return r, err
+	}
+	if err := f.arrive(ctx, at); err != nil {
+		return nil, err
+	}
+	here := proto.Clone(r).(*pb.RangeRequest)
+	here.Serializable = true
+	return here, nil
+}
+
+// ask asks the fleet, in the name of who asks, how far it is, and so whether he may read the range.
+func (f *Front) ask(ctx context.Context, key, end []byte, stale bool) (revision int64, err error) {
+	q := &pb.RangeRequest{Key: key, RangeEnd: end, CountOnly: true, Serializable: stale}
+	answer := new(pb.RangeResponse)
+	if err := f.links.Ask(asCaller(ctx), rangeMethod, q, answer); err != nil {
+		return 0, err
+	}
+	return answer.GetHeader().GetRevision(), nil
+}
+
+// arrive returns once this node has come to a revision of the fleet, and may show it.
+func (f *Front) arrive(ctx context.Context, revision int64) error {
+	waiting, cancel := context.WithTimeout(ctx, placeTime)
+	defer cancel()
+	err := f.come(waiting, revision)
+	if err == nil {
+		err = f.sink.Shown(waiting)
+	}
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return status.FromContextError(ctx.Err()).Err()
+	}
+	return status.Errorf(codes.Unavailable, "mimir: partial region %s is at revision %d, and the fleet at %d: %v",
+		f.sink.Standing().Region, f.store.Revision(), revision, err)
+}
+
+// come returns once this node has come to a revision of the fleet. One that looks like another history's, since a
+// failover has moved the fleet far ahead, is waited for likewise.
+func (f *Front) come(ctx context.Context, revision int64) error {
+	for {
+		err := f.store.WaitRevision(ctx, revision)
+		var strange *watch.CompactedError
+		if !errors.As(err, &strange) {
+			return err
+		}
+		if err := f.store.WaitRevision(ctx, f.store.Revision()+1); err != nil && !errors.As(err, &strange) {
+			return err
+		}
+	}
+}

@@ -1,0 +1,113 @@
+package partial
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/status"
+)
+
+const (
+	// aliveEvery is after how long without a word the other side is asked, and aliveTime how long it has to answer.
+	aliveEvery, aliveTime = 10 * time.Second, 5 * time.Second
+	// mostBackoff is how long it waits at most before it connects again.
+	mostBackoff = 2 * time.Second
+	// askedTime bounds a question to one node where there are others to ask.
+	askedTime = 3 * time.Second
+)
+
+// Links are the ways to the nodes of the fleet, of which one is in use. It is safe for concurrent use.
+type Links struct {
+	endpoints []string
+	conns     []*grpc.ClientConn
+	at        atomic.Int64
+}
+
+// Dial returns ways to the client addresses of nodes, host:port or URLs, which connect when they are used: with TLS if
+// secure is not nil, or the URL says so. The caller closes them.
+func Dial(endpoints []string, secure *tls.Config) (*Links, error) {
+	l := &Links{}
+	for _, endpoint := range endpoints {
+		scheme, host, found := strings.Cut(strings.TrimRight(endpoint, "/"), "://")
+		if !found {
+			scheme, host = "", scheme
+		}
+		wire := insecure.NewCredentials()
+		switch {
+		case scheme != "" && scheme != "http" && scheme != "https":
+			return nil, errors.Join(fmt.Errorf("endpoint %s: use host:port, http:// or https://", endpoint), l.Close())
+		case scheme == "http" && secure != nil:
+			return nil, errors.Join(fmt.Errorf("endpoint %s: it has no TLS, which was asked for, and no secret is "+
+				"sent there", endpoint), l.Close())
+		case scheme == "https" && secure == nil:
+			wire = credentials.NewTLS(&tls.Config{MinVersion: tls.VersionTLS12})
+		case secure != nil:
+			wire = credentials.NewTLS(secure)
+		}
+		again := backoff.DefaultConfig
+		again.MaxDelay = mostBackoff
+		conn, err := grpc.NewClient("passthrough:///"+host, grpc.WithTransportCredentials(wire),
+			grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: aliveEvery, Timeout: aliveTime}),
+			grpc.WithConnectParams(grpc.ConnectParams{Backoff: again, MinConnectTimeout: askedTime}),
+			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(math.MaxInt32)))
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("endpoint %s: %w", endpoint, err), l.Close())
+		}
+		l.endpoints, l.conns = append(l.endpoints, endpoint), append(l.conns, conn)
+	}
+	if len(l.conns) == 0 {
+		return nil, errors.New("no endpoint of the fleet is named")
+	}
+	return l, nil
+}
+
+// Close ends everything that goes over them.
+func (l *Links) Close() error {
+	var errs []error
+	for _, c := range l.conns {
+		errs = append(errs, c.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Now returns the way in use.
+func (l *Links) Now() *grpc.ClientConn { return l.conns[l.at.Load()] }
+
+// now returns where it leads too.
+func (l *Links) now() (endpoint string, conn *grpc.ClientConn) {
+	at := l.at.Load()
+	return l.endpoints[at], l.conns[at]
+}
+
+// next has another way be in use, if there is one.
+func (l *Links) next() { l.at.Store((l.at.Load() + 1) % int64(len(l.conns))) }
+
+// Ask asks the node in use, and where that cannot answer the others in turn: for questions that change nothing.
+func (l *Links) Ask(ctx context.Context, method string, in, out any) (err error) {
+	first := int(l.at.Load())
+	for i := range l.conns {
+		asking, cancel := ctx, context.CancelFunc(func() {})
+		if i+1 < len(l.conns) {
+			asking, cancel = context.WithTimeout(ctx, askedTime)
+		}
+		err = l.conns[(first+i)%len(l.conns)].Invoke(asking, method, in, out)
+		late := asking.Err() != nil
+		cancel()
+		if ctx.Err() != nil || err == nil || status.Code(err) != codes.Unavailable && !late {
+			return err
+		}
+	}
+	return err
+}
