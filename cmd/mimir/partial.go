@@ -201,7 +201,7 @@ func (f *fleetReport) addPartial(region, node string, p *partial.Report) {
 }
 
 // printPartial writes a line for each partial region, and one for each of its nodes.
-func (f *fleetReport) printPartial(w io.Writer) {
+func printPartial(w io.Writer, f *fleetReport) {
 	for _, p := range f.Partial {
 		fmt.Fprintf(w, "partial region %s: follows only %s; never primary", p.Name, strings.Join(p.Prefixes, ", "))
 		if len(p.Nodes) == 0 {

@@ -276,7 +276,7 @@ func (f *fleetReport) print(w io.Writer) {
 			fmt.Fprintf(w, "%s %s\n", r.Name, r.Moving)
 		}
 	}
-	f.printPartial(w)
+	printPartial(w, f)
 	f.printHeld(w)
 	f.printArchive(w)
 	f.printVersions(w)

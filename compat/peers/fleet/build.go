@@ -16,7 +16,9 @@ var binary = flag.String("mimir-binary", "", "test this mimir; default: one that
 
 // Main runs the tests of a package with a mimir to start, and returns the exit status.
 func Main(m *testing.M) int {
-	flag.Parse()
+	if !flag.Parsed() { // else what the caller made of flags, such as where it built something, would be forgotten
+		flag.Parse()
+	}
 	if *binary != "" {
 		return m.Run()
 	}
