@@ -98,7 +98,7 @@ func (a *API) RaiseNoSpace(ctx context.Context) error {
 	if a.store.Auth().Enabled() { // else nodes of before are to understand it
 		c = command.EncodeOwn(c)
 	}
-	if _, err := propose(ctx, a, c, command.DecodeAlarmResult); err != nil {
+	if _, err := propose(ctx, a, &asker{own: true}, demand{}, c, command.DecodeAlarmResult); err != nil {
 		return fmt.Errorf("raise the alarm: %w", err)
 	}
 	return nil

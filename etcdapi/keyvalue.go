@@ -85,7 +85,7 @@ func (s *kvServer) Put(ctx context.Context, r *pb.PutRequest) (*pb.PutResponse, 
 	if err := s.checkAlarms(ctx, againstSpace); err != nil {
 		return nil, err
 	}
-	return write(ctx, s.API, who, command.EncodePut(r), command.DecodePutResult)
+	return write(ctx, s.API, who.touching(span{from: r.Key}), command.EncodePut(r), command.DecodePutResult)
 }
 
 // DeleteRange deletes keys.
@@ -107,6 +107,7 @@ func (s *kvServer) DeleteRange(ctx context.Context, r *pb.DeleteRangeRequest) (*
 		return nil, err
 	}
 	defer done()
+	who = who.touching(span{r.Key, r.RangeEnd})
 	return write(ctx, s.API, who, command.EncodeDeleteRange(r), command.DecodeDeleteRangeResult)
 }
 
@@ -136,7 +137,7 @@ func (s *kvServer) Txn(ctx context.Context, r *pb.TxnRequest) (*pb.TxnResponse, 
 		return nil, err
 	}
 	defer done()
-	return write(ctx, s.API, who, command.EncodeTxn(r), command.DecodeTxnResult)
+	return write(ctx, s.API, who.touching(touchedBy(r)...), command.EncodeTxn(r), command.DecodeTxnResult)
 }
 
 func (s *kvServer) readOnlyTxn(ctx context.Context, r *pb.TxnRequest) (*pb.TxnResponse, error) {

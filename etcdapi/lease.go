@@ -30,6 +30,7 @@ func (s *leaseServer) LeaseGrant(ctx context.Context, r *pb.LeaseGrantRequest) (
 	for r.ID == 0 {
 		r.ID = rand.Int64()
 	}
+	who.repeats = true
 	return write(ctx, s.API, who, command.EncodeLeaseGrant(r), command.DecodeLeaseGrantResult)
 }
 
@@ -49,6 +50,8 @@ func (s *leaseServer) LeaseRevoke(ctx context.Context, r *pb.LeaseRevokeRequest)
 		return nil, err
 	}
 	defer done()
+	who = who.touching(s.touchedByLease(r.ID)...)
+	who.repeats = true
 	return write(ctx, s.API, who, command.EncodeLeaseRevoke(r), command.DecodeLeaseRevokeResult)
 }
 

@@ -36,6 +36,8 @@ type Limits struct {
 	RequestTimeout time.Duration
 	// Staleness bounds the age of serializable reads; [StalenessKey] can bound it further. 0: no bound.
 	Staleness time.Duration
+	// Durability says in which regions writes have to be.
+	Durability DurabilityRules
 	// ProgressInterval is how often a quiet watch that asked for it is told of its progress; a tenth is added at
 	// random. Default DefaultProgressInterval.
 	ProgressInterval time.Duration
@@ -66,6 +68,8 @@ const (
 
 // orDefaults has the defaults where nothing is said.
 func (l Limits) orDefaults() Limits {
+	durability := l.Durability
+	durability.Timeout = cmp.Or(durability.Timeout, DefaultDurabilityTimeout)
 	return Limits{
 		RequestBytes:     cmp.Or(l.RequestBytes, DefaultRequestBytes),
 		TxnOps:           cmp.Or(l.TxnOps, DefaultTxnOps),
@@ -75,6 +79,7 @@ func (l Limits) orDefaults() Limits {
 		Watches:          cmp.Or(l.Watches, DefaultWatches),
 		AllWatches:       cmp.Or(l.AllWatches, DefaultAllWatches),
 		Staleness:        max(0, l.Staleness),
+		Durability:       durability,
 		RequestTimeout:   cmp.Or(l.RequestTimeout, DefaultRequestTimeout),
 		ProgressInterval: cmp.Or(l.ProgressInterval, DefaultProgressInterval),
 		LeaderTimeout:    cmp.Or(l.LeaderTimeout, DefaultLeaderTimeout),

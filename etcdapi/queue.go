@@ -91,7 +91,7 @@ func (s *kvServer) forget(ctx context.Context, lease int64) {
 	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.limits.now().RequestTimeout)
 	defer cancel()
 	c := command.EncodeLeaseRevoke(&pb.LeaseRevokeRequest{ID: lease})
-	if _, err := write(bounded, s.API, s.itself(), c, command.DecodeLeaseRevokeResult); err != nil {
+	if _, err := write(bounded, s.API, s.itself().alone(), c, command.DecodeLeaseRevokeResult); err != nil {
 		s.logger.Info("a key of a lock or an election may stay until its lease ends", "lease", lease, "err", err)
 	}
 }
@@ -164,7 +164,7 @@ func (p *place) leave(ctx context.Context) {
 	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.limits.now().RequestTimeout)
 	defer cancel()
 	c := command.EncodeTxn(deletion(p.key, p.created))
-	if _, err := write(bounded, p.API, p.itself(), c, command.DecodeTxnResult); err != nil {
+	if _, err := write(bounded, p.API, p.itself().alone(), c, command.DecodeTxnResult); err != nil {
 		p.logger.Info("a key of a lock or an election stays until its lease ends", "lease", p.lease, "err", err)
 	}
 }

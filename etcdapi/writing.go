@@ -2,6 +2,7 @@ package etcdapi
 
 import (
 	"context"
+	"errors"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -19,6 +20,22 @@ type asker struct {
 	auth.Identity
 	may right
 	own bool // it is done in nobody's name, and nobody's right is asked for
+
+	touches []span // what it may write, where that is known
+	local   bool   // it waits for no other region, whoever says so
+	repeats bool   // clientv3 sends it again where the answer is Unavailable
+}
+
+// touching returns who asks for a write of these keys.
+func (w asker) touching(keys ...span) asker {
+	w.touches = keys
+	return w
+}
+
+// alone returns who asks for a write that waits for no other region.
+func (w asker) alone() asker {
+	w.local = true
+	return w
 }
 
 // asks returns who asks for a write, if he may.
@@ -47,34 +64,44 @@ func write[R response](
 	if len(c) > a.limits.now().RequestBytes {
 		return none, rpctypes.ErrGRPCRequestTooLarge
 	}
+	needs, err := a.demanded(ctx, &who)
+	if err != nil {
+		return none, err
+	}
 	for n := 1; ; n++ {
-		response, err := propose(ctx, a, who.encode(c), decode)
+		response, err := propose(ctx, a, &who, needs, who.encode(c), decode)
 		if err == nil {
 			return response, nil
 		}
 		if n == mostJudgements || who.may == nil || !isOutdated(err, who.Identity) || a.barrier(ctx) != nil {
 			return none, a.statusOf(ctx, err)
 		}
-		if who, err = a.asks(ctx, who.may); err != nil {
+		again, err := a.asks(ctx, who.may)
+		if err != nil {
 			return none, err
 		}
+		who.Identity = again.Identity
 	}
 }
 
-// propose is write without the bound of what clients may ask, once.
+// propose is write without the bound of what clients may ask, once. What is in fewer regions than needs says is told
+// to be that, by an error.
 func propose[R response](
-	ctx context.Context, a *API, c []byte, decode func([]byte) (R, error),
+	ctx context.Context, a *API, who *asker, needs demand, c []byte, decode func([]byte) (R, error),
 ) (none R, err error) {
-	bounded, cancel := context.WithTimeout(ctx, a.patience())
+	bounded, cancel := context.WithTimeout(ctx, a.timeout(needs))
 	defer cancel()
-	receipt, err := a.replicator.Propose(bounded, []*replication.Command{{Data: c}})
-	if err != nil {
-		return none, err
+	receipt, short := a.replicator.Propose(bounded, []*replication.Command{{Data: c}}, needs.options()...)
+	if receipt == nil || len(receipt.Results) == 0 || short != nil && !errors.Is(short, replication.ErrUnderReplicated) {
+		return none, needs.told(short, who, nil)
 	}
 	response, err := decode(receipt.Results[0])
 	if err != nil {
 		return none, err
 	}
 	a.fill(response.GetHeader())
+	if short != nil {
+		return none, needs.told(short, who, response.GetHeader())
+	}
 	return response, nil
 }

@@ -35,6 +35,7 @@ type Config struct {
 	CompactBytes  string              `yaml:"compact-bytes,omitempty"`
 	RegionRate    *RegionRate         `yaml:"region-rate,omitempty"`
 	ApplyDelay    string              `yaml:"apply-delay,omitempty"`
+	Durability    *Durability         `yaml:"durability,omitempty"`
 	Failover      *Failover           `yaml:"failover,omitempty"`
 	Witnesses     map[string][]string `yaml:"witnesses,omitempty"`
 	// PartialRegionsFile says which partial regions may follow the node.
@@ -44,6 +45,13 @@ type Config struct {
 // RegionRate holds what goes to other regions to a rate, each as "REGION=RATE".
 type RegionRate struct {
 	Copy []string `yaml:"copy,omitempty"`
+}
+
+// Durability says in which regions writes have to be before they are acknowledged.
+type Durability struct {
+	Default  string            `yaml:"default,omitempty"`
+	Prefixes map[string]string `yaml:"prefixes,omitempty"`
+	Timeout  string            `yaml:"timeout,omitempty"`
 }
 
 // Failover has the primary move by itself.

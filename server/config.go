@@ -94,6 +94,8 @@ type Config struct {
 
 	// Compaction is what of the history is kept: auto-compaction-mode and auto-compaction-retention.
 	Compaction Compaction
+	// Durability is in which regions writes have to be before they are acknowledged.
+	Durability Durability
 	// LagGate bounds how far other regions may be behind.
 	LagGate LagGate
 	// RegionRate is how fast copies and the stream go to other regions at most.

@@ -331,7 +331,7 @@ func (s *server) build(plain *slog.Logger) error {
 	s.api = etcdapi.New(etcdapi.Options{
 		Tokens: tokens, CommonNames: c.ClientTLS.RequireClientCert, BcryptCost: c.BcryptCost,
 		Store: s.store, Lessor: s.lessor, Replicator: s.tracing.Reads(s.replicator),
-		ClusterID: clusterID(c.Replication.FleetID), Limits: c.Limits, QuotaBytes: s.settled.quota.Load,
+		ClusterID: clusterID(c.Replication.FleetID), Limits: c.limits(), QuotaBytes: s.settled.quota.Load,
 		AllRegions: c.AdvertiseRegions == advertiseAll,
 		Unary:      s.calls.Unary(s.tracing.Unary(s.slow.unary(s.equality.unary(s.gate.Unary)))),
 		Stream:     s.calls.Stream(s.tracing.Stream(s.equality.stream(s.gate.Stream))),

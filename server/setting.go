@@ -157,6 +157,10 @@ func addressesOfEach(key, meaning string, at func(*Config) *map[string][]string)
 	return of(key, "region=addr,…", meaning, nil, at, form[map[string][]string]{parseRegions, formatRegions})
 }
 
+func durabilityOfEach(key, meaning string, at func(*Config) *map[string]string) setting {
+	return of(key, "prefix=durability,…", meaning, nil, at, form[map[string]string]{parsePrefixes, formatNodes})
+}
+
 func count(key string, preset, low, high int, meaning string, at func(*Config) *int) setting {
 	s := of(key, "int", meaning, preset, at, form[int]{parseInt, strconv.Itoa})
 	return s.between(int64(low), int64(high), func(c *Config) int64 { return int64(*at(c)) }, func(n int64) string {

@@ -360,6 +360,18 @@ var sections = []section{
 			func(c *Config) *string { return &c.RegionRate.Copy }),
 		regionRates("region-rate.stream", "likewise of the stream, as it is compressed",
 			func(c *Config) *string { return &c.RegionRate.Stream }),
+		text("durability.default", "local",
+			"in which regions a write has to be durable before it is acknowledged: `local`, the primary alone; "+
+				"`regions=K`, K regions beside it; `quorum`, a majority of all regions with the primary; `all`. A "+
+				"request may say another one; see [operating.md](operating.md#durable-in-other-regions)",
+			func(c *Config) *string { return &c.Durability.Default }),
+		durabilityOfEach("durability.prefixes",
+			"the same for keys that begin with a prefix, of which the longest counts: no request is acknowledged "+
+				"for less. Equal on all nodes: that counts of which a client asks",
+			func(c *Config) *map[string]string { return &c.Durability.Prefixes }),
+		duration("durability.timeout", etcdapi.DefaultDurabilityTimeout, 100*time.Millisecond, 24*time.Hour,
+			"bound of a write that waits for other regions, if its client set no deadline, or a later one",
+			func(c *Config) *time.Duration { return &c.Durability.Timeout }),
 		count("lag-gate.regions", 1, 1, 64,
 			"how many other regions have to be within the bounds that follow before the primary takes writes as they "+
 				"come; more than there are is all; see [operating.md](operating.md#bound-how-far-others-may-be-behind)",

@@ -67,13 +67,17 @@ var wiring = map[reflect.Type]map[string]string{
 		"Dialer":      "TCP",
 		"Logger":      "made of log-level and log-format",
 	},
-	reflect.TypeFor[etcdapi.Limits](): {"Watches": "what a stream of watches may cost, for everybody"},
+	reflect.TypeFor[etcdapi.Limits](): {
+		"Watches":    "what a stream of watches may cost, for everybody",
+		"Durability": "made of the durability settings",
+	},
 }
 
 // probes are values of each kind that are nobody's default.
 var probes = map[string]string{
 	"string": "x", "bool": "true", "int": "7", "size": "7", "duration": "7s", "name=addr,…": "a=b:1",
 	"region=addr,…": "a=b:1", "addresses": "a:1", "region=rate,…": "a=7MiB",
+	"prefix=durability,…": "/a=all",
 }
 
 // Every field of the library's configuration, of the store's options, of the transport's and of the API's limits has a

@@ -347,6 +347,9 @@ func (c *Config) validateLimits(f *faults) {
 	if _, err := c.RegionRate.caps(); err != nil {
 		f.add("%w", err)
 	}
+	if _, err := c.Durability.rules(); err != nil {
+		f.add("%w", err)
+	}
 	g := c.LagGate
 	if g.RefuseBytes != 0 && g.RefuseBytes < g.DelayBytes || g.RefuseTime != 0 && g.RefuseTime < g.DelayTime {
 		f.add("lag-gate: writes would be refused (refuse-bytes %s, refuse-time %s) before they are slowed down "+

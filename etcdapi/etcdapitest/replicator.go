@@ -43,6 +43,9 @@ type Replicator struct {
 	replaying error // of barriers that are not linearizable
 	unsure    error // of those that are
 	follows   *replication.PeerStatus
+	others    []string // regions, beside this one
+	short     error    // of writes that ask for further regions, which are done
+	proposals int
 	asked     int
 	barriers  int
 	onEnd     func() error // of linearizable reads
@@ -267,7 +270,7 @@ func (r *Replicator) failure() error {
 
 // Propose applies commands.
 func (r *Replicator) Propose(
-	ctx context.Context, cs []*replication.Command, _ ...replication.ProposeOption,
+	ctx context.Context, cs []*replication.Command, opts ...replication.ProposeOption,
 ) (*replication.Receipt, error) {
 	if err := r.failure(); err != nil {
 		return nil, err
@@ -286,7 +289,7 @@ func (r *Replicator) Propose(
 		if r.loses(cs) {
 			return nil, fmt.Errorf("%w: on purpose", replication.ErrUnknownOutcome)
 		}
-		return receipt, nil
+		return receipt, r.shortOf(opts)
 	case <-r.done:
 		return nil, replication.ErrClosed
 	}
@@ -396,6 +399,9 @@ func (r *Replicator) Health() *replication.HealthStatus {
 	}
 	if r.hides {
 		h.Late = &replication.Late{}
+	}
+	for _, region := range r.others {
+		h.Peers = append(h.Peers, replication.PeerStatus{ID: region, Role: replication.RoleSecondary})
 	}
 	if r.follows != nil {
 		h.Role, h.Primary, h.Peers = replication.RoleSecondary, r.follows.ID, []replication.PeerStatus{*r.follows}

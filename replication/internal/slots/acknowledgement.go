@@ -55,22 +55,26 @@ func (m acknowledgements) note(a acknowledgement) {
 // regionsAt counts the regions that have a write of the history s, this one included, by their word or since they reign
 // behind it: this one alone, once the write was cut from it.
 func (m acknowledgements) regionsAt(r *contract.Receipt, s *timeline.State) int {
-	k := 1
+	return 1 + len(m.having(nil, r, s))
+}
+
+// having appends the other regions that have it.
+func (m acknowledgements) having(list []string, r *contract.Receipt, s *timeline.State) []string {
 	if (acknowledgement{Epoch: r.Epoch, Position: r.Position}).within(s) < r.Position {
-		return k
+		return list
 	}
 	heirs := s.Heirs(r.Epoch, r.Position)
 	for region, a := range m {
 		if !slices.Contains(heirs, region) && a.within(s) >= r.Position && counts(s, region) {
-			k++
+			list = append(list, region)
 		}
 	}
 	for _, region := range heirs {
 		if counts(s, region) {
-			k++
+			list = append(list, region)
 		}
 	}
-	return k
+	return list
 }
 
 // counts reports whether what a region has is safe with it. Where nothing may be lost, what is safe is what no majority

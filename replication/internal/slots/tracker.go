@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -20,7 +21,8 @@ type History interface{ State() *timeline.State }
 // they go to the leader. It is safe for concurrent use, and calls whoever waits without its lock.
 type Tracker struct {
 	history History
-	changed wake.Signal // has room for one: somebody waits who did not before
+	others  func() []string // the other regions of the fleet; nil: not known
+	changed wake.Signal     // has room for one: somebody waits who did not before
 
 	mu      sync.Mutex
 	acked   acknowledgements
@@ -56,6 +58,22 @@ func NewTracker(h History) *Tracker {
 		ahead: map[string]through{}}
 }
 
+// Name has answers name the regions that do not have a write. It is called before anything else.
+func (t *Tracker) Name(others func() []string) { t.others = others }
+
+// without returns the other regions of the fleet that are not among those that have a write and count in s.
+func (t *Tracker) without(have []string, s *timeline.State) (list []string) {
+	if t.others == nil {
+		return nil
+	}
+	for _, region := range t.others() {
+		if !slices.Contains(have, region) && counts(s, region) {
+			list = append(list, region)
+		}
+	}
+	return list
+}
+
 // Lead says that this node leads: acknowledgements come here.
 func (t *Tracker) Lead() {
 	t.mu.Lock()
@@ -70,11 +88,13 @@ func (t *Tracker) StepDown() { t.Abandon(errLedElsewhere) }
 func (t *Tracker) Abandon(why error) {
 	t.mu.Lock()
 	t.deaf = why
-	waiting := t.waiting
+	waiting, s := t.waiting, t.history.State()
 	t.waiting = nil
+	for _, w := range waiting {
+		w.err = t.short(w, s, why)
+	}
 	t.mu.Unlock()
 	for _, w := range waiting {
-		w.err = w.short(why)
 		w.end()
 	}
 }
@@ -92,7 +112,7 @@ func (t *Tracker) Await(
 	w.reign = reignOf(s, r.Epoch)
 	over := t.settles(w, s)
 	if !over && t.deaf != nil {
-		over, w.err = true, w.short(t.deaf)
+		over, w.err = true, t.short(w, s, t.deaf)
 	}
 	if !over {
 		t.waiting = append(t.waiting, w)
@@ -120,9 +140,9 @@ func (t *Tracker) settles(w *wait, s *timeline.State) bool {
 	switch {
 	case w.receipt.Regions >= w.needs:
 	case s.Role() != timeline.Primary:
-		w.err = w.short(errNotPrimary)
+		w.err = t.short(w, s, errNotPrimary)
 	case s.Roster != nil && w.k > len(s.Roster.Regions):
-		w.err = w.short(errFewer)
+		w.err = t.short(w, s, errFewer)
 	default:
 		return false
 	}
@@ -188,12 +208,12 @@ func (t *Tracker) forget(region string) {
 
 // expire ends the waits whose time is over, and those in which nobody waits.
 func (t *Tracker) expire(now time.Time) {
-	t.answer(func(w *wait, _ *timeline.State) bool {
+	t.answer(func(w *wait, s *timeline.State) bool {
 		switch {
 		case !w.deadline.IsZero() && !w.deadline.After(now):
-			w.err = w.short(nil)
+			w.err = t.short(w, s, nil)
 		case w.left():
-			w.err = w.short(errLeft)
+			w.err = t.short(w, s, errLeft)
 		default:
 			return false
 		}
@@ -243,14 +263,21 @@ func (t *Tracker) within(s *timeline.State) map[string]contract.Position {
 	return list
 }
 
-// short is the answer that the write is not known to be in as many regions as asked. why may be nil: the time is over.
-func (w *wait) short(why error) error {
+// short is the answer that the write is not known to be in as many regions of the history s as asked, with which those
+// are. why may be nil: the time is over. The caller holds mu.
+func (t *Tracker) short(w *wait, s *timeline.State, why error) error {
 	r := w.receipt
-	err := fmt.Errorf("%w: position %d is in %d of %d", contract.ErrUnderReplicated, r.Position, r.Regions, w.needs)
-	if why != nil {
-		err = fmt.Errorf("%w: %w", err, why)
+	have := t.acked.having([]string{s.Region}, r, s)
+	slices.Sort(have[1:])
+	text := fmt.Sprintf("position %d is in %d of %d regions: %s", r.Position, r.Regions, w.needs,
+		strings.Join(have, ", "))
+	if missing := t.without(have, s); len(missing) > 0 {
+		text += "; not known to be in " + strings.Join(missing, ", ")
 	}
-	return err
+	if why != nil {
+		return fmt.Errorf("%w: %s: %w", contract.ErrUnderReplicated, text, why)
+	}
+	return fmt.Errorf("%w: %s", contract.ErrUnderReplicated, text)
 }
 
 // end gives the answer.

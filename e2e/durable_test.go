@@ -1,0 +1,166 @@
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	"github.com/mimir-kv/mimir/localfleet"
+)
+
+// durableTimeout is how long a write waits for other regions here.
+const durableTimeout = 1500 * time.Millisecond
+
+// durable is three regions, of which the last one is cut off.
+type durable struct {
+	*run
+	us, eu *clientv3.Client
+}
+
+// A region is cut off: who asks for it is told that his write is committed, and in which regions, within the time; who
+// asks for less has his answer at once. docs/operating.md has it under "Durable in other regions".
+func TestWritesWaitForTheRegionsThatWereAskedFor(t *testing.T) {
+	if testing.Short() {
+		t.Skip("real processes")
+	}
+	ctx, dir := t.Context(), t.TempDir()
+	binary := built(t)
+	f, err := localfleet.New(localfleet.Options{
+		Dir: dir, Command: []string{binary, "serve"}, Regions: []string{"us", "eu", "ap"}, Nodes: 1,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for _, r := range f.Regions {
+		r.Nodes[0].Config.Durability = &localfleet.Durability{
+			Prefixes: map[string]string{"/payments/": "all", "/payments/log/": "regions=1"},
+			Timeout:  durableTimeout.String(),
+		}
+		if err := r.Save(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d := &durable{run: &run{Options: Options{Binary: binary, Dir: dir, Out: testWriter{t}}, fleet: f}}
+	d.report = report{out: d.Out, start: time.Now()}
+	if err := errors.Join(localfleet.Start(f.Nodes()), d.awaitServing(ctx)); err != nil {
+		t.Fatal(err)
+	}
+	clients, closeAll, err := connectEach(localfleet.Clients(f.Nodes()[:2]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeAll()
+	d.us, d.eu = clients[0], clients[1]
+	if err := d.story(ctx); err != nil {
+		for _, n := range f.Nodes() {
+			t.Logf("%s: %s", n.Config.Name, n.LastWords())
+		}
+		t.Fatal(err)
+	}
+}
+
+func (d *durable) story(ctx context.Context) error {
+	all := func(ctx context.Context) error { return putAs(ctx, d.us, "all", "/a") }
+	if err := d.await(ctx, "a write is in all regions", func(ctx context.Context) string {
+		if err := all(ctx); err != nil {
+			return err.Error()
+		}
+		return ""
+	}); err != nil {
+		return err
+	}
+	d.fleet.Cut("us", "ap")
+	d.fleet.Cut("eu", "ap")
+	if err := errors.Join(d.refused(ctx), d.short(ctx), d.served(ctx)); err != nil {
+		return err
+	}
+	d.fleet.Heal("us", "ap")
+	d.fleet.Heal("eu", "ap")
+	return d.await(ctx, "a write is in all regions again", func(ctx context.Context) string {
+		if err := errors.Join(all(ctx), putAs(ctx, d.eu, "", "/payments/1")); err != nil {
+			return err.Error()
+		}
+		return ""
+	})
+}
+
+// refused asks for what cannot be had.
+func (d *durable) refused(ctx context.Context) (err error) {
+	for said, code := range map[string]codes.Code{
+		"regions=3": codes.FailedPrecondition, "most": codes.InvalidArgument,
+	} {
+		if got := putAs(ctx, d.eu, said, "/never"); status.Code(got) != code {
+			err = errors.Join(err, fmt.Errorf("%s: %w", said, got))
+		}
+	}
+	if found, lost := d.us.Get(ctx, "/never"); lost != nil || found.Count != 0 {
+		err = errors.Join(err, fmt.Errorf("what was refused is there: %v, %w", found, lost))
+	}
+	return err
+}
+
+// short asks for what the region that is cut off has to have.
+func (d *durable) short(ctx context.Context) (err error) {
+	for name, c := range map[string]struct {
+		client    *clientv3.Client
+		said, key string
+	}{
+		"by request":                       {d.us, "regions=2", "/a"},
+		"by request, all":                  {d.us, "all", "/a"},
+		"by prefix":                        {d.us, "", "/payments/1"},
+		"by prefix, and less is asked for": {d.us, "local", "/payments/1"},
+		"by request at a secondary":        {d.eu, "regions=2", "/a"},
+		"by prefix at a secondary":         {d.eu, "", "/payments/1"},
+	} {
+		began := time.Now()
+		s := status.Convert(putAs(ctx, c.client, c.said, c.key))
+		took := time.Since(began)
+		header, _ := append(s.Details(), nil)[0].(*pb.ResponseHeader)
+		there, failed := d.us.Get(ctx, c.key)
+		d.line("%s: after %s: %s", name, took.Round(time.Millisecond), s.Message())
+		switch {
+		case failed != nil:
+			return failed
+		case s.Code() != codes.Unavailable, took > 2*durableTimeout, there.Count != 1,
+			there.Kvs[0].ModRevision != header.GetRevision(),
+			!strings.Contains(s.Message(), fmt.Sprintf("committed in the primary (revision %d)", header.Revision)),
+			!strings.Contains(s.Message(), "in 2 of 3 regions: us, eu; not known to be in ap"):
+			err = errors.Join(err, fmt.Errorf("%s: %v after %s, details %v, there %v", name, s, took, s.Details(),
+				there.Kvs))
+		}
+	}
+	return err
+}
+
+// served asks for what the others have.
+func (d *durable) served(ctx context.Context) (err error) {
+	for _, client := range []*clientv3.Client{d.us, d.eu} {
+		for key, said := range map[string]string{"/a": "local", "/b": "regions=1", "/c": "quorum", "/payments/log/1": ""} {
+			began := time.Now()
+			failed := putAs(ctx, client, said, key)
+			if took := time.Since(began); failed != nil || took > durableTimeout/2 {
+				err = errors.Join(err, fmt.Errorf("%s, %q: %w after %s", key, said, failed, took))
+			}
+		}
+	}
+	return err
+}
+
+// putAs writes a key and asks for a durability, if it is not empty. The error is as the node gave it.
+func putAs(ctx context.Context, client *clientv3.Client, said, key string) error {
+	if said != "" {
+		ctx = metadata.AppendToOutgoingContext(ctx, "mimir-durability", said)
+	}
+	_, err := pb.NewKVClient(client.ActiveConnection()).Put(ctx, &pb.PutRequest{Key: []byte(key), Value: []byte("x")})
+	return err
+}

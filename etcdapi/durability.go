@@ -1,0 +1,280 @@
+package etcdapi
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/protoadapt"
+
+	"github.com/mimir-kv/mimir/replication"
+)
+
+// DurabilityKey is the key of request metadata that says in which regions a write has to be durable before it is
+// acknowledged, as [ParseDurability] reads it. It takes the place of DurabilityRules.Default, and asks for no less than
+// the prefix of a key demands.
+const DurabilityKey = "mimir-durability"
+
+// DefaultDurabilityTimeout bounds the wait for other regions.
+const DefaultDurabilityTimeout = 10 * time.Second
+
+// Durability says in which regions a write has to be durable before it is acknowledged. The zero value is local: in
+// the primary.
+type Durability struct {
+	others int // beside the primary, or one of those that follow
+}
+
+const (
+	quorumOfRegions = -1
+	allRegions      = -2
+)
+
+// ParseDurability reads local, regions=K, which is K regions beside the primary, quorum, which is a majority of the
+// regions with the primary among them, or all.
+func ParseDurability(text string) (Durability, error) {
+	switch text {
+	case "local":
+		return Durability{}, nil
+	case "quorum":
+		return Durability{quorumOfRegions}, nil
+	case "all":
+		return Durability{allRegions}, nil
+	}
+	if number, ok := strings.CutPrefix(text, "regions="); ok {
+		if k, err := strconv.ParseUint(number, 10, 8); err == nil && k > 0 {
+			return Durability{int(k)}, nil
+		}
+	}
+	return Durability{}, fmt.Errorf("%q is none of local, regions=K (K regions beside the primary, 1 to 255), quorum "+
+		"and all", text)
+}
+
+// String returns d as ParseDurability reads it.
+func (d Durability) String() string {
+	switch d.others {
+	case 0:
+		return "local"
+	case quorumOfRegions:
+		return "quorum"
+	case allRegions:
+		return "all"
+	}
+	return "regions=" + strconv.Itoa(d.others)
+}
+
+// of returns how many regions beside the primary that is in a fleet of so many.
+func (d Durability) of(regions int) int {
+	switch d.others {
+	case quorumOfRegions:
+		return regions / 2
+	case allRegions:
+		return regions - 1
+	}
+	return d.others
+}
+
+// DurabilityRules say what holds for writes whose client says nothing, or less.
+type DurabilityRules struct {
+	// Default is of keys that no prefix has, and of writes without keys, if the request says nothing.
+	Default Durability
+	// Prefixes are the least for the keys that begin with them; of several the longest counts.
+	Prefixes map[string]Durability
+	// Timeout bounds a write that waits for other regions. Default DefaultDurabilityTimeout.
+	Timeout time.Duration
+}
+
+// span is the keys that a write may touch, in the way of requests: to is empty for one key, and one zero byte where
+// there is no end.
+type span struct{ from, to []byte }
+
+func (s span) endless() bool { return len(s.to) == 1 && s.to[0] == 0 }
+
+// begins reports whether prefix begins inside of s, behind its first key.
+func (s span) begins(prefix string) bool {
+	p := []byte(prefix)
+	return len(s.to) > 0 && bytes.Compare(p, s.from) > 0 && (s.endless() || bytes.Compare(p, s.to) < 0)
+}
+
+// within reports whether all keys of s, whose first one does, begin with prefix.
+func (s span) within(prefix string) bool {
+	if len(s.to) == 0 {
+		return true
+	}
+	end := endOfPrefix(prefix)
+	return end == nil || !s.endless() && bytes.Compare(s.to, end) <= 0
+}
+
+// endOfPrefix returns the first key behind those that begin with prefix, nil if there is none.
+func endOfPrefix(prefix string) []byte {
+	end := []byte(prefix)
+	for i := len(end) - 1; i >= 0; i-- {
+		if end[i] < 0xff {
+			end[i]++
+			return end[:i+1]
+		}
+	}
+	return nil
+}
+
+// governing returns what holds for keys of s by their prefixes, and whether some may have none.
+func (r *DurabilityRules) governing(s span) (list []Durability, bare bool) {
+	var around []string
+	for prefix, d := range r.Prefixes {
+		switch {
+		case bytes.HasPrefix(s.from, []byte(prefix)):
+			around = append(around, prefix)
+		case s.begins(prefix):
+			list = append(list, d)
+		}
+	}
+	slices.SortFunc(around, func(a, b string) int { return cmp.Compare(len(b), len(a)) })
+	for _, prefix := range around {
+		list = append(list, r.Prefixes[prefix])
+		if s.within(prefix) {
+			return list, false
+		}
+	}
+	return list, true
+}
+
+// demands returns everything that holds for a write: by what its request says, nil if nothing, and by its keys.
+func (r *DurabilityRules) demands(said []Durability, touched []span) []Durability {
+	list, bare := slices.Clone(said), len(touched) == 0
+	for _, s := range touched {
+		more, some := r.governing(s)
+		list, bare = append(list, more...), bare || some
+	}
+	if bare && len(said) == 0 {
+		list = append(list, r.Default)
+	}
+	return list
+}
+
+// demand is in how many regions beside the primary a write has to be, and how that was said.
+type demand struct {
+	others int
+	said   Durability
+}
+
+// saidDurability returns what the metadata of a request say.
+func saidDurability(ctx context.Context) (list []Durability, err error) {
+	for _, text := range metadata.ValueFromIncomingContext(ctx, DurabilityKey) {
+		d, err := ParseDurability(text)
+		if err != nil {
+			return nil, status.Errorf(codes.InvalidArgument, "mimir: metadata %s: %v", DurabilityKey, err)
+		}
+		list = append(list, d)
+	}
+	return list, nil
+}
+
+// demanded returns the strictest of what holds for a write, or why it cannot be had whatever happens.
+func (a *API) demanded(ctx context.Context, who *asker) (strictest demand, err error) {
+	if who.local {
+		return demand{}, nil
+	}
+	said, err := saidDurability(ctx)
+	if err != nil {
+		return demand{}, err
+	}
+	list := slices.DeleteFunc(a.limits.now().Durability.demands(said, who.touches), func(d Durability) bool {
+		return d == Durability{}
+	})
+	if len(list) == 0 {
+		return demand{}, nil
+	}
+	others := len(a.replicator.Health().Peers)
+	for _, d := range list {
+		if n := d.of(others + 1); n > strictest.others {
+			strictest = demand{n, d}
+		}
+	}
+	if strictest.others > others {
+		return demand{}, status.Errorf(codes.FailedPrecondition, "mimir: nothing was written: durability %s is "+
+			"asked for, and the fleet has %d regions beside the primary", strictest.said, others)
+	}
+	return strictest, nil
+}
+
+// options are those of replication for a write.
+func (d demand) options() []replication.ProposeOption {
+	if d.others == 0 {
+		return nil
+	}
+	return []replication.ProposeOption{replication.WithRegions(d.others + 1)}
+}
+
+// timeout is how long a write may take: where the primary is silent that is not longer because of other regions.
+func (a *API) timeout(d demand) time.Duration {
+	patience, bound := a.patience(), a.limits.now()
+	if d.others == 0 || patience < bound.RequestTimeout {
+		return patience
+	}
+	return bound.Durability.Timeout
+}
+
+// told returns what a client is told of the error of a write that asks for further regions: err itself, unless it is
+// about those. header is that of the answer, nil if nothing was written.
+func (d demand) told(err error, who *asker, header *pb.ResponseHeader) error {
+	switch {
+	case d.others == 0:
+		return err
+	case errors.Is(err, replication.ErrUnknownRegion), errors.Is(err, replication.ErrRejected):
+		return status.Errorf(codes.FailedPrecondition, "mimir: nothing was written, durability %s is asked for: %v",
+			d.said, err)
+	case header == nil || !errors.Is(err, replication.ErrUnderReplicated):
+		return err
+	}
+	// clientv3 does not repeat a write of keys that is Unavailable, as it would one whose deadline is said to be
+	// exceeded before it is; it repeats all requests about leases that are Unavailable.
+	code := codes.Unavailable
+	if who.repeats {
+		code = codes.FailedPrecondition
+	}
+	s := status.Newf(code, "mimir: committed in the primary (revision %d), and not durable as asked for (%s) in "+
+		"time: %v", header.Revision, d.said, err)
+	if detailed, err := s.WithDetails(protoadapt.MessageV1Of(header)); err == nil {
+		s = detailed
+	}
+	return s.Err()
+}
+
+// touchedBy returns what a transaction may write, in either branch.
+func touchedBy(r *pb.TxnRequest) (list []span) {
+	for _, ops := range [][]*pb.RequestOp{r.Success, r.Failure} {
+		for _, op := range ops {
+			if put := op.GetRequestPut(); put != nil {
+				list = append(list, span{from: put.Key})
+			}
+			if gone := op.GetRequestDeleteRange(); gone != nil {
+				list = append(list, span{gone.Key, gone.RangeEnd})
+			}
+			if nested := op.GetRequestTxn(); nested != nil {
+				list = append(list, touchedBy(nested)...)
+			}
+		}
+	}
+	return list
+}
+
+// touchedByLease returns the keys that go with a lease, as far as they are here.
+func (a *API) touchedByLease(id int64) (list []span) {
+	if len(a.limits.now().Durability.Prefixes) == 0 {
+		return nil
+	}
+	_, keys, _ := a.store.Lease(id)
+	for _, key := range keys {
+		list = append(list, span{from: key})
+	}
+	return list
+}
