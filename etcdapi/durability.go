@@ -179,7 +179,7 @@ func saidDurability(ctx context.Context) (list []Durability, err error) {
 }
 
 // demanded returns the strictest of what holds for a write, or why it cannot be had whatever happens.
-func (a *API) demanded(ctx context.Context, who *asker) (strictest demand, err error) {
+func demanded(ctx context.Context, a *API, who *asker) (strictest demand, err error) {
 	if who.local {
 		return demand{}, nil
 	}
@@ -214,8 +214,8 @@ func (d demand) options() []replication.ProposeOption {
 	return []replication.ProposeOption{replication.WithRegions(d.others + 1)}
 }
 
-// timeout is how long a write may take: where the primary is silent that is not longer because of other regions.
-func (a *API) timeout(d demand) time.Duration {
+// timeoutOf is how long a write may take: where the primary is silent that is not longer because of other regions.
+func timeoutOf(a *API, d demand) time.Duration {
 	patience, bound := a.patience(), a.limits.now()
 	if d.others == 0 || patience < bound.RequestTimeout {
 		return patience
@@ -268,7 +268,7 @@ func touchedBy(r *pb.TxnRequest) (list []span) {
 }
 
 // touchedByLease returns the keys that go with a lease, as far as they are here.
-func (a *API) touchedByLease(id int64) (list []span) {
+func touchedByLease(a *API, id int64) (list []span) {
 	if len(a.limits.now().Durability.Prefixes) == 0 {
 		return nil
 	}

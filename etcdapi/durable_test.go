@@ -36,8 +36,9 @@ func TestAWriteThatIsInTooFewRegionsIsTold(t *testing.T) {
 	n := etcdapitest.Start(t, etcdapi.Limits{Durability: etcdapi.DurabilityRules{
 		Prefixes: map[string]etcdapi.Durability{"/pay/": regionsBeside(t, 1)},
 	}})
-	n.Replicator.Beside("eu")
-	n.Replicator.Shorten(fmt.Errorf("%w: position 7 is in 1 of 2 regions: us", replication.ErrUnderReplicated))
+	etcdapitest.Beside(n.Replicator, "eu")
+	etcdapitest.Shorten(n.Replicator,
+		fmt.Errorf("%w: position 7 is in 1 of 2 regions: us", replication.ErrUnderReplicated))
 	kv, leases, ctx := pb.NewKVClient(n.Dial(t)), pb.NewLeaseClient(n.Dial(t)), bounded(t)
 	put := func(ctx context.Context, key string) error {
 		_, err := kv.Put(ctx, &pb.PutRequest{Key: []byte(key)})
@@ -65,14 +66,14 @@ func TestAWriteThatIsInTooFewRegionsIsTold(t *testing.T) {
 			t.Errorf("%s: %v, details %v", name, c.err, s.Details())
 		}
 	}
-	before := n.Replicator.Proposals()
+	before := etcdapitest.Proposals(n.Replicator)
 	if err := put(ctx, "a"); err != nil {
 		t.Errorf("of one region: %v", err)
 	}
-	if after := n.Replicator.Proposals(); after != before+1 {
+	if after := etcdapitest.Proposals(n.Replicator); after != before+1 {
 		t.Errorf("%d writes were done, and then %d", before, after)
 	}
-	n.Replicator.Shorten(nil)
+	etcdapitest.Shorten(n.Replicator, nil)
 	if err := put(durability(ctx, "regions=1"), "/pay/1"); err != nil {
 		t.Errorf("in both regions: %v", err)
 	}
@@ -83,7 +84,7 @@ func TestADurabilityThatCannotBeHadIsRefused(t *testing.T) {
 	n := etcdapitest.Start(t, etcdapi.Limits{Durability: etcdapi.DurabilityRules{
 		Prefixes: map[string]etcdapi.Durability{"/far/": regionsBeside(t, 3)},
 	}})
-	n.Replicator.Beside("ap", "eu")
+	etcdapitest.Beside(n.Replicator, "ap", "eu")
 	kv, ctx := pb.NewKVClient(n.Dial(t)), bounded(t)
 	for name, c := range map[string]struct {
 		key, said string
@@ -99,7 +100,7 @@ func TestADurabilityThatCannotBeHadIsRefused(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if done := n.Replicator.Proposals(); done != 0 {
+	if done := etcdapitest.Proposals(n.Replicator); done != 0 {
 		t.Errorf("%d writes were done", done)
 	}
 }

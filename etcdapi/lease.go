@@ -50,7 +50,7 @@ func (s *leaseServer) LeaseRevoke(ctx context.Context, r *pb.LeaseRevokeRequest)
 		return nil, err
 	}
 	defer done()
-	who = who.touching(s.touchedByLease(r.ID)...)
+	who = who.touching(touchedByLease(s.API, r.ID)...)
 	who.repeats = true
 	return write(ctx, s.API, who, command.EncodeLeaseRevoke(r), command.DecodeLeaseRevokeResult)
 }

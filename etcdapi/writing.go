@@ -64,7 +64,7 @@ func write[R response](
 	if len(c) > a.limits.now().RequestBytes {
 		return none, rpctypes.ErrGRPCRequestTooLarge
 	}
-	needs, err := a.demanded(ctx, &who)
+	needs, err := demanded(ctx, a, &who)
 	if err != nil {
 		return none, err
 	}
@@ -89,10 +89,11 @@ func write[R response](
 func propose[R response](
 	ctx context.Context, a *API, who *asker, needs demand, c []byte, decode func([]byte) (R, error),
 ) (none R, err error) {
-	bounded, cancel := context.WithTimeout(ctx, a.timeout(needs))
+	bounded, cancel := context.WithTimeout(ctx, timeoutOf(a, needs))
 	defer cancel()
 	receipt, short := a.replicator.Propose(bounded, []*replication.Command{{Data: c}}, needs.options()...)
-	if receipt == nil || len(receipt.Results) == 0 || short != nil && !errors.Is(short, replication.ErrUnderReplicated) {
+	done := short == nil || errors.Is(short, replication.ErrUnderReplicated)
+	if !done || receipt == nil || len(receipt.Results) == 0 {
 		return none, needs.told(short, who, nil)
 	}
 	response, err := decode(receipt.Results[0])

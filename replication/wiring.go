@@ -95,7 +95,6 @@ func said(disk, boot string, starts, index uint64, seal string) recall.Said {
 func (n *node) buildWrites(log *slots.Log) {
 	c := &n.config
 	n.tracker = slots.NewTracker(n.applied)
-	n.tracker.Name(n.roster.Names)
 	n.gate = newGate(n)
 	n.proposer = propose.New(propose.Config{
 		Group: n.group, Standing: n.standing, Fleet: n.fleet, Durability: n.tracker, Gate: n.gate, Applied: n.applied,

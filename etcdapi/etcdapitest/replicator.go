@@ -289,7 +289,7 @@ func (r *Replicator) Propose(
 		if r.loses(cs) {
 			return nil, fmt.Errorf("%w: on purpose", replication.ErrUnknownOutcome)
 		}
-		return receipt, r.shortOf(opts)
+		return receipt, shortOf(r, opts)
 	case <-r.done:
 		return nil, replication.ErrClosed
 	}

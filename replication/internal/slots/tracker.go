@@ -21,8 +21,7 @@ type History interface{ State() *timeline.State }
 // they go to the leader. It is safe for concurrent use, and calls whoever waits without its lock.
 type Tracker struct {
 	history History
-	others  func() []string // the other regions of the fleet; nil: not known
-	changed wake.Signal     // has room for one: somebody waits who did not before
+	changed wake.Signal // has room for one: somebody waits who did not before
 
 	mu      sync.Mutex
 	acked   acknowledgements
@@ -58,17 +57,15 @@ func NewTracker(h History) *Tracker {
 		ahead: map[string]through{}}
 }
 
-// Name has answers name the regions that do not have a write. It is called before anything else.
-func (t *Tracker) Name(others func() []string) { t.others = others }
-
-// without returns the other regions of the fleet that are not among those that have a write and count in s.
-func (t *Tracker) without(have []string, s *timeline.State) (list []string) {
-	if t.others == nil {
+// without returns the other regions of the fleet that are not among those that have a write and count in s; none where
+// the history has no roster, and the regions are those of each node's file.
+func without(have []string, s *timeline.State) (list []string) {
+	if s.Roster == nil {
 		return nil
 	}
-	for _, region := range t.others() {
-		if !slices.Contains(have, region) && counts(s, region) {
-			list = append(list, region)
+	for _, home := range s.Roster.Regions {
+		if !slices.Contains(have, home.Name) && counts(s, home.Name) {
+			list = append(list, home.Name)
 		}
 	}
 	return list
@@ -271,7 +268,7 @@ func (t *Tracker) short(w *wait, s *timeline.State, why error) error {
 	slices.Sort(have[1:])
 	text := fmt.Sprintf("position %d is in %d of %d regions: %s", r.Position, r.Regions, w.needs,
 		strings.Join(have, ", "))
-	if missing := t.without(have, s); len(missing) > 0 {
+	if missing := without(have, s); len(missing) > 0 {
 		text += "; not known to be in " + strings.Join(missing, ", ")
 	}
 	if why != nil {
