@@ -49,6 +49,7 @@ func TestFileOfEtcd(t *testing.T) {
 	dir := t.TempDir()
 	flagsFor := func(name, text string) *pflag.FlagSet {
 		file := filepath.Join(dir, name)
+		text = strings.ReplaceAll(text, "x.log", filepath.Join(dir, "x.log")) // etcd opens it
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
