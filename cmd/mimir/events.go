@@ -148,9 +148,9 @@ func (r *eventReport) printSources(w io.Writer) {
 
 func (s *eventSilent) text() string {
 	if s.Node == "" {
-		return fmt.Sprintf("NOT ASKED: region %s: %s", s.Region, s.Why)
+		return fmt.Sprintf("NO ANSWER: region %s: %s", s.Region, s.Why)
 	}
-	return fmt.Sprintf("NOT ASKED: %s (%s): %s", s.Node, s.Region, s.Why)
+	return fmt.Sprintf("NO ANSWER: %s (%s): %s", s.Node, s.Region, s.Why)
 }
 
 // eventCrowd are the nodes whose logs are read.

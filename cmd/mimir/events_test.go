@@ -146,7 +146,7 @@ func TestWhoWasNotAskedIsNamed(t *testing.T) {
 	r.print(&out)
 	for _, want := range []string{
 		"no events\n", "WARNING: us-1 (us): events are not kept: full\n", "the clock of us-1 is 2.0 s ahead",
-		"NOT ASKED: eu-1 (eu): refused\n", "NOT ASKED: region asia: never heard\n",
+		"NO ANSWER: eu-1 (eu): refused\n", "NO ANSWER: region asia: never heard\n",
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("%q is missing in\n%s", want, out.String())

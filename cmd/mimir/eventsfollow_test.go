@@ -53,7 +53,7 @@ func TestWhatComesIsFollowed(t *testing.T) {
 		eventually(t, "it is told", func() bool { return strings.Contains(out.String(), fmt.Sprint("version v", i)) })
 	}
 	eventually(t, "who does not answer is named", func() bool {
-		return strings.Contains(errs.String(), "NOT ASKED: eu-1 (eu)")
+		return strings.Contains(errs.String(), "NO ANSWER: eu-1 (eu)")
 	})
 	cancel()
 	if code := <-done; code != exitDone {
@@ -64,7 +64,7 @@ func TestWhatComesIsFollowed(t *testing.T) {
 			t.Errorf("%q is told %d times in\n%s", want, n, out)
 		}
 	}
-	if n := strings.Count(errs.String(), "NOT ASKED"); n != 1 {
+	if n := strings.Count(errs.String(), "NO ANSWER"); n != 1 {
 		t.Errorf("told %d times:\n%s", n, errs)
 	}
 }

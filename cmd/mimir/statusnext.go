@@ -32,8 +32,8 @@ func (f *fleetReport) tellNext() {
 		next("mimir fleet show", "who votes, and why nobody takes over")
 	case f.Primary != "" && primary != nil && !primary.Heard && f.hears() != nil:
 		by := f.hears()
-		next("mimir status"+endpointsOf(by), by.Name+" hears "+f.Primary+", which "+f.Asked+
-			" does not: that is not gone, so do not fail over")
+		next("mimir status"+endpointsOf(by), by.Name+" heard "+f.Primary+" within seconds, which "+f.Asked+
+			" does not hear: ask again before you fail over")
 	case f.Primary != "" && primary != nil && !primary.Heard:
 		if to := f.furthest(); to != "" {
 			next("mimir failover --to "+to, "says what would be lost; with --force it does it")

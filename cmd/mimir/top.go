@@ -246,7 +246,7 @@ func (r *topReport) print(w io.Writer) {
 	}
 	t.Flush()
 	for _, text := range r.Silent {
-		fmt.Fprintln(w, "NOT ASKED:", text)
+		fmt.Fprintln(w, "NO ANSWER:", text)
 	}
 }
 
