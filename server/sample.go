@@ -66,7 +66,7 @@ func (s *setting) sample(defaults *Config) string {
 	}
 	value := s.get(defaults)
 	switch {
-	case strings.HasSuffix(s.kind, ",…"):
+	case strings.HasSuffix(s.kind, "=addr,…"), strings.HasSuffix(s.kind, "=durability,…"):
 		return "{}"
 	case s.kind == "list":
 		return "[]"

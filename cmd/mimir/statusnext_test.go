@@ -37,8 +37,8 @@ func TestTheCommandThatHelpsIsNamed(t *testing.T) {
 				{ClientURLs: []string{"http://10.2.0.2:2379"}}}
 			asia := &f.Regions[0].RegionStatus
 			asia.Source, asia.Connected, asia.Lag.Seconds = "eu", true, 0.4
-		}, []string{"mimir status --endpoints 10.2.0.1:2379,10.2.0.2:2379   # eu heard us within seconds, which eu-1 does not hear: " +
-			"ask again before you fail over", "mimir events --since 1h "}},
+		}, []string{"mimir status --endpoints 10.2.0.1:2379,10.2.0.2:2379   # eu heard us within seconds, " +
+			"which eu-1 does not hear: ask again before you fail over", "mimir events --since 1h "}},
 		"and did for a moment": {func(f *fleetReport) {
 			eu := &f.Regions[1].RegionStatus
 			eu.Source, eu.Connected, eu.Lag.Seconds, eu.Lag.AtLeast = "us", true, 7, true
