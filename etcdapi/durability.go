@@ -178,6 +178,17 @@ func saidDurability(ctx context.Context) (list []Durability, err error) {
 	return list, nil
 }
 
+// strictestOf returns the one of a list that asks for most in a fleet of so many regions; the zero demand if none asks
+// for more than the primary.
+func strictestOf(list []Durability, regions int) (most demand) {
+	for _, d := range list {
+		if n := d.of(regions); n > most.others {
+			most = demand{n, d}
+		}
+	}
+	return most
+}
+
 // demanded returns the strictest of what holds for a write, or why it cannot be had whatever happens.
 func demanded(ctx context.Context, a *API, who *asker) (strictest demand, err error) {
 	if who.local {
@@ -187,18 +198,12 @@ func demanded(ctx context.Context, a *API, who *asker) (strictest demand, err er
 	if err != nil {
 		return demand{}, err
 	}
-	list := slices.DeleteFunc(a.limits.now().Durability.demands(said, who.touches), func(d Durability) bool {
-		return d == Durability{}
-	})
-	if len(list) == 0 {
+	list := a.limits.now().Durability.demands(said, who.touches)
+	if !slices.ContainsFunc(list, func(d Durability) bool { return d != Durability{} }) {
 		return demand{}, nil
 	}
 	others := len(a.replicator.Health().Peers)
-	for _, d := range list {
-		if n := d.of(others + 1); n > strictest.others {
-			strictest = demand{n, d}
-		}
-	}
+	strictest = strictestOf(list, others+1)
 	if strictest.others > others {
 		return demand{}, status.Errorf(codes.FailedPrecondition, "mimir: nothing was written: durability %s is "+
 			"asked for, and the fleet has %d regions beside the primary", strictest.said, others)

@@ -64,11 +64,7 @@ func TestTheStrictestOfWhatHoldsForAWriteCounts(t *testing.T) {
 		"a range of all keys":                 {local, []span{keys("\x00", "\x00")}, 4},
 		"an endless range in the last prefix": {nil, []span{keys("\xff1", "\x00")}, 4},
 	} {
-		got := 0
-		for _, d := range rules.demands(c.said, c.touched) {
-			got = max(got, d.of(9))
-		}
-		if got != c.want {
+		if got := strictestOf(rules.demands(c.said, c.touched), 10).others; got != c.want {
 			t.Errorf("%s: %d, want %d", name, got, c.want)
 		}
 	}
