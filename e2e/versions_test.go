@@ -17,7 +17,7 @@ import (
 )
 
 // lastVersion is the commit that -before last means: the one before what is worked on. Move it with each version.
-const lastVersion = "b3e61d1967f606b0ada4fa8dfc07ea5c64db13a0"
+const lastVersion = "fea62b83c301640398fa7aba5cb1221276f908f5"
 
 var before = flag.String("before", "",
 	"the version that TestVersionBefore runs beside this one: a commit, a binary, or last; default: it is skipped")

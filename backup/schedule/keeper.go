@@ -30,6 +30,8 @@ type Config struct {
 	Fleet, Region, Node string
 	// Mine reports whether this node is the one that takes them now.
 	Mine func() bool
+	// Shares reports whether other regions are known to share the history of this one now; nil: it has no others.
+	Shares func() bool
 	// Content returns what a backup begun at this time is to hold. It is closed in any case.
 	Content func(ctx context.Context, at time.Time) (io.ReadCloser, error)
 	// Check reads all of a backup of so many bytes as it lies in the place, and says what is wrong with it.
@@ -63,6 +65,8 @@ type memory struct {
 	gone   bool     // some went, and Kept was not told
 	taken  []Backup // as they were at the last look; the oldest first
 	report Report   // without totals
+	// shared is when others were last known to share the history here, or, if not yet, when this node began.
+	shared time.Time
 }
 
 // New returns a keeper, which does nothing before Run.
@@ -135,6 +139,7 @@ func (k *Keeper) step(ctx context.Context) time.Duration {
 		k.forget(mine)
 	}
 	now := k.Clock.Now()
+	k.shares(now)
 	if !mine || now.Before(k.again) {
 		return poll
 	}
@@ -158,8 +163,28 @@ func (k *Keeper) step(ctx context.Context) time.Duration {
 func (k *Keeper) forget(mine bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.mine, k.letGo, k.taken = mine, false, nil
+	k.mine, k.letGo, k.taken, k.shared = mine, false, nil, k.Clock.Now()
 	k.report = Report{To: k.report.To, Region: k.report.Region, Mine: mine}
+}
+
+// shares notes whether others have the history of this region.
+func (k *Keeper) shares(now time.Time) {
+	if k.Shares != nil && !k.Shares() {
+		return
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.shared = now
+}
+
+// apart returns since when no others are known to, zero if they are now.
+func (k *Keeper) apart() time.Time {
+	if k.Shares == nil || k.Shares() {
+		return time.Time{}
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.shared
 }
 
 // due returns when the next backup is due. Whether one is due the place says, which another node may have put one into.
@@ -213,8 +238,11 @@ func (k *Keeper) prune(ctx context.Context) error {
 	if _, err := k.look(ctx); err != nil {
 		return fmt.Errorf("a backup was saved, but the place cannot be read: %w", err)
 	}
-	excess, held := k.Excess(Of(k.Region, k.taken), k.Clock.Now())
+	now := k.Clock.Now()
+	apart := k.apart()
+	excess, held, spared := k.ExcessApart(Of(k.Region, k.taken), apart, now)
 	k.holds(held)
+	k.spares(spared, apart)
 	for _, b := range excess {
 		if err := ctx.Err(); err != nil {
 			return err // another plan may hold by now

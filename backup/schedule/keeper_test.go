@@ -27,6 +27,7 @@ type place struct {
 	tears   bool
 	where   string
 	still   bool // to look takes no time
+	alone   bool // no other region is known to share the history of those who come here
 }
 
 func (p *place) fail(doing string, err error) {
@@ -145,6 +146,7 @@ func runAfter(t *testing.T, former *Keeper, p *place, name string, plan Plan) *n
 		Former: former,
 		Plan:   plan, Store: p, Fleet: "f", Region: "us", Node: name,
 		Mine: func() bool { n.mu.Lock(); defer n.mu.Unlock(); return n.mine },
+		Shares: func() bool { p.mu.Lock(); defer p.mu.Unlock(); return !p.alone },
 		Content: func(context.Context, time.Time) (io.ReadCloser, error) {
 			return io.NopCloser(strings.NewReader(whole + strings.Repeat("x", 544-len(whole)))), nil
 		},
@@ -168,6 +170,40 @@ func runAfter(t *testing.T, former *Keeper, p *place, name string, plan Plan) *n
 	go func() { defer close(done); n.Run(ctx) }()
 	n.stop = func() { cancel(); <-done }
 	return n
+}
+
+// A primary that is cut off for long keeps what it had before, and lets it go once it is heard again.
+func TestWhatIsTakenAlonePushesOutNoneOfBefore(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		p := &place{objects: map[string]string{}}
+		n := run(t, p, "-a", Plan{Every: 6 * time.Hour, Keep: 2})
+		defer func() { n.stop() }()
+		is := func(want string, spared int) {
+			t.Helper()
+			time.Sleep(24 * time.Hour)
+			virtual.Wait()
+			if r := n.Report(); p.names() != want || r.Spared != spared || r.Apart.IsZero() != (spared == 0) {
+				t.Errorf("%s, %d spared since %v, want %s and %d", p.names(), r.Spared, r.Apart, want, spared)
+			}
+		}
+		apart := func(alone bool) {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			p.alone = alone
+		}
+		time.Sleep(time.Hour)
+		is("01T18:00:00-a 02T00:00:00-a", 0)
+		apart(true)
+		const alone = "01T18:00:00-a 02T00:00:00-a 02T18:00:00-a 03T00:00:00-a"
+		is(alone, 2)
+		// So it does with other settings, and what was let go is not asked for again.
+		former := n
+		former.stop()
+		n = runAfter(t, former.Keeper, p, "-a", Plan{Every: 6 * time.Hour, Keep: 2})
+		is("01T18:00:00-a 02T00:00:00-a 03T18:00:00-a 04T00:00:00-a", 2)
+		apart(false)
+		is("04T18:00:00-a 05T00:00:00-a", 0)
+	})
 }
 
 // A bubble begins at midnight of 2000-01-01, UTC.

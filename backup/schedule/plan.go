@@ -67,6 +67,24 @@ func (p Plan) Excess(taken []Backup, now time.Time) (excess []Backup, held int) 
 	return excess, held
 }
 
+// ExcessApart is Excess where nobody but this region is known to share its history since apart. What it goes on with may
+// be given up one day, so what was taken from then on pushes out nothing that was taken before: both are judged for
+// themselves. spared is how many stay for that reason. A zero apart is a region that shares what it has.
+func (p Plan) ExcessApart(taken []Backup, apart, now time.Time) (excess []Backup, held, spared int) {
+	excess, held = p.Excess(taken, now)
+	if apart.IsZero() {
+		return excess, held, 0
+	}
+	since := slices.IndexFunc(taken, func(b Backup) bool { return b.At.After(apart) })
+	if since < 0 {
+		since = len(taken)
+	}
+	before, _ := p.Excess(taken[:since], apart)
+	after, held := p.Excess(taken[since:], now)
+	parted := append(before, after...)
+	return parted, held, len(excess) - len(parted)
+}
+
 // Doubts reports whether so many held are more than slots that were missed now and then: a tenth of all.
 func (p Plan) Doubts(held int) bool { return int64(held)*10 > int64(p.KeepFor/p.Every) }
 

@@ -87,6 +87,42 @@ func TestExcess(t *testing.T) {
 	}
 }
 
+// A region that nobody is known to follow goes on with what may be given up: that pushes out nothing of before.
+func TestExcessApart(t *testing.T) {
+	const four = "23T00:00 24T00:00 25T00:00 26T00:00"
+	for _, c := range []struct {
+		keep             int
+		keepFor          time.Duration
+		apart, now, want string
+		spared           int
+	}{
+		{2, 0, "", "26T01:00", "23T00:00 24T00:00", 0},
+		{2, 0, "26T01:00", "26T01:00", "23T00:00 24T00:00", 0}, // all are of before
+		{2, 0, "25T12:00", "26T01:00", "23T00:00", 1},          // one is of after, and two of before stay
+		{2, 0, "24T12:00", "26T01:00", "", 2},
+		{1, 0, "24T12:00", "26T01:00", "23T00:00 25T00:00", 1},
+		{2, 0, "22T00:00", "26T01:00", "23T00:00 24T00:00", 0}, // none is of before
+		{0, 50 * time.Hour, "25T12:00", "30T01:00", "23T00:00", 1},
+		{0, time.Hour, "24T12:00", "30T01:00", "23T00:00 25T00:00", 1}, // neither newest goes
+		{0, 0, "24T12:00", "26T01:00", "", 0},
+	} {
+		var apart time.Time
+		if c.apart != "" {
+			apart = at(t, c.apart)
+		}
+		p := Plan{Every: 24 * time.Hour, Keep: c.keep, KeepFor: c.keepFor}
+		var got []string
+		excess, _, spared := p.ExcessApart(those(t, four), apart, at(t, c.now))
+		for _, b := range excess {
+			got = append(got, b.At.Format("02T15:04"))
+		}
+		if strings.Join(got, " ") != c.want || spared != c.spared {
+			t.Errorf("keep %d and %v, apart since %s, at %s: %s go and %d are spared, want %s and %d", c.keep,
+				c.keepFor, c.apart, c.now, got, spared, c.want, c.spared)
+		}
+	}
+}
+
 func TestRetry(t *testing.T) {
 	var got []string
 	for failures := 1; failures < 9; failures++ {

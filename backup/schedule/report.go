@@ -25,6 +25,11 @@ type Report struct {
 	Held  int  `json:"held,omitempty"`
 	Doubt bool `json:"doubt,omitempty"`
 
+	// Spared is how many stayed, when some were last let go, since no other region is known to share the history of this
+	// one since Apart: what it goes on with may be given up, and pushes out none of before. Zero if there is none.
+	Spared int       `json:"spared,omitempty"`
+	Apart  time.Time `json:"apart,omitzero"`
+
 	// Failure says why the last try failed, at FailedAt, and it is tried Again; empty if the last one did not.
 	Failure  string    `json:"failure,omitempty"`
 	FailedAt time.Time `json:"failedAt,omitzero"`
@@ -78,6 +83,20 @@ func (k *Keeper) holds(held int) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.report.Held, k.report.Doubt = held, doubt
+}
+
+// spares notes how many stay for the reason that nobody shares the history here since apart.
+func (k *Keeper) spares(spared int, apart time.Time) {
+	if spared == 0 {
+		apart = time.Time{}
+	} else {
+		k.Logger.Warn("backups stay which were taken before the other regions were last heard: those taken since may be "+
+			"of a history that is given up, and push out none of before", "backups", spared,
+			"heard", apart.UTC().Format(time.RFC3339))
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.report.Spared, k.report.Apart = spared, apart
 }
 
 func (k *Keeper) begun(now time.Time) {
