@@ -123,6 +123,39 @@ func (f *growingFleet) comesBack(away, then func(f *growingFleet)) {
 	f.eventually(want)
 }
 
+// A region that cannot reach the primary, and of which nobody has the log, has its copy of any other that follows.
+func TestACopyComesFromAnotherRegionWhileThePrimaryIsSilent(t *testing.T) {
+	said := newTaken()
+	shape := func(c *replication.Config) {
+		c.RetainBytes, c.CompactBytes, c.SegmentBytes = 32<<10, 16<<10, 8<<10
+		c.Logger = slog.New(said)
+	}
+	shaped(t, map[string]int{"us": 1, "eu": 1, "ap": 1}, shape, func(plain *testFleet) {
+		f := &growingFleet{testFleet: plain}
+		want := f.putMany("us-1", "before", 4)
+		f.eventually(want)
+		f.kill("ap-1")
+		for range 4 { // so much that no node has all of the log
+			want = append(want, f.putMany("us-1", "away", 40)...)
+			time.Sleep(5 * time.Second)
+		}
+		f.within(time.Minute, "eu has it", func() bool {
+			return f.nodes["eu-1"].Health().Position == f.nodes["us-1"].Health().Position
+		})
+		f.network.Cut("us-1", "ap-1")
+		f.start("ap-1")
+		f.eventually(want)
+		if got := said.by("ap"); !slices.Equal(got, []string{"eu"}) {
+			f.t.Errorf("copies were asked of %v", got)
+		}
+		want = append(want, f.putMany("us-1", "cut", 4)...) // it follows on by eu
+		f.eventually(want)
+		f.network.HealAll()
+		want = append(want, f.putMany("us-1", "after", 4)...)
+		f.eventually(want)
+	})
+}
+
 // A region that is added with a source has its first copy of that.
 func TestANewRegionHasItsCopyOfItsSource(t *testing.T) {
 	said := newTaken()

@@ -8,10 +8,10 @@
 //   - F2: when a stream has ended, everything that it proposed is applied here, or this node leads no more. Whoever
 //     begins an epoch behind it knows where it begins.
 //   - F3 (invariant 9): a copy is of the region that was asked, which is the nearer one that is to be followed if that
-//     is well and what it offers leads on from what is here and lacks nothing of it (nearer.go), or the one state to
-//     which all nodes of this region came that made it from what they have; and of a history that has the claim to
-//     which this region gave way. It is offered for installation only when a majority of the voters holds it, so that
-//     a crash at any point leaves the old state or the new one.
+//     is well and what it offers leads on from what is here and lacks nothing of it (nearer.go), or any such while the
+//     source is silent, or the one state to which all nodes of this region came that made it from what they have; and
+//     of a history that has the claim to which this region gave way. It is offered for installation only when a
+//     majority of the voters holds it, so that a crash at any point leaves the old state or the new one.
 //   - F4 (invariant 14): a lag that is not known is not reported as small, and no bootstrap as further than is known.
 //   - F5: one bootstrap takes one copy as long as the node that gives it lives, a follower if one is well and not far
 //     behind: the source and the region that gives it are told of it, and where it is as soon as that is known, so that

@@ -1,6 +1,7 @@
 package secondary
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -22,7 +23,8 @@ type giving struct{ region, addr string }
 
 // nearer returns the region that gives this one a copy in the place of the primary, "" for none: the one that it is to
 // follow by the roster, since that is the nearer one, while it is well and shows what it has. It waits for that for a
-// while, unless a part of a copy is here: then whoever gave that gives the rest, and nobody nearer is of interest.
+// while, unless a part of a copy is here: then whoever gave that gives the rest, and nobody nearer is of interest. If
+// the primary is silent all that time, any other region does that is well.
 func (f *Follower) nearer(ctx context.Context, s *session) string {
 	clock := f.config.Clock
 	if s.part != (giving{}) {
@@ -36,14 +38,18 @@ func (f *Follower) nearer(ctx context.Context, s *session) string {
 		wanted, known := f.mayGive(s)
 		v, changed := f.config.Fleet.View()
 		left := until.Sub(clock.Now())
-		if wanted == "" && known || left <= 0 {
+		silent := v.Regions[s.source].Leader() == nil
+		if wanted == "" && known && !silent {
 			return ""
 		}
-		if known && gives(v, f.config.Applied.State(), s.source, wanted) {
+		if left <= 0 {
+			return f.elsewhere(v, s, silent)
+		}
+		if wanted != "" && known && gives(v, f.config.Applied.State(), s.source, wanted) {
 			return wanted
 		}
 		f.setActivity("waits to hear of whom it is to have a copy")
-		if known {
+		if wanted != "" && known {
 			f.setActivity("waits for region " + wanted + ", of which it is to have a copy")
 		}
 		timer := clock.NewTimer(min(left, lookEvery))
@@ -57,6 +63,30 @@ func (f *Follower) nearer(ctx context.Context, s *session) string {
 			return ""
 		}
 	}
+}
+
+// elsewhere returns the region that is the least late of those that give a copy while the primary is silent, "" for
+// none. One of which a copy did not lead on has to have got on since.
+func (f *Follower) elsewhere(v fleet.View, s *session, silent bool) string {
+	state := f.config.Applied.State()
+	if !silent || state.Diverged != nil {
+		return ""
+	}
+	var all []*fleet.Heard
+	for name, r := range v.Regions {
+		l := r.Leader()
+		if name == s.source || name == f.config.Region || !gives(v, state, s.source, name) ||
+			s.near != nil && l.Cursor.Position <= *s.near {
+			continue
+		}
+		all = append(all, l)
+	}
+	if len(all) == 0 {
+		return ""
+	}
+	return slices.MinFunc(all, func(a, b *fleet.Heard) int {
+		return cmp.Or(cmp.Compare(a.Following.LagSeconds, b.Following.LagSeconds), cmp.Compare(a.Region, b.Region))
+	}).Region
 }
 
 // mayGive returns the region that would be nearer, whatever is known of it. What is to be saved of a history that has

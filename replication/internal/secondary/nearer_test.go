@@ -18,8 +18,7 @@ import (
 
 // A nearer region is asked for a copy only where that is as good as the primary's.
 func TestWhichNearerRegionGivesACopy(t *testing.T) {
-	led, cutOff := true, false
-	reign := timeline.Reign{Epoch: 3, Primary: "us"}
+	cutOff := false
 	for _, c := range []struct {
 		why    string
 		change func(eu, us *fleet.Heard)
@@ -47,13 +46,7 @@ func TestWhichNearerRegionGivesACopy(t *testing.T) {
 			us.Claim = timeline.Reign{Epoch: 4, Primary: "sa"}
 		}, false},
 	} {
-		node := func(addr string) fleet.Heard {
-			h := fleet.Heard{Asked: addr}
-			h.Leader, h.Term, h.Led, h.Claim, h.Reigns = true, 9, &led, reign, []timeline.Reign{reign}
-			h.Cursor = timeline.Cursor{Epoch: 3, Position: 100}
-			return h
-		}
-		eu, us := node("eu-1"), node("us-1")
+		eu, us := leading("eu"), leading("us")
 		eu.Following = &fleet.Following{Source: "us", Connected: true}
 		c.change(&eu, &us)
 		v := fleet.View{Regions: map[string]fleet.Region{
@@ -62,6 +55,46 @@ func TestWhichNearerRegionGivesACopy(t *testing.T) {
 		s := &timeline.State{Region: "ap", Cursor: timeline.Cursor{Epoch: 3, Position: 90}}
 		if got := gives(v, s, "us", "eu"); got != c.is {
 			t.Errorf("%s: %t", c.why, got)
+		}
+	}
+}
+
+// leading returns the leader of a region that is well in the third reign, of us.
+func leading(region string) fleet.Heard {
+	h, led, reign := fleet.Heard{Asked: region + "-1"}, true, timeline.Reign{Epoch: 3, Primary: "us"}
+	h.Region, h.Leader, h.Term, h.Led, h.Claim, h.Reigns = region, true, 9, &led, reign, []timeline.Reign{reign}
+	h.Cursor = timeline.Cursor{Epoch: 3, Position: 100}
+	return h
+}
+
+// While the primary is silent, any other region gives a copy: the least late one that can.
+func TestAnotherRegionGivesACopyWhileThePrimaryIsSilent(t *testing.T) {
+	for _, c := range []struct {
+		why    string
+		change func(eu, sa *fleet.Heard, s *session)
+		answer bool // the primary does
+		want   string
+	}{
+		{"both are well", func(_, _ *fleet.Heard, _ *session) {}, false, "sa"},
+		{"the primary answers", func(_, _ *fleet.Heard, _ *session) {}, true, ""},
+		{"one has nothing more", func(_, sa *fleet.Heard, _ *session) { sa.Cursor.Position = 90 }, false, "eu"},
+		{"none has", func(eu, sa *fleet.Heard, _ *session) { eu.Cursor.Position, sa.Cursor.Position = 90, 90 }, false, ""},
+		{"both gave one", func(_, _ *fleet.Heard, s *session) { s.near = new(timeline.Position(100)) }, false, ""},
+		{"both gave one, and got on since", func(_, _ *fleet.Heard, s *session) {
+			s.near = new(timeline.Position(99))
+		}, false, "sa"},
+	} {
+		f := followerIn(&shelf{}, timeline.State{Region: "ap", Cursor: timeline.Cursor{Epoch: 3, Position: 90}})
+		s := f.enter(succession.Effect{Do: succession.Fetch, Term: 7, Source: "us"})
+		eu, sa := leading("eu"), leading("sa")
+		eu.Following = &fleet.Following{Source: "us", Connected: true, LagSeconds: 1}
+		sa.Following = &fleet.Following{Source: "us", Connected: true, LagSeconds: 0.5}
+		c.change(&eu, &sa, s)
+		v := fleet.View{Regions: map[string]fleet.Region{
+			"eu": {Name: "eu", Nodes: []fleet.Heard{eu}}, "sa": {Name: "sa", Nodes: []fleet.Heard{sa}}, "us": {Name: "us"},
+		}}
+		if got := f.elsewhere(v, s, !c.answer); got != c.want {
+			t.Errorf("%s: %q, want %q", c.why, got, c.want)
 		}
 	}
 }

@@ -117,6 +117,8 @@ type Sink struct {
 	// answered says that a node of the source answered in this round or the one before; of Run alone. Then what it said
 	// stands, and not that others cannot be reached.
 	answered bool
+	// silent is since when no node of the source answered, zero if one did or another region served; of Run alone.
+	silent time.Time
 
 	mu      sync.Mutex
 	status  Status
@@ -154,10 +156,14 @@ func (k *Sink) Run(ctx context.Context) error {
 // believed only when no address can do without.
 func (k *Sink) tryAll(ctx context.Context) (progress bool, err error) {
 	var bootstrap *BootstrapError
+	var gap *BootstrapError // by the word of another region
 	if w := k.way(); w.Region != "" {
-		if served, progress := k.byWay(ctx, w); served {
+		served, progress, err := k.byWay(ctx, w)
+		if served {
+			k.silent = time.Time{}
 			return progress, ctx.Err()
 		}
+		errors.As(err, &gap)
 	}
 	addresses := k.config.Addresses()
 	if len(addresses) == 0 {
@@ -183,6 +189,9 @@ func (k *Sink) tryAll(ctx context.Context) (progress bool, err error) {
 		}
 		errors.As(err, &bootstrap)
 	}
+	if k.alone(answered) && bootstrap == nil {
+		bootstrap = gap
+	}
 	if bootstrap == nil {
 		return false, ctx.Err()
 	}
@@ -190,6 +199,18 @@ func (k *Sink) tryAll(ctx context.Context) (progress bool, err error) {
 		return true, nil
 	}
 	return false, cmp.Or[error](ctx.Err(), bootstrap)
+}
+
+// alone reports whether the source has been silent for so long that what another region says of a gap is believed.
+func (k *Sink) alone(answered bool) bool {
+	now := k.config.Clock.Now()
+	switch {
+	case answered:
+		k.silent = time.Time{}
+	case k.silent.IsZero():
+		k.silent = now
+	}
+	return !answered && now.Sub(k.silent) >= silentSource
 }
 
 // detour follows other regions where the source has a gap, and reports whether that led on. What they say otherwise is

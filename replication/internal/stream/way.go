@@ -10,8 +10,8 @@ import (
 )
 
 // Way is by whom a sink follows its source: the zero Way is the source itself, any other a region that follows the
-// source too and has its history. Only what such a region has is of interest: whether histories fork, or a copy has to
-// be taken, is for the source to say.
+// source too and has its history. Only what such a region has is of interest: whether histories fork is for the source to
+// say, and whether a copy has to be taken too, as long as it is not silent for silentSource.
 type Way struct {
 	Region    string
 	Addresses []string       // of its nodes, best first
@@ -22,6 +22,10 @@ type Way struct {
 // is often a little ahead.
 const catchUp = 3 * time.Second
 
+// silentSource is for how long no node of the source has to be silent until another region is believed that a copy has
+// to be taken: long beside a failure that passes, since a copy is the whole state.
+const silentSource = 30 * time.Second
+
 func (k *Sink) way() Way {
 	if k.config.Way == nil {
 		return Way{}
@@ -29,10 +33,11 @@ func (k *Sink) way() Way {
 	return k.config.Way()
 }
 
-// byWay follows a region that has the source's history, until that ends. served is false if none of its nodes did.
-func (k *Sink) byWay(ctx context.Context, w Way) (served, progress bool) {
+// byWay follows a region that has the source's history, until that ends. served is false if none of its nodes did, and
+// err is what they said.
+func (k *Sink) byWay(ctx context.Context, w Way) (served, progress bool, err error) {
 	for began := k.config.Clock.Now(); ; {
-		behind := false
+		var said []error
 		for _, address := range w.Addresses {
 			f := k.newFollowing(address)
 			f.way = w
@@ -43,16 +48,17 @@ func (k *Sink) byWay(ctx context.Context, w Way) (served, progress bool) {
 				k.missed(w)
 			}
 			if left || f.accepted {
-				return true, f.progress || left
+				return true, f.progress || left, nil
 			}
-			behind = behind || errors.Is(err, ErrBehind)
+			said = append(said, err)
 		}
-		if !behind || k.config.Clock.Now().Sub(began) >= catchUp || k.way().Region != w.Region {
+		err = errors.Join(said...)
+		if !errors.Is(err, ErrBehind) || k.config.Clock.Now().Sub(began) >= catchUp || k.way().Region != w.Region {
 			k.missed(w)
-			return false, false
+			return false, false, err
 		}
 		if k.pause(ctx, k.config.MinBackoff) != nil {
-			return true, false
+			return true, false, nil
 		}
 	}
 }

@@ -1,7 +1,10 @@
 package stream
 
 import (
+	"context"
+	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -113,6 +116,35 @@ func TestARegionOnTheWayDecidesNothing(t *testing.T) {
 			p.converge()
 			if !slices.Contains(w.missed, "ap") {
 				t.Errorf("%s: missed %v", name, w.missed)
+			}
+		})
+	}
+}
+
+// That a copy has to be taken another region is believed while the source is silent, and not at once.
+func TestAGapIsTheWordOfAnotherRegionWhileTheSourceIsSilent(t *testing.T) {
+	for name, silent := range map[string]bool{"the source is silent": true, "the source answers": false} {
+		withAP(t, func(p *pair, ap *region, w *ways) {
+			for range 40 {
+				ap.write(strings.Repeat("x", 8<<10))
+			}
+			if err := ap.log.Compact(ap.index - 2); err != nil {
+				t.Fatal(err)
+			}
+			p.network.Crash(usAddress)
+			if !silent {
+				p.join(usAddress, p.us, func(c *SourceConfig) {
+					c.Bars = func(string) error { return errors.New("not you") }
+				})
+			}
+			defer p.newSink(func(c *SinkConfig) { c.Way = func() Way { return w.now } })()
+			ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+			defer cancel()
+			began := time.Now()
+			err := p.sink.Run(ctx)
+			var gap *BootstrapError
+			if errors.As(err, &gap) != silent || time.Since(began) < silentSource {
+				t.Errorf("%s: after %v %v", name, time.Since(began), err)
 			}
 		})
 	}
