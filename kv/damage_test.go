@@ -22,6 +22,7 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 
 	"github.com/mimir-kv/mimir/kv/command"
+	"github.com/mimir-kv/mimir/kv/mvcc"
 	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/replication/clock/virtual"
 )
@@ -325,5 +326,30 @@ func write(t *testing.T, fs vfs.FS, name string, text []byte) {
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// A checkpoint that cannot be read now is no damaged one: who has fetched it keeps it.
+func TestACheckpointThatCannotBeReadNowIsNoDamage(t *testing.T) {
+	var fails atomic.Bool
+	mem := vfs.NewMem()
+	n := openNode(t, errorfs.Wrap(mem, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if fails.Load() && op.Kind == errorfs.OpList && op.Path == "copy" {
+			return syscall.EMFILE
+		}
+		return nil
+	})))
+	n.apply(put("a", "1"))
+	if err := n.Checkpoint("copy"); err != nil {
+		t.Fatal(err)
+	}
+	fails.Store(true)
+	err := n.Install("copy", nil)
+	if !errors.Is(err, syscall.EMFILE) || errors.Is(err, mvcc.ErrCorrupt) || errors.Is(err, replication.ErrDamaged) {
+		t.Errorf("a directory that cannot be listed: %v", err)
+	}
+	fails.Store(false)
+	if err := n.Install("copy", nil); err != nil {
+		t.Error(err)
 	}
 }

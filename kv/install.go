@@ -91,8 +91,10 @@ func (s *Store) stage(dir string, meta *replication.Metadata) (*generation, stri
 	if info, err := fs.Stat(dir); err != nil || !info.IsDir() {
 		return nil, "", errors.Join(err, errors.New("not a directory"))
 	}
-	if desc, err := pebble.Peek(dir, fs); err != nil || !desc.Exists {
-		return nil, "", errors.Join(err, fmt.Errorf("%w: not a checkpoint", mvcc.ErrCorrupt))
+	if desc, err := pebble.Peek(dir, fs); err != nil {
+		return nil, "", fmt.Errorf("look at checkpoint %s: %w", dir, err)
+	} else if !desc.Exists {
+		return nil, "", fmt.Errorf("%w: %s is not a checkpoint", mvcc.ErrCorrupt, dir)
 	}
 	name := generationName(s.marker.NextIter())
 	path := fs.PathJoin(s.options.Dir, name)

@@ -127,9 +127,8 @@ func Verify(r *bufio.Reader) (note []byte, err error) {
 // ReadNote returns the note with which an archive begins, nil if it has none, and reads no further. Nothing is known of
 // what comes behind it.
 func ReadNote(r io.Reader) ([]byte, error) {
-	magic := make([]byte, len(archiveMagic))
-	if _, err := io.ReadFull(r, magic); err != nil || string(magic) != archiveMagic {
-		return nil, errors.Join(fmt.Errorf("%w: not a snapshot of this version", mvcc.ErrCorrupt), err)
+	if err := readMagic(r); err != nil {
+		return nil, err
 	}
 	name, size, err := readHead(r)
 	if err != nil || name != noteName {
@@ -139,17 +138,18 @@ func ReadNote(r io.Reader) ([]byte, error) {
 		return nil, fmt.Errorf("%w: note of %d bytes in snapshot", mvcc.ErrCorrupt, size)
 	}
 	note := make([]byte, size)
-	_, err = io.ReadFull(r, note)
-	return note, err
+	if _, err := io.ReadFull(r, note); err != nil {
+		return nil, unread(err)
+	}
+	return note, nil
 }
 
 // walk calls each with every file of the checkpoint in an archive, whose content it has to read, and returns the note.
 func walk(r *bufio.Reader, each func(name string, size int64, content io.Reader) error) (note []byte, err error) {
 	sum := &countingHash{Hash: sha256.New()}
 	in := io.TeeReader(r, sum)
-	magic := make([]byte, len(archiveMagic))
-	if _, err := io.ReadFull(in, magic); err != nil || string(magic) != archiveMagic {
-		return nil, errors.Join(fmt.Errorf("%w: not a snapshot of this version", mvcc.ErrCorrupt), err)
+	if err := readMagic(in); err != nil {
+		return nil, err
 	}
 	seen := map[string]bool{}
 	for {
@@ -173,7 +173,7 @@ func walk(r *bufio.Reader, each func(name string, size int64, content io.Reader)
 			err = each(name, size, in)
 		}
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-			err = cutShort(sum.n, err)
+			err = fmt.Errorf("behind %d bytes: %w", sum.n, unread(err))
 		}
 		if err != nil {
 			return nil, err
@@ -182,15 +182,33 @@ func walk(r *bufio.Reader, each func(name string, size int64, content io.Reader)
 	}
 }
 
-func cutShort(at int64, err error) error {
-	return fmt.Errorf("%w: snapshot cut short after %d bytes: %w", mvcc.ErrCorrupt, at, err)
+// readMagic reads with what an archive begins.
+func readMagic(r io.Reader) error {
+	magic := make([]byte, len(archiveMagic))
+	n, err := io.ReadFull(r, magic)
+	if string(magic[:n]) != archiveMagic[:n] || errors.Is(err, io.EOF) {
+		return errors.Join(fmt.Errorf("%w: not a snapshot of this version", mvcc.ErrCorrupt), err)
+	}
+	if err != nil {
+		return unread(err)
+	}
+	return nil
+}
+
+// unread wraps the error of a read. Only an archive that ends too early is not what was written: whoever gives it, a
+// disk or a place far away, may fail.
+func unread(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return fmt.Errorf("%w: snapshot cut short: %w", mvcc.ErrCorrupt, err)
+	}
+	return fmt.Errorf("read snapshot: %w", err)
 }
 
 // readHead returns what stands before a file, an empty name behind the last one.
 func readHead(in io.Reader) (name string, size int64, err error) {
 	var head [8]byte
 	if _, err := io.ReadFull(in, head[:2]); err != nil {
-		return "", 0, fmt.Errorf("%w: snapshot cut short: %w", mvcc.ErrCorrupt, err)
+		return "", 0, unread(err)
 	}
 	length := binary.LittleEndian.Uint16(head[:])
 	if length == 0 {
@@ -200,12 +218,12 @@ func readHead(in io.Reader) (name string, size int64, err error) {
 		return "", 0, fmt.Errorf("%w: name of %d bytes in snapshot", mvcc.ErrCorrupt, length)
 	}
 	if _, err := io.ReadFull(in, head[:]); err != nil {
-		return "", 0, fmt.Errorf("%w: snapshot cut short: %w", mvcc.ErrCorrupt, err)
+		return "", 0, unread(err)
 	}
 	size = int64(binary.LittleEndian.Uint64(head[:]))
 	text := make([]byte, length)
 	if _, err := io.ReadFull(in, text); err != nil {
-		return "", 0, fmt.Errorf("%w: snapshot cut short: %w", mvcc.ErrCorrupt, err)
+		return "", 0, unread(err)
 	}
 	if size < 0 || strings.ContainsAny(string(text), "/\\\x00") || text[0] == '.' {
 		return "", 0, fmt.Errorf("%w: file %q of %d bytes in snapshot", mvcc.ErrCorrupt, text, size)
@@ -217,11 +235,11 @@ func readHead(in io.Reader) (name string, size int64, err error) {
 func readEnd(r io.Reader, in io.Reader, sum *countingHash) error {
 	filled := make([]byte, sum.padding())
 	if _, err := io.ReadFull(in, filled); err != nil {
-		return cutShort(sum.n, err)
+		return fmt.Errorf("behind %d bytes: %w", sum.n, unread(err))
 	}
 	var want [sha256.Size]byte
 	if _, err := io.ReadFull(r, want[:]); err != nil {
-		return cutShort(sum.n, err)
+		return fmt.Errorf("behind %d bytes: %w", sum.n, unread(err))
 	}
 	if string(sum.Sum(nil)) != string(want[:]) {
 		return fmt.Errorf("%w: snapshot does not match its SHA-256", mvcc.ErrCorrupt)

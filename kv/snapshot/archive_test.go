@@ -1,12 +1,14 @@
 package snapshot
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"io"
 	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -59,6 +61,8 @@ func same(t testing.TB, what string, fs vfs.FS, dir string, files map[string]str
 
 var checkpoint = map[string]string{"000001.sst": strings.Repeat("table", 30), "MANIFEST-1": "manifest", "empty": ""}
 
+var errBroken = errors.New("connection broke")
+
 func TestArchive(t *testing.T) {
 	fs := vfs.NewMem()
 	write(t, fs, "from", checkpoint)
@@ -82,6 +86,16 @@ func TestArchive(t *testing.T) {
 		}
 		if err := Read(bytes.NewReader(archive.Bytes()[:at]), fs, "cut"); !errors.Is(err, mvcc.ErrCorrupt) {
 			t.Errorf("cut at %d: %v", at, err)
+		}
+		// Whoever gives it fails, and it is whole.
+		broken := func() io.Reader {
+			return io.MultiReader(bytes.NewReader(archive.Bytes()[:at]), iotest.ErrReader(errBroken))
+		}
+		_, verified := Verify(bufio.NewReader(broken()))
+		for _, err := range []error{verified, Read(broken(), fs, "broken")} {
+			if !errors.Is(err, errBroken) || errors.Is(err, mvcc.ErrCorrupt) {
+				t.Errorf("a read that fails at %d: %v", at, err)
+			}
 		}
 	}
 	if err := c.Close(); err != nil {
