@@ -145,7 +145,7 @@ func runAfter(t *testing.T, former *Keeper, p *place, name string, plan Plan) *n
 	n.Keeper = New(Config{
 		Former: former,
 		Plan:   plan, Store: p, Fleet: "f", Region: "us", Node: name,
-		Mine: func() bool { n.mu.Lock(); defer n.mu.Unlock(); return n.mine },
+		Mine:   func() bool { n.mu.Lock(); defer n.mu.Unlock(); return n.mine },
 		Shares: func() bool { p.mu.Lock(); defer p.mu.Unlock(); return !p.alone },
 		Content: func(context.Context, time.Time) (io.ReadCloser, error) {
 			return io.NopCloser(strings.NewReader(whole + strings.Repeat("x", 544-len(whole)))), nil
