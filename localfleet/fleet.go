@@ -17,6 +17,7 @@ type Options struct {
 	Regions []string      // names; the first one is the initial primary
 	Nodes   int           // of each region
 	Delay   time.Duration // one way, between regions
+	Memory  string        // memory-bytes of each node; "": none, and caches that fit a fleet on one machine
 	Direct  bool          // without links: regions reach each other's nodes where these listen, without delay
 
 	// Witness is what runs a witness, to which its name, address and directory are added; nil: there is none. With one,
@@ -138,11 +139,15 @@ func newNode(o *Options, region, name string) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Node{Dir: filepath.Join(o.Dir, name), Command: o.Command, Config: Config{
+	c := Config{
 		Name: name, Region: region, DataDir: p.DataDir, InitialPrimary: o.Regions[0],
 		ListenClient: p.Client, ListenPeer: p.Peer, ListenHTTP: p.HTTP,
 		CacheBytes: "64MiB", MemTableBytes: "32MiB", SegmentBytes: "16MiB",
-	}}, nil
+	}
+	if o.Memory != "" {
+		c.MemoryBytes, c.CacheBytes, c.MemTableBytes = o.Memory, "", ""
+	}
+	return &Node{Dir: filepath.Join(o.Dir, name), Command: o.Command, Config: c}, nil
 }
 
 // introduce tells the nodes of r where all the others are, and opens the links to other regions.

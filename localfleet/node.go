@@ -28,8 +28,9 @@ type Config struct {
 	// InitialClusterState is "existing" where nodes with empty directories are no new fleet.
 	InitialClusterState string `yaml:"initial-cluster-state,omitempty"`
 
-	CacheBytes    string              `yaml:"cache-bytes"`
-	MemTableBytes string              `yaml:"mem-table-bytes"`
+	MemoryBytes   string              `yaml:"memory-bytes,omitempty"`
+	CacheBytes    string              `yaml:"cache-bytes,omitempty"`
+	MemTableBytes string              `yaml:"mem-table-bytes,omitempty"`
 	SegmentBytes  string              `yaml:"segment-bytes"`
 	RetainBytes   string              `yaml:"retain-bytes,omitempty"`
 	CompactBytes  string              `yaml:"compact-bytes,omitempty"`

@@ -80,7 +80,7 @@ func (s *server) newKeeper(c *Config) (*schedule.Keeper, error) {
 		Plan:  schedule.Plan{Every: b.Every, Keep: b.Keep, KeepFor: b.KeepFor},
 		Store: place, Fleet: r.FleetID, Region: b.Region, Node: r.NodeID,
 		Mine:    func() bool { return r.RegionID == b.Region && s.replicator.IsLeader() },
-		Shares:  func() bool { return shared(s.replicator.Health().Peers) },
+		Shares:  func() bool { return sharesHistory(s.replicator.Health().Peers) },
 		Content: func(ctx context.Context, _ time.Time) (io.ReadCloser, error) { return s.content(ctx, b.Every) },
 		Clock:   clock.Real, Logger: s.logger, Kept: prune, Former: s.keeping.before(),
 		Check: func(r io.Reader, bytes int64) error {
@@ -90,9 +90,9 @@ func (s *server) newKeeper(c *Config) (*schedule.Keeper, error) {
 	}), nil
 }
 
-// shared reports whether the regions that are known to share the history of this one are, with it, more than half of
-// all: else they may go on with another, and this one be given up.
-func shared(others []replication.PeerStatus) bool {
+// sharesHistory reports whether the regions that are known to share the history of this one are, with it, more than half
+// of all: else they may go on with another, and this one be given up.
+func sharesHistory(others []replication.PeerStatus) bool {
 	with := 1
 	for i := range others {
 		if others[i].Healthy {

@@ -85,6 +85,8 @@ type Config struct {
 	// Failover is what the first charter of the fleet says, if Automatic is set.
 	Failover Failover
 
+	// MemoryBytes is what the process is to stay within, 0 for no such bound; see MemoryLimit.
+	MemoryBytes int64
 	// QuotaBytes bounds what the store takes on this node's disk, and DiskReserveBytes what stays free there; 0 for no
 	// quota, and for a reserve that fits the other sizes. Past either the fleet takes no writes.
 	QuotaBytes, DiskReserveBytes int64
@@ -195,6 +197,7 @@ func DefaultConfig() Config {
 func (c *Config) complete() {
 	r := &c.Replication
 	c.PeerTLS.complete()
+	c.shareMemory()
 	if c.AdvertiseClient == "" {
 		c.AdvertiseClient = reached(c.ListenClient)
 	}

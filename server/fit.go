@@ -74,8 +74,15 @@ func (c *Config) fit(m machine) (warnings []string, err error) {
 	}
 	warn(reserve > 0 && reserve < least, "disk-reserve-bytes %s is less than mem-table-bytes and segment-bytes "+
 		"together, %s: on a full disk the node may not be able to start", Bytes(reserve), Bytes(least))
+	caches := uint64(c.Store.CacheBytes)*3/2 + 2*c.Store.MemTableBytes + uint64(max(c.Store.CountBytes, 0))
+	if c.MemoryBytes > 0 {
+		warn(caches > uint64(c.MemoryLimit()), "cache-bytes %s, half as much beside it, two tables of mem-table-bytes "+
+			"%s and count-bytes %s are more than three quarters of memory-bytes, %s: the node will not stay within it",
+			Bytes(c.Store.CacheBytes), Bytes(c.Store.MemTableBytes), Bytes(c.Store.CountBytes), Bytes(c.MemoryBytes))
+	}
 	if m.memory > 0 {
-		caches := uint64(c.Store.CacheBytes)*3/2 + 2*c.Store.MemTableBytes + uint64(max(c.Store.CountBytes, 0))
+		warn(uint64(c.MemoryBytes) > m.memory, "memory-bytes %s is more than the memory that this process may have, %s",
+			Bytes(c.MemoryBytes), about(m.memory))
 		warn(caches > m.memory, "cache-bytes %s, half as much beside it, two tables of mem-table-bytes %s and "+
 			"count-bytes %s are more than the memory, %s", Bytes(c.Store.CacheBytes), Bytes(c.Store.MemTableBytes),
 			Bytes(c.Store.CountBytes), about(m.memory))

@@ -67,8 +67,8 @@ func (p Plan) Excess(taken []Backup, now time.Time) (excess []Backup, held int) 
 	return excess, held
 }
 
-// ExcessApart is Excess where nobody but this region is known to share its history since apart. What it goes on with may
-// be given up one day, so what was taken from then on pushes out nothing that was taken before: both are judged for
+// ExcessApart is Excess where nobody but this region is known to share its history since apart. What it goes on with
+// may be given up one day, so what was taken from then on pushes out nothing that was taken before: both are judged for
 // themselves. spared is how many stay for that reason. A zero apart is a region that shares what it has.
 func (p Plan) ExcessApart(taken []Backup, apart, now time.Time) (excess []Backup, held, spared int) {
 	excess, held = p.Excess(taken, now)

@@ -25,8 +25,8 @@ type Report struct {
 	Held  int  `json:"held,omitempty"`
 	Doubt bool `json:"doubt,omitempty"`
 
-	// Spared is how many stayed, when some were last let go, since no other region is known to share the history of this
-	// one since Apart: what it goes on with may be given up, and pushes out none of before. Zero if there is none.
+	// Spared is how many stayed, when some were last let go, since no other region is known to share the history of
+	// this one since Apart: what it goes on with may be given up, and pushes out none of before. Zero if there is none.
 	Spared int       `json:"spared,omitempty"`
 	Apart  time.Time `json:"apart,omitzero"`
 
@@ -90,8 +90,8 @@ func (k *Keeper) spares(spared int, apart time.Time) {
 	if spared == 0 {
 		apart = time.Time{}
 	} else {
-		k.Logger.Warn("backups stay which were taken before the other regions were last heard: those taken since may be "+
-			"of a history that is given up, and push out none of before", "backups", spared,
+		k.Logger.Warn("backups stay which were taken before the other regions were last heard: those taken since may "+
+			"be of a history that is given up, and push out none of before", "backups", spared,
 			"heard", apart.UTC().Format(time.RFC3339))
 	}
 	k.mu.Lock()

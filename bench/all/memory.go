@@ -79,15 +79,14 @@ func (l *larger) goOn(ctx context.Context, p *goals.Phased, err error) error {
 	return nil
 }
 
-// start starts two regions of a node each, which have their budget: there is no one setting for it, so it is shared
-// out.
+// start starts two regions of a node each, which have their budget.
 func (l *larger) start(ctx context.Context) (err error) {
 	budget := l.scale.budget * megabyte / mebibyte
-	command := []string{"env", fmt.Sprintf("GOMEMLIMIT=%dMiB", budget*3/4), l.mimir, "serve", "--pprof",
-		"--count-bytes", fmt.Sprintf("%dMiB", max(budget/16, 1)), "--retain-bytes", "32MiB", "--compact-bytes", "16MiB",
-		"--cache-bytes", fmt.Sprintf("%dMiB", max(budget/8, 1)),
-		"--mem-table-bytes", fmt.Sprintf("%dMiB", max(budget/16, 1))}
-	l.fleet, l.client, err = startFleet(ctx, filepath.Join(l.work, "memory"), command, 1, "us", "eu")
+	l.fleet, l.client, err = startFleetOf(ctx, localfleet.Options{
+		Dir: filepath.Join(l.work, "memory"), Regions: []string{"us", "eu"}, Nodes: 1,
+		Command: []string{l.mimir, "serve", "--pprof", "--retain-bytes", "32MiB", "--compact-bytes", "16MiB"},
+		Memory:  fmt.Sprintf("%dMiB", budget),
+	})
 	if err != nil {
 		return err
 	}

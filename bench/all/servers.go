@@ -93,9 +93,13 @@ func (s *servers) mimir(ctx context.Context, program string) (*side, error) {
 // that serves. The caller closes both.
 func startFleet(ctx context.Context, dir string, command []string, nodes int, regions ...string) (
 	f *localfleet.Fleet, c *clientv3.Client, err error) {
-	f, err = localfleet.New(localfleet.Options{
-		Dir: dir, Command: command, Regions: regions, Nodes: nodes, Direct: true})
-	if err != nil {
+	return startFleetOf(ctx, localfleet.Options{Dir: dir, Command: command, Regions: regions, Nodes: nodes})
+}
+
+// startFleetOf is startFleet with further options. Its links are direct.
+func startFleetOf(ctx context.Context, o localfleet.Options) (f *localfleet.Fleet, c *clientv3.Client, err error) {
+	o.Direct = true
+	if f, err = localfleet.New(o); err != nil {
 		return nil, nil, fmt.Errorf("lay out a fleet: %w", err)
 	}
 	if err = localfleet.Start(f.Nodes()); err == nil {

@@ -127,6 +127,7 @@ func (s *settings) build(ctx context.Context, dir string) error {
 		at := filepath.Join(dir, b.name)
 		c := exec.CommandContext(ctx, "go", "build", "-o", at, b.pkg)
 		c.Dir, c.Stderr = b.dir, os.Stderr
+		c.Env = append(os.Environ(), "CGO_ENABLED=0") // as both are released
 		if err := c.Run(); err != nil {
 			return fmt.Errorf("build %s: %w", b.name, err)
 		}

@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
+	"math"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -36,6 +38,7 @@ func newServe(hurry <-chan struct{}) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			limitMemory(config.MemoryLimit())
 			signal.Ignore(syscall.SIGPIPE) // a node does not end with who reads its log
 			o := server.Options{
 				Version: version(), LogTo: os.Stderr, Hurry: hurry, HungUp: hungUp(c.Context()), Reload: read,
@@ -52,6 +55,13 @@ func newServe(hurry <-chan struct{}) *cobra.Command {
 		"see mimir config generate")
 	server.AddFlags(c.Flags())
 	return c
+}
+
+// limitMemory has the runtime keep to a limit in bytes, if it is more than 0 and the environment names none.
+func limitMemory(limit int64) {
+	if none := debug.SetMemoryLimit(-1) == math.MaxInt64; none && limit > 0 {
+		debug.SetMemoryLimit(limit)
+	}
 }
 
 // checkSettings tells everything that is wrong, a line each, and ends as a start would.

@@ -63,8 +63,8 @@ func (f *fleetReport) tellBackups(now time.Time) {
 			"taken: some were missed, or that clock is ahead", b.Held, b.By)
 	}
 	if b.Spared > 0 {
-		b.wrong("%d backups of before %s stay, beside those that %s has taken since: until then the other regions were "+
-			"heard, and what it goes on with alone may be given up", b.Spared, clockText(b.Apart), b.By)
+		b.wrong("%d backups of before %s stay, beside those that %s has taken since: until then the other regions "+
+			"were heard, and what it goes on with alone may be given up", b.Spared, clockText(b.Apart), b.By)
 	}
 	b.Text = b.text(now)
 	f.Backups = &b

@@ -38,12 +38,12 @@ func (f *Follower) nearer(ctx context.Context, s *session) string {
 		wanted, known := f.mayGive(s)
 		v, changed := f.config.Fleet.View()
 		left := until.Sub(clock.Now())
-		silent := v.Regions[s.source].Leader() == nil
-		if wanted == "" && known && !silent {
+		other := f.elsewhere(v, s)
+		if wanted == "" && known && other == "" {
 			return ""
 		}
 		if left <= 0 {
-			return f.elsewhere(v, s, silent)
+			return other
 		}
 		if wanted != "" && known && gives(v, f.config.Applied.State(), s.source, wanted) {
 			return wanted
@@ -65,11 +65,11 @@ func (f *Follower) nearer(ctx context.Context, s *session) string {
 	}
 }
 
-// elsewhere returns the region that is the least late of those that give a copy while the primary is silent, "" for
-// none. One of which a copy did not lead on has to have got on since.
-func (f *Follower) elsewhere(v fleet.View, s *session, silent bool) string {
+// elsewhere returns the region that is the least late of those that give a copy while no node of the primary answers,
+// "" for none. One of which a copy did not lead on has to have got on since.
+func (f *Follower) elsewhere(v fleet.View, s *session) string {
 	state := f.config.Applied.State()
-	if !silent || state.Diverged != nil {
+	if len(v.Regions[s.source].Nodes) > 0 || state.Diverged != nil {
 		return ""
 	}
 	var all []*fleet.Heard

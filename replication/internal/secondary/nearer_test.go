@@ -78,7 +78,9 @@ func TestAnotherRegionGivesACopyWhileThePrimaryIsSilent(t *testing.T) {
 		{"both are well", func(_, _ *fleet.Heard, _ *session) {}, false, "sa"},
 		{"the primary answers", func(_, _ *fleet.Heard, _ *session) {}, true, ""},
 		{"one has nothing more", func(_, sa *fleet.Heard, _ *session) { sa.Cursor.Position = 90 }, false, "eu"},
-		{"none has", func(eu, sa *fleet.Heard, _ *session) { eu.Cursor.Position, sa.Cursor.Position = 90, 90 }, false, ""},
+		{"none has", func(eu, sa *fleet.Heard, _ *session) {
+			eu.Cursor.Position, sa.Cursor.Position = 90, 90
+		}, false, ""},
 		{"both gave one", func(_, _ *fleet.Heard, s *session) { s.near = new(timeline.Position(100)) }, false, ""},
 		{"both gave one, and got on since", func(_, _ *fleet.Heard, s *session) {
 			s.near = new(timeline.Position(99))
@@ -90,10 +92,14 @@ func TestAnotherRegionGivesACopyWhileThePrimaryIsSilent(t *testing.T) {
 		eu.Following = &fleet.Following{Source: "us", Connected: true, LagSeconds: 1}
 		sa.Following = &fleet.Following{Source: "us", Connected: true, LagSeconds: 0.5}
 		c.change(&eu, &sa, s)
+		us := fleet.Region{Name: "us"}
+		if c.answer {
+			us.Nodes = []fleet.Heard{leading("us")}
+		}
 		v := fleet.View{Regions: map[string]fleet.Region{
-			"eu": {Name: "eu", Nodes: []fleet.Heard{eu}}, "sa": {Name: "sa", Nodes: []fleet.Heard{sa}}, "us": {Name: "us"},
+			"eu": {Name: "eu", Nodes: []fleet.Heard{eu}}, "sa": {Name: "sa", Nodes: []fleet.Heard{sa}}, "us": us,
 		}}
-		if got := f.elsewhere(v, s, !c.answer); got != c.want {
+		if got := f.elsewhere(v, s); got != c.want {
 			t.Errorf("%s: %q, want %q", c.why, got, c.want)
 		}
 	}

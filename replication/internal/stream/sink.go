@@ -117,7 +117,7 @@ type Sink struct {
 	// answered says that a node of the source answered in this round or the one before; of Run alone. Then what it said
 	// stands, and not that others cannot be reached.
 	answered bool
-	// silent is since when no node of the source answered, zero if one did or another region served; of Run alone.
+	// silent is since when no node of the source said anything, zero if one did or another region served; of Run alone.
 	silent time.Time
 
 	mu      sync.Mutex
@@ -169,12 +169,13 @@ func (k *Sink) tryAll(ctx context.Context) (progress bool, err error) {
 	if len(addresses) == 0 {
 		k.lost("", errNoAddress)
 	}
-	answered := false
+	answered, spoke := false, false
 	defer func() { k.answered = answered }()
 	for _, address := range addresses {
 		f := k.newFollowing(address)
 		err := f.run(ctx)
 		answered = answered || !errors.Is(err, transport.ErrUnreachable)
+		spoke = spoke || !errors.Is(err, transport.ErrUnreachable) && !errors.Is(err, ErrSilent)
 		if ctx.Err() != nil {
 			k.lost(address, ctx.Err())
 			return false, ctx.Err()
@@ -189,7 +190,7 @@ func (k *Sink) tryAll(ctx context.Context) (progress bool, err error) {
 		}
 		errors.As(err, &bootstrap)
 	}
-	if k.alone(answered) && bootstrap == nil {
+	if k.alone(spoke) && bootstrap == nil {
 		bootstrap = gap
 	}
 	if bootstrap == nil {
@@ -202,15 +203,15 @@ func (k *Sink) tryAll(ctx context.Context) (progress bool, err error) {
 }
 
 // alone reports whether the source has been silent for so long that what another region says of a gap is believed.
-func (k *Sink) alone(answered bool) bool {
+func (k *Sink) alone(spoke bool) bool {
 	now := k.config.Clock.Now()
 	switch {
-	case answered:
+	case spoke:
 		k.silent = time.Time{}
 	case k.silent.IsZero():
 		k.silent = now
 	}
-	return !answered && now.Sub(k.silent) >= silentSource
+	return !spoke && now.Sub(k.silent) >= silentSource
 }
 
 // detour follows other regions where the source has a gap, and reports whether that led on. What they say otherwise is

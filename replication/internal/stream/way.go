@@ -10,8 +10,8 @@ import (
 )
 
 // Way is by whom a sink follows its source: the zero Way is the source itself, any other a region that follows the
-// source too and has its history. Only what such a region has is of interest: whether histories fork is for the source to
-// say, and whether a copy has to be taken too, as long as it is not silent for silentSource.
+// source too and has its history. Only what such a region has is of interest: whether histories fork is for the source
+// to say, and whether a copy has to be taken too, as long as it is not silent for silentSource.
 type Way struct {
 	Region    string
 	Addresses []string       // of its nodes, best first
