@@ -90,8 +90,8 @@ func (s *server) newKeeper(c *Config) (*schedule.Keeper, error) {
 	}), nil
 }
 
-// sharesHistory reports whether the regions that are known to share the history of this one are, with it, more than half
-// of all: else they may go on with another, and this one be given up.
+// sharesHistory reports whether the regions that are known to share the history of this one are, with it, more than
+// half of all: else they may go on with another, and this one be given up.
 func sharesHistory(others []replication.PeerStatus) bool {
 	with := 1
 	for i := range others {
