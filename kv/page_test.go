@@ -227,12 +227,16 @@ func TestPageReadsWhatItReturns(t *testing.T) {
 	end := []byte("k0")
 	for _, rev := range []int64{0, old, old + 500} {
 		for name, q := range map[string]*pb.RangeRequest{
-			"page":        {Key: []byte("k/003777"), RangeEnd: end, Limit: 100},
-			"last page":   {Key: []byte("k/"), RangeEnd: end, Limit: 100, SortOrder: pb.RangeRequest_DESCEND},
-			"count":       {Key: []byte("k/003777"), RangeEnd: []byte("k/017888"), CountOnly: true},
-			"changed":     {Key: []byte("k/"), RangeEnd: end, MinModRevision: n.Revision() - 20},
-			"one often":   {Key: []byte("k/"), RangeEnd: end, MinModRevision: before},
-			"made":        {Key: []byte("k/"), RangeEnd: end, MinCreateRevision: before},
+			"page":      {Key: []byte("k/003777"), RangeEnd: end, Limit: 100},
+			"last page": {Key: []byte("k/"), RangeEnd: end, Limit: 100, SortOrder: pb.RangeRequest_DESCEND},
+			"count":     {Key: []byte("k/003777"), RangeEnd: []byte("k/017888"), CountOnly: true},
+			"changed":   {Key: []byte("k/"), RangeEnd: end, MinModRevision: n.Revision() - 20},
+			"one often": {Key: []byte("k/"), RangeEnd: end, MinModRevision: before},
+			"made":      {Key: []byte("k/"), RangeEnd: end, MinCreateRevision: before},
+			"changed last": {Key: []byte("k/"), RangeEnd: end, Limit: 10, SortOrder: pb.RangeRequest_DESCEND,
+				SortTarget: pb.RangeRequest_MOD},
+			"made last": {Key: []byte("k/"), RangeEnd: end, Limit: 10, SortOrder: pb.RangeRequest_DESCEND,
+				SortTarget: pb.RangeRequest_CREATE},
 			"what is not": {Key: []byte("k/005"), RangeEnd: []byte("k/015"), Limit: 1},
 		} {
 			q.Revision = rev

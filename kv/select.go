@@ -61,7 +61,8 @@ func (v view) selected(
 	if r.Limit > 0 && r.Limit < math.MaxInt64 && r.SortTarget == pb.RangeRequest_KEY {
 		want = r.Limit + 1
 	}
-	if r.CountOnly || v.keys == nil || !filters && !(descending && want < mvcc.NoLimit) {
+	newest := newestFirst(r)
+	if r.CountOnly || v.keys == nil || !filters && !newest && !(descending && want < mvcc.NoLimit) {
 		if filters {
 			visit = filtering(r, mvcc.NoLimit, visit)
 		}
@@ -69,6 +70,12 @@ func (v view) selected(
 	}
 	if count, err = v.count(ctx, sp, rev); err != nil || count == 0 {
 		return count, err
+	}
+	if newest && count > r.Limit+1 {
+		return count, v.newest(ctx, r, sp, rev, count, visit)
+	}
+	if !filters && newest {
+		return count, v.walk(ctx, sp, rev, mvcc.NoLimit, visit)
 	}
 	if !filters {
 		sp.Start = []byte(v.keys.Back(intervalOf(sp), rev, want+int64(len(v.own))))

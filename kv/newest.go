@@ -1,0 +1,119 @@
+package kv
+
+import (
+	"container/heap"
+	"context"
+	"math"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+
+	"github.com/mimir-kv/mimir/kv/command"
+	"github.com/mimir-kv/mimir/kv/mvcc"
+)
+
+const (
+	// firstReach is how many revisions back it is looked first for what changed last, and reachGrows how many times as
+	// many with each further look.
+	firstReach = 8
+	reachGrows = 4
+)
+
+// newestFirst reports whether r asks for some of many keys, those first that were changed, or made, last.
+func newestFirst(r *pb.RangeRequest) bool {
+	return r.SortOrder == pb.RangeRequest_DESCEND && r.Limit > 0 && r.Limit < math.MaxInt64 &&
+		(r.SortTarget == pb.RangeRequest_MOD || r.SortTarget == pb.RangeRequest_CREATE)
+}
+
+// newest visits what finishRange makes the answer of to r, of which newestFirst is so: of the count keys of sp the
+// limit and one that are newest, and those that are as new as the last of them. It looks further and further back until
+// there are so many, and holds nothing of a key but its revision until it knows which they are.
+func (v view) newest(
+	ctx context.Context, r *pb.RangeRequest, sp command.Span, rev, count int64, visit mvcc.Visitor,
+) error {
+	least, top := max(v.state.Compact, mvcc.FirstRevision), latest(r, rev)
+	for reach := int64(firstReach); ; reach *= reachGrows {
+		floor := top - reach
+		all := floor <= least || v.state.Between(floor, rev) > count
+		if all {
+			floor = 0
+		}
+		found := newestRevisions{most: r.Limit + 1}
+		err := v.filtered(ctx, since(r, floor), sp, rev, count, mvcc.NoLimit,
+			func(_ []byte, ver *mvcc.Version) error {
+				found.add(newness(r, ver))
+				return nil
+			})
+		if err != nil {
+			return err
+		}
+		if found.enough() {
+			floor, all = found.all[0], true
+		}
+		if all {
+			return v.filtered(ctx, since(r, floor), sp, rev, count, mvcc.NoLimit, visit)
+		}
+	}
+}
+
+// newness is what r sorts by.
+func newness(r *pb.RangeRequest, ver *mvcc.Version) int64 {
+	if r.SortTarget == pb.RangeRequest_CREATE {
+		return ver.Create
+	}
+	return ver.Main
+}
+
+// latest is the highest revision by which r can sort a key.
+func latest(r *pb.RangeRequest, rev int64) int64 {
+	most := r.MaxModRevision
+	if r.SortTarget == pb.RangeRequest_CREATE && r.MaxCreateRevision > 0 {
+		most = r.MaxCreateRevision
+	}
+	if most > 0 {
+		return min(rev, most)
+	}
+	return rev
+}
+
+// since returns r for what is as new as floor alone, by what it sorts by.
+func since(r *pb.RangeRequest, floor int64) *pb.RangeRequest {
+	s := &pb.RangeRequest{
+		MinModRevision: r.MinModRevision, MaxModRevision: r.MaxModRevision,
+		MinCreateRevision: r.MinCreateRevision, MaxCreateRevision: r.MaxCreateRevision,
+	}
+	if r.SortTarget == pb.RangeRequest_CREATE {
+		s.MinCreateRevision = max(s.MinCreateRevision, floor)
+	} else {
+		s.MinModRevision = max(s.MinModRevision, floor)
+	}
+	return s
+}
+
+// newestRevisions are the highest of those that were added, no more than most, the least of them first. It is a heap.
+type newestRevisions struct {
+	most int64
+	all  []int64
+}
+
+func (n *newestRevisions) Len() int           { return len(n.all) }
+func (n *newestRevisions) Less(i, j int) bool { return n.all[i] < n.all[j] }
+func (n *newestRevisions) Swap(i, j int)      { n.all[i], n.all[j] = n.all[j], n.all[i] }
+func (n *newestRevisions) Push(x any)         { n.all = append(n.all, x.(int64)) }
+func (n *newestRevisions) Pop() any {
+	last := len(n.all) - 1
+	x := n.all[last]
+	n.all = n.all[:last]
+	return x
+}
+
+func (n *newestRevisions) enough() bool { return int64(len(n.all)) >= n.most }
+
+func (n *newestRevisions) add(rev int64) {
+	switch {
+	case !n.enough():
+		heap.Push(n, rev)
+	case rev > n.all[0]:
+		n.all[0] = rev
+		heap.Fix(n, 0)
+	}
+}
