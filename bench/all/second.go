@@ -44,9 +44,11 @@ const (
 func (e *env) measureSecond(ctx context.Context) (goals.Goal, error) {
 	cpus, undo := pin()
 	defer undo()
+	far, remove := newFarther()
+	defer remove()
 	d := &duo{env: e, phases: map[string]*phase{alone: {}, following: {}, catchingUp: {}}}
 	defer d.close()
-	err := d.start(ctx, cpus)
+	err := d.start(ctx, cpus, far)
 	for n := 0; n < e.rounds && err == nil; n++ {
 		err = d.round(ctx, n)
 	}
@@ -54,7 +56,7 @@ func (e *env) measureSecond(ctx context.Context) (goals.Goal, error) {
 		return goals.Phase{Processor: d.phases[name].processor.point(), P99: d.phases[name].p99.point()}
 	}
 	g := goals.JudgeSecond(goals.Second{Rate: float64(e.scale.secondRate), BehindMegabytes: e.scale.backlog,
-		Pinned: cpus.tool != "", Alone: of(alone), Following: of(following), CatchingUp: of(catchingUp)})
+		Pinned: cpus.tool != "", Apart: far.dir != "", Alone: of(alone), Following: of(following), CatchingUp: of(catchingUp)})
 	if err == nil {
 		e.profileMissed(ctx, &g, profiledNodes([]*localfleet.Node{d.us}), func(load string) work {
 			return d.again(ctx, load)
@@ -63,17 +65,17 @@ func (e *env) measureSecond(ctx context.Context) (goals.Goal, error) {
 	return g, err
 }
 
-// start starts both regions, each pinned.
-func (d *duo) start(ctx context.Context, cpus pinning) (err error) {
+// start starts both regions, each pinned, and the second one as far away as may be.
+func (d *duo) start(ctx context.Context, cpus pinning, far farther) (err error) {
 	dir, command := filepath.Join(d.work, "second"), []string{d.mimir, "serve", "--pprof"}
 	d.fleet, err = localfleet.New(localfleet.Options{
 		Dir: dir, Command: command, Regions: []string{"us", "eu"}, Nodes: 1,
-		Direct: true})
+		Direct: true, Place: far.place(dir, "eu-1")})
 	if err != nil {
 		return fmt.Errorf("lay out two regions: %w", err)
 	}
 	d.us, d.eu = d.fleet.Region("us").Nodes[0], d.fleet.Region("eu").Nodes[0]
-	d.us.Command, d.eu.Command = cpus.primary(command), cpus.others(command)
+	d.us.Command, d.eu.Command = cpus.primary(command), cpus.others(behind(command))
 	if err = localfleet.Start(d.fleet.Nodes()); err != nil {
 		return err
 	}

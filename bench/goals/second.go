@@ -13,6 +13,7 @@ type Second struct {
 	Rate                         float64 // puts a second
 	BehindMegabytes              int     // when it begins to catch up
 	Pinned                       bool    // the primary has a core of its own
+	Apart                        bool    // the second region shares no disk with it
 	Alone, Following, CatchingUp Phase
 }
 
@@ -25,9 +26,13 @@ func JudgeSecond(s Second) Goal {
 	if !s.Pinned {
 		pinned = "**all on the same cores**"
 	}
+	disk := "the second region in memory"
+	if !s.Apart {
+		disk = "**both on one disk**"
+	}
 	g := Goal{Number: 8, Name: "What a second region costs"}
-	g.Size = fmt.Sprintf("%.0f puts a second; %s; behind by %d MB",
-		s.Rate, pinned, s.BehindMegabytes)
+	g.Size = fmt.Sprintf("%.0f puts a second; %s; %s; behind by %d MB",
+		s.Rate, pinned, disk, s.BehindMegabytes)
 	for _, p := range []struct {
 		name string
 		of   Phase
