@@ -246,7 +246,9 @@ func (t *Tracker) expire(now time.Time) {
 
 // answer answers those who wait no more, by over, which sets the answer. It is called with the lock, and with the state
 // as it is then.
-func (t *Tracker) answer(over func(*wait, *timeline.State) bool) { t.answerIn(0, ^contract.Position(0), over) }
+func (t *Tracker) answer(over func(*wait, *timeline.State) bool) {
+	t.answerIn(0, ^contract.Position(0), over)
+}
 
 // answerIn is answer for those who wait for a position behind from, and up to to.
 func (t *Tracker) answerIn(from, to contract.Position, over func(*wait, *timeline.State) bool) {
