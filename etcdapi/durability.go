@@ -307,8 +307,8 @@ func (d demand) told(err error, who *asker, header *pb.ResponseHeader) error {
 		code = codes.FailedPrecondition
 	}
 	who.outcome = DurableLate
-	s := status.Newf(code, "mimir: committed in the primary (revision %d), and not known in time to be durable as asked "+
-		"for (%s): %s", header.Revision, d.said,
+	s := status.Newf(code, "mimir: committed in the primary (revision %d), and not known in time to be durable as "+
+		"asked for (%s): %s", header.Revision, d.said,
 		strings.TrimPrefix(err.Error(), replication.ErrUnderReplicated.Error()+": "))
 	if detailed, err := s.WithDetails(protoadapt.MessageV1Of(header)); err == nil {
 		s = detailed

@@ -68,7 +68,8 @@ func TestAnAlarmThatIsInTooFewRegionsIsNotAskedForAgain(t *testing.T) {
 	} {
 		before, _ := etcdapitest.Proposals(n.Replicator)
 		_, err := c.Alarm(ctx, r)
-		if status.Code(err) != codes.FailedPrecondition || !strings.Contains(status.Convert(err).Message(), "committed") {
+		if s := status.Convert(err); s.Code() != codes.FailedPrecondition ||
+			!strings.Contains(s.Message(), "committed") {
 			t.Errorf("%v: %v", r, err)
 		}
 		asked, _ := etcdapitest.Proposals(n.Replicator)
@@ -95,7 +96,8 @@ func TestALeaseIsRevokedAsItsKeysDemand(t *testing.T) {
 		n := short(t, etcdapi.Options{})
 		prepare(n)
 		_, err := pb.NewLeaseClient(n.Dial(t)).LeaseRevoke(bounded(t), &pb.LeaseRevokeRequest{ID: 5})
-		if status.Code(err) != codes.FailedPrecondition || !strings.Contains(status.Convert(err).Message(), "committed") {
+		if s := status.Convert(err); s.Code() != codes.FailedPrecondition ||
+			!strings.Contains(s.Message(), "committed") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -117,8 +119,8 @@ func TestALockWaitsForOtherRegionsOnce(t *testing.T) {
 	}
 }
 
-// TestWhoCountsTheRegions: the leader counts what has a name, and is told a number if it is of an earlier version. A node
-// that knows none is not ready, and says that.
+// TestWhoCountsTheRegions: the leader counts what has a name, and is told a number if it is of an earlier version. A
+// node that knows none is not ready, and says that.
 func TestWhoCountsTheRegions(t *testing.T) {
 	for _, c := range []struct {
 		what, said string
@@ -213,9 +215,9 @@ func TestAWriteDoesNotWaitForAPrimaryAsLongAsForRegions(t *testing.T) {
 		} else {
 			etcdapitest.Reign(n.Replicator)
 		}
-		ended := make(chan error, 1)
+		ended, c, ctx := make(chan error, 1), pb.NewKVClient(n.Dial(t)), bounded(t)
 		go func() {
-			_, err := pb.NewKVClient(n.Dial(t)).Put(durability(bounded(t), "regions=1"), &pb.PutRequest{Key: []byte("k")})
+			_, err := c.Put(durability(ctx, "regions=1"), &pb.PutRequest{Key: []byte("k")})
 			ended <- err
 		}()
 		for asked := []int(nil); len(asked) == 0; asked, _ = etcdapitest.Proposals(n.Replicator) {

@@ -395,7 +395,8 @@ func (r *Replicator) Health() *replication.HealthStatus {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	h := &replication.HealthStatus{
-		State: cmp.Or(r.regions.state, replication.StateReady), NodeID: "test-1", Region: "test", RaftID: cmp.Or(r.member, nodeID), Healthy: r.leader != 0 && r.fail == nil,
+		State: cmp.Or(r.regions.state, replication.StateReady), NodeID: "test-1",
+		Region: "test", RaftID: cmp.Or(r.member, nodeID), Healthy: r.leader != 0 && r.fail == nil,
 		IsLeader: r.leader == nodeID, LeaderRaftID: r.leader, Term: 2, Role: replication.RolePrimary, Epoch: 1,
 		Nodes: append([]replication.NodeStatus(nil), r.members...),
 	}

@@ -14,7 +14,7 @@ var (
 			"it: had; late, which were committed, and not known in time to be there; refused, since that cannot be "+
 			"had or too many wait, and not written; failed, for another reason.", "durability", "outcome")
 	durableTook = Declare(Histogram, "mimir_durable_write_seconds",
-		"Time until such a write was answered that was had or late.", "durability")
+		"Time until a write of mimir_durable_writes_total was answered that was had or late.", "durability")
 )
 
 // durableBuckets begin at a millisecond.
