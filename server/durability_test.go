@@ -73,7 +73,8 @@ func TestDurabilityIsReadAnew(t *testing.T) {
 	}{
 		{Durability{Default: "local", Prefixes: map[string]string{"/pay/": "regions=1"}, Timeout: time.Second},
 			codes.FailedPrecondition},
-		{Durability{Default: "regions=1", Prefixes: map[string]string{"/pay/": "local"}, Timeout: time.Second}, codes.OK},
+		{Durability{Default: "regions=1", Prefixes: map[string]string{"/pay/": "local"}, Timeout: time.Second},
+			codes.OK},
 		{Durability{Default: "regions=2", Timeout: time.Second}, codes.FailedPrecondition},
 		{Durability{Default: "quorum", Timeout: time.Second}, codes.OK},
 	} {
