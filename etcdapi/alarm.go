@@ -27,6 +27,7 @@ func (s *maintenanceServer) Alarm(ctx context.Context, r *pb.AlarmRequest) (*pb.
 	if err != nil {
 		return nil, err
 	}
+	who.repeats = true
 	switch r.Action {
 	case pb.AlarmRequest_GET:
 		return s.listAlarms(r), nil
@@ -74,11 +75,16 @@ func (s *maintenanceServer) listAlarms(r *pb.AlarmRequest) *pb.AlarmResponse {
 }
 
 // disarmCompared disarms what says that a member holds something else than others, and what a client raised beside it.
+// The last one waits for other regions, for all.
 func (s *maintenanceServer) disarmCompared(ctx context.Context, who asker, r *pb.AlarmRequest) (
 	response *pb.AlarmResponse, err error,
 ) {
+	if _, err := demanded(ctx, s.API, &who); err != nil {
+		return nil, err
+	}
 	for _, kind := range []pb.AlarmType{command.AlarmDiffers, command.AlarmUnsure, pb.AlarmType_CORRUPT} {
 		one := &pb.AlarmRequest{Action: r.Action, MemberID: r.MemberID, Alarm: kind}
+		who.local = kind != pb.AlarmType_CORRUPT
 		response, err = write(ctx, s.API, who, command.EncodeAlarm(one), command.DecodeAlarmResult)
 		if err != nil {
 			return nil, err

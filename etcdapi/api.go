@@ -92,6 +92,11 @@ type Options struct {
 	// OnCheck is told of every check of health that was made over HTTP: of which page, "health", "livez" or "readyz",
 	// which check, "" where the page has but one, and whether it was passed. May be nil, must not block.
 	OnCheck func(page, check string, passed bool)
+	// OnDurable is told of every write of a client that asked for other regions, when it ends: how, which is regions,
+	// quorum or all; what came of it, DurableHad, DurableLate if it is written and was not there in time,
+	// DurableRefused if nothing was written since that cannot be had, or DurableFailed, for any other reason; and how
+	// long that took. May be nil, must not block.
+	OnDurable func(durability, outcome string, took time.Duration)
 }
 
 // API is the etcd API of one node. It is safe for concurrent use.
@@ -127,6 +132,9 @@ type API struct {
 	traffic         *Traffic
 	onCheck         func(page, check string, passed bool)
 
+	durables  durables
+	onDurable func(durability, outcome string, took time.Duration)
+
 	unary  []grpc.UnaryServerInterceptor // before those of the API itself
 	stream []grpc.StreamServerInterceptor
 }
@@ -150,6 +158,9 @@ func New(o Options) *API {
 	}
 	if a.onCheck == nil {
 		a.onCheck = func(string, string, bool) {}
+	}
+	if a.onDurable = o.OnDurable; a.onDurable == nil {
+		a.onDurable = func(string, string, time.Duration) {}
 	}
 	if a.clock == nil {
 		a.clock = clock.Real

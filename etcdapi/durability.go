@@ -59,6 +59,12 @@ func ParseDurability(text string) (Durability, error) {
 		"and all", text)
 }
 
+// kind is what d is, whatever the number: local, regions, quorum or all.
+func (d Durability) kind() string {
+	kind, _, _ := strings.Cut(d.String(), "=")
+	return kind
+}
+
 // String returns d as ParseDurability reads it.
 func (d Durability) String() string {
 	switch d.others {
@@ -160,11 +166,15 @@ func (r *DurabilityRules) demands(said []Durability, touched []span) []Durabilit
 	return list
 }
 
-// demand is in how many regions beside the primary a write has to be, and how that was said.
+// demand is in which regions a write has to be, and how many that are beside the primary, as far as this node knows:
+// which regions there are the primary's leader knows first.
 type demand struct {
-	others int
 	said   Durability
+	others int
 }
+
+// local reports whether the write has to be in the primary alone.
+func (d demand) local() bool { return d.said == Durability{} }
 
 // saidDurability returns what the metadata of a request say.
 func saidDurability(ctx context.Context) (list []Durability, err error) {
@@ -178,15 +188,45 @@ func saidDurability(ctx context.Context) (list []Durability, err error) {
 	return list, nil
 }
 
-// strictestOf returns the one of a list that asks for most in a fleet of so many regions; the zero demand if none asks
-// for more than the primary.
+// strictestOf returns the one of a list that asks for most in a fleet of so many regions, of equal ones that which asks
+// for more when regions come; the zero demand if none asks for more than the primary.
 func strictestOf(list []Durability, regions int) (most demand) {
 	for _, d := range list {
-		if n := d.of(regions); n > most.others {
-			most = demand{n, d}
+		if n := d.of(regions); n > most.others || n == most.others && d.others < most.said.others {
+			most = demand{d, n}
 		}
 	}
 	return most
+}
+
+// unknownOthers is taken for the other regions by a node that does not know them: more than there can be.
+const unknownOthers = 255
+
+// othersOf returns how many regions beside the primary count, as far as a node knows: where nothing may be lost, only
+// those that vote.
+func othersOf(h *replication.HealthStatus) int {
+	switch {
+	case h.State != replication.StateReady:
+		return unknownOthers
+	case h.Votes == nil || h.Votes.MaxLoss != 0:
+		return len(h.Peers)
+	}
+	regions := 0
+	for i := range h.Votes.Voters {
+		id := h.Votes.Voters[i].ID
+		if id == h.Region || slices.ContainsFunc(h.Peers, func(p replication.PeerStatus) bool { return p.ID == id }) {
+			regions++
+		}
+	}
+	return max(regions-1, 0)
+}
+
+// regionsIn says how many regions that are.
+func regionsIn(n int) string {
+	if n == 1 {
+		return "1 region"
+	}
+	return strconv.Itoa(n) + " regions"
 }
 
 // demanded returns the strictest of what holds for a write, or why it cannot be had whatever happens.
@@ -202,39 +242,59 @@ func demanded(ctx context.Context, a *API, who *asker) (strictest demand, err er
 	if !slices.ContainsFunc(list, func(d Durability) bool { return d != Durability{} }) {
 		return demand{}, nil
 	}
-	others := len(a.replicator.Health().Peers)
+	h := a.recentHealth()
+	others := othersOf(h)
 	strictest = strictestOf(list, others+1)
 	if strictest.others > others {
-		return demand{}, status.Errorf(codes.FailedPrecondition, "mimir: nothing was written: durability %s is "+
-			"asked for, and the fleet has %d regions beside the primary", strictest.said, others)
+		a.onDurable(strictest.said.kind(), DurableRefused, 0)
+		return demand{}, strictest.impossible(others, h.Votes != nil && h.Votes.MaxLoss == 0)
 	}
 	return strictest, nil
 }
 
-// options are those of replication for a write.
-func (d demand) options() []replication.ProposeOption {
-	if d.others == 0 {
-		return nil
+// impossible says that the fleet has fewer regions.
+func (d demand) impossible(others int, voting bool) error {
+	which := ""
+	if voting {
+		which = " that vote, and nothing may be lost: others do not count"
 	}
-	return []replication.ProposeOption{replication.WithRegions(d.others + 1)}
+	return status.Errorf(codes.FailedPrecondition, "mimir: nothing was written: durability %s is asked for, and the "+
+		"fleet has %s beside the primary%s", d.said, regionsIn(others), which)
 }
 
-// timeoutOf is how long a write may take: where the primary is silent that is not longer because of other regions.
-func timeoutOf(a *API, d demand) time.Duration {
-	patience, bound := a.patience(), a.limits.now()
-	if d.others == 0 || patience < bound.RequestTimeout {
-		return patience
+// options are those of replication for a write.
+func (d demand) options() []replication.ProposeOption {
+	switch d.said.others {
+	case 0:
+		return nil
+	case quorumOfRegions:
+		return []replication.ProposeOption{replication.WithQuorumOfRegions()}
+	case allRegions:
+		return []replication.ProposeOption{replication.WithAllRegions()}
 	}
-	return bound.Durability.Timeout
+	return []replication.ProposeOption{replication.WithRegions(d.said.others + 1)}
+}
+
+// propose proposes a command. A leader of an earlier version refuses to count the regions, and writes nothing: it is
+// told a number then, by the regions that this node knows.
+func (d demand) propose(ctx context.Context, a *API, c []byte) (*replication.Receipt, error) {
+	cs := []*replication.Command{{Data: c}}
+	receipt, err := a.replicator.Propose(ctx, cs, d.options()...)
+	if d.said.others < 0 && errors.Is(err, replication.ErrRejected) {
+		others := d.said.of(othersOf(a.recentHealth()) + 1)
+		return a.replicator.Propose(ctx, cs, replication.WithRegions(others+1))
+	}
+	return receipt, err
 }
 
 // told returns what a client is told of the error of a write that asks for further regions: err itself, unless it is
 // about those. header is that of the answer, nil if nothing was written.
 func (d demand) told(err error, who *asker, header *pb.ResponseHeader) error {
 	switch {
-	case d.others == 0:
+	case d.local():
 		return err
 	case errors.Is(err, replication.ErrUnknownRegion), errors.Is(err, replication.ErrRejected):
+		who.outcome = DurableRefused
 		return status.Errorf(codes.FailedPrecondition, "mimir: nothing was written, durability %s is asked for: %v",
 			d.said, err)
 	case header == nil || !errors.Is(err, replication.ErrUnderReplicated):
@@ -246,8 +306,10 @@ func (d demand) told(err error, who *asker, header *pb.ResponseHeader) error {
 	if who.repeats {
 		code = codes.FailedPrecondition
 	}
-	s := status.Newf(code, "mimir: committed in the primary (revision %d), and not durable as asked for (%s) in "+
-		"time: %v", header.Revision, d.said, err)
+	who.outcome = DurableLate
+	s := status.Newf(code, "mimir: committed in the primary (revision %d), and not known in time to be durable as "+
+		"asked for (%s): %s", header.Revision, d.said,
+		strings.TrimPrefix(err.Error(), replication.ErrUnderReplicated.Error()+": "))
 	if detailed, err := s.WithDetails(protoadapt.MessageV1Of(header)); err == nil {
 		s = detailed
 	}
@@ -272,7 +334,7 @@ func touchedBy(r *pb.TxnRequest) (list []span) {
 	return list
 }
 
-// touchedByLease returns the keys that go with a lease, as far as they are here.
+// touchedByLease returns the keys that go with a lease, as far as they are here: behind a barrier.
 func touchedByLease(a *API, id int64) (list []span) {
 	if len(a.limits.now().Durability.Prefixes) == 0 {
 		return nil

@@ -66,11 +66,11 @@ func TestAWriteThatIsInTooFewRegionsIsTold(t *testing.T) {
 			t.Errorf("%s: %v, details %v", name, c.err, s.Details())
 		}
 	}
-	before := etcdapitest.Proposals(n.Replicator)
+	_, before := etcdapitest.Proposals(n.Replicator)
 	if err := put(ctx, "a"); err != nil {
 		t.Errorf("of one region: %v", err)
 	}
-	if after := etcdapitest.Proposals(n.Replicator); after != before+1 {
+	if _, after := etcdapitest.Proposals(n.Replicator); after != before+1 {
 		t.Errorf("%d writes were done, and then %d", before, after)
 	}
 	etcdapitest.Shorten(n.Replicator, nil)
@@ -100,7 +100,7 @@ func TestADurabilityThatCannotBeHadIsRefused(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if done := etcdapitest.Proposals(n.Replicator); done != 0 {
+	if _, done := etcdapitest.Proposals(n.Replicator); done != 0 {
 		t.Errorf("%d writes were done", done)
 	}
 }

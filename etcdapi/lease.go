@@ -20,6 +20,13 @@ type leaseServer struct {
 // LeaseGrant grants a lease. Its ID, if the client gives none, is chosen here, before the command exists: commands are
 // deterministic.
 func (s *leaseServer) LeaseGrant(ctx context.Context, r *pb.LeaseGrantRequest) (*pb.LeaseGrantResponse, error) {
+	return s.grant(ctx, r, false)
+}
+
+// grant grants a lease. alone says that it waits for no other region: what is written behind it does.
+func (s *leaseServer) grant(
+	ctx context.Context, r *pb.LeaseGrantRequest, alone bool,
+) (*pb.LeaseGrantResponse, error) {
 	who, err := s.asks(ctx, isSomebody)
 	if err != nil {
 		return nil, err
@@ -30,7 +37,7 @@ func (s *leaseServer) LeaseGrant(ctx context.Context, r *pb.LeaseGrantRequest) (
 	for r.ID == 0 {
 		r.ID = rand.Int64()
 	}
-	who.repeats = true
+	who.repeats, who.local = true, alone
 	return write(ctx, s.API, who, command.EncodeLeaseGrant(r), command.DecodeLeaseGrantResult)
 }
 

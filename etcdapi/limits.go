@@ -38,6 +38,9 @@ type Limits struct {
 	Staleness time.Duration
 	// Durability says in which regions writes have to be.
 	Durability DurabilityRules
+	// DurableBytes bounds the writes under way that wait for other regions, by their commands and 8 KiB for each.
+	// Beyond, one is refused. Default DefaultDurableBytes.
+	DurableBytes int64
 	// ProgressInterval is how often a quiet watch that asked for it is told of its progress; a tenth is added at
 	// random. Default DefaultProgressInterval.
 	ProgressInterval time.Duration
@@ -55,6 +58,7 @@ const (
 	DefaultWatches          = 64 << 10
 	DefaultAllWatches       = 256 << 10
 	DefaultEffectBytes      = 1 << 30
+	DefaultDurableBytes     = 256 << 20
 	DefaultRequestTimeout   = 7 * time.Second
 	DefaultProgressInterval = 10 * time.Minute
 	DefaultLeaderTimeout    = 3 * time.Second
@@ -80,6 +84,7 @@ func (l Limits) orDefaults() Limits {
 		AllWatches:       cmp.Or(l.AllWatches, DefaultAllWatches),
 		Staleness:        max(0, l.Staleness),
 		Durability:       durability,
+		DurableBytes:     cmp.Or(l.DurableBytes, DefaultDurableBytes),
 		RequestTimeout:   cmp.Or(l.RequestTimeout, DefaultRequestTimeout),
 		ProgressInterval: cmp.Or(l.ProgressInterval, DefaultProgressInterval),
 		LeaderTimeout:    cmp.Or(l.LeaderTimeout, DefaultLeaderTimeout),

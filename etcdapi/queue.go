@@ -43,12 +43,13 @@ type place struct {
 // queueOf returns what the keys of a queue begin with.
 func queueOf(name []byte) []byte { return append(bytes.Clone(name), '/') }
 
-// session returns the lease that was named, or a new one, which nobody renews but who asked for it.
+// session returns the lease that was named, or a new one, which nobody renews but who asked for it. It waits for no
+// other region: the key that gets the lease does.
 func (s *kvServer) session(ctx context.Context, lease int64) (int64, error) {
 	if lease != 0 {
 		return lease, nil
 	}
-	granted, err := (&leaseServer{API: s.API}).LeaseGrant(ctx, &pb.LeaseGrantRequest{TTL: queueTTL})
+	granted, err := (&leaseServer{API: s.API}).grant(ctx, &pb.LeaseGrantRequest{TTL: queueTTL}, true)
 	return granted.GetID(), err
 }
 

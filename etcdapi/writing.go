@@ -3,6 +3,7 @@ package etcdapi
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -24,6 +25,7 @@ type asker struct {
 	touches []span // what it may write, where that is known
 	local   bool   // it waits for no other region, whoever says so
 	repeats bool   // clientv3 sends it again where the answer is Unavailable
+	outcome string // of one that asks for other regions and fails, if that is known
 }
 
 // touching returns who asks for a write of these keys.
@@ -68,6 +70,11 @@ func write[R response](
 	if err != nil {
 		return none, err
 	}
+	end, err := needs.begin(a, &who, len(c))
+	if err != nil {
+		return none, err
+	}
+	defer func() { end(err) }()
 	for n := 1; ; n++ {
 		response, err := propose(ctx, a, &who, needs, who.encode(c), decode)
 		if err == nil {
@@ -89,12 +96,14 @@ func write[R response](
 func propose[R response](
 	ctx context.Context, a *API, who *asker, needs demand, c []byte, decode func([]byte) (R, error),
 ) (none R, err error) {
-	bounded, cancel := context.WithTimeout(ctx, timeoutOf(a, needs))
+	bounded, cancel := needs.whileHeard(ctx, a)
 	defer cancel()
-	receipt, short := a.replicator.Propose(bounded, []*replication.Command{{Data: c}}, needs.options()...)
-	done := short == nil || errors.Is(short, replication.ErrUnderReplicated)
-	if !done || receipt == nil || len(receipt.Results) == 0 {
+	receipt, short := needs.propose(bounded, a, c)
+	if short != nil && !errors.Is(short, replication.ErrUnderReplicated) {
 		return none, needs.told(short, who, nil)
+	}
+	if receipt == nil || len(receipt.Results) == 0 {
+		return none, fmt.Errorf("%w: it was written, and there is no result of it", replication.ErrUnknownOutcome)
 	}
 	response, err := decode(receipt.Results[0])
 	if err != nil {

@@ -65,8 +65,16 @@ type ProposeOption func(*propose.Options)
 
 // WithRegions makes Propose return only when the write is durable with the quorums of k regions, the primary's
 // included. If that takes longer than the context allows, Propose returns the receipt together with
-// ErrUnderReplicated: the write is applied in the primary, and may be lost with it.
+// ErrUnderReplicated: the write is applied in the primary, and may be lost with it. Where nothing may be lost, regions
+// without a vote do not count.
 func WithRegions(k int) ProposeOption { return func(o *propose.Options) { o.Regions = k } }
+
+// WithAllRegions is WithRegions with as many as the fleet has when the write is applied, by what the leader of the
+// primary knows. One of an earlier version refuses that with ErrRejected: it takes numbers alone.
+func WithAllRegions() ProposeOption { return WithRegions(propose.AllRegions) }
+
+// WithQuorumOfRegions is WithRegions with a majority of those, likewise.
+func WithQuorumOfRegions() ProposeOption { return WithRegions(propose.QuorumOfRegions) }
 
 // WithinTenure makes Propose write only on this node and only in its tenure t: for what was decided in t and is void
 // when another node may have decided since. It is never forwarded, nor proposed anew. ErrNotLeader says that the

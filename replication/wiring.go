@@ -100,7 +100,7 @@ func (n *node) buildWrites(log *slots.Log) {
 		Group: n.group, Standing: n.standing, Fleet: n.fleet, Durability: n.tracker, Gate: n.gate, Applied: n.applied,
 		Life:      n.life,
 		Transport: n.transport, Clock: c.Clock, Logger: n.logger,
-		Regions: func() int { return len(n.roster.All()) }, MaxCommandBytes: c.MaxCommandBytes,
+		Regions: func() int { return n.tracker.Countable(n.roster.All()) }, MaxCommandBytes: c.MaxCommandBytes,
 		FrameBytes: c.MaxFrameBytes, WindowBytes: c.MaxInflightBytes, CommandLevel: c.CommandLevel, Tracer: c.Tracer,
 	})
 	n.slots = slots.New(slots.Config{

@@ -19,7 +19,7 @@ func (s *server) metrics() *prometheus.Registry {
 			Health: s.replicator.Health, Store: s.figures, Calls: s.calls,
 			Traffic: func() (sent, received uint64) { return s.traffic.Sent.Load(), s.traffic.Received.Load() },
 		},
-		telemetry.Build{Version: s.version}, s.calls, s.times, &s.checks, s.wire,
+		telemetry.Build{Version: s.version}, s.calls, s.times, &s.checks, &s.durable, s.wire,
 		doorMetrics{doors: s.ports.doors}, auditMetrics{audit: s.audit},
 		logMetrics{outputs: s.outputs},
 		equalityMetrics{equality: s.equality}, backupMetrics{report: s.backupReport},

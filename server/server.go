@@ -155,6 +155,7 @@ type server struct {
 	traffic etcdapi.Traffic
 	times   *telemetry.Disk
 	checks  telemetry.Checks
+	durable telemetry.Durable
 	wire    *telemetry.Wire
 }
 
@@ -336,7 +337,7 @@ func (s *server) build(plain *slog.Logger) error {
 		Unary:      s.calls.Unary(s.tracing.Unary(s.slow.unary(s.equality.unary(s.gate.Unary)))),
 		Stream:     s.calls.Stream(s.tracing.Stream(s.equality.stream(s.gate.Stream))),
 		PeerTLS:    c.PeerTLS.Enabled(), Logger: s.logger, Operator: operator.Ruled,
-		Traffic: &s.traffic, OnCheck: s.checks.Note, SnapshotNote: s.snapshotNote,
+		Traffic: &s.traffic, OnCheck: s.checks.Note, OnDurable: s.durable.Note, SnapshotNote: s.snapshotNote,
 	})
 	s.rpc = &rpcPort{make: func() *grpc.Server { return newRPC(s) }, leave: s.ports.doors[0].Renew}
 	return nil

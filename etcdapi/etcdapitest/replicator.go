@@ -43,9 +43,8 @@ type Replicator struct {
 	replaying error // of barriers that are not linearizable
 	unsure    error // of those that are
 	follows   *replication.PeerStatus
-	others    []string // regions, beside this one
-	short     error    // of writes that ask for further regions, which are done
-	proposals int
+	regions   regions
+	proposals int // that were applied
 	asked     int
 	barriers  int
 	onEnd     func() error // of linearizable reads
@@ -275,6 +274,9 @@ func (r *Replicator) Propose(
 	if err := r.failure(); err != nil {
 		return nil, err
 	}
+	if err := taken(ctx, r, opts); err != nil {
+		return nil, err
+	}
 	r.awaitHold()
 	u := &unit{commands: cs, receipt: make(chan *replication.Receipt, 1)}
 	select {
@@ -393,14 +395,21 @@ func (r *Replicator) Health() *replication.HealthStatus {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	h := &replication.HealthStatus{
-		NodeID: "test-1", Region: "test", RaftID: cmp.Or(r.member, nodeID), Healthy: r.leader != 0 && r.fail == nil,
+		State: cmp.Or(r.regions.state, replication.StateReady), NodeID: "test-1",
+		Region: "test", RaftID: cmp.Or(r.member, nodeID), Healthy: r.leader != 0 && r.fail == nil,
 		IsLeader: r.leader == nodeID, LeaderRaftID: r.leader, Term: 2, Role: replication.RolePrimary, Epoch: 1,
 		Nodes: append([]replication.NodeStatus(nil), r.members...),
 	}
 	if r.hides {
 		h.Late = &replication.Late{}
 	}
-	for _, region := range r.others {
+	if h.State != replication.StateReady {
+		return h
+	}
+	if h.Votes = r.regions.votes; r.regions.reigns {
+		h.Primary = h.Region
+	}
+	for _, region := range r.regions.others {
 		h.Peers = append(h.Peers, replication.PeerStatus{ID: region, Role: replication.RoleSecondary})
 	}
 	if r.follows != nil {

@@ -3,6 +3,7 @@ package propose
 import (
 	"encoding/binary"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/mimir-kv/mimir/replication/contract"
@@ -271,12 +272,17 @@ func resultOf(status byte, r *contract.Receipt, text string) result {
 	case answerTooLarge:
 		return result{err: fmt.Errorf("%w: at the leader: %s", contract.ErrTooLarge, text)}
 	case answerUnderReplicated:
-		return result{receipt: r, err: fmt.Errorf("%w: %s", contract.ErrUnderReplicated, text)}
+		return result{receipt: r, err: again(contract.ErrUnderReplicated, text)}
 	case answerLagging:
-		return result{err: fmt.Errorf("%w: %s", contract.ErrLagging, text)}
+		return result{err: again(contract.ErrLagging, text)}
 	case answerRejected:
-		return result{err: fmt.Errorf("%w: %s", contract.ErrRejected, text)}
+		return result{err: again(contract.ErrRejected, text)}
 	default:
 		return result{err: fmt.Errorf("%w: at the leader: %s", contract.ErrUnknownOutcome, text)}
 	}
+}
+
+// again returns an error of a kind whose text may begin with that of the kind.
+func again(kind error, text string) error {
+	return fmt.Errorf("%w: %s", kind, strings.TrimPrefix(text, kind.Error()+": "))
 }

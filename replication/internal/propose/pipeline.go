@@ -37,6 +37,7 @@ type pipeline struct {
 	group      Group
 	standing   Standing
 	durability Durability
+	regions    func() int // in the fleet that count
 	gate       Gate
 	back       requeuer // of proposals that were certainly not applied
 	clock      clock.Clock
@@ -67,9 +68,9 @@ type pipeline struct {
 
 func newPipeline(c *Config, back requeuer) *pipeline {
 	return &pipeline{
-		group: c.Group, standing: c.Standing, durability: c.Durability, gate: c.Gate, back: back, clock: c.Clock,
-		frameBytes: c.FrameBytes, window: c.WindowBytes, level: c.CommandLevel, wake: wake.New(),
-		folder: timeline.NewFolder(),
+		group: c.Group, standing: c.Standing, durability: c.Durability, regions: c.Regions, gate: c.Gate,
+		back: back, clock: c.Clock, frameBytes: c.FrameBytes, window: c.WindowBytes, level: c.CommandLevel,
+		wake: wake.New(), folder: timeline.NewFolder(),
 	}
 }
 

@@ -98,7 +98,9 @@ type result struct {
 
 // Options say what Propose waits for.
 type Options struct {
-	Regions int // in which the write has to be durable, this history's primary included; 0 and 1: in that one
+	// Regions is in how many the write has to be durable, this history's primary included: 0 and 1 in that one; or
+	// QuorumOfRegions or AllRegions.
+	Regions int
 	// Bound says that the write is made only on this node and in Tenure, and is neither forwarded nor sent anew.
 	Bound  bool
 	Tenure contract.Tenure
@@ -230,7 +232,7 @@ func (p *Proposer) check(u *proposal) error {
 	case u.bytes > c.MaxCommandBytes || len(u.commands) > maxCommands:
 		return fmt.Errorf("%w: %d commands of %d bytes, the limit is %d commands and %d bytes",
 			contract.ErrTooLarge, len(u.commands), u.bytes, maxCommands, c.MaxCommandBytes)
-	case u.regions > 1 && u.regions > c.Regions():
+	case u.tooMany(c.Regions):
 		return fmt.Errorf("%w: durability in %d regions asked, the fleet has %d",
 			contract.ErrUnknownRegion, u.regions, c.Regions())
 	}

@@ -80,7 +80,7 @@ type Config struct {
 	Clock      clock.Clock
 	Logger     *slog.Logger
 
-	Regions         func() int // in the fleet, this one included; it does not block
+	Regions         func() int // in the fleet that can count for a write, this one included; it does not block
 	MaxCommandBytes int        // bounds one proposal
 	FrameBytes      int        // where a frame of waiting proposals is closed
 	WindowBytes     int64      // of commands proposed but not yet applied

@@ -96,16 +96,17 @@ func (p *pipeline) applied(u *proposal, r *contract.Receipt) {
 // acknowledge answers a proposal that is admitted once so many regions have it: at once, or, where it needs more than
 // this one or asks for more, when those have it. What is in too few of them already is told so.
 func (p *pipeline) acknowledge(u *proposal, r *contract.Receipt, regions int) {
-	if u.short != nil || max(u.regions, regions) <= 1 {
+	asked := u.asked(p.regions)
+	if u.short != nil || max(asked, regions) <= 1 {
 		u.finish(result{receipt: r, err: u.short})
 		return
 	}
-	if r.Regions >= max(u.regions, regions) {
+	if r.Regions >= max(asked, regions) {
 		u.finish(unlessCut(p.standing, result{receipt: r}))
 		return
 	}
 	u.trace.on(contract.PartRegions)
-	p.durability.Await(u.regions, r, p.patience(u), u.gone, func(r *contract.Receipt, err error) {
+	p.durability.Await(asked, r, p.patience(u), u.gone, func(r *contract.Receipt, err error) {
 		if err != nil {
 			u.finish(unlessCut(p.standing, result{receipt: r, err: err}))
 			return

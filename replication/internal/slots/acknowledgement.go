@@ -52,6 +52,17 @@ func (m acknowledgements) note(a acknowledgement) {
 	}
 }
 
+// news returns between which positions of the history s regions have more by m than by before: behind from, up to to.
+func (m acknowledgements) news(before acknowledgements, s *timeline.State) (from, to contract.Position) {
+	from = s.Cursor.Position
+	for region, a := range m {
+		if was := before[region]; was != a {
+			from, to = min(from, was.within(s)), max(to, a.within(s))
+		}
+	}
+	return from, to
+}
+
 // regionsAt counts the regions that have a write of the history s, this one included, by their word or since they reign
 // behind it: this one alone, once the write was cut from it.
 func (m acknowledgements) regionsAt(r *contract.Receipt, s *timeline.State) int {

@@ -21,6 +21,9 @@ import (
 // interval is how often acknowledgements are written to the region's log: they only decide how much log to keep.
 const interval = 2 * time.Second
 
+// soonest is how long it is at least until it is looked again whose time is over.
+const soonest = 5 * time.Millisecond
+
 // To the leader: a secondary acknowledged this to a node that serves its stream.
 const question = peer.Question[acknowledgement, peer.Nothing]("ack")
 
@@ -176,7 +179,7 @@ func (s *Slots) Run(ctx context.Context) {
 	defer s.tracker.Abandon(errStops)
 	for {
 		s.passOn(ctx)
-		expired := s.config.Clock.NewTimer(max(s.tracker.next(s.config.Clock.Now(), time.Hour), time.Millisecond))
+		expired := s.config.Clock.NewTimer(max(s.tracker.next(s.config.Clock.Now(), time.Hour), soonest))
 		select {
 		case <-ctx.Done():
 			expired.Stop()
@@ -187,6 +190,7 @@ func (s *Slots) Run(ctx context.Context) {
 			s.tracker.expire(s.config.Clock.Now())
 		case <-ticker.C():
 			s.tracker.expire(s.config.Clock.Now())
+			s.tracker.Look()
 			s.tellAgain()
 			s.persist(ctx)
 			s.Retain()

@@ -3,7 +3,9 @@ package slots
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"sort"
 	"strings"
 	"sync"
 	"time"
@@ -26,8 +28,9 @@ type Tracker struct {
 	mu      sync.Mutex
 	acked   acknowledgements
 	ahead   map[string]through // what a region has by the word of another that has not acknowledged it yet
-	waiting []*wait
-	deaf    error // why no acknowledgement will come; nil: they come
+	waiting []*wait            // by position
+	nearest time.Time          // before which nobody's time is over; zero: nobody has a bound
+	deaf    error              // why no acknowledgement will come; nil: they come
 }
 
 // wait is an applied write that waits for further regions.
@@ -112,7 +115,8 @@ func (t *Tracker) Await(
 		over, w.err = true, t.short(w, s, t.deaf)
 	}
 	if !over {
-		t.waiting = append(t.waiting, w)
+		t.waiting = slices.Insert(t.waiting, t.behind(r.Position), w)
+		t.nearest = earlier(t.nearest, deadline)
 	}
 	t.mu.Unlock()
 	if over {
@@ -153,6 +157,18 @@ func (w *wait) cut(s *timeline.State) bool {
 		(acknowledgement{Epoch: w.receipt.Epoch, Position: p}).within(s) < p
 }
 
+// Countable returns how many of the regions can count for a write, this one among them: where nothing may be lost those
+// that vote.
+func (t *Tracker) Countable(regions []string) (n int) {
+	s := t.history.State()
+	for _, region := range regions {
+		if region == s.Region || counts(s, region) {
+			n++
+		}
+	}
+	return n
+}
+
 // Reached returns the last position of the history s that k regions have, the one of s included: by what this node
 // heard, and by what an earlier leader of this reign did and noted in the slots. Whoever went away since tells nobody.
 func (t *Tracker) Reached(k int, s *timeline.State) contract.Position {
@@ -177,13 +193,17 @@ func (t *Tracker) Reached(k int, s *timeline.State) contract.Position {
 }
 
 // acknowledge takes what a region has, answers those for whom it is enough, and returns what counts since of regions
-// that follow by that one.
+// that follow by that one. It looks at those alone who wait for what is news: many may wait for a region that is away.
 func (t *Tracker) acknowledge(a acknowledgement) (also []acknowledgement) {
 	t.mu.Lock()
+	s, before := t.history.State(), maps.Clone(t.acked)
 	t.acked.note(a)
 	also = t.follow(a.Region)
+	from, to := t.acked.news(before, s)
 	t.mu.Unlock()
-	t.Look()
+	if from < to {
+		t.answerIn(from, to, t.settles)
+	}
 	return also
 }
 
@@ -216,37 +236,63 @@ func (t *Tracker) expire(now time.Time) {
 		}
 		return true
 	})
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.nearest = time.Time{}
+	for _, w := range t.waiting {
+		t.nearest = earlier(t.nearest, w.deadline)
+	}
 }
 
 // answer answers those who wait no more, by over, which sets the answer. It is called with the lock, and with the state
 // as it is then.
 func (t *Tracker) answer(over func(*wait, *timeline.State) bool) {
+	t.answerIn(0, ^contract.Position(0), over)
+}
+
+// answerIn is answer for those who wait for a position behind from, and up to to.
+func (t *Tracker) answerIn(from, to contract.Position, over func(*wait, *timeline.State) bool) {
 	t.mu.Lock()
 	var out []*wait
 	s := t.history.State()
-	t.waiting = slices.DeleteFunc(t.waiting, func(w *wait) bool {
-		if !over(w, s) {
-			return false
+	first, last := t.behind(from), t.behind(to)
+	kept := first
+	for _, w := range t.waiting[first:last] {
+		if over(w, s) {
+			out = append(out, w)
+			continue
 		}
-		out = append(out, w)
-		return true
-	})
+		t.waiting[kept] = w
+		kept++
+	}
+	t.waiting = slices.Delete(t.waiting, kept, last)
 	t.mu.Unlock()
 	for _, w := range out {
 		w.end()
 	}
 }
 
-// next returns how long it is until a wait expires, or longest if none does before.
+// behind returns the index of the first one who waits for a position behind p. The caller holds mu.
+func (t *Tracker) behind(p contract.Position) int {
+	return sort.Search(len(t.waiting), func(i int) bool { return t.waiting[i].receipt.Position > p })
+}
+
+// earlier returns the earlier one of two times, of which zero is none.
+func earlier(a, b time.Time) time.Time {
+	if b.IsZero() || !a.IsZero() && a.Before(b) {
+		return a
+	}
+	return b
+}
+
+// next returns how long it is until a wait may expire, or longest if none does before.
 func (t *Tracker) next(now time.Time, longest time.Duration) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, w := range t.waiting {
-		if !w.deadline.IsZero() {
-			longest = min(longest, w.deadline.Sub(now))
-		}
+	if t.nearest.IsZero() {
+		return longest
 	}
-	return longest
+	return min(longest, t.nearest.Sub(now))
 }
 
 // within returns what each region acknowledged of the history s.

@@ -97,7 +97,7 @@ func TestTracker(t *testing.T) {
 		{"never led", "await a 2 12", "a!1"},
 		{"leads again", "lead; down; lead; await a 2 12; ack eu 3 12", "a=2"},
 		{"the node stops", "lead; await a 2 12; stop; await b 2 13", "a!1 b!1"},
-		{"the write was cut", "lead; await a 2 12; await b 2 11 5; cut 11; ack eu 4 12; at 5", "a? b=2"},
+		{"the write was cut", "lead; await a 2 12; await b 2 11 5; cut 11; ack eu 4 12; at 5", "b=2 a?"},
 		{"its reign is gone", "lead; await a 2 12; cut 9", "a?"},
 		{"cut before it waits", "lead; cut 11; ack eu 3 20; await a 2 12", "a?"},
 		{"it is to be cut", "lead; await a 2 12; await b 2 14; parts 13", "a!1 b?"},
