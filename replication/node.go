@@ -261,8 +261,17 @@ func (n *node) open(fresh bool) (err error) {
 		return fmt.Errorf("open log: %w", err)
 	}
 	n.build()
-	if err = n.load(fresh); err == nil {
+	if n.log.HardState() != nil || n.log.LastIndex() > 0 { // that it is empty says more
+		err = recall.CheckLog(c.FS, c.path(diskFile), n.log.ID())
+	}
+	if err == nil {
+		err = n.load(fresh)
+	}
+	if err == nil {
 		err = n.bindGroup()
+	}
+	if err == nil {
+		err = recall.NoteLog(c.FS, c.path(diskFile), n.log.ID())
 	}
 	if err != nil {
 		return errors.Join(err, n.log.Close())
