@@ -212,6 +212,10 @@ func (n *node) bringUpLocked(ctx context.Context) error {
 	if n.disk, err = recall.Start(n.config.FS, n.config.path(diskFile)); err != nil {
 		return err
 	}
+	if blank && !n.config.Join && len(n.config.Nodes) <= 1 { // it forms its region alone
+		found.born = recall.Part{Formed: map[uint64]string{n.id: n.disk.ID}}
+		n.found = found
+	}
 	if err := n.open(found.fresh); err != nil {
 		return err
 	}
