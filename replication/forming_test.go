@@ -3,6 +3,7 @@ package replication_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -305,5 +306,48 @@ func TestWhoJoinsKnowsHowTheRegionWasFormed(t *testing.T) {
 		f.start("us-4")
 		f.put("us-4", "c1")
 		f.eventually(values(0, 2))
+	})
+}
+
+// TestANodeThatFormsItsRegionAloneEndsNobody: it has lost its disk, and its file names no other node. Those who are of
+// the region as it was are not removed by what it has agreed on with itself, and it is not heard among them.
+func TestANodeThatFormsItsRegionAloneEndsNobody(t *testing.T) {
+	inBubble(t, map[string]int{"us": 3, "eu": 1}, func(f *testFleet) {
+		f.put("us-1", "c0")
+		if _, err := f.nodes["eu-1"].Failover(f.t.Context(), "eu", true); err != nil {
+			f.t.Fatal(err)
+		}
+		f.put("eu-1", "c1")
+		f.eventually([]string{"c0", "c1"})
+		for _, name := range f.regions["us"] {
+			f.kill(name)
+		}
+		f.empties("us-3")
+		all := f.regions["us"]
+		f.regions["us"] = []string{"us-3"}
+		f.start("us-3")
+		var written []string
+		for i := range 60 {
+			written = append(written, fmt.Sprint("d", i))
+			f.put("eu-1", written[i])
+		}
+		f.eventually(append([]string{"c0", "c1"}, written...))
+		f.regions["us"] = all
+		f.start("us-1")
+		f.start("us-2")
+		time.Sleep(10 * time.Second)
+		for _, name := range []string{"us-1", "us-2"} {
+			if err := f.nodes[name].Err(); err != nil {
+				f.t.Errorf("%s ended: %v", name, err)
+			}
+			if h := f.nodes[name].Health(); h.LeaderID != "us-1" && h.LeaderID != "us-2" {
+				f.t.Errorf("%s is led by %q", name, h.LeaderID)
+			}
+		}
+		f.kill("us-2") // who is left is no majority, whatever the other one says
+		time.Sleep(10 * time.Second)
+		if h := f.nodes["us-1"].Health(); h.IsLeader {
+			f.t.Error("us-1 leads with a node of another life of the region")
+		}
 	})
 }

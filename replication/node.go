@@ -212,6 +212,10 @@ func (n *node) bringUpLocked(ctx context.Context) error {
 	if n.disk, err = recall.Start(n.config.FS, n.config.path(diskFile)); err != nil {
 		return err
 	}
+	if blank && !n.config.Join && len(n.config.Nodes) <= 1 { // it forms its region alone
+		found.born = recall.Part{Formed: map[uint64]string{n.id: n.disk.ID}}
+		n.found = found
+	}
 	if err := n.open(found.fresh); err != nil {
 		return err
 	}
@@ -261,8 +265,17 @@ func (n *node) open(fresh bool) (err error) {
 		return fmt.Errorf("open log: %w", err)
 	}
 	n.build()
-	if err = n.load(fresh); err == nil {
+	if n.log.HardState() != nil || n.log.LastIndex() > 0 { // that it is empty says more
+		err = recall.CheckLog(c.FS, c.path(diskFile), n.log.ID())
+	}
+	if err == nil {
+		err = n.load(fresh)
+	}
+	if err == nil {
 		err = n.bindGroup()
+	}
+	if err == nil {
+		err = recall.NoteLog(c.FS, c.path(diskFile), n.log.ID())
 	}
 	if err != nil {
 		return errors.Join(err, n.log.Close())

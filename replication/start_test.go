@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -150,4 +151,65 @@ func TestANodeGoesOnWithWhatIsDurable(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
+}
+
+// TestALogOfAnotherDirectoryIsRefused: what is in it was agreed on by others, or in another region, and its vote is
+// another node's. So is an empty one; and after both the log that the directory had is taken again.
+func TestALogOfAnotherDirectoryIsRefused(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		disk := vfs.NewMem()
+		used := func(dir string) *replication.Config {
+			c := alone()
+			c.FS, c.DataDir = pebblefs.New(disk), dir
+			r := startAlone(t, c, &ledger{})
+			writeOne(t, r)
+			if err := r.Shutdown(); err != nil {
+				t.Fatal(err)
+			}
+			return c
+		}
+		used("/one")
+		c := used("/other")
+		right := filepath.Join(c.DataDir, "right")
+		err := errors.Join(disk.Rename(filepath.Join(c.DataDir, "wal"), right), copyAll(disk, "/one/wal", "/other/wal"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, words := range []string{"is another one", "neither log nor state"} {
+			r, err := replication.NewRaftReplicator(c, &ledger{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.SetTransport(memory.NewNetwork(clock.Real, 1).Node("us-1"))
+			if err = r.Start(t.Context()); err == nil || !strings.Contains(err.Error(), words) {
+				t.Errorf("started: %v, want that it says %q", err, words)
+			}
+			err = errors.Join(r.Shutdown(), disk.RemoveAll(filepath.Join(c.DataDir, "wal")))
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		err = disk.Rename(right, filepath.Join(c.DataDir, "wal"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		again := startAlone(t, c, &ledger{})
+		writeOne(t, again)
+		if err := again.Shutdown(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// copyAll copies a directory of files.
+func copyAll(disk *vfs.MemFS, from, to string) error {
+	names, err := disk.List(from)
+	if err != nil {
+		return err
+	}
+	err = disk.MkdirAll(to, 0o700)
+	for _, name := range names {
+		err = errors.Join(err, vfs.Copy(disk, filepath.Join(from, name), filepath.Join(to, name)))
+	}
+	return err
 }

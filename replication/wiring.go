@@ -151,7 +151,7 @@ func (n *node) buildSuccession() {
 		Region: c.RegionID, Self: n.self(), Timeout: c.callTimeout(), Clock: c.Clock, Applied: n.applied,
 		Leadership: n.leadership, Directory: n.directory, Group: n.group, Controls: n.proposer, Client: n.client,
 		Logger: n.logger, OnRemoved: n.departure().begin, Disk: n.disk.ID, Boot: n.disk.Boot,
-		Seal: n.disk.Seal, Admits: n.forming.Admits,
+		Seal: n.disk.Seal, Admits: n.forming.Admits, Life: n.forming,
 		OnMet: func(p members.Presence) {
 			n.memory.NoteTold(p.Member.ID, said(p.Disk, p.Boot, p.Member.Starts, p.Index, p.Seal))
 		},

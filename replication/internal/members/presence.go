@@ -27,6 +27,8 @@ type Presence struct {
 	Boot string `json:"boot,omitempty"`
 	// Seal shows the node itself that it said Disk, Boot, Index and how often it was started (recall).
 	Seal string `json:"seal,omitempty"`
+	// Formed are the disks with which the region was formed; nil if the node does not know, or does not say.
+	Formed map[uint64]string `json:"formed,omitempty"`
 }
 
 // Presented is what the other one answers.
@@ -34,11 +36,13 @@ type Presented struct {
 	Removed bool              `json:"removed,omitempty"` // the region has removed the node
 	Self    timeline.Member   `json:"self"`
 	Members []timeline.Member `json:"members,omitempty"` // by what is applied there
-	// Index, Disk, Boot and Seal are of the node that answers, as in Presence; left out by a version before.
+	// Index, Disk, Boot, Seal and Formed are of the node that answers, as in Presence; left out by a version before.
 	Index uint64 `json:"index,omitempty"`
 	Disk  string `json:"disk,omitempty"`
 	Boot  string `json:"boot,omitempty"`
 	Seal  string `json:"seal,omitempty"`
+
+	Formed map[uint64]string `json:"formed,omitempty"`
 }
 
 // Present presents a node to the one at addr.
@@ -47,11 +51,14 @@ func Present(ctx context.Context, c *peer.Client, addr string, p Presence) (Pres
 }
 
 // meet answers a node that presents itself (M5). Who was a member after an entry that is applied here, and is none now,
-// was removed, whether or not the region remembers it.
+// was removed, whether or not the region remembers it; but not who is of another life of it.
 func (r *Registrar) meet(p Presence) (Presented, error) {
 	if p.Region != r.config.Region {
 		return Presented{}, fmt.Errorf("%w: %s of region %s, this is region %s", contract.ErrRejected, p.Member.Name,
 			p.Region, r.config.Region)
+	}
+	if !r.alike(p.Formed) {
+		return Presented{Self: r.config.Self, Disk: r.config.Disk, Boot: r.config.Boot, Formed: r.config.Life.Born()}, nil
 	}
 	applied := r.config.Group.Status().Applied // before the members: these may be newer
 	conf := r.config.Group.Status().Conf
@@ -70,8 +77,13 @@ func (r *Registrar) meet(p Presence) (Presented, error) {
 	}
 	return Presented{
 		Removed: removed, Self: own.Member, Members: r.config.Applied.State().Members,
-		Index: own.Index, Disk: own.Disk, Boot: own.Boot, Seal: own.Seal,
+		Index: own.Index, Disk: own.Disk, Boot: own.Boot, Seal: own.Seal, Formed: own.Formed,
 	}, nil
+}
+
+// alike reports whether who says that the region was formed with these disks is of the same life of it as this node.
+func (r *Registrar) alike(formed map[uint64]string) bool {
+	return r.config.Life == nil || r.config.Life.Alike(formed)
 }
 
 // presence is this node presenting itself, after that entry; zero: as one that is no member.
@@ -82,6 +94,9 @@ func (r *Registrar) presence(index uint64) Presence {
 	if r.config.Seal != nil {
 		p.Seal = r.config.Seal(index)
 	}
+	if r.config.Life != nil {
+		p.Formed = r.config.Life.Born()
+	}
 	return p
 }
 
@@ -91,7 +106,8 @@ func (r *Registrar) present(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, r.config.Timeout)
 	defer cancel()
 	p := r.presence(0)
-	if peers.IsMember(r.config.Group.Status().Conf, p.Member.ID) {
+	takesPart := r.config.Life == nil || !r.config.Life.Waits()
+	if takesPart && peers.IsMember(r.config.Group.Status().Conf, p.Member.ID) {
 		p = r.presence(r.config.Group.Status().Applied) // after the members: it may be newer
 	}
 	var wg sync.WaitGroup
@@ -107,6 +123,12 @@ func (r *Registrar) presentAt(ctx context.Context, addr string, p Presence) {
 	answer, err := Present(ctx, r.config.Client, addr, p)
 	if err != nil {
 		return // tried again at a later turn; a version that does not know the question has nothing to say
+	}
+	if r.config.Life != nil {
+		r.config.Life.Answered(answer.Self.ID, answer.Formed)
+	}
+	if !r.alike(answer.Formed) {
+		return
 	}
 	if answer.Removed {
 		r.config.OnRemoved(fmt.Errorf("so says the node at %s", addr))

@@ -65,6 +65,14 @@ type Controls interface {
 	Control(ctx context.Context, c *timeline.Control) (region.Outcome, error)
 }
 
+// Life is how a region was formed. Its methods are as those of forming.Forming, and must not block.
+type Life interface {
+	Waits() bool
+	Born() map[uint64]string
+	Alike(formed map[uint64]string) bool
+	Answered(member uint64, formed map[uint64]string)
+}
+
 // Config is what a Registrar needs.
 type Config struct {
 	Region     string
@@ -87,6 +95,8 @@ type Config struct {
 	Seal func(index uint64) string
 	// Admits reports whether what a member says of itself is taken. May be nil: all of it is.
 	Admits func(id uint64) bool
+	// Life is that of the region of which this node is. May be nil: there is none but one.
+	Life Life
 	// OnMet is told what is said in the name of a member by somebody who came, and OnAnswered what a member says of
 	// itself where it was asked. They must not block. OnAnswered may be nil.
 	OnMet      func(Presence)
@@ -129,7 +139,7 @@ func (r *Registrar) Register(to *peer.Registry) {
 			return Presented{}, err
 		}
 		answer, err := r.meet(p)
-		if err == nil && !answer.Removed {
+		if err == nil && !answer.Removed && r.alike(p.Formed) {
 			r.expects(p)
 		}
 		return answer, err

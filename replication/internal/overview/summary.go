@@ -45,7 +45,7 @@ func summarize(name, asked string, now time.Time, regions map[string]*fleet.Regi
 			out.TakeWrites = append(out.TakeWrites, r.Name)
 		}
 	}
-	out.Warnings = warnings(out, claim, votersOf(regions[claim.Primary]))
+	out.Warnings = warnings(out, claim, historyOf(claim, regions), votersOf(regions[claim.Primary]))
 	warnOfAsked(out, regions)
 	if r := regions[claim.Primary]; r != nil && r.Leader() != nil {
 		out.Warnings, out.Notes = append(out.Warnings, r.Leader().Warnings...), slices.Clone(r.Leader().Notes)

@@ -228,3 +228,46 @@ func TestTwoPrimariesAreTheFirstWarning(t *testing.T) {
 		t.Errorf("in the middle of a switchover: %q", f.Warnings)
 	}
 }
+
+// TestWhoHandedOverIsNotSaidToTakeWrites, when it does not answer afterwards: its epoch was over before the next one
+// began. Who was left behind by force may, however often the primary moved since.
+func TestWhoHandedOverIsNotSaidToTakeWrites(t *testing.T) {
+	reign := func(epoch timeline.Epoch, primary string, lossy bool) timeline.Reign {
+		return timeline.Reign{Epoch: epoch, First: timeline.Position(epoch), Primary: primary, Lossy: lossy}
+	}
+	first := reign(1, "us", false)
+	for _, c := range []struct {
+		why    string
+		reigns []timeline.Reign
+		last   timeline.Epoch // in which us was primary when it was last heard; zero: it never was heard
+		want   bool
+	}{
+		{"handed over", []timeline.Reign{first, reign(2, "eu", false)}, 1, false},
+		{"handed over, never heard", []timeline.Reign{first, reign(2, "eu", false)}, 0, false},
+		{"forced", []timeline.Reign{first, reign(2, "eu", true)}, 1, true},
+		{"forced, never heard", []timeline.Reign{first, reign(2, "eu", true)}, 0, true},
+		{"forced, and handed on", []timeline.Reign{first, reign(2, "ap", true), reign(3, "eu", false)}, 1, true},
+		{"forced, and handed on, never heard",
+			[]timeline.Reign{first, reign(2, "ap", true), reign(3, "eu", false)}, 0, true},
+		{"handed over, and forced from there", []timeline.Reign{first, reign(2, "ap", false), reign(3, "eu", true)}, 1,
+			false},
+		{"an epoch of another branch", []timeline.Reign{first, reign(2, "ap", true), reign(3, "eu", false)}, 2, true},
+		{"the same epoch of another branch", []timeline.Reign{first, reign(2, "eu", true)}, 2, true},
+	} {
+		eu := three("eu", 7, 1, 1, 2, 3)
+		for i := range eu.Nodes {
+			eu.Nodes[i].Role, eu.Nodes[i].Writable = timeline.Primary, true
+			eu.Nodes[i].Reigns, eu.Nodes[i].Claim = c.reigns, timeline.Latest(c.reigns)
+		}
+		us := &fleet.Region{Name: "us"}
+		if c.last > 0 {
+			last := three("us", 10, 1, 1).Nodes[0]
+			last.Role, last.Cursor.Epoch = timeline.Primary, c.last
+			us.Last = &last
+		}
+		f, _ := summaryOf(us, eu, time.Time{})
+		if got := len(f.Warnings) == 1 && strings.Contains(f.Warnings[0], "without us"); got != c.want {
+			t.Errorf("%s: %q", c.why, f.Warnings)
+		}
+	}
+}

@@ -111,7 +111,9 @@ func votersOf(r *fleet.Region) []string {
 }
 
 // warnings says what is wrong with the fleet, the worst first. One of its voters takes no writes beside the primary.
-func warnings(f *contract.FleetStatus, claim timeline.Reign, voters []string) (list []string) {
+func warnings(
+	f *contract.FleetStatus, claim timeline.Reign, reigns []timeline.Reign, voters []string,
+) (list []string) {
 	var write, count []string
 	for i := range f.Regions {
 		r := &f.Regions[i]
@@ -121,7 +123,7 @@ func warnings(f *contract.FleetStatus, claim timeline.Reign, voters []string) (l
 			write = append(write, text)
 		case r.Role == contract.RolePrimary && !r.Sealed && r.Leader != "":
 			count = append(count, text)
-		case !r.Heard && r.Name != claim.Primary && mayWrite(r, claim) && !slices.Contains(voters, r.Name):
+		case !r.Heard && r.Name != claim.Primary && mayWrite(r, claim, reigns) && !slices.Contains(voters, r.Name):
 			list = append(list, fmt.Sprintf("epoch %d of %s was begun without %s, which does not answer: if it runs, "+
 				"it may take writes until it hears of that", claim.Epoch, claim.Primary, r.Name))
 		}
@@ -139,10 +141,33 @@ func warnings(f *contract.FleetStatus, claim timeline.Reign, voters []string) (l
 }
 
 // mayWrite reports whether a region that does not answer may be primary of an epoch before the claim, as far as is
-// known: it was when it was last heard, or it never was heard and the claim was made by force.
-func mayWrite(r *contract.RegionStatus, claim timeline.Reign) bool {
-	if r.LastHeard == nil {
-		return claim.Lossy
+// known: it was when it was last heard, or it never was heard, and no handoff ended that. The reign that followed its
+// own says so; of a region that has none among those of the claim's history, when it never was heard, the claim itself.
+func mayWrite(r *contract.RegionStatus, claim timeline.Reign, reigns []timeline.Reign) bool {
+	own := -1
+	for i, reign := range reigns {
+		if reign.Primary == r.Name && (r.LastHeard == nil || reign.Epoch == r.LastHeard.Epoch) {
+			own = i
+		}
 	}
-	return r.LastHeard.Role == contract.RolePrimary && r.LastHeard.Epoch < claim.Epoch
+	switch {
+	case r.LastHeard != nil && (r.LastHeard.Role != contract.RolePrimary || r.LastHeard.Epoch > claim.Epoch):
+		return false
+	case own >= 0 && own+1 < len(reigns):
+		return reigns[own+1].Lossy
+	default:
+		return r.LastHeard != nil || claim.Lossy
+	}
+}
+
+// historyOf returns the reigns up to the claim, nil if nobody who answers has that.
+func historyOf(claim timeline.Reign, regions map[string]*fleet.Region) []timeline.Reign {
+	for _, r := range regions {
+		for i := range r.Nodes {
+			if known := r.Nodes[i].Reigns; timeline.Latest(known) == claim {
+				return known
+			}
+		}
+	}
+	return nil
 }

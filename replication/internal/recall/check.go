@@ -65,6 +65,12 @@ func (p Part) Of(id uint64, own Part) bool {
 	return p.shares(own)
 }
 
+// Strange reports whether who says own is of another life of the region than who says p: both know how it was formed,
+// and with no disk in common.
+func (p Part) Strange(own Part) bool {
+	return len(p.Formed) > 0 && len(own.Formed) > 0 && !p.shares(own)
+}
+
 // shares reports whether a disk is known to both with which the region was formed.
 func (p Part) shares(o Part) bool {
 	for node, disk := range o.Formed {
@@ -138,6 +144,8 @@ type Config struct {
 	Others   []string // and of nodes of other regions
 	Agreed   *Agreed  // takes what siblings say of how far the region agreed
 	Memory   *Memory  // keeps what of that this node lacks; nil: nobody does
+	// Answered is told what a sibling says of how its region was formed. May be nil.
+	Answered func(node string, p Part)
 	Ground   Ground
 	Timeout  time.Duration // of one question
 	Clock    clock.Clock
@@ -194,6 +202,9 @@ func (c *Check) Ask(ctx context.Context) error {
 				parts[i] = a.Part
 				if errs[i] = c.judge(a); errs[i] == nil && c.of[addr] {
 					c.hear(&a, at)
+				}
+				if c.of[addr] && a.Part != nil && c.config.Answered != nil {
+					c.config.Answered(a.Node, *a.Part)
 				}
 			}
 		})

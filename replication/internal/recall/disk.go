@@ -68,6 +68,8 @@ type diskFile struct {
 	Starts  uint64 `json:"starts"`
 	// Key is that of the seals. A version that does not know it drops it, and the next start draws another.
 	Key string `json:"key,omitempty"`
+	// Log is which log the directory has; "" if that was not noted yet. A version that does not know it drops it.
+	Log string `json:"log,omitempty"`
 	// GivenUp says why no node starts on this disk any more; "": one does.
 	GivenUp string `json:"givenUp,omitempty"`
 }
@@ -114,6 +116,30 @@ func GiveUp(fs durable.FS, path string, why error) error {
 	f.GivenUp = strings.TrimPrefix(why.Error(), contract.ErrDiskLost.Error()+": ")
 	if err := f.write(fs, path); err != nil {
 		return fmt.Errorf("note that this disk is given up: %w", err)
+	}
+	return nil
+}
+
+// CheckLog reports whether a log that was used is the one that is noted in the file at path, if any is: another one was
+// put there, and is ErrDamaged.
+func CheckLog(fs durable.FS, path, log string) error {
+	f, err := read(fs, path)
+	if err == nil && f.Log != "" && f.Log != log {
+		return fmt.Errorf("%w: the log, directory wal, is another one, %.8s, than that with which this directory was "+
+			"used, %.8s: put that back in its place", contract.ErrDamaged, log, f.Log)
+	}
+	return err
+}
+
+// NoteLog notes in the file at path, durably, which log the directory has.
+func NoteLog(fs durable.FS, path, log string) error {
+	f, err := read(fs, path)
+	if err != nil || f.Log == log {
+		return err
+	}
+	f.Log = log
+	if err := f.write(fs, path); err != nil {
+		return fmt.Errorf("note which log this disk has: %w", err)
 	}
 	return nil
 }

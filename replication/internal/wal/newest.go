@@ -3,6 +3,7 @@ package wal
 import (
 	"crypto/rand"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -118,6 +119,9 @@ func (f *folder) identify(noted newest, inHeader logID) {
 		rand.Read(f.log[:]) // never fails
 	}
 }
+
+// ID returns which log this is: 32 hexadecimal digits that no other one has. It never changes.
+func (l *Log) ID() string { return hex.EncodeToString(l.folder.log[:]) }
 
 // checkOwn refuses a segment of another log.
 func (f *folder) checkOwn(name string, in logID) error {
