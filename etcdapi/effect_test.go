@@ -59,6 +59,40 @@ func TestGiantRequestsTogether(t *testing.T) {
 	}
 }
 
+// A put that answers the value which it replaces asks for as much as a transaction that does: however small it is
+// itself, the answer is counted before it is made.
+func TestAPutThatAnswersALargeValue(t *testing.T) {
+	limits := etcdapi.Limits{EffectBytes: 1 << 20, RequestTimeout: patience}
+	n := etcdapitest.Start(t, limits)
+	c, ctx := client(t, n), bounded(t)
+	put(t, n, "large", strings.Repeat("v", 100<<10))
+	put(t, n, "a", strings.Repeat("v", 40<<10))
+	put(t, n, "b", strings.Repeat("v", 40<<10))
+	replace := func(key string) error {
+		_, err := c.Put(ctx, key, "", clientv3.WithIgnoreValue(), clientv3.WithPrevKV())
+		return err
+	}
+	if err := replace("large"); status.Code(err) != codes.InvalidArgument {
+		t.Errorf("one that would answer too much: %v", err)
+	}
+	held, release := n.Replicator.HoldWrites()
+	first := make(chan error, 1)
+	go func() { first <- replace("a") }()
+	await(t, "the first is under way", func() bool { return held() == 1 })
+	n.API.SetLimits(etcdapi.Limits{EffectBytes: limits.EffectBytes, RequestTimeout: time.Second})
+	if err := replace("b"); status.Code(err) != codes.ResourceExhausted || held() != 1 {
+		t.Errorf("without room: %v, %d under way", err, held())
+	}
+	n.API.SetLimits(limits)
+	release()
+	if err := <-first; err != nil {
+		t.Error(err)
+	}
+	if _, err := c.Put(ctx, "large", ""); err != nil { // which answers nothing
+		t.Error(err)
+	}
+}
+
 // A node that is behind has little of what a span of keys would delete: it catches up before it estimates.
 func TestGiantRequestsAtANodeThatIsBehind(t *testing.T) {
 	n := etcdapitest.Start(t, etcdapi.Limits{EffectBytes: 1 << 20})

@@ -33,15 +33,22 @@ var (
 func (s *electionServer) Campaign(
 	ctx context.Context, r *v3electionpb.CampaignRequest,
 ) (*v3electionpb.CampaignResponse, error) {
+	done, err := hold(ctx, s.kv.API, r)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	ctx = toWait(ctx)
 	p, first, response, err := s.kv.enter(ctx, r.Name, r.Lease, r.Value)
 	if err != nil {
 		return nil, asClient(err)
 	}
+	header := response.Header
 	leader := &v3electionpb.LeaderKey{Name: r.Name, Key: p.key, Rev: p.created, Lease: p.lease}
 	if !response.Succeeded && string(response.Responses[0].GetResponseRange().Kvs[0].Value) != string(r.Value) {
 		_, err = s.proclaim(ctx, p.key, p.created, p.lease, r.Value)
 	}
+	response = nil // it may be large, and nobody needs it any more
 	if err == nil && !first {
 		_, err = p.turn(ctx)
 	}
@@ -52,7 +59,7 @@ func (s *electionServer) Campaign(
 		p.leave(ctx)
 		return nil, asClient(err)
 	}
-	return &v3electionpb.CampaignResponse{Header: response.Header, Leader: leader}, nil
+	return &v3electionpb.CampaignResponse{Header: header, Leader: leader}, nil
 }
 
 // Proclaim gives the leader's key another value. It is for the leader, and for who waits.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http/httptest"
 	"runtime"
@@ -16,6 +17,7 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/encoding/gzip"
 
 	"github.com/mimir-kv/mimir/etcdapi"
 	"github.com/mimir-kv/mimir/etcdapi/etcdapitest"
@@ -67,12 +69,26 @@ func watching(t *testing.T, c *grpc.ClientConn, ctx context.Context, r *pb.Watch
 // Answers that nobody reads are bounded by what they take in memory, not only while they are made, and are no worse for
 // those who read; nothing is left of them when they are read, or when their client has gone.
 func TestAnswersThatNobodyReadsAreBounded(t *testing.T) {
+	t.Run("as they are", func(t *testing.T) { testAnswersThatNobodyReads(t) })
+	t.Run("of a client that compresses", func(t *testing.T) {
+		testAnswersThatNobodyReads(t, grpc.UseCompressor(gzip.Name))
+	})
+}
+
+// noise returns n bytes that cannot be compressed.
+func noise(n int) string {
+	text := make([]byte, n)
+	rand.NewChaCha8([32]byte{}).Read(text)
+	return string(text)
+}
+
+func testAnswersThatNobodyReads(t *testing.T, calls ...grpc.CallOption) {
 	const valueBytes, values, limit = 1 << 20, 4, 9 << 20
 	n := etcdapitest.Start(t, etcdapi.Limits{AnswerBytes: limit})
 	for i := range values {
-		put(t, n, fmt.Sprintf("k/%d", i), strings.Repeat("v", valueBytes))
+		put(t, n, fmt.Sprintf("k/%d", i), noise(valueBytes))
 	}
-	put(t, n, "mid", strings.Repeat("v", 900<<10))
+	put(t, n, "mid", noise(900<<10))
 	all := &pb.RangeRequest{Key: []byte("k/"), RangeEnd: []byte("k0")}
 	healthy := pb.NewKVClient(n.Dial(t))
 	ranged := func() error {
@@ -84,7 +100,8 @@ func TestAnswersThatNobodyReadsAreBounded(t *testing.T) {
 	}
 	before := heap()
 	c, err := grpc.NewClient(n.Endpoint, grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithStaticStreamWindowSize(64<<10), grpc.WithStaticConnWindowSize(1<<20))
+		grpc.WithStaticStreamWindowSize(64<<10), grpc.WithStaticConnWindowSize(1<<20),
+		grpc.WithDefaultCallOptions(calls...))
 	if err != nil {
 		t.Fatal(err)
 	}

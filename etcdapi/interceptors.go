@@ -24,6 +24,9 @@ func (a *API) unaryInterceptor(
 	if requiresLeader(ctx) && !a.hasLeader() {
 		return nil, rpctypes.ErrGRPCNoLeader
 	}
+	if err := sendPlain(ctx); err != nil {
+		return nil, err
+	}
 	response, err := handle(ctx, req)
 	if err != nil {
 		return nil, err
@@ -36,6 +39,9 @@ func (a *API) unaryInterceptor(
 func (a *API) streamInterceptor(
 	srv any, ss grpc.ServerStream, _ *grpc.StreamServerInfo, handle grpc.StreamHandler,
 ) error {
+	if err := sendPlain(ss.Context()); err != nil {
+		return err
+	}
 	ss = &sentStream{ServerStream: ss, messages: a.messages, to: a.senderOf(ss.Context())}
 	if !requiresLeader(ss.Context()) {
 		return handle(srv, ss)

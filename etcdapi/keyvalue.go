@@ -85,6 +85,15 @@ func (s *kvServer) Put(ctx context.Context, r *pb.PutRequest) (*pb.PutResponse, 
 	if err := s.checkAlarms(ctx, againstSpace); err != nil {
 		return nil, err
 	}
+	if r.PrevKv {
+		done, err := s.admit(ctx, false, func(ctx context.Context, limit int64) (int64, error) {
+			return s.store.Estimator().Put(r, limit)
+		})
+		if err != nil {
+			return nil, err
+		}
+		defer done()
+	}
 	return write(ctx, s.API, who.touching(span{from: r.Key}), command.EncodePut(r), command.DecodePutResult)
 }
 

@@ -1,6 +1,7 @@
 package etcdapi
 
 import (
+	"bytes"
 	"context"
 	"math/rand/v2"
 
@@ -10,6 +11,9 @@ import (
 	"github.com/mimir-kv/mimir/kv/auth"
 	"github.com/mimir-kv/mimir/kv/command"
 )
+
+// leaseBytes is about what a lease in an answer takes in memory, and a key of one beside its bytes.
+const leaseBytes = 96
 
 // leaseServer is the Lease service.
 type leaseServer struct {
@@ -92,8 +96,12 @@ func (s *leaseServer) LeaseTimeToLive(
 	if err != nil {
 		return nil, err
 	}
+	taken := s.answers.begin(ctx)
+	defer taken.close()
 	if r.Keys && response.TTL != leaseGone {
-		_, response.Keys, _ = s.store.Lease(r.ID)
+		if response.Keys, err = attached(s.store, r.ID, taken.take); err != nil {
+			return nil, s.statusOf(ctx, err)
+		}
 		if err := mayReadAll(s.store.Auth(), id, response.Keys); err != nil { // it may have more of them by now
 			return nil, s.statusOf(ctx, err)
 		}
@@ -113,6 +121,11 @@ func (s *leaseServer) LeaseLeases(ctx context.Context, _ *pb.LeaseLeasesRequest)
 	sure, err := s.begin(ctx)
 	if err != nil {
 		return nil, err
+	}
+	taken := s.answers.begin(ctx)
+	defer taken.close()
+	if err := taken.take(int64(kv.LeaseCount(s.store)) * leaseBytes); err != nil {
+		return nil, s.statusOf(ctx, err)
 	}
 	leases, before := s.store.Leases(), s.store.Auth().Revision()
 	_, err = s.judge(ctx, s.clock.Now(), func(now *auth.State, id auth.Identity) error {
@@ -140,6 +153,15 @@ func (s *leaseServer) LeaseLeases(ctx context.Context, _ *pb.LeaseLeasesRequest)
 		return nil, s.statusOf(ctx, err)
 	}
 	return response, nil
+}
+
+// attached returns the keys of a lease, in order.
+func attached(s *kv.Store, id int64, take func(bytes int64) error) (keys [][]byte, err error) {
+	err = kv.LeaseKeys{Store: s}.Each(id, func(key []byte) error {
+		keys = append(keys, bytes.Clone(key))
+		return take(int64(len(key)) + leaseBytes)
+	})
+	return keys, err
 }
 
 func mayReadAll(now *auth.State, id auth.Identity, keys [][]byte) error {

@@ -22,6 +22,11 @@ var errSessionExpired = status.Error(codes.Unknown, "mutex: session is expired")
 // Lock returns once the lock is held: until its key is deleted, by Unlock or with its lease. Who waits holds a place,
 // and loses it with the lease, or when the request ends.
 func (s *lockServer) Lock(ctx context.Context, r *v3lockpb.LockRequest) (*v3lockpb.LockResponse, error) {
+	done, err := hold(ctx, s.kv.API, r)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	ctx = toWait(ctx)
 	p, first, response, err := s.kv.enter(ctx, r.Name, r.Lease, nil)
 	if err != nil {

@@ -65,7 +65,9 @@ func (s *kvServer) enter(
 	}
 	p = &place{kvServer: s, queue: queueOf(name), lease: lease}
 	p.key = fmt.Appendf(bytes.Clone(p.queue), "%x", lease)
-	head := rangeOp(firstOf(p.queue))
+	oldestOne := firstOf(p.queue)
+	oldestOne.KeysOnly = true
+	head := rangeOp(oldestOne)
 	response, err = s.Txn(ctx, &pb.TxnRequest{
 		Compare: createdAt(p.key, 0),
 		Success: []*pb.RequestOp{putOp(&pb.PutRequest{Key: p.key, Value: value, Lease: lease}), head},
@@ -102,11 +104,12 @@ func (s *kvServer) forget(ctx context.Context, lease int64) {
 // as the lease can live without it, and a node that hears of nothing notices that after as long.
 func (p *place) turn(ctx context.Context) (*pb.ResponseHeader, error) {
 	before := &pb.RangeRequest{
-		Key: p.queue, RangeEnd: endOf(p.queue), Limit: 1, MaxCreateRevision: p.created - 1,
+		Key: p.queue, RangeEnd: endOf(p.queue), Limit: 1, MaxCreateRevision: p.created - 1, KeysOnly: true,
 		SortOrder: pb.RangeRequest_DESCEND, SortTarget: pb.RangeRequest_CREATE,
 	}
+	own := &pb.RangeRequest{Key: p.key, KeysOnly: true}
 	for {
-		seen, err := p.look(ctx, []*pb.RequestOp{rangeOp(&pb.RangeRequest{Key: p.key}), rangeOp(before)})
+		seen, err := p.look(ctx, []*pb.RequestOp{rangeOp(own), rangeOp(before)})
 		if err != nil {
 			return nil, err
 		}

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/server/v3/etcdserver/api/v3election/v3electionpb"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 
@@ -97,14 +98,37 @@ func (a *API) reply(ctx context.Context, request, response any) (any, error) {
 	return encoded, nil
 }
 
+// onlyReads reports whether a request does nothing: its answer may be refused when it is there.
 func onlyReads(request any) bool {
 	switch r := request.(type) {
-	case *pb.RangeRequest:
+	case *pb.RangeRequest, *pb.LeaseTimeToLiveRequest, *pb.LeaseLeasesRequest, *v3electionpb.LeaderRequest,
+		*pb.MemberListRequest, *pb.StatusRequest, *pb.HashRequest, *pb.HashKVRequest, *pb.AuthStatusRequest,
+		*pb.AuthUserGetRequest, *pb.AuthUserListRequest, *pb.AuthRoleGetRequest, *pb.AuthRoleListRequest:
 		return true
+	case *pb.AlarmRequest:
+		return r.Action == pb.AlarmRequest_GET
 	case *pb.TxnRequest:
 		return command.IsReadOnly(r)
 	}
 	return false
+}
+
+// queueCopies is how often a request that waits in a queue holds what it names.
+const queueCopies = 3
+
+// hold counts what a request keeps in memory that may wait for as long as it likes, and what it is answered, unless
+// that is small. done is to be called when it is over.
+func hold(ctx context.Context, a *API, request proto.Message) (done func(), err error) {
+	bytes := queueCopies * int64(proto.Size(request))
+	if bytes < smallBytes {
+		return func() {}, nil
+	}
+	to := a.senderOf(ctx)
+	bytes *= to.copies()
+	if err := a.answers.reserve(to, bytes); err != nil {
+		return nil, err
+	}
+	return func() { a.answers.free(to.connection, bytes) }, nil
 }
 
 // sentStream is a stream of which a message waits while its connection may not have it. Small ones are counted

@@ -2,12 +2,14 @@ package etcdapi
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
+	"go.etcd.io/etcd/server/v3/etcdserver/api/v3election/v3electionpb"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/mem"
@@ -92,14 +94,37 @@ func TestSmallMessagesOfAllStreamsAreBounded(t *testing.T) {
 	})
 }
 
-// TestSmallAnswersOfAllRequestsAreBounded: those that are not read, below what is made in turns.
+// TestSmallAnswersOfAllRequestsAreBounded: those that are not read, below what is made in turns, of every request that
+// does nothing.
 func TestSmallAnswersOfAllRequestsAreBounded(t *testing.T) {
-	const limit, bytes = 4 << 20, countedBytes / 4
+	const bytes = countedBytes / 4
+	value := make([]byte, bytes)
+	kv := &mvccpb.KeyValue{Value: value}
+	leases := slices.Repeat([]*pb.LeaseStatus{{ID: -1}}, bytes/13)
+	alarms := slices.Repeat([]*pb.AlarmMember{{MemberID: 1 << 63}}, bytes/13)
+	for _, c := range []struct{ request, answer any }{
+		{&pb.RangeRequest{}, &pb.RangeResponse{Kvs: []*mvccpb.KeyValue{kv}}},
+		{&pb.LeaseTimeToLiveRequest{Keys: true}, &pb.LeaseTimeToLiveResponse{Keys: [][]byte{value}}},
+		{&pb.LeaseLeasesRequest{}, &pb.LeaseLeasesResponse{Leases: leases}},
+		{&v3electionpb.LeaderRequest{}, &v3electionpb.LeaderResponse{Kv: kv}},
+		{&pb.AuthUserListRequest{}, &pb.AuthUserListResponse{Users: []string{string(value)}}},
+		{&pb.AuthRoleListRequest{}, &pb.AuthRoleListResponse{Roles: []string{string(value)}}},
+		{&pb.AuthUserGetRequest{}, &pb.AuthUserGetResponse{Roles: []string{string(value)}}},
+		{&pb.MemberListRequest{}, &pb.MemberListResponse{Members: []*pb.Member{{Name: string(value)}}}},
+		{&pb.AlarmRequest{}, &pb.AlarmResponse{Alarms: alarms}},
+	} {
+		unreadOfOne(t, c.request, c.answer, bytes)
+	}
+}
+
+// unreadOfOne has answers of about so many bytes be left unread until one is refused, and read then.
+func unreadOfOne(t *testing.T, request, answer any, bytes int) {
+	t.Helper()
+	const limit = 4 << 20
 	a := &API{answers: newAnswers(limit)}
 	var held []any
 	for range 10 * limit / bytes {
-		answer := &pb.RangeResponse{Kvs: []*mvccpb.KeyValue{{Value: make([]byte, bytes)}}}
-		sent, err := a.reply(t.Context(), &pb.RangeRequest{}, answer)
+		sent, err := a.reply(t.Context(), request, answer)
 		if err != nil {
 			if status.Code(err) != codes.ResourceExhausted {
 				t.Error(err)
@@ -109,7 +134,7 @@ func TestSmallAnswersOfAllRequestsAreBounded(t *testing.T) {
 		held = append(held, sent)
 	}
 	if n := len(held); n*bytes > limit+limit/2 || n*bytes < limit/4 {
-		t.Fatalf("%d answers of %d bytes are unread; the limit is %d", n, bytes, limit)
+		t.Errorf("%T: %d answers of %d bytes are unread; the limit is %d", request, n, bytes, limit)
 	}
 	for _, m := range held {
 		var buffers mem.BufferSlice
@@ -120,6 +145,6 @@ func TestSmallAnswersOfAllRequestsAreBounded(t *testing.T) {
 		buffers.Free()
 	}
 	if a.answers.bytes != 0 {
-		t.Errorf("%d bytes are counted in the end", a.answers.bytes)
+		t.Errorf("%T: %d bytes are counted in the end", request, a.answers.bytes)
 	}
 }

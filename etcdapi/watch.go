@@ -158,7 +158,7 @@ func (w *watchStream) admit(r *pb.WatchCreateRequest) (id int64, reason string) 
 	case r.WatchId != 0 && w.inUse(r.WatchId):
 		return noWatch, reasonDuplicateID
 	}
-	if reason := w.watching.refuses(w.count(), w.limits.now()); reason != "" {
+	if reason := w.watching.refuses(w.count(), extraOf(r), w.limits.now()); reason != "" {
 		return noWatch, reason
 	}
 	if r.WatchId != 0 {
@@ -172,8 +172,8 @@ func (w *watchStream) admit(r *pb.WatchCreateRequest) (id int64, reason string) 
 	return id, ""
 }
 
-// count returns how many IDs are in use. The caller holds mu.
-func (w *watchStream) count() int { return len(w.watches) + len(w.unsure) + len(w.ended) }
+// count returns for how many watches the IDs count that are in use. The caller holds mu.
+func (w *watchStream) count() int { return len(w.watches) + len(w.unsure) + len(w.ended) + w.extra }
 
 func (w *watchStream) inUse(id int64) bool {
 	return w.watches[id] != nil || w.unsure[id] != nil || w.ended[id]
@@ -201,7 +201,7 @@ func (w *watchStream) cancel(id int64) error {
 	}
 	if u := w.unsure[id]; u != nil {
 		u.cancel()
-		delete(w.unsure, id)
+		w.drop(u)
 	}
 	delete(w.ended, id)
 	err := w.stream.Send(&pb.WatchResponse{Header: w.header(w.store.Revision()), WatchId: id, Canceled: true})

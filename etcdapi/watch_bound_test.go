@@ -89,6 +89,35 @@ func TestWatchesOfOneNode(t *testing.T) {
 	}
 }
 
+// A watch of long keys counts for as many as take as much memory.
+func TestWatchesOfLongKeys(t *testing.T) {
+	n := etcdapitest.Start(t, etcdapi.Limits{Watches: 300})
+	s, long := openWatch(t, n), make([]byte, 1<<20) // 256 of 4 KiB
+	if r := s.create(&pb.WatchCreateRequest{Key: long}); r.Canceled {
+		t.Fatal(r)
+	}
+	for _, r := range []*pb.WatchCreateRequest{
+		{Key: long}, {Key: []byte("a"), RangeEnd: append([]byte("b"), long...)},
+		{Key: []byte("k"), Filters: make([]pb.WatchCreateRequest_FilterType, 100<<10)},
+	} {
+		if r := s.create(r); !r.Canceled || !strings.Contains(r.CancelReason, "too many watches on this stream") {
+			t.Error(r)
+		}
+	}
+	for range 40 {
+		if r := s.create(&pb.WatchCreateRequest{Key: []byte("k")}); r.Canceled {
+			t.Fatal(r)
+		}
+	}
+	s.cancel(0)
+	if r := s.receive(); !r.Canceled || r.WatchId != 0 {
+		t.Fatal(r)
+	}
+	if r := s.create(&pb.WatchCreateRequest{Key: long}); r.Canceled {
+		t.Error("there is no room when the long one has gone:", r)
+	}
+}
+
 // The client of etcd is told why.
 func TestTheClientIsToldOfTooManyWatches(t *testing.T) {
 	n := etcdapitest.Start(t, etcdapi.Limits{Watches: 1})

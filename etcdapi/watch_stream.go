@@ -32,6 +32,7 @@ type watchStream struct {
 	nextID  int64
 	asked   bool // the client waits for a notification about all watches
 	ticking bool // notifyProgress runs
+	extra   int  // watches that those which are there count for beside themselves, for their keys
 	counted int  // watches that all know of
 }
 
@@ -42,6 +43,7 @@ type oneWatch struct {
 	start    int64 // first revision asked for, zero for from now on
 	notify   bool
 	fragment bool
+	extra    int
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -55,7 +57,9 @@ type oneWatch struct {
 func (w *watchStream) start(id int64, watcher *watch.Watcher, r *pb.WatchCreateRequest) {
 	one := &oneWatch{
 		id: id, watcher: watcher, start: r.StartRevision, notify: r.ProgressNotify, fragment: r.Fragment, quiet: true,
+		extra: extraOf(r),
 	}
+	w.extra += one.extra
 	one.ctx, one.cancel = context.WithCancel(w.ctx)
 	w.watches[id] = one
 	if one.notify && !w.ticking {
@@ -128,6 +132,7 @@ func (w *watchStream) sendCompacted(id, revision int64) error {
 func (w *watchStream) remove(one *oneWatch) {
 	one.gone = true
 	one.cancel()
+	w.extra -= one.extra
 	delete(w.watches, one.id)
 }
 

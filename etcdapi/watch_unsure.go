@@ -39,8 +39,15 @@ func (w *watchStream) createUnsure(id int64, r *pb.WatchCreateRequest) error {
 	}
 	u.ctx, u.cancel = context.WithCancel(w.ctx)
 	w.unsure[id] = u
+	w.extra += extraOf(r)
 	w.running.Go(u.run)
 	return nil
+}
+
+// drop forgets a watch that is unsure. The caller holds mu.
+func (w *watchStream) drop(u *unsure) {
+	delete(w.unsure, u.id)
+	w.extra -= extraOf(u.request)
 }
 
 func (u *unsure) announce() error {
@@ -97,7 +104,7 @@ func (u *unsure) decide() {
 	if u.ctx.Err() != nil {
 		return
 	}
-	delete(u.watchStream.unsure, u.id)
+	u.watchStream.drop(u)
 	watcher, err := u.open(u.request)
 	var compacted *watch.CompactedError
 	if err == nil || errors.As(err, &compacted) {

@@ -3,6 +3,9 @@ package etcdapi
 import (
 	"fmt"
 	"sync/atomic"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/protobuf/proto"
 )
 
 // What no etcd says: it knows no bounds.
@@ -12,19 +15,26 @@ const (
 		"another node, or raise max-watches"
 )
 
+// watchBytes is about what a watch takes in memory: one of long keys counts for as many as take as much.
+const watchBytes = 4 << 10
+
+// extraOf returns for how many watches one counts beside itself. A filter takes four bytes, and one in the message.
+func extraOf(r *pb.WatchCreateRequest) int { return (proto.Size(r) + 3*len(r.Filters)) / watchBytes }
+
 // watching counts the watches of all streams, with those that ended by themselves and were not cancelled since. It is
 // safe for concurrent use.
 type watching struct{ all, streams atomic.Int64 }
 
-// refuses says why a stream that has so many watches gets no further one, "" if it does: where there are too many of
-// all, those that have no more than their share go on to get some, until there are twice as many.
-func (a *watching) refuses(has int, bound *limits) string {
+// refuses says why a stream that has so many watches gets no further one, which counts for extra more, "" if it does:
+// where there are too many of all, those that have no more than their share go on to get some, until there are twice as
+// many.
+func (a *watching) refuses(has, extra int, bound *limits) string {
 	all, most := a.all.Load(), int64(bound.AllWatches)
 	share := most / max(1, a.streams.Load())
 	switch {
-	case has >= bound.Watches:
+	case has >= bound.Watches, has > 0 && has+extra >= bound.Watches:
 		return fmt.Sprintf(reasonTooMany, has)
-	case all >= most && (int64(has) >= share || all >= 2*most):
+	case all >= most && (int64(has+extra) >= share || all+int64(extra) >= 2*most):
 		return fmt.Sprintf(reasonTooManyAll, all, has)
 	}
 	return ""

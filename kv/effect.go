@@ -44,6 +44,11 @@ func (e Estimator) Delete(ctx context.Context, r *pb.DeleteRangeRequest, limit i
 	return e.count(limit, func(e *effect) error { return e.deletes(ctx, r) })
 }
 
+// Put is Delete for one that answers the value that it replaces.
+func (e Estimator) Put(r *pb.PutRequest, limit int64) (bytes int64, err error) {
+	return e.count(limit, func(e *effect) error { return e.put(r) })
+}
+
 // Txn is Delete for a transaction: of the branch that does more, with what its ranges answer and its comparisons read.
 func (e Estimator) Txn(ctx context.Context, r *pb.TxnRequest, limit int64) (bytes int64, err error) {
 	return e.count(limit, func(e *effect) error { return e.txn(ctx, r) })
@@ -123,14 +128,22 @@ func (e *effect) op(ctx context.Context, op *pb.RequestOp) error {
 		}
 		e.times = answerCopies
 		return e.span(ctx, command.SpanOf(r.Key, r.RangeEnd), rev, fetchLimit(r), !r.KeysOnly)
-	case op.GetRequestPut().GetPrevKv():
-		e.times = answerCopies
-		return e.single(op.GetRequestPut().Key, e.now)
-	case op.GetRequestPut() != nil && e.values:
-		e.times = 1
-		return e.single(op.GetRequestPut().Key, e.now)
+	case op.GetRequestPut() != nil:
+		return e.put(op.GetRequestPut())
 	}
 	return nil
+}
+
+func (e *effect) put(r *pb.PutRequest) error {
+	switch {
+	case r.PrevKv:
+		e.times = answerCopies
+	case e.values:
+		e.times = 1
+	default:
+		return nil
+	}
+	return e.single(r.Key, e.now)
 }
 
 // compares adds the keys that comparisons of spans go through, up to the first that does not hold.

@@ -79,6 +79,7 @@ func newLeavable(c net.Conn, at *clients) *leavable {
 	l.requests.kept, l.requests.room, l.requests.wake = &at.fresh, l.tell, l.wake
 	l.requests.close = func() { l.Close() }
 	l.requests.site, l.requests.source = door.Party(c.RemoteAddr())
+	l.requests.from, l.requests.asks = c.RemoteAddr().String(), at.asks
 	l.pace = newPace(time.Now(), &at.debtors, l.heard)
 	l.pace.body, l.pace.replies = l.requests.body, l.replies
 	l.pace.measured = func() bool { return l.measured.Swap(false) }

@@ -12,12 +12,13 @@ import (
 type clients struct {
 	debtors      debtors
 	known, fresh kept // of those that have had an answer, and of others
+	asks         *asks
 }
 
 // bound says how many bytes are kept of each kind.
 func (c *clients) bound(known, fresh int64) {
 	if c.known.others == nil { // before anybody is heard
-		c.known.others, c.fresh.others = &c.fresh, &c.known
+		c.known.others, c.fresh.others, c.asks = &c.fresh, &c.known, newAsks()
 	}
 	c.known.most.Store(known)
 	c.fresh.most.Store(fresh)

@@ -171,6 +171,10 @@ type messages struct {
 	kept    int64         // bytes of all these, and of headers if they are large
 }
 
+// mostUnpacked is how many times what comes a message may be that is compressed: gRPC unpacks it before anybody takes
+// it. It is no more than the largest that may be.
+const mostUnpacked, largestMessage = 1032, 17 << 20
+
 // eachWhole is what it takes to know of a message that nobody has taken.
 const eachWhole = 16
 
@@ -253,6 +257,10 @@ func (m *messages) hear(p []byte, now time.Time, unheard time.Duration) (more in
 				return more
 			}
 			m.left = int64(binary.BigEndian.Uint32(m.head[1:]))
+			if m.head[0] != 0 {
+				unpacked := min(m.left*mostUnpacked, largestMessage)
+				m.bytes, more = m.bytes+unpacked, more+unpacked
+			}
 		}
 		n := min(m.left, int64(len(p)))
 		m.left, m.come, p = m.left-n, m.come+n, p[n:]
@@ -441,14 +449,7 @@ func (m *methods) options() []grpc.ServerOption {
 			opened := at.client.requests.opens(m.one[info.FullMethodName], headersHeld(info))
 			return context.WithValue(ctx, comingKey{}, opened), nil
 		}),
-		grpc.ChainUnaryInterceptor(func(
-			ctx context.Context, request any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler,
-		) (any, error) {
-			if err := tookOf(ctx); err != nil {
-				return nil, err
-			}
-			return handle(ctx, request)
-		}),
+		grpc.ChainUnaryInterceptor(takeUnary),
 		grpc.ChainStreamInterceptor(func(
 			srv any, s grpc.ServerStream, _ *grpc.StreamServerInfo, handle grpc.StreamHandler,
 		) error {

@@ -270,13 +270,13 @@ var sections = []section{
 		count("max-txn-ops", etcdapi.DefaultTxnOps, 1, 1<<20, "most operations in a transaction",
 			func(c *Config) *int { return &c.Limits.TxnOps }),
 		size("max-effect-bytes", etcdapi.DefaultEffectBytes, 1<<20, 2<<30,
-			"most that one request may delete, or answer inside a transaction that writes: an estimate of what each "+
-				"node needs for it, with the keys twice, 256 bytes for each, and the values if they have to be held; "+
-				"what is answered counts 16 times, since it is held that often",
+			"most that one request may delete, or answer inside a transaction that writes, or of the value that it "+
+				"replaces: an estimate of what each node needs for it, with the keys twice, 256 bytes for each, and "+
+				"the values if they have to be held; what is answered counts 16 times, since it is held that often",
 			func(c *Config) *int64 { return &c.Limits.EffectBytes }),
 		size("max-answer-bytes", etcdapi.DefaultAnswerBytes, 1<<20, unbounded,
-			"memory of the answers to ranges that are being made, or wait for their clients to read them, at a time; "+
-				"a range that needs more is refused",
+			"memory of the answers to ranges, and to whatever else only reads, that are being made, or wait for their "+
+				"clients to read them, at a time; a request that needs more is refused",
 			func(c *Config) *int64 { return &c.Limits.AnswerBytes }),
 		size("quota-backend-bytes", 0, 0, unbounded,
 			"what the store may take on this node's disk; beyond it the fleet takes no writes but deletes, see "+
@@ -311,7 +311,8 @@ var sections = []section{
 			func(c *Config) *int { return &c.Limits.Streams }).alsoTaking(streamsOfEtcd),
 		count("max-watches", etcdapi.DefaultAllWatches, 1<<10, math.MaxInt32,
 			"most watches of all clients of this node; beyond it a stream that has its share of them gets no further "+
-				"one, and beyond twice as many none does. Each takes about 4 KiB",
+				"one, and beyond twice as many none does. Each takes about 4 KiB, and one of long keys counts for as "+
+				"many as take as much",
 			func(c *Config) *int { return &c.Limits.AllWatches }),
 		size("cache-bytes", kv.DefaultCacheBytes, 1<<20, unbounded,
 			"memory for hot blocks of the store; the values written or read last take up to half as much "+

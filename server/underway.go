@@ -19,6 +19,8 @@ type underway struct {
 	room  func()              // is told when a message was taken
 
 	site, source netip.Prefix // of whom it is, as of door.Party
+	from         string       // the address
+	asks         *asks        // what is held of requests that were taken
 
 	mu      sync.Mutex
 	streams map[uint32]*request

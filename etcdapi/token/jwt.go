@@ -9,6 +9,7 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 
+	"github.com/mimir-kv/mimir/etcdapi/reread"
 	"github.com/mimir-kv/mimir/replication/clock"
 )
 
@@ -23,10 +24,11 @@ type signed struct {
 	clock  clock.Clock
 	logger *slog.Logger
 
-	mu      sync.Mutex
-	keys    *keys
-	texts   [2][]byte // the files of keys, public and private
-	checked time.Time
+	turn reread.Turn // who looks at the files
+
+	mu    sync.Mutex
+	keys  *keys
+	texts [2][]byte // the files of keys, public and private
 }
 
 // NewJWT returns tokens that are JWTs, with the keys in the files that spec names, which are read by file, and again
@@ -38,7 +40,8 @@ func NewJWT(
 	if err != nil {
 		return nil, err
 	}
-	s := &signed{spec: spec, method: m, file: file, clock: c, logger: logger, checked: c.Now()}
+	s := &signed{spec: spec, method: m, file: file, clock: c, logger: logger}
+	s.turn.Looked(c.Now())
 	if s.texts, err = s.read(); err != nil {
 		return nil, err
 	}
@@ -62,16 +65,19 @@ func (s *signed) read() (texts [2][]byte, err error) {
 
 // current returns the keys as the files have them.
 func (s *signed) current() *keys {
+	s.turn.Look(s.clock.Now(), recheckInterval, s.look)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now := s.clock.Now()
-	if now.Sub(s.checked) < recheckInterval {
-		return s.keys
-	}
-	s.checked = now
+	return s.keys
+}
+
+// look takes what the files have.
+func (s *signed) look() {
 	texts, err := s.read()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if err == nil && bytes.Equal(texts[0], s.texts[0]) && bytes.Equal(texts[1], s.texts[1]) {
-		return s.keys
+		return
 	}
 	var changed *keys
 	if err == nil {
@@ -79,11 +85,10 @@ func (s *signed) current() *keys {
 	}
 	if err != nil {
 		s.logger.Warn("the keys of JWTs have changed and cannot be read: the former ones go on", "err", err)
-		return s.keys
+		return
 	}
 	s.logger.Info("the keys of JWTs have changed")
 	s.keys, s.texts = changed, texts
-	return s.keys
 }
 
 // The claims are those of etcd.

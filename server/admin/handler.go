@@ -187,6 +187,7 @@ const (
 type handler struct {
 	HandlerOptions
 	tails, states, looks, digests *semaphore.Weighted
+	looking                       *looking
 }
 
 // lasting returns a context for what goes on if its caller hangs up.
@@ -197,12 +198,16 @@ func lasting(r *http.Request) (context.Context, context.CancelFunc) {
 // NewHandler returns the handler of everything under /mimir/v1/.
 func NewHandler(o HandlerOptions) http.Handler {
 	h := &handler{o, semaphore.NewWeighted(mostTails), semaphore.NewWeighted(mostStates),
-		semaphore.NewWeighted(mostLooks), semaphore.NewWeighted(mostDigests)}
+		semaphore.NewWeighted(mostLooks), semaphore.NewWeighted(mostDigests), nil}
+	h.looking = &looking{look: func(ctx context.Context) *replication.FleetStatus {
+		return o.Replicator.Fleet(ctx)
+	}, logger: o.Logger}
 	mux := http.NewServeMux()
 	on := func(pattern string, f http.HandlerFunc) { mux.Handle(pattern, o.Guard(pattern, f)) }
 	on("GET /mimir/v1/node", func(w http.ResponseWriter, _ *http.Request) { answer(w, o.Node(), nil) })
 	on("GET /mimir/v1/fleet", func(w http.ResponseWriter, r *http.Request) {
-		answer(w, o.Replicator.Fleet(r.Context()), nil)
+		f, err := h.looking.fleet(r.Context())
+		answer(w, f, err)
 	})
 	on("GET /mimir/v1/events", h.tellEvents)
 	on("GET /mimir/v1/log", h.tellLog)

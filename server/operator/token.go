@@ -11,6 +11,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"github.com/mimir-kv/mimir/etcdapi/reread"
 )
 
 // MinTokenBytes is how long a token is at least.
@@ -25,9 +27,10 @@ type Tokens struct {
 	file   string
 	logger *slog.Logger
 
+	turn reread.Turn // who looks at the file
+
 	mu      sync.Mutex
 	known   []token
-	looked  time.Time
 	stamp   stamp
 	problem string // that was told last
 }
@@ -48,13 +51,14 @@ type stamp struct {
 // Lines that begin with # are left out.
 func OpenTokens(file string, logger *slog.Logger) (*Tokens, error) {
 	t := &Tokens{file: file, logger: logger}
-	if err := t.read(); err != nil {
+	var err error
+	if t.known, t.stamp, err = readTokens(file); err != nil {
 		return nil, err
 	}
 	if len(t.known) == 0 {
 		return nil, fmt.Errorf("%s: no token is in it", file)
 	}
-	t.looked = time.Now()
+	t.turn.Looked(time.Now())
 	return t, nil
 }
 
@@ -83,55 +87,59 @@ func (t *Tokens) Operator(_ context.Context, caller *Caller) (who string, err er
 
 // current returns the tokens as the file has them. A file that cannot be read leaves the former ones.
 func (t *Tokens) current(now time.Time) []token {
+	t.turn.Look(now, rereadInterval, t.look)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if now.Sub(t.looked) < rereadInterval {
-		return t.known
-	}
-	t.looked = now
+	return t.known
+}
+
+// look takes what the file has, if it has changed.
+func (t *Tokens) look() {
+	t.mu.Lock()
+	before := t.stamp
+	t.mu.Unlock()
 	info, err := os.Stat(t.file)
-	if err == nil && t.stamp == (stamp{info.ModTime(), info.Size()}) {
-		t.problem = ""
-		return t.known
+	same := err == nil && before == stamp{info.ModTime(), info.Size()}
+	var known []token
+	if err == nil && !same {
+		known, before, err = readTokens(t.file)
 	}
-	if err == nil {
-		err = t.read()
-	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	switch {
-	case err == nil:
+	case same:
 		t.problem = ""
+	case err == nil:
+		t.known, t.stamp, t.problem = known, before, ""
 		t.logger.Info("operators' tokens read again", "file", t.file, "tokens", len(t.known))
 	case err.Error() != t.problem:
 		t.problem = err.Error()
 		t.logger.Error("operators' tokens not read again: those of before hold", "err", err)
 	}
-	return t.known
 }
 
-// read takes what the file has. mu is held, or nobody else knows of t.
-func (t *Tokens) read() error {
-	info, err := os.Stat(t.file)
+// readTokens returns what a file has, and by what it is seen that it has changed.
+func readTokens(file string) (known []token, at stamp, err error) {
+	info, err := os.Stat(file)
 	if err != nil {
-		return err
+		return nil, at, err
 	}
-	text, err := os.ReadFile(t.file)
+	text, err := os.ReadFile(file)
 	if err != nil {
-		return err
+		return nil, at, err
 	}
-	lines, err := parseTokens(t.file, text)
+	lines, err := parseTokens(file, text)
 	if err != nil {
-		return err
+		return nil, at, err
 	}
-	t.known = nil
 	for i, line := range lines {
 		name := line.name
 		if name == "" {
 			name = fmt.Sprint("number ", i+1)
 		}
-		t.known = append(t.known, token{name, sha256.Sum256(line.token)})
+		known = append(known, token{name, sha256.Sum256(line.token)})
 	}
-	t.stamp = stamp{info.ModTime(), info.Size()}
-	return nil
+	return known, stamp{info.ModTime(), info.Size()}, nil
 }
 
 type tokenLine struct {

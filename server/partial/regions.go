@@ -11,6 +11,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/mimir-kv/mimir/etcdapi/reread"
 )
 
 // MinSecretBytes is how long a secret is at least.
@@ -31,9 +33,10 @@ type Regions struct {
 	file   string
 	logger *slog.Logger
 
+	turn reread.Turn // who looks at the file
+
 	mu      sync.Mutex
 	known   []Region
-	looked  time.Time
 	stamp   time.Time
 	size    int64
 	problem string // that was told last
@@ -46,39 +49,47 @@ func OpenRegions(file string, logger *slog.Logger) (*Regions, error) {
 	if file == "" {
 		return r, nil
 	}
-	if err := r.read(); err != nil {
+	var err error
+	if r.known, r.stamp, r.size, err = readRegions(file); err != nil {
 		return nil, err
 	}
-	r.looked = time.Now()
+	r.turn.Looked(time.Now())
 	return r, nil
 }
 
 // Known returns them as the file has them. A file that cannot be read leaves those of before.
 func (r *Regions) Known() []Region {
+	if r.file != "" {
+		r.turn.Look(time.Now(), rereadEvery, r.look)
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	now := time.Now()
-	if r.file == "" || now.Sub(r.looked) < rereadEvery {
-		return r.known
-	}
-	r.looked = now
+	return r.known
+}
+
+// look takes what the file has, if it has changed.
+func (r *Regions) look() {
+	r.mu.Lock()
+	stamp, size := r.stamp, r.size
+	r.mu.Unlock()
 	info, err := os.Stat(r.file)
-	if err == nil && r.stamp.Equal(info.ModTime()) && r.size == info.Size() {
-		r.problem = ""
-		return r.known
+	same := err == nil && stamp.Equal(info.ModTime()) && size == info.Size()
+	var known []Region
+	if err == nil && !same {
+		known, stamp, size, err = readRegions(r.file)
 	}
-	if err == nil {
-		err = r.read()
-	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	switch {
-	case err == nil:
+	case same:
 		r.problem = ""
+	case err == nil:
+		r.known, r.stamp, r.size, r.problem = known, stamp, size, ""
 		r.logger.Info("partial regions read again", "file", r.file, "regions", len(r.known))
 	case err.Error() != r.problem:
 		r.problem = err.Error()
 		r.logger.Error("partial regions not read again: those of before hold", "err", err)
 	}
-	return r.known
 }
 
 // Named returns the partial region of a name.
@@ -110,22 +121,20 @@ func (r *Regions) admit(q *ask) (Region, error) {
 	return one, nil
 }
 
-// read takes what the file has. mu is held, or nobody else knows of r.
-func (r *Regions) read() error {
-	info, err := os.Stat(r.file)
+// readRegions returns what a file has, and by what it is seen that it has changed.
+func readRegions(file string) (known []Region, stamp time.Time, size int64, err error) {
+	info, err := os.Stat(file)
 	if err != nil {
-		return err
+		return nil, stamp, 0, err
 	}
-	text, err := os.ReadFile(r.file)
+	text, err := os.ReadFile(file)
 	if err != nil {
-		return err
+		return nil, stamp, 0, err
 	}
-	known, err := parseRegions(text)
-	if err != nil {
-		return fmt.Errorf("%s: %w", r.file, err)
+	if known, err = parseRegions(text); err != nil {
+		return nil, stamp, 0, fmt.Errorf("%s: %w", file, err)
 	}
-	r.known, r.stamp, r.size = known, info.ModTime(), info.Size()
-	return nil
+	return known, info.ModTime(), info.Size(), nil
 }
 
 func parseRegions(text []byte) (list []Region, err error) {

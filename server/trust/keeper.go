@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/x509"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 )
@@ -79,13 +80,29 @@ func (k *Keeper) Run(ctx context.Context) {
 	}
 }
 
-// look takes what the files have now, and ends what stands under an authority that is gone, or was revoked.
+// hangTime is after what time the log is told that a file is not read.
+const hangTime = 5 * time.Second
+
+// look takes what the files have now, and ends what stands under an authority that is gone, or was revoked. While it
+// reads them nobody waits for it: where their disk hangs, what they had goes on.
 func (k *Keeper) look(now time.Time) {
+	k.mu.Lock()
+	sources := slices.Clone(k.sources)
+	k.mu.Unlock()
+	read := map[*source]found{}
+	for _, s := range sources {
+		hangs := time.AfterFunc(hangTime, func() {
+			k.options.Logger.Error("a file of TLS is not read, its disk may hang: what it had stays in use", "block",
+				s.block, "file", s.files[0])
+		})
+		read[s] = s.read()
+		hangs.Stop()
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	changed := map[*source]bool{}
-	for _, s := range k.sources {
-		changed[s] = s.look(now, k.options.Logger)
+	for _, s := range sources {
+		changed[s] = s.look(read[s], now, k.options.Logger)
 	}
 	for _, p := range k.ports {
 		p.refresh(changed, now, k.options.Logger)

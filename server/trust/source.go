@@ -51,15 +51,15 @@ type source struct {
 
 // start takes what is there: also what has expired, or is broken in part, since there is nothing before it.
 func (s *source) start(now time.Time, log *slog.Logger) error {
-	texts, digest, err := s.read()
-	if err != nil {
-		return err
+	files := s.read()
+	if files.err != nil {
+		return files.err
 	}
-	fresh, err := s.parse(texts, now)
+	fresh, err := s.parse(files.texts, now)
 	if len(fresh.all)+len(fresh.lists) == 0 {
 		return fmt.Errorf("%s: %w", s.files[0], err)
 	}
-	s.used, s.digest = fresh, digest
+	s.used, s.digest = fresh, files.digest
 	s.wonder(log)
 	s.remind(now, log)
 	if err != nil && s.state != StateExpired {
@@ -68,28 +68,37 @@ func (s *source) start(now time.Time, log *slog.Logger) error {
 	return nil
 }
 
-func (s *source) read() (texts [][]byte, digest [sha256.Size]byte, err error) {
+// found is what is in files, or why that is not known.
+type found struct {
+	texts  [][]byte
+	digest [sha256.Size]byte
+	err    error
+}
+
+// read reads the files, which may take as long as their disk likes.
+func (s *source) read() (f found) {
 	sum := sha256.New()
 	for _, name := range s.files {
 		text, err := os.ReadFile(name)
 		if err != nil {
-			return nil, digest, err
+			return found{err: err}
 		}
 		fmt.Fprintf(sum, "%d\n", len(text))
 		sum.Write(text)
-		texts = append(texts, text)
+		f.texts = append(f.texts, text)
 	}
-	return texts, [sha256.Size]byte(sum.Sum(nil)), nil
+	f.digest = [sha256.Size]byte(sum.Sum(nil))
+	return f
 }
 
 // look reports whether the files have something else that can be used, and uses it.
-func (s *source) look(now time.Time, log *slog.Logger) bool {
+func (s *source) look(files found, now time.Time, log *slog.Logger) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	defer s.remind(now, log)
 	about := []any{"block", s.block, "kind", s.kind, "file", s.files[0]}
-	texts, digest, err := s.read()
-	if err == nil && digest == s.digest {
+	err := files.err
+	if err == nil && files.digest == s.digest {
 		if s.problem != "" {
 			s.problem = ""
 			log.Info("a file of TLS is again as it is used", about...)
@@ -98,7 +107,7 @@ func (s *source) look(now time.Time, log *slog.Logger) bool {
 	}
 	var fresh material
 	if err == nil {
-		fresh, err = s.parse(texts, now)
+		fresh, err = s.parse(files.texts, now)
 	}
 	if err != nil {
 		if text := err.Error(); text != s.problem {
@@ -109,7 +118,7 @@ func (s *source) look(now time.Time, log *slog.Logger) bool {
 		}
 		return false
 	}
-	s.used, s.digest, s.problem = fresh, digest, ""
+	s.used, s.digest, s.problem = fresh, files.digest, ""
 	s.taken++
 	first := s.entries(now)[0]
 	log.Info("a file of TLS was replaced", append(about, "of", first.Subject, "certificates",

@@ -1,0 +1,85 @@
+package server
+
+import (
+	"context"
+	"errors"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/mimir-kv/mimir/etcdapi"
+	"github.com/mimir-kv/mimir/etcdapi/share"
+)
+
+const (
+	// mostAsked is how many bytes those requests of a port may have together that were taken and are under way, and
+	// mostPatient those that wait for others as long as those like. One that is smaller than largeAsk is not counted:
+	// it takes no more than any request does.
+	mostAsked, mostPatient = 256 << 20, 64 << 20
+	largeAsk               = 16 << 10
+	// enterTime is how long one waits until there is room.
+	enterTime = etcdapi.DefaultRequestTimeout
+)
+
+// asks bounds what is held of requests that were taken, until they are answered: where nobody takes writes, or a disk
+// stands still, they wait. The nil asks bounds nothing. It is safe for concurrent use.
+type asks struct{ all, patient *share.Room }
+
+func newAsks() *asks { return &asks{share.New(mostAsked), share.New(mostPatient)} }
+
+// What a client is told of a request of which nothing was done.
+var (
+	errManyAsks = status.Error(codes.ResourceExhausted, "mimir: the requests under way are as large as all may be "+
+		"together: nothing was done, try again later")
+	errManyPatient = status.Error(codes.ResourceExhausted, "mimir: the requests that wait for a lock or an election "+
+		"name as much as all may together: nothing was done, use shorter names and values, or try again later")
+)
+
+// enter returns when there is room for a request of so many bytes from an address. Which may wait for long is refused
+// at once if there is none.
+func (a *asks) enter(ctx context.Context, from, method string, bytes int64) (leave func(), err error) {
+	if a == nil || bytes < largeAsk {
+		return func() {}, nil
+	}
+	if patients[method] {
+		leave, ok := a.patient.Try(from, min(bytes, a.patient.Alone()))
+		if !ok {
+			return nil, errManyPatient
+		}
+		return leave, nil
+	}
+	bounded, cancel := context.WithTimeoutCause(ctx, enterTime, errManyAsks)
+	defer cancel()
+	leave, err = a.all.Acquire(bounded, from, min(bytes, a.all.Alone()))
+	switch {
+	case err == nil:
+		return leave, nil
+	case errors.Is(context.Cause(bounded), errManyAsks):
+		return nil, errManyAsks
+	}
+	return nil, status.FromContextError(err).Err()
+}
+
+// takeUnary is the interceptor of a gRPC server that has a request taken once there is room for it: until then it is
+// kept as what nobody has taken.
+func takeUnary(ctx context.Context, request any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
+	c, _ := ctx.Value(comingKey{}).(*coming)
+	if c == nil {
+		return handle(ctx, request)
+	}
+	bytes := int64(0)
+	if m, ok := request.(proto.Message); ok {
+		bytes = int64(proto.Size(m))
+	}
+	leave, err := c.of.asks.enter(ctx, c.of.from, info.FullMethod, bytes)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	if err := c.took(); err != nil {
+		return nil, err
+	}
+	return handle(ctx, request)
+}
