@@ -104,7 +104,7 @@ func NewSink(c SinkConfig) *Sink {
 	s := &Sink{SinkConfig: c, shown: make(chan struct{})}
 	s.state = Standing{Fleet: o.Fleet, Region: o.Region, Node: c.Node, Prefixes: o.Prefixes.Texts(),
 		Problem: "no source was reached yet"}
-	if c.Place.sound {
+	if c.Place.isSound() {
 		s.show(true)
 	}
 	return s
@@ -112,7 +112,7 @@ func NewSink(c SinkConfig) *Sink {
 
 // Run follows whoever gives until ctx ends.
 func (s *Sink) Run(ctx context.Context) {
-	rest, anew := leastRest, s.Place.empty
+	rest, anew := leastRest, !s.Place.leadsOn()
 	for ctx.Err() == nil {
 		got, err := s.session(ctx, anew)
 		if ctx.Err() != nil {
@@ -125,6 +125,9 @@ func (s *Sink) Run(ctx context.Context) {
 		case errors.Is(err, errParted), errors.Is(err, command.ErrParted):
 			anew = true
 			s.show(false)
+			if failed := s.Place.setParted(true); failed != nil {
+				s.Logger.Warn("that what is held is of no use cannot be noted: a start would show it", "err", failed)
+			}
 		case errors.Is(err, errCompacted):
 			anew = true
 		case errors.Is(err, errElsewhere):
@@ -173,6 +176,7 @@ func (s *Sink) show(may bool) {
 		return
 	}
 	s.state.Shows = may
+	s.Place.setSound(may)
 	if may {
 		close(s.shown)
 	} else {
@@ -183,7 +187,7 @@ func (s *Sink) show(may bool) {
 // Shown returns once what is held may be shown, or the error of ctx with what is waited for.
 func (s *Sink) Shown(ctx context.Context) error {
 	s.mu.Lock()
-	shown, why := s.shown, s.state.Problem
+	shown, why := s.shown, s.problem()
 	s.mu.Unlock()
 	select {
 	case <-shown:
@@ -199,11 +203,23 @@ func (s *Sink) Shown(ctx context.Context) error {
 	}
 }
 
+// problem says why nothing is shown, or nothing comes; "" if all is well. mu is held.
+func (s *Sink) problem() string {
+	switch {
+	case s.state.Problem != "" || s.state.Shows:
+		return s.state.Problem
+	case s.state.Copying:
+		return "a copy comes, and is not whole yet"
+	}
+	return "it has not come to where the fleet is yet"
+}
+
 // Standing returns how it is.
 func (s *Sink) Standing() Standing {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := s.state
+	st.Problem = s.problem()
 	st.Revision, st.CompactRevision = s.Place.store.Revision(), s.Place.store.CompactRevision()
 	st.Endpoint, _ = s.Links.now()
 	st.Auth, st.LagSeconds = s.Place.Auth(), -1

@@ -77,6 +77,8 @@ type giving struct {
 	pulsed  time.Time
 	notes   chan note
 	summed  chan *sums
+	summing atomic.Bool   // sums are made
+	known   chan struct{} // it is known for the first time how fresh the store is
 	piece   []byte
 	covers  atomic.Pointer[time.Time] // what was acknowledged by then is in the store; nil: not known
 	began   time.Time                 // when the store was read
@@ -88,7 +90,8 @@ type giving struct {
 func (s *Source) follow(ss grpc.ServerStream) error {
 	ctx, cancel := context.WithCancel(ss.Context())
 	defer cancel()
-	g := &giving{Source: s, stream: ss, ctx: ctx, notes: make(chan note, 1), summed: make(chan *sums, 1)}
+	g := &giving{Source: s, stream: ss, ctx: ctx, notes: make(chan note, 1), summed: make(chan *sums, 1),
+		known: make(chan struct{}, 1)}
 	if err := g.hear(); err != nil {
 		return toldAs(err)
 	}
@@ -198,7 +201,7 @@ func (g *giving) listen(cancel func()) {
 			return
 		}
 		g.session.noted(&n)
-		if n.SumAt > 0 {
+		if n.SumAt > 0 && g.summing.CompareAndSwap(false, true) { // one at a time: each may take long
 			go g.sum(n.SumAt)
 		}
 		select {
@@ -253,11 +256,12 @@ func (g *giving) copy() error {
 		err = g.flush()
 	}
 	if err == nil {
-		err = g.look()
+		err = g.may()
 	}
 	if err != nil {
 		return err
 	}
+	g.look()
 	return g.state(mvcc.State{Revision: g.after, Compact: g.after}, false)
 }
 
@@ -266,20 +270,34 @@ func (g *giving) flush() error {
 	if len(g.piece) == 0 {
 		return nil
 	}
-	err := g.stream.SendMsg(changesMessage(g.piece))
-	g.session.sent(len(g.piece))
+	piece := g.piece
 	g.piece = nil
-	return err
+	return g.give(piece)
+}
+
+// give sends changes, unless who follows may not follow any more, or not this node: a copy may take hours.
+func (g *giving) give(piece []byte) error {
+	if err := g.may(); err != nil {
+		return err
+	}
+	g.session.sent(len(piece))
+	return g.stream.SendMsg(changesMessage(piece))
+}
+
+// may says why nothing more may be sent.
+func (g *giving) may() error {
+	if _, err := g.Regions.admit(&g.ask); err != nil {
+		return err // the file has changed
+	}
+	return g.Fit()
 }
 
 // step sends what is there and was not sent, or waits for it.
 func (g *giving) step() error {
-	if _, err := g.Regions.admit(&g.ask); err != nil {
-		return err // the file has changed
-	}
-	if err := g.look(); err != nil {
+	if err := g.may(); err != nil {
 		return err
 	}
+	g.look()
 	newest := g.Store.Revision()
 	var pieces [][]byte
 	to, err := kv.ChangesWithin(g.Store, g.spans, g.after, partBytes, func(key []byte, v *mvcc.Version) error {
@@ -292,8 +310,7 @@ func (g *giving) step() error {
 		return err
 	}
 	for _, piece := range pieces {
-		g.session.sent(len(piece))
-		if err := g.stream.SendMsg(changesMessage(piece)); err != nil {
+		if err := g.give(piece); err != nil {
 			return err
 		}
 	}
@@ -321,6 +338,9 @@ func (g *giving) wait() error {
 				return err
 			}
 			return nil
+		case <-g.known:
+			g.pulsed = time.Time{}
+			return nil
 		case s := <-g.summed:
 			if err := send(g.stream, isSums, s); err != nil {
 				cancel()
@@ -336,8 +356,8 @@ func (g *giving) freshen() {
 	for g.ctx.Err() == nil {
 		asked := time.Now()
 		bounded, cancel := context.WithTimeout(g.ctx, barrierTime)
-		if g.Barrier(bounded) == nil {
-			g.covers.Store(&asked)
+		if g.Barrier(bounded) == nil && g.covers.Swap(&asked) == nil {
+			g.known <- struct{}{} // who follows may wait for that
 		}
 		cancel()
 		select {
@@ -348,7 +368,7 @@ func (g *giving) freshen() {
 }
 
 // look notes how old what is there is, and which note has come, before it is read.
-func (g *giving) look() error {
+func (g *giving) look() {
 	select {
 	case n := <-g.notes:
 		g.echo = n.ID
@@ -358,7 +378,6 @@ func (g *giving) look() error {
 	if at := g.covers.Load(); at != nil {
 		g.behind = g.began.Sub(*at).Seconds()
 	}
-	return g.Fit()
 }
 
 // state tells up to where everything was sent. It is whole if that is all that was there when it was looked for.
@@ -372,17 +391,19 @@ func (g *giving) state(to mvcc.State, whole bool) error {
 	return send(g.stream, isState, m)
 }
 
-// sum finds out what the prefixes hold at a revision, one after the other for all who follow.
+// sum finds out what the prefixes hold at a revision, one after the other for all who follow. Who does not take what he
+// asked for holds up nobody else.
 func (g *giving) sum(at int64) {
+	defer g.summing.Store(false)
 	s := &sums{At: at}
 	if err := g.sums.Acquire(g.ctx, 1); err != nil {
 		return
 	}
-	defer g.sums.Release(1)
 	var err error
 	if s.Sums, s.Keys, err = sumsOf(g.ctx, g.Store, g.spans, at); err != nil {
 		s.Sums, s.Why = nil, err.Error()
 	}
+	g.sums.Release(1)
 	select {
 	case g.summed <- s:
 	case <-g.ctx.Done():

@@ -345,7 +345,9 @@ func TestWatches(t *testing.T) {
 		}
 	}
 	const writes = 100
-	go func() {
+	var writing sync.WaitGroup
+	defer writing.Wait() // before the context ends
+	writing.Go(func() {
 		for i := range writes {
 			for _, key := range []string{"/b/x", "/a/x"} {
 				_, err := pb.NewKVClient(p.full).Put(ctx, &pb.PutRequest{Key: []byte(key), Value: fmt.Append(nil, i)})
@@ -354,7 +356,7 @@ func TestWatches(t *testing.T) {
 				}
 			}
 		}
-	}()
+	})
 	for seen := 0; seen < writes; {
 		answer, err := w.Recv()
 		if err != nil {
