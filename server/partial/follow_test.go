@@ -34,6 +34,7 @@ type whole struct {
 	t       *testing.T
 	addr    string
 	server  *grpc.Server
+	options []grpc.ServerOption
 	mu      sync.Mutex
 	barrier error
 	unfit   error
@@ -81,7 +82,7 @@ func (w *whole) serve(at string) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.addr, w.server = l.Addr().String(), grpc.NewServer(grpc.WaitForHandlers(true))
+	w.addr, w.server = l.Addr().String(), grpc.NewServer(append(w.options, grpc.WaitForHandlers(true))...)
 	w.Source.Register(w.server)
 	go w.server.Serve(l) //nolint:errcheck // ends with stop
 }

@@ -232,15 +232,15 @@ func (f *following) told(m *stated) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.state.Newest = m.Newest
-	at := time.Time{}
+	at := time.Duration(0)
 	for len(f.notes) > 0 && f.notes[0].id <= m.Echo {
 		at, f.notes = f.notes[0].at, f.notes[1:]
 	}
-	if !at.IsZero() {
+	if at != 0 {
 		f.echoed = at
 	}
-	if !f.echoed.IsZero() && m.Whole && m.BehindSeconds >= 0 {
-		f.fresh = f.echoed.Add(-time.Duration(m.BehindSeconds * float64(time.Second)))
+	if f.echoed != 0 && m.Whole && m.BehindSeconds >= 0 {
+		f.fresh = f.echoed - time.Duration(m.BehindSeconds*float64(time.Second))
 	}
 }
 
@@ -256,7 +256,7 @@ func (f *following) note(m *stated) error {
 		n.SumAt, f.compared = n.Revision, now
 	}
 	if len(f.notes) < mostMoments {
-		f.notes = append(f.notes, sentNote{n.ID, now})
+		f.notes = append(f.notes, sentNote{n.ID, f.Clock.Elapsed()})
 	}
 	f.mu.Unlock()
 	if err := send(f.stream, isNote, n); err != nil {

@@ -34,9 +34,8 @@ type Regions struct {
 	mu      sync.Mutex
 	known   []Region
 	looked  time.Time
-	stamp   time.Time
-	size    int64
-	problem string // that was told last
+	sum     [sha256.Size]byte // of the file that was read
+	problem string            // why the file of now does not hold, as it was told last
 }
 
 // OpenRegions reads a file of partial regions, one a line: its name, a secret of at least MinSecretBytes characters,
@@ -46,7 +45,7 @@ func OpenRegions(file string, logger *slog.Logger) (*Regions, error) {
 	if file == "" {
 		return r, nil
 	}
-	if err := r.read(); err != nil {
+	if _, err := r.read(); err != nil {
 		return nil, err
 	}
 	r.looked = time.Now()
@@ -62,17 +61,12 @@ func (r *Regions) Known() []Region {
 		return r.known
 	}
 	r.looked = now
-	info, err := os.Stat(r.file)
-	if err == nil && r.stamp.Equal(info.ModTime()) && r.size == info.Size() {
-		r.problem = ""
-		return r.known
-	}
-	if err == nil {
-		err = r.read()
-	}
+	changed, err := r.read()
 	switch {
 	case err == nil:
-		r.problem = ""
+		if r.problem = ""; !changed {
+			break
+		}
 		r.logger.Info("partial regions read again", "file", r.file, "regions", len(r.known))
 	case err.Error() != r.problem:
 		r.problem = err.Error()
@@ -94,6 +88,7 @@ func (r *Regions) Named(name string) (Region, bool) {
 var (
 	errStranger = errors.New("this node knows no partial region of that name with that secret")
 	errOther    = errors.New("its prefixes are others")
+	errFleet    = errors.New("it follows another fleet")
 )
 
 // admit returns the region that somebody says he is of, if he shows its secret and follows what it may.
@@ -110,22 +105,30 @@ func (r *Regions) admit(q *ask) (Region, error) {
 	return one, nil
 }
 
-// read takes what the file has. mu is held, or nobody else knows of r.
-func (r *Regions) read() error {
-	info, err := os.Stat(r.file)
-	if err != nil {
-		return err
-	}
+// Problem says why the file of now does not hold, and those of before do; "" if it does.
+func (r *Regions) Problem() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.problem
+}
+
+// read takes what the file has, and says whether that is something else. What its time and its size are says nothing: a
+// secret is exchanged for one of the same length. mu is held, or nobody else knows of r.
+func (r *Regions) read() (changed bool, err error) {
 	text, err := os.ReadFile(r.file)
 	if err != nil {
-		return err
+		return false, err
+	}
+	sum := sha256.Sum256(text)
+	if sum == r.sum {
+		return false, nil
 	}
 	known, err := parseRegions(text)
 	if err != nil {
-		return fmt.Errorf("%s: %w", r.file, err)
+		return false, fmt.Errorf("%s: %w", r.file, err)
 	}
-	r.known, r.stamp, r.size = known, info.ModTime(), info.Size()
-	return nil
+	r.known, r.sum = known, sum
+	return true, nil
 }
 
 func parseRegions(text []byte) (list []Region, err error) {

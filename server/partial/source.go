@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -18,9 +19,10 @@ import (
 	"github.com/mimir-kv/mimir/kv/command"
 	"github.com/mimir-kv/mimir/kv/mvcc"
 	"github.com/mimir-kv/mimir/kv/watch"
+	"github.com/mimir-kv/mimir/replication/clock"
 )
 
-// SourceConfig is what a Source is made of. All must be set.
+// SourceConfig is what a Source is made of. All must be set but the clock.
 type SourceConfig struct {
 	Store               *kv.Store
 	Regions             *Regions
@@ -30,6 +32,8 @@ type SourceConfig struct {
 	// Fit says why nobody may follow it, nil if somebody may.
 	Fit    func() error
 	Logger *slog.Logger
+	// Clock counts how old things are, also while the machine is suspended. Default: the machine's.
+	Clock clock.Clock
 }
 
 // Source has partial regions follow this node's store. It is safe for concurrent use.
@@ -37,6 +41,7 @@ type Source struct {
 	SourceConfig
 	sums     *semaphore.Weighted
 	sessions sessions
+	refusals refusals
 	lastID   atomic.Uint64
 }
 
@@ -53,6 +58,9 @@ const (
 
 // NewSource returns a source. It starts nothing.
 func NewSource(c SourceConfig) *Source {
+	if c.Clock == nil {
+		c.Clock = clock.Real
+	}
 	return &Source{SourceConfig: c, sums: semaphore.NewWeighted(1)}
 }
 
@@ -80,10 +88,10 @@ type giving struct {
 	summing atomic.Bool   // sums are made
 	known   chan struct{} // it is known for the first time how fresh the store is
 	piece   []byte
-	covers  atomic.Pointer[time.Time] // what was acknowledged by then is in the store; nil: not known
-	began   time.Time                 // when the store was read
-	behind  float64                   // in seconds, then; negative: not known
-	echo    uint64                    // the ID of the last note before
+	covers  atomic.Pointer[time.Duration] // what was acknowledged by then is in the store; nil: not known
+	began   time.Duration                 // when the store was read
+	behind  float64                       // in seconds, then; negative: not known
+	echo    uint64                        // the ID of the last note before
 }
 
 // follow serves one node that follows.
@@ -92,12 +100,13 @@ func (s *Source) follow(ss grpc.ServerStream) error {
 	defer cancel()
 	g := &giving{Source: s, stream: ss, ctx: ctx, notes: make(chan note, 1), summed: make(chan *sums, 1),
 		known: make(chan struct{}, 1)}
-	if err := g.hear(); err != nil {
-		return toldAs(err)
-	}
 	from := "unknown"
 	if p, ok := peer.FromContext(ctx); ok && p.Addr != nil {
 		from = p.Addr.String()
+	}
+	if err := g.hear(); err != nil {
+		s.refusals.tell(s.Logger, from, err)
+		return toldAs(err)
 	}
 	logger := s.Logger.With("partial", g.ask.Region, "by", g.ask.Node, "from", from)
 	g.session = s.sessions.begin(&g.ask)
@@ -106,6 +115,27 @@ func (s *Source) follow(ss grpc.ServerStream) error {
 	err := g.serve(cancel)
 	logger.Info("a partial region follows this node no more", "revision", g.after, "err", err)
 	return toldAs(err)
+}
+
+// refusals are those that the log is told of: one in refusalTime, with how many there were.
+type refusals struct {
+	mu   sync.Mutex
+	told time.Time
+	more int
+}
+
+const refusalTime = 10 * time.Second
+
+func (r *refusals) tell(logger *slog.Logger, from string, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if time.Since(r.told) < refusalTime {
+		r.more++
+		return
+	}
+	r.told = time.Now()
+	logger.Warn("somebody may not follow this node as a partial region", "from", from, "err", err, "more", r.more)
+	r.more = 0
 }
 
 // toldAs is what who follows is told of an error.
@@ -117,7 +147,7 @@ func toldAs(err error) error {
 		return nil
 	case errors.Is(err, errStranger):
 		code = codes.PermissionDenied
-	case errors.Is(err, errOther), errors.Is(err, errVersion):
+	case errors.Is(err, errOther), errors.Is(err, errFleet), errors.Is(err, errVersion):
 		code = codes.FailedPrecondition
 	case errors.Is(err, errMalformed):
 		code = codes.InvalidArgument
@@ -155,13 +185,14 @@ func (g *giving) hear() error {
 	switch {
 	case g.ask.Version != wireVersion:
 		return fmt.Errorf("%w: %d, and %d was asked for", errVersion, wireVersion, g.ask.Version)
-	case g.ask.Fleet != g.Fleet:
-		return fmt.Errorf("%w: this node is of fleet %s", errStranger, g.Fleet)
 	}
 	if err := CheckName(g.ask.Node); err != nil {
 		return fmt.Errorf("%w: node: %w", errMalformed, err)
 	}
 	region, err := g.Regions.admit(&g.ask)
+	if err == nil && g.ask.Fleet != g.Fleet {
+		return fmt.Errorf("%w: this node is of fleet %s", errFleet, g.Fleet)
+	}
 	g.spans = region.Prefixes.Spans()
 	return err
 }
@@ -354,7 +385,7 @@ func (g *giving) wait() error {
 // freshen finds out, over and over, how fresh the store is, by what the fleet has acknowledged.
 func (g *giving) freshen() {
 	for g.ctx.Err() == nil {
-		asked := time.Now()
+		asked := g.Clock.Elapsed()
 		bounded, cancel := context.WithTimeout(g.ctx, barrierTime)
 		if g.Barrier(bounded) == nil && g.covers.Swap(&asked) == nil {
 			g.known <- struct{}{} // who follows may wait for that
@@ -374,9 +405,9 @@ func (g *giving) look() {
 		g.echo = n.ID
 	default:
 	}
-	g.behind, g.began = -1, time.Now()
+	g.behind, g.began = -1, g.Clock.Elapsed()
 	if at := g.covers.Load(); at != nil {
-		g.behind = g.began.Sub(*at).Seconds()
+		g.behind = (g.began - *at).Seconds()
 	}
 }
 
