@@ -174,6 +174,10 @@ type partialFollower struct {
 func (f *fleetReport) tellPartial() {
 	for _, r := range f.Regions {
 		for _, n := range r.nodes {
+			if len(n.partial) > 0 && n.partial[0].Problem != "" {
+				f.Warnings = append(f.Warnings, fmt.Sprintf("%s goes on with partial regions of before, since "+
+					"partial-regions-file cannot be read: %s", n.name, n.partial[0].Problem))
+			}
 			for i := range n.partial {
 				f.addPartial(r.Name, n.name, &n.partial[i])
 			}
