@@ -51,6 +51,7 @@ func newPartialServe() *cobra.Command {
 			o.TLS.Lenient = c.Flags().Changed("client-tls-require-client-cert") && !o.TLS.RequireClientCert
 			o.TLS.RequireClientCert = o.TLS.RequireClientCert || o.TLS.CA != "" && !o.TLS.Lenient
 			signal.Ignore(syscall.SIGPIPE) // of a log that nobody reads any more
+			signal.Ignore(syscall.SIGHUP)  // what it reads of files it reads anew by itself
 			var end func()
 			o.Logger, end = server.NewLog(os.Stderr)
 			defer end()
