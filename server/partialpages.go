@@ -106,8 +106,8 @@ func (m followerMetrics) Collect(out chan<- prometheus.Metric) {
 	}
 }
 
-// worstOfEach returns each node once: a series that is there twice is an error of all that is scraped. Two have one name
-// for a while after a connection was cut, or where somebody named two alike; the one that is farther behind counts.
+// worstOfEach returns each node once: a series that is there twice is an error of all that is scraped. Two have one
+// name for a while after a connection was cut, or where somebody named two alike; the one farther behind counts.
 func worstOfEach(list []partial.Following) (worst []partial.Following) {
 	for _, f := range list { // those of a name follow one another
 		last := len(worst) - 1

@@ -77,8 +77,8 @@ func (s *sessions) end(one *session) {
 	s.list = slices.DeleteFunc(s.list, func(other *session) bool { return other == one })
 }
 
-// of returns those of a partial region. One that says nothing any more, of a node that came anew meanwhile, is none: its
-// connection was cut, and nobody has told.
+// of returns those of a partial region. One that says nothing any more, of a node that came anew meanwhile, is none:
+// its connection was cut, and nobody has told.
 func (s *sessions) of(region string, now time.Time) (list []*session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
