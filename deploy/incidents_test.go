@@ -49,6 +49,9 @@ var incidents = map[string]incident{
 	"MimirRegionNotFollowing":  {is(`mimir_slot_connected{to="eu"}`, 0)},
 	"MimirRegionMustBootstrap": {is(`mimir_slot_lost{to="eu"}`, 1)},
 	"MimirLagGateRefuses":      {fresh(0, is(`mimir_lag_gate_refuses{region="us",instance="US"}`, 1))},
+	"MimirPartialBehind": {fresh(1, is(
+		`mimir_partial_follower_lag_seconds{partial="edge",node="edge-1",instance="US",region="us"}`, 61))},
+	"MimirPartialNotFollowing": {fresh(2, is(`mimir_partial_followers{partial="edge",instance="US",region="us"}`, 0))},
 	"MimirNodeDown":            {is(`up{region="us"}`, 0)},
 	"MimirNodeUnhealthy":       {is(`mimir_healthy{region="us"}`, 0)},
 	"MimirElectionsOften":      {counts(`mimir_leader_changes_total{region="us"}`, 0.01)},

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -131,6 +132,9 @@ func (p *partly) story(ctx context.Context) error {
 			p.edges[0].Kill()
 			return p.edges[0].Start()
 		}},
+		{"a node of it is told to read its files anew", func(context.Context) error {
+			return p.hangUp(p.edges[0])
+		}},
 		{"the wire to the primary is cut", func(context.Context) error {
 			p.wires[0].cut()
 			return nil
@@ -162,6 +166,15 @@ func (p *partly) story(ctx context.Context) error {
 		}
 	}
 	return p.leaks()
+}
+
+// hangUp sends a node what has others read their files anew.
+func (p *partly) hangUp(n *localfleet.Node) error {
+	process, err := os.FindProcess(n.PID())
+	if err == nil {
+		err = process.Signal(syscall.SIGHUP)
+	}
+	return err
 }
 
 func (p *partly) moves(to string) func(context.Context) error {

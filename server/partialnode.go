@@ -188,7 +188,7 @@ func (n *partialNode) closePorts() error {
 // open opens the directory, and makes what serves it.
 func (n *partialNode) open(prefixes partial.Prefixes) error {
 	o := &n.options
-	n.disk = &disk{dir: o.DataDir, store: true}
+	n.disk = &disk{dir: o.DataDir} // no node of a fleet of any version takes it for its own
 	held, err := n.disk.hold()
 	if err != nil {
 		return err
@@ -279,13 +279,13 @@ func (n *partialNode) run(ctx context.Context) error {
 		web.Close()
 	}
 	cancel()
+	if failure != nil {
+		// Who waits for the store may wait for ever, and so may who closes it. What is not durable comes again.
+		return errors.Join(failure, n.closePorts())
+	}
 	work.Wait()
 	n.lessor.Close()
-	err := errors.Join(failure, n.closePorts())
-	if failure != nil {
-		return err // the store may not close any more, and what it has not made durable comes again
-	}
-	return errors.Join(err, n.place.Close())
+	return errors.Join(n.closePorts(), n.place.Close())
 }
 
 // served takes why a port is served no more.

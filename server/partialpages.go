@@ -62,6 +62,8 @@ var (
 	followerLag = telemetry.Declare(telemetry.Gauge, "mimir_partial_follower_lag_seconds",
 		"How old what a node of a partial region holds is at most that follows this node; absent while it is not "+
 			"known.", "partial", "node")
+	followers = telemetry.Declare(telemetry.Gauge, "mimir_partial_followers",
+		"Nodes of a partial region that follow this node, of each partial region that it knows.", "partial")
 	followerRevision = telemetry.Declare(telemetry.Gauge, "mimir_partial_follower_revision",
 		"Revision that a node of a partial region has that follows this node.", "partial", "node")
 )
@@ -93,11 +95,31 @@ type followerMetrics struct {
 // Collect implements prometheus.Collector.
 func (m followerMetrics) Collect(out chan<- prometheus.Metric) {
 	for _, r := range m.report() {
-		for _, f := range r.Nodes {
+		nodes := worstOfEach(r.Nodes)
+		followers.Set(out, float64(len(nodes)), r.Name)
+		for _, f := range nodes {
 			if f.LagSeconds >= 0 {
 				followerLag.Set(out, f.LagSeconds, r.Name, f.Node)
 			}
 			followerRevision.Set(out, float64(f.Revision), r.Name, f.Node)
 		}
 	}
+}
+
+// worstOfEach returns each node once: a series that is there twice is an error of all that is scraped. Two have one
+// name for a while after a connection was cut, or where somebody named two alike; the one farther behind counts.
+func worstOfEach(list []partial.Following) (worst []partial.Following) {
+	for _, f := range list { // those of a name follow one another
+		last := len(worst) - 1
+		if last < 0 || worst[last].Node != f.Node {
+			worst = append(worst, f)
+			continue
+		}
+		w := &worst[last]
+		w.Revision = min(w.Revision, f.Revision)
+		if w.LagSeconds >= 0 && (f.LagSeconds < 0 || f.LagSeconds > w.LagSeconds) {
+			w.LagSeconds = f.LagSeconds
+		}
+	}
+	return worst
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
+	"time"
 
 	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/replication/durable"
@@ -41,10 +43,21 @@ func (e *equality) fitToFollow(h *replication.HealthStatus) error {
 	return nil
 }
 
-// notPartial refuses what cannot be done with a partial region: it is no region of the fleet's succession.
-func notPartial(s *partial.Source) func(region string) error {
+// fleetTime bounds how long it is found out whether a region has the name of a partial one.
+const fleetTime = 2 * time.Second
+
+// notPartial refuses what cannot be done with a partial region: it is no region of the fleet's succession. Of a region
+// that somebody has given a partial one's name nothing is refused, least of all a failover.
+func notPartial(s *server) func(region string) error {
 	return func(region string) error {
-		if r, ok := s.Regions.Named(region); ok {
+		r, ok := s.partial.Regions.Named(region)
+		if !ok {
+			return nil
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), fleetTime)
+		defer cancel()
+		is := func(one replication.RegionStatus) bool { return one.Name == region }
+		if !slices.ContainsFunc(s.replicator.Fleet(ctx).Regions, is) {
 			return fmt.Errorf("%s is a partial region: it follows only %s, is never primary, votes for nobody, and is "+
 				"nobody's source", region, r.Prefixes)
 		}

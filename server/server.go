@@ -378,7 +378,7 @@ func (s *server) start(ctx context.Context) error {
 		Replicator: s.replicator, Voting: s.replicator.Voting(), Topology: s.replicator.Topology(), Node: s.node,
 		Logger: s.logger,
 		States: savedStates{s.store, s.disk.storeFS(), s.logger}, Guard: guarding(s.gate, s.tracing),
-		NotPartial: notPartial(s.partial),
+		NotPartial: notPartial(s),
 		WriteLog:   s.writeLog, Beside: s.equality.beside, Rebuild: s.equality.rebuild, Events: s.events,
 	})
 	if s.console, err = s.newConsole(s.looker, handler); err != nil {

@@ -116,6 +116,7 @@ func (f *fleetReport) linesTold() (list []string) {
 		}
 	}
 	var text bytes.Buffer
+	printPartial(&text, f)
 	f.printArchive(&text)
 	if f.Backups != nil {
 		fmt.Fprintln(&text, f.Backups.Text)

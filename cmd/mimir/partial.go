@@ -51,6 +51,7 @@ func newPartialServe() *cobra.Command {
 			o.TLS.Lenient = c.Flags().Changed("client-tls-require-client-cert") && !o.TLS.RequireClientCert
 			o.TLS.RequireClientCert = o.TLS.RequireClientCert || o.TLS.CA != "" && !o.TLS.Lenient
 			signal.Ignore(syscall.SIGPIPE) // of a log that nobody reads any more
+			signal.Ignore(syscall.SIGHUP)  // what it reads of files it reads anew by itself
 			var end func()
 			o.Logger, end = server.NewLog(os.Stderr)
 			defer end()
@@ -174,6 +175,10 @@ type partialFollower struct {
 func (f *fleetReport) tellPartial() {
 	for _, r := range f.Regions {
 		for _, n := range r.nodes {
+			if len(n.partial) > 0 && n.partial[0].Problem != "" {
+				f.Warnings = append(f.Warnings, fmt.Sprintf("%s goes on with partial regions of before, since "+
+					"partial-regions-file cannot be read: %s", n.name, n.partial[0].Problem))
+			}
 			for i := range n.partial {
 				f.addPartial(r.Name, n.name, &n.partial[i])
 			}

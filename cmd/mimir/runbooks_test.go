@@ -55,6 +55,10 @@ var endsAs = map[string]struct {
 		exitDone, "debug",
 	},
 
+	"mimir partial status --endpoints 10.9.0.1:2379": {
+		exitFailed, "this node knows no partial region of that name",
+	},
+
 	"mimir fleet change --remove witness/w1 --witness w2=10.3.0.1:2380": {
 		exitDone, "witness/w2",
 	},
@@ -90,8 +94,9 @@ func TestTheRunbooksRun(t *testing.T) {
 	t.Setenv(archiveOfFleet, "file://"+archive)
 	o.fleet, _, _ = startDev(t, "--regions", "us,eu", "--nodes", "3")
 	us := o.fleet.Regions[0].Nodes
-	w1, w2 := anAddress(t), anAddress(t)
+	w1, w2, edge := anAddress(t), anAddress(t), anAddress(t)
 	o.replaced = strings.NewReplacer("10.1.0.1:2379", us[0].Client, "10.1.0.1:2381", us[0].HTTP, "10.3.0.1:2380", w2,
+		"10.9.0.1:2379", edge,
 		"file:///archive", "file://"+archive, "/var/lib/mimir", o.dir)
 	o.follower() // then all nodes are known
 	o.isAtHand()
@@ -101,6 +106,7 @@ func TestTheRunbooksRun(t *testing.T) {
 		return status == exitDone && strings.Contains(said, "in force")
 	})
 	o.sets("mimir cert init --dir certs")
+	aPartialNode(t, edge, us[0].Client)
 	for _, command := range slices.Clone(o.left) { // what a fleet that is well answers
 		later := func(part string) bool { return strings.Contains(command, part) }
 		if !slices.ContainsFunc([]string{"NAME", "fleet hold", "fleet change", "switchover --to"}, later) {
@@ -265,11 +271,32 @@ func anAddress(t *testing.T) string {
 // aWitness runs one in this process until the test ends.
 func aWitness(t *testing.T, name, at string) {
 	t.Helper()
+	runBeside(t, "witness", "--name", name, "--listen", at, "--data-dir", t.TempDir())
+}
+
+// aPartialNode runs a node of a partial region that no node knows until the test ends.
+func aPartialNode(t *testing.T, at, from string) {
+	t.Helper()
+	secret := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(secret, []byte(strings.Repeat("s", 32)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	runBeside(t, "partial", "serve", "--region", "edge", "--name", "edge-1", "--prefix", "/a/", "--from", from,
+		"--secret-file", secret, "--listen", at, "--data-dir", t.TempDir())
+	eventually(t, "it is asked", func() bool {
+		c, err := net.Dial("tcp", at)
+		if err == nil {
+			c.Close()
+		}
+		return err == nil
+	})
+}
+
+// runBeside runs a command until the test ends.
+func runBeside(t *testing.T, arguments ...string) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	done, dir := make(chan int, 1), t.TempDir()
-	go func() {
-		arguments := []string{"witness", "--name", name, "--listen", at, "--data-dir", dir}
-		done <- run(ctx, nil, arguments, os.Stderr, os.Stderr)
-	}()
+	done := make(chan int, 1)
+	go func() { done <- run(ctx, nil, arguments, os.Stderr, os.Stderr) }()
 	t.Cleanup(func() { cancel(); <-done })
 }

@@ -15,7 +15,7 @@
 //     primary. Where that revision is of a history that a failover cut off, or what comes behind it is compacted, it
 //     takes a copy anew; a copy that breaks off begins anew.
 //   - P4: what it shows is of one revision, and never goes back: a start that was not preceded by a stop in good order
-//     shows nothing before it has come as far as its source is.
+//     shows nothing before it has come to where the fleet was when it began, and what was cut off is not shown again.
 //   - P5: a lag that is told is an upper bound.
 //   - What a directory follows never changes: other prefixes need another directory.
 //

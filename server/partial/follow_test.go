@@ -34,6 +34,7 @@ type whole struct {
 	t       *testing.T
 	addr    string
 	server  *grpc.Server
+	options []grpc.ServerOption
 	mu      sync.Mutex
 	barrier error
 	unfit   error
@@ -81,7 +82,7 @@ func (w *whole) serve(at string) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.addr, w.server = l.Addr().String(), grpc.NewServer()
+	w.addr, w.server = l.Addr().String(), grpc.NewServer(append(w.options, grpc.WaitForHandlers(true))...)
 	w.Source.Register(w.server)
 	go w.server.Serve(l) //nolint:errcheck // ends with stop
 }
@@ -119,6 +120,12 @@ type edge struct {
 // startEdge starts one that follows /a/ and /c/ of these.
 func startEdge(t *testing.T, dir string, from ...string) *edge {
 	t.Helper()
+	return startEdgeWith(t, dir, func(*Sink) {}, from...)
+}
+
+// startEdgeWith starts one that is changed before.
+func startEdgeWith(t *testing.T, dir string, change func(*Sink), from ...string) *edge {
+	t.Helper()
 	links, err := Dial(from, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -130,6 +137,7 @@ func startEdge(t *testing.T, dir string, from ...string) *edge {
 	}
 	e := &edge{t: t, dir: dir, Sink: NewSink(SinkConfig{Place: place, Links: links, Node: "e1", Logger: logger(t),
 		Secret: func() (string, error) { return secret, nil }})}
+	change(e.Sink)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	go func() {

@@ -123,6 +123,10 @@ func (f *following) run() error {
 func (f *following) begun(body []byte) error {
 	var b begun
 	err := decode(body, &b)
+	if held := f.Place.store.Revision(); err == nil && b.Revision > 0 && b.Revision < held {
+		// What a failover cut off is never ahead of what comes in its place.
+		err = fmt.Errorf("a copy of revision %d is older than what was here, revision %d", b.Revision, held)
+	}
 	if err == nil && b.Revision > 0 {
 		f.copying, err = f.Place.begin(b.Revision)
 	}
@@ -184,7 +188,7 @@ func (f *following) stated(body []byte) error {
 	}
 	f.pending, f.got = nil, true
 	f.told(&m)
-	if m.Whole {
+	if m.Whole && m.BehindSeconds >= 0 { // it has what the fleet had acknowledged when this session began
 		f.show(true)
 	}
 	if now := time.Now(); now.Sub(f.synced) >= syncEvery {
@@ -207,6 +211,9 @@ func (f *following) stated(body []byte) error {
 func (f *following) installed() error {
 	c := f.copying
 	err := c.install()
+	if err == nil {
+		err = f.Place.setParted(false)
+	}
 	if err != nil {
 		return err
 	}
@@ -225,15 +232,15 @@ func (f *following) told(m *stated) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.state.Newest = m.Newest
-	at := time.Time{}
+	at := time.Duration(0)
 	for len(f.notes) > 0 && f.notes[0].id <= m.Echo {
 		at, f.notes = f.notes[0].at, f.notes[1:]
 	}
-	if !at.IsZero() {
+	if at != 0 {
 		f.echoed = at
 	}
-	if !f.echoed.IsZero() && m.Whole && m.BehindSeconds >= 0 {
-		f.fresh = f.echoed.Add(-time.Duration(m.BehindSeconds * float64(time.Second)))
+	if f.echoed != 0 && m.Whole && m.BehindSeconds >= 0 {
+		f.fresh = f.echoed - time.Duration(m.BehindSeconds*float64(time.Second))
 	}
 }
 
@@ -249,7 +256,7 @@ func (f *following) note(m *stated) error {
 		n.SumAt, f.compared = n.Revision, now
 	}
 	if len(f.notes) < mostMoments {
-		f.notes = append(f.notes, sentNote{n.ID, now})
+		f.notes = append(f.notes, sentNote{n.ID, f.Clock.Elapsed()})
 	}
 	f.mu.Unlock()
 	if err := send(f.stream, isNote, n); err != nil {

@@ -31,7 +31,8 @@ const (
 // Links are the ways to the nodes of the fleet, of which one is in use. It is safe for concurrent use.
 type Links struct {
 	endpoints []string
-	conns     []*grpc.ClientConn
+	conns     []*grpc.ClientConn // of questions and writes of clients
+	following []*grpc.ClientConn // of what follows, which no number of those keeps out
 	at        atomic.Int64
 }
 
@@ -56,16 +57,14 @@ func Dial(endpoints []string, secure *tls.Config) (*Links, error) {
 		case secure != nil:
 			wire = credentials.NewTLS(secure)
 		}
-		again := backoff.DefaultConfig
-		again.MaxDelay = mostBackoff
-		conn, err := grpc.NewClient("passthrough:///"+host, grpc.WithTransportCredentials(wire),
-			grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: aliveEvery, Timeout: aliveTime}),
-			grpc.WithConnectParams(grpc.ConnectParams{Backoff: again, MinConnectTimeout: askedTime}),
-			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(math.MaxInt32)))
-		if err != nil {
-			return nil, errors.Join(fmt.Errorf("endpoint %s: %w", endpoint, err), l.Close())
+		l.endpoints = append(l.endpoints, endpoint)
+		for _, list := range []*[]*grpc.ClientConn{&l.conns, &l.following} {
+			conn, err := dial(host, wire)
+			if err != nil {
+				return nil, errors.Join(fmt.Errorf("endpoint %s: %w", endpoint, err), l.Close())
+			}
+			*list = append(*list, conn)
 		}
-		l.endpoints, l.conns = append(l.endpoints, endpoint), append(l.conns, conn)
 	}
 	if len(l.conns) == 0 {
 		return nil, errors.New("no endpoint of the fleet is named")
@@ -73,22 +72,31 @@ func Dial(endpoints []string, secure *tls.Config) (*Links, error) {
 	return l, nil
 }
 
+func dial(host string, wire credentials.TransportCredentials) (*grpc.ClientConn, error) {
+	again := backoff.DefaultConfig
+	again.MaxDelay = mostBackoff
+	return grpc.NewClient("passthrough:///"+host, grpc.WithTransportCredentials(wire),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: aliveEvery, Timeout: aliveTime}),
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: again, MinConnectTimeout: askedTime}),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(math.MaxInt32)))
+}
+
 // Close ends everything that goes over them.
 func (l *Links) Close() error {
 	var errs []error
-	for _, c := range l.conns {
+	for _, c := range append(l.conns[:len(l.conns):len(l.conns)], l.following...) {
 		errs = append(errs, c.Close())
 	}
 	return errors.Join(errs...)
 }
 
-// Now returns the way in use.
+// Now returns the way in use, for what clients ask and write.
 func (l *Links) Now() *grpc.ClientConn { return l.conns[l.at.Load()] }
 
-// now returns where it leads too.
+// now returns where it leads, and the way for what follows.
 func (l *Links) now() (endpoint string, conn *grpc.ClientConn) {
 	at := l.at.Load()
-	return l.endpoints[at], l.conns[at]
+	return l.endpoints[at], l.following[at]
 }
 
 // next has another way be in use, if there is one.

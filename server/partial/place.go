@@ -48,6 +48,9 @@ type identity struct {
 	Stopped int64 `json:"stopped,omitempty"`
 	// Auth says that who reads has to show who he is, as far as is known.
 	Auth bool `json:"auth,omitempty"`
+	// Parted says that what is held is of a history that a failover cut off, or not what its source had: it is not
+	// shown, and does not lead on.
+	Parted bool `json:"parted,omitempty"`
 }
 
 const placeVersion = 1
@@ -62,10 +65,10 @@ type Place struct {
 	fs      durable.FS
 	store   *kv.Store
 	empty   bool // it holds nothing yet
-	sound   bool // what it holds is at least what was shown from it
 
-	mu sync.Mutex
-	id identity
+	mu    sync.Mutex
+	id    identity
+	sound bool // what it holds is at least what was shown from it, and may be shown
 }
 
 // OpenPlace opens a directory, or makes it. Errors: replication.ErrIdentity if it is somebody else's, or follows other
@@ -95,7 +98,7 @@ func OpenPlace(o PlaceOptions) (*Place, error) {
 	meta, err := p.store.Load()
 	if err == nil {
 		p.empty = meta == nil
-		p.sound = !p.empty && p.id.Stopped == p.store.Revision()
+		p.sound = !p.empty && !p.id.Parted && p.id.Stopped == p.store.Revision()
 		p.id.Stopped = 0
 		err = p.save()
 	}
@@ -175,12 +178,47 @@ func (p *Place) setAuth(on bool) error {
 	return p.save()
 }
 
+// isSound reports whether what is held may be shown from the beginning on.
+func (p *Place) isSound() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.sound
+}
+
+// setSound notes whether what is held may be shown: the next process shows it from its beginning on if this one did to
+// its end.
+func (p *Place) setSound(is bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.sound = is
+}
+
+// leadsOn reports whether what is held is what to go on from.
+func (p *Place) leadsOn() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return !p.empty && !p.id.Parted
+}
+
+// setParted notes, durably, whether what is held is of no use.
+func (p *Place) setParted(is bool) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.id.Parted == is {
+		return nil
+	}
+	p.id.Parted = is
+	return p.save()
+}
+
 // Close makes what is there durable, and lets go of it.
 func (p *Place) Close() error {
 	err := p.store.Sync()
 	if meta, failed := p.store.Load(); err == nil && failed == nil && meta != nil {
 		p.mu.Lock()
-		p.id.Stopped = p.store.Revision()
+		if p.sound {
+			p.id.Stopped = p.store.Revision()
+		}
 		err = p.save()
 		p.mu.Unlock()
 	}

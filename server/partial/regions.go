@@ -37,9 +37,8 @@ type Regions struct {
 
 	mu      sync.Mutex
 	known   []Region
-	stamp   time.Time
-	size    int64
-	problem string // that was told last
+	sum     [sha256.Size]byte // of the file that was read
+	problem string            // why the file of now does not hold, as it was told last
 }
 
 // OpenRegions reads a file of partial regions, one a line: its name, a secret of at least MinSecretBytes characters,
@@ -50,7 +49,7 @@ func OpenRegions(file string, logger *slog.Logger) (*Regions, error) {
 		return r, nil
 	}
 	var err error
-	if r.known, r.stamp, r.size, err = readRegions(file); err != nil {
+	if r.known, r.sum, err = readRegions(file); err != nil {
 		return nil, err
 	}
 	r.turn.Looked(time.Now())
@@ -67,24 +66,17 @@ func (r *Regions) Known() []Region {
 	return r.known
 }
 
-// look takes what the file has, if it has changed.
+// look takes what the file has, if that is something else. What its time and its size are says nothing: a secret is
+// exchanged for one of the same length.
 func (r *Regions) look() {
-	r.mu.Lock()
-	stamp, size := r.stamp, r.size
-	r.mu.Unlock()
-	info, err := os.Stat(r.file)
-	same := err == nil && stamp.Equal(info.ModTime()) && size == info.Size()
-	var known []Region
-	if err == nil && !same {
-		known, stamp, size, err = readRegions(r.file)
-	}
+	known, sum, err := readRegions(r.file)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch {
-	case same:
+	case err == nil && sum == r.sum:
 		r.problem = ""
 	case err == nil:
-		r.known, r.stamp, r.size, r.problem = known, stamp, size, ""
+		r.known, r.sum, r.problem = known, sum, ""
 		r.logger.Info("partial regions read again", "file", r.file, "regions", len(r.known))
 	case err.Error() != r.problem:
 		r.problem = err.Error()
@@ -105,6 +97,7 @@ func (r *Regions) Named(name string) (Region, bool) {
 var (
 	errStranger = errors.New("this node knows no partial region of that name with that secret")
 	errOther    = errors.New("its prefixes are others")
+	errFleet    = errors.New("it follows another fleet")
 )
 
 // admit returns the region that somebody says he is of, if he shows its secret and follows what it may.
@@ -121,20 +114,23 @@ func (r *Regions) admit(q *ask) (Region, error) {
 	return one, nil
 }
 
-// readRegions returns what a file has, and by what it is seen that it has changed.
-func readRegions(file string) (known []Region, stamp time.Time, size int64, err error) {
-	info, err := os.Stat(file)
-	if err != nil {
-		return nil, stamp, 0, err
-	}
+// Problem says why the file of now does not hold, and those of before do; "" if it does.
+func (r *Regions) Problem() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.problem
+}
+
+// readRegions returns what a file has, and the sum of it.
+func readRegions(file string) (known []Region, sum [sha256.Size]byte, err error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
-		return nil, stamp, 0, err
+		return nil, sum, err
 	}
 	if known, err = parseRegions(text); err != nil {
-		return nil, stamp, 0, fmt.Errorf("%s: %w", file, err)
+		return nil, sum, fmt.Errorf("%s: %w", file, err)
 	}
-	return known, info.ModTime(), info.Size(), nil
+	return known, sha256.Sum256(text), nil
 }
 
 func parseRegions(text []byte) (list []Region, err error) {

@@ -12,9 +12,10 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/mimir-kv/mimir/kv/command"
+	"github.com/mimir-kv/mimir/replication/clock"
 )
 
-// SinkConfig is what a Sink is made of. All must be set.
+// SinkConfig is what a Sink is made of. All must be set but the clock.
 type SinkConfig struct {
 	Place  *Place
 	Links  *Links
@@ -23,6 +24,8 @@ type SinkConfig struct {
 	// CompareEvery is how often what is held is compared with the source's, 0 for never but after a copy.
 	CompareEvery time.Duration
 	Logger       *slog.Logger
+	// Clock counts how old things are, also while the machine is suspended. Default: the machine's.
+	Clock clock.Clock
 }
 
 // Sink brings what the source has into a Place. It is safe for concurrent use.
@@ -34,7 +37,7 @@ type Sink struct {
 	notes []sentNote // on their way
 	// echoed is when the last note was sent that the source had when it last said what it has, and fresh when this node
 	// had everything; zero: not known.
-	echoed, fresh time.Time
+	echoed, fresh time.Duration
 	shown         chan struct{}
 	why           string // told last
 	// compared is when sums were last asked for, and suspect that they differed.
@@ -42,10 +45,10 @@ type Sink struct {
 	suspect  bool
 }
 
-// sentNote is a note, and when it was sent.
+// sentNote is a note, and when it was sent, as the clock counts.
 type sentNote struct {
 	id uint64
-	at time.Time
+	at time.Duration
 }
 
 // Standing is how a node of a partial region is, as it knows itself.
@@ -102,9 +105,12 @@ var (
 func NewSink(c SinkConfig) *Sink {
 	o := &c.Place.options
 	s := &Sink{SinkConfig: c, shown: make(chan struct{})}
+	if s.Clock == nil {
+		s.Clock = clock.Real
+	}
 	s.state = Standing{Fleet: o.Fleet, Region: o.Region, Node: c.Node, Prefixes: o.Prefixes.Texts(),
 		Problem: "no source was reached yet"}
-	if c.Place.sound {
+	if c.Place.isSound() {
 		s.show(true)
 	}
 	return s
@@ -112,7 +118,7 @@ func NewSink(c SinkConfig) *Sink {
 
 // Run follows whoever gives until ctx ends.
 func (s *Sink) Run(ctx context.Context) {
-	rest, anew := leastRest, s.Place.empty
+	rest, anew := leastRest, !s.Place.leadsOn()
 	for ctx.Err() == nil {
 		got, err := s.session(ctx, anew)
 		if ctx.Err() != nil {
@@ -125,6 +131,9 @@ func (s *Sink) Run(ctx context.Context) {
 		case errors.Is(err, errParted), errors.Is(err, command.ErrParted):
 			anew = true
 			s.show(false)
+			if failed := s.Place.setParted(true); failed != nil {
+				s.Logger.Warn("that what is held is of no use cannot be noted: a start would show it", "err", failed)
+			}
 		case errors.Is(err, errCompacted):
 			anew = true
 		case errors.Is(err, errElsewhere):
@@ -173,6 +182,7 @@ func (s *Sink) show(may bool) {
 		return
 	}
 	s.state.Shows = may
+	s.Place.setSound(may)
 	if may {
 		close(s.shown)
 	} else {
@@ -183,7 +193,7 @@ func (s *Sink) show(may bool) {
 // Shown returns once what is held may be shown, or the error of ctx with what is waited for.
 func (s *Sink) Shown(ctx context.Context) error {
 	s.mu.Lock()
-	shown, why := s.shown, s.state.Problem
+	shown, why := s.shown, s.problem()
 	s.mu.Unlock()
 	select {
 	case <-shown:
@@ -199,16 +209,28 @@ func (s *Sink) Shown(ctx context.Context) error {
 	}
 }
 
+// problem says why nothing is shown, or nothing comes; "" if all is well. mu is held.
+func (s *Sink) problem() string {
+	switch {
+	case s.state.Problem != "" || s.state.Shows:
+		return s.state.Problem
+	case s.state.Copying:
+		return "a copy comes, and is not whole yet"
+	}
+	return "it has not come to where the fleet is yet"
+}
+
 // Standing returns how it is.
 func (s *Sink) Standing() Standing {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := s.state
+	st.Problem = s.problem()
 	st.Revision, st.CompactRevision = s.Place.store.Revision(), s.Place.store.CompactRevision()
 	st.Endpoint, _ = s.Links.now()
 	st.Auth, st.LagSeconds = s.Place.Auth(), -1
-	if !s.fresh.IsZero() {
-		st.LagSeconds = time.Since(s.fresh).Seconds()
+	if s.fresh != 0 {
+		st.LagSeconds = (s.Clock.Elapsed() - s.fresh).Seconds()
 	}
 	return st
 }

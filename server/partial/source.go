@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -18,9 +19,10 @@ import (
 	"github.com/mimir-kv/mimir/kv/command"
 	"github.com/mimir-kv/mimir/kv/mvcc"
 	"github.com/mimir-kv/mimir/kv/watch"
+	"github.com/mimir-kv/mimir/replication/clock"
 )
 
-// SourceConfig is what a Source is made of. All must be set.
+// SourceConfig is what a Source is made of. All must be set but the clock.
 type SourceConfig struct {
 	Store               *kv.Store
 	Regions             *Regions
@@ -30,6 +32,8 @@ type SourceConfig struct {
 	// Fit says why nobody may follow it, nil if somebody may.
 	Fit    func() error
 	Logger *slog.Logger
+	// Clock counts how old things are, also while the machine is suspended. Default: the machine's.
+	Clock clock.Clock
 }
 
 // Source has partial regions follow this node's store. It is safe for concurrent use.
@@ -37,6 +41,7 @@ type Source struct {
 	SourceConfig
 	sums     *semaphore.Weighted
 	sessions sessions
+	refusals refusals
 	lastID   atomic.Uint64
 }
 
@@ -53,6 +58,9 @@ const (
 
 // NewSource returns a source. It starts nothing.
 func NewSource(c SourceConfig) *Source {
+	if c.Clock == nil {
+		c.Clock = clock.Real
+	}
 	return &Source{SourceConfig: c, sums: semaphore.NewWeighted(1)}
 }
 
@@ -77,24 +85,28 @@ type giving struct {
 	pulsed  time.Time
 	notes   chan note
 	summed  chan *sums
+	summing atomic.Bool   // sums are made
+	known   chan struct{} // it is known for the first time how fresh the store is
 	piece   []byte
-	covers  atomic.Pointer[time.Time] // what was acknowledged by then is in the store; nil: not known
-	began   time.Time                 // when the store was read
-	behind  float64                   // in seconds, then; negative: not known
-	echo    uint64                    // the ID of the last note before
+	covers  atomic.Pointer[time.Duration] // what was acknowledged by then is in the store; nil: not known
+	began   time.Duration                 // when the store was read
+	behind  float64                       // in seconds, then; negative: not known
+	echo    uint64                        // the ID of the last note before
 }
 
 // follow serves one node that follows.
 func (s *Source) follow(ss grpc.ServerStream) error {
 	ctx, cancel := context.WithCancel(ss.Context())
 	defer cancel()
-	g := &giving{Source: s, stream: ss, ctx: ctx, notes: make(chan note, 1), summed: make(chan *sums, 1)}
-	if err := g.hear(); err != nil {
-		return toldAs(err)
-	}
+	g := &giving{Source: s, stream: ss, ctx: ctx, notes: make(chan note, 1), summed: make(chan *sums, 1),
+		known: make(chan struct{}, 1)}
 	from := "unknown"
 	if p, ok := peer.FromContext(ctx); ok && p.Addr != nil {
 		from = p.Addr.String()
+	}
+	if err := g.hear(); err != nil {
+		s.refusals.tell(s.Logger, from, err)
+		return toldAs(err)
 	}
 	logger := s.Logger.With("partial", g.ask.Region, "by", g.ask.Node, "from", from)
 	g.session = s.sessions.begin(&g.ask)
@@ -103,6 +115,27 @@ func (s *Source) follow(ss grpc.ServerStream) error {
 	err := g.serve(cancel)
 	logger.Info("a partial region follows this node no more", "revision", g.after, "err", err)
 	return toldAs(err)
+}
+
+// refusals are those that the log is told of: one in refusalTime, with how many there were.
+type refusals struct {
+	mu   sync.Mutex
+	told time.Time
+	more int
+}
+
+const refusalTime = 10 * time.Second
+
+func (r *refusals) tell(logger *slog.Logger, from string, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if time.Since(r.told) < refusalTime {
+		r.more++
+		return
+	}
+	r.told = time.Now()
+	logger.Warn("somebody may not follow this node as a partial region", "from", from, "err", err, "more", r.more)
+	r.more = 0
 }
 
 // toldAs is what who follows is told of an error.
@@ -114,7 +147,7 @@ func toldAs(err error) error {
 		return nil
 	case errors.Is(err, errStranger):
 		code = codes.PermissionDenied
-	case errors.Is(err, errOther), errors.Is(err, errVersion):
+	case errors.Is(err, errOther), errors.Is(err, errFleet), errors.Is(err, errVersion):
 		code = codes.FailedPrecondition
 	case errors.Is(err, errMalformed):
 		code = codes.InvalidArgument
@@ -152,13 +185,14 @@ func (g *giving) hear() error {
 	switch {
 	case g.ask.Version != wireVersion:
 		return fmt.Errorf("%w: %d, and %d was asked for", errVersion, wireVersion, g.ask.Version)
-	case g.ask.Fleet != g.Fleet:
-		return fmt.Errorf("%w: this node is of fleet %s", errStranger, g.Fleet)
 	}
 	if err := CheckName(g.ask.Node); err != nil {
 		return fmt.Errorf("%w: node: %w", errMalformed, err)
 	}
 	region, err := g.Regions.admit(&g.ask)
+	if err == nil && g.ask.Fleet != g.Fleet {
+		return fmt.Errorf("%w: this node is of fleet %s", errFleet, g.Fleet)
+	}
 	g.spans = region.Prefixes.Spans()
 	return err
 }
@@ -198,7 +232,7 @@ func (g *giving) listen(cancel func()) {
 			return
 		}
 		g.session.noted(&n)
-		if n.SumAt > 0 {
+		if n.SumAt > 0 && g.summing.CompareAndSwap(false, true) { // one at a time: each may take long
 			go g.sum(n.SumAt)
 		}
 		select {
@@ -253,11 +287,12 @@ func (g *giving) copy() error {
 		err = g.flush()
 	}
 	if err == nil {
-		err = g.look()
+		err = g.may()
 	}
 	if err != nil {
 		return err
 	}
+	g.look()
 	return g.state(mvcc.State{Revision: g.after, Compact: g.after}, false)
 }
 
@@ -266,20 +301,34 @@ func (g *giving) flush() error {
 	if len(g.piece) == 0 {
 		return nil
 	}
-	err := g.stream.SendMsg(changesMessage(g.piece))
-	g.session.sent(len(g.piece))
+	piece := g.piece
 	g.piece = nil
-	return err
+	return g.give(piece)
+}
+
+// give sends changes, unless who follows may not follow any more, or not this node: a copy may take hours.
+func (g *giving) give(piece []byte) error {
+	if err := g.may(); err != nil {
+		return err
+	}
+	g.session.sent(len(piece))
+	return g.stream.SendMsg(changesMessage(piece))
+}
+
+// may says why nothing more may be sent.
+func (g *giving) may() error {
+	if _, err := g.Regions.admit(&g.ask); err != nil {
+		return err // the file has changed
+	}
+	return g.Fit()
 }
 
 // step sends what is there and was not sent, or waits for it.
 func (g *giving) step() error {
-	if _, err := g.Regions.admit(&g.ask); err != nil {
-		return err // the file has changed
-	}
-	if err := g.look(); err != nil {
+	if err := g.may(); err != nil {
 		return err
 	}
+	g.look()
 	newest := g.Store.Revision()
 	var pieces [][]byte
 	to, err := kv.ChangesWithin(g.Store, g.spans, g.after, partBytes, func(key []byte, v *mvcc.Version) error {
@@ -292,8 +341,7 @@ func (g *giving) step() error {
 		return err
 	}
 	for _, piece := range pieces {
-		g.session.sent(len(piece))
-		if err := g.stream.SendMsg(changesMessage(piece)); err != nil {
+		if err := g.give(piece); err != nil {
 			return err
 		}
 	}
@@ -321,6 +369,9 @@ func (g *giving) wait() error {
 				return err
 			}
 			return nil
+		case <-g.known:
+			g.pulsed = time.Time{}
+			return nil
 		case s := <-g.summed:
 			if err := send(g.stream, isSums, s); err != nil {
 				cancel()
@@ -334,10 +385,10 @@ func (g *giving) wait() error {
 // freshen finds out, over and over, how fresh the store is, by what the fleet has acknowledged.
 func (g *giving) freshen() {
 	for g.ctx.Err() == nil {
-		asked := time.Now()
+		asked := g.Clock.Elapsed()
 		bounded, cancel := context.WithTimeout(g.ctx, barrierTime)
-		if g.Barrier(bounded) == nil {
-			g.covers.Store(&asked)
+		if g.Barrier(bounded) == nil && g.covers.Swap(&asked) == nil {
+			g.known <- struct{}{} // who follows may wait for that
 		}
 		cancel()
 		select {
@@ -348,17 +399,16 @@ func (g *giving) freshen() {
 }
 
 // look notes how old what is there is, and which note has come, before it is read.
-func (g *giving) look() error {
+func (g *giving) look() {
 	select {
 	case n := <-g.notes:
 		g.echo = n.ID
 	default:
 	}
-	g.behind, g.began = -1, time.Now()
+	g.behind, g.began = -1, g.Clock.Elapsed()
 	if at := g.covers.Load(); at != nil {
-		g.behind = g.began.Sub(*at).Seconds()
+		g.behind = (g.began - *at).Seconds()
 	}
-	return g.Fit()
 }
 
 // state tells up to where everything was sent. It is whole if that is all that was there when it was looked for.
@@ -372,17 +422,19 @@ func (g *giving) state(to mvcc.State, whole bool) error {
 	return send(g.stream, isState, m)
 }
 
-// sum finds out what the prefixes hold at a revision, one after the other for all who follow.
+// sum finds out what the prefixes hold at a revision, one after the other for all who follow. Who does not take what he
+// asked for holds up nobody else.
 func (g *giving) sum(at int64) {
+	defer g.summing.Store(false)
 	s := &sums{At: at}
 	if err := g.sums.Acquire(g.ctx, 1); err != nil {
 		return
 	}
-	defer g.sums.Release(1)
 	var err error
 	if s.Sums, s.Keys, err = sumsOf(g.ctx, g.Store, g.spans, at); err != nil {
 		s.Sums, s.Why = nil, err.Error()
 	}
+	g.sums.Release(1)
 	select {
 	case g.summed <- s:
 	case <-g.ctx.Done():

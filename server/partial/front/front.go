@@ -123,9 +123,13 @@ func (f *Front) pass(ctx context.Context, method string, r any) (any, error) {
 	return answer, nil
 }
 
+// gatewayMark has the fleet take nobody for whom the certificate of this connection names: it is this node's, and not
+// that of who asks.
+const gatewayMark = "grpcgateway-accept"
+
 // asCaller returns the context of a question to the fleet in the name of who asks here.
 func asCaller(ctx context.Context) context.Context {
-	shown := metadata.MD{}
+	shown := metadata.Pairs(gatewayMark, "*/*")
 	in, _ := metadata.FromIncomingContext(ctx)
 	for key, values := range in {
 		if key == "token" || key == "authorization" || strings.HasPrefix(key, "mimir-") {
@@ -181,6 +185,17 @@ func (f *Front) arrive(ctx context.Context, revision int64) error {
 	}
 	return status.Errorf(codes.Unavailable, "mimir: partial region %s is at revision %d, and the fleet at %d: %v",
 		f.sink.Standing().Region, f.store.Revision(), revision, err)
+}
+
+// shown returns once what is held here may be shown.
+func (f *Front) shown(ctx context.Context) error {
+	waiting, cancel := context.WithTimeout(ctx, placeTime)
+	defer cancel()
+	err := f.sink.Shown(waiting)
+	if err != nil && ctx.Err() == nil {
+		return status.Errorf(codes.Unavailable, "mimir: %s: %v", f.partial, err)
+	}
+	return err
 }
 
 // come returns once this node has come to a revision of the fleet. One that looks like another history's, since a

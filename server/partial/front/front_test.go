@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -44,6 +45,9 @@ type pair struct {
 	conn  *grpc.ClientConn // to the partial region
 	full  *grpc.ClientConn
 	cut   func() // between both
+
+	unfit  atomic.Pointer[error] // nobody follows, since
+	locked atomic.Bool           // no session begins while nothing is shown
 }
 
 func serve(t *testing.T, s *grpc.Server) string {
@@ -80,7 +84,7 @@ func start(t *testing.T) *pair {
 		t.Fatal(err)
 	}
 	source := partial.NewSource(partial.SourceConfig{Store: p.fleet.Store, Regions: regions, Fleet: "f", Region: "us",
-		Node: "us-1", Barrier: func(context.Context) error { return nil }, Fit: func() error { return nil },
+		Node: "us-1", Barrier: func(context.Context) error { return nil }, Fit: p.fit,
 		Logger: logger})
 	full := grpc.NewServer(p.fleet.API.ServerOptions()...)
 	p.fleet.API.Register(full)
@@ -101,7 +105,12 @@ func start(t *testing.T) *pair {
 		t.Fatal(err)
 	}
 	p.sink = partial.NewSink(partial.SinkConfig{Place: place, Links: links, Node: "e1", Logger: logger,
-		Secret: func() (string, error) { return secret, nil }})
+		Secret: func() (string, error) {
+			if p.locked.Load() && !p.sink.Standing().Shows {
+				return "", errors.New("no secret")
+			}
+			return secret, nil
+		}})
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { p.sink.Run(ctx) })
@@ -114,6 +123,13 @@ func start(t *testing.T) *pair {
 	})
 	p.front(place, logger)
 	return p
+}
+
+func (p *pair) fit() error {
+	if err := p.unfit.Load(); err != nil {
+		return *err
+	}
+	return nil
 }
 
 // front serves what is held.
@@ -345,7 +361,9 @@ func TestWatches(t *testing.T) {
 		}
 	}
 	const writes = 100
-	go func() {
+	var writing sync.WaitGroup
+	defer writing.Wait() // before the context ends
+	writing.Go(func() {
 		for i := range writes {
 			for _, key := range []string{"/b/x", "/a/x"} {
 				_, err := pb.NewKVClient(p.full).Put(ctx, &pb.PutRequest{Key: []byte(key), Value: fmt.Append(nil, i)})
@@ -354,7 +372,7 @@ func TestWatches(t *testing.T) {
 				}
 			}
 		}
-	}()
+	})
 	for seen := 0; seen < writes; {
 		answer, err := w.Recv()
 		if err != nil {

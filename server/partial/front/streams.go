@@ -97,6 +97,9 @@ func (f *Front) mayWatch(ctx context.Context, r *pb.WatchCreateRequest) (refused
 	if !f.holds(r.Key, r.RangeEnd) {
 		return status.Convert(f.outside).Message(), nil
 	}
+	if err := f.shown(ctx); err != nil { // what was cut off meanwhile is no beginning
+		return "", err
+	}
 	if !f.sink.Place.Auth() {
 		return "", nil
 	}
