@@ -6,8 +6,8 @@
 //   - Requests that etcd refuses are refused with the same gRPC code and message, because clients compare them.
 //   - A read is linearizable unless the request says serializable; a write is acknowledged only by a receipt of
 //     replication.
-//   - A write that asks for other regions is acknowledged when they have it, as the primary's leader counts them; else it
-//     is told that it is committed, or that nothing was written. What waits for them is bounded.
+//   - A write that asks for other regions is acknowledged when they have it, as the primary's leader counts them; else
+//     it is told that it is committed, or that nothing was written. What waits for them is bounded.
 //   - An error that clients retry is only given for a write that was certainly not applied, or that clients do not
 //     retry by themselves: nothing is applied twice (invariant 5 seen from the client).
 //   - A read at a revision says that this is one of the future, or lost, only if the primary was asked, and what was
