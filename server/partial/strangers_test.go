@@ -33,7 +33,7 @@ func TestAnExchangedSecretHolds(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(other)
-	r.looked = time.Time{}
+	r.turn.Looked(time.Time{})
 	for s, may := range map[string]bool{secret: false, other: true} {
 		_, err := r.admit(&ask{Region: "edge", Secret: s, Prefixes: prefixes(t, "/a/")})
 		if (err == nil) != may {
@@ -43,7 +43,7 @@ func TestAnExchangedSecretHolds(t *testing.T) {
 	if err := os.Remove(file); err != nil {
 		t.Fatal(err)
 	}
-	r.looked = time.Time{}
+	r.turn.Looked(time.Time{})
 	if known := r.Known(); len(known) != 1 || r.Problem() == "" {
 		t.Errorf("a file that is gone: %d regions, and %q", len(known), r.Problem())
 	}
