@@ -56,7 +56,8 @@ func (e *env) measureSecond(ctx context.Context) (goals.Goal, error) {
 		return goals.Phase{Processor: d.phases[name].processor.point(), P99: d.phases[name].p99.point()}
 	}
 	g := goals.JudgeSecond(goals.Second{Rate: float64(e.scale.secondRate), BehindMegabytes: e.scale.backlog,
-		Pinned: cpus.tool != "", Apart: far.dir != "", Alone: of(alone), Following: of(following), CatchingUp: of(catchingUp)})
+		Pinned: cpus.tool != "", Apart: far.dir != "",
+		Alone: of(alone), Following: of(following), CatchingUp: of(catchingUp)})
 	if err == nil {
 		e.profileMissed(ctx, &g, profiledNodes([]*localfleet.Node{d.us}), func(load string) work {
 			return d.again(ctx, load)
