@@ -266,7 +266,7 @@ func (n *node) open(fresh bool) (err error) {
 	}
 	n.build()
 	if n.log.HardState() != nil || n.log.LastIndex() > 0 { // that it is empty says more
-		err = recall.CheckLog(c.FS, c.path(diskFile), n.log.ID())
+		err = recall.CheckLog(c.FS, c.path(diskFile), wal.IDOf(n.log))
 	}
 	if err == nil {
 		err = n.load(fresh)
@@ -275,7 +275,7 @@ func (n *node) open(fresh bool) (err error) {
 		err = n.bindGroup()
 	}
 	if err == nil {
-		err = recall.NoteLog(c.FS, c.path(diskFile), n.log.ID())
+		err = recall.NoteLog(c.FS, c.path(diskFile), wal.IDOf(n.log))
 	}
 	if err != nil {
 		return errors.Join(err, n.log.Close())

@@ -58,7 +58,8 @@ func (r *Registrar) meet(p Presence) (Presented, error) {
 			p.Region, r.config.Region)
 	}
 	if !r.alike(p.Formed) {
-		return Presented{Self: r.config.Self, Disk: r.config.Disk, Boot: r.config.Boot, Formed: r.config.Life.Born()}, nil
+		own := r.presence(0)
+		return Presented{Self: own.Member, Disk: own.Disk, Boot: own.Boot, Formed: own.Formed}, nil
 	}
 	applied := r.config.Group.Status().Applied // before the members: these may be newer
 	conf := r.config.Group.Status().Conf

@@ -120,8 +120,8 @@ func (f *folder) identify(noted newest, inHeader logID) {
 	}
 }
 
-// ID returns which log this is: 32 hexadecimal digits that no other one has. It never changes.
-func (l *Log) ID() string { return hex.EncodeToString(l.folder.log[:]) }
+// IDOf returns which log l is: 32 hexadecimal digits that no other one has. It never changes.
+func IDOf(l *Log) string { return hex.EncodeToString(l.folder.log[:]) }
 
 // checkOwn refuses a segment of another log.
 func (f *folder) checkOwn(name string, in logID) error {
