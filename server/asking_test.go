@@ -105,5 +105,6 @@ func TestAMessageThatIsCompressedCountsAsWhatItMayBe(t *testing.T) {
 		if err := one.took(); err != nil || at.fresh.all.bytes.Load() != 0 {
 			t.Errorf("%v, and %d bytes are left", err, at.fresh.all.bytes.Load())
 		}
+		c.requests.leave()
 	}
 }

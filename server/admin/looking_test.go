@@ -56,7 +56,7 @@ func TestManyWhoAskHowTheFleetIsShareALook(t *testing.T) {
 			t.Errorf("who has left: %v", err)
 		}
 		time.Sleep(2 * time.Second)
-		l.look = func(context.Context) *replication.FleetStatus { panic("a bug") }
+		l = &looking{logger: l.logger, look: func(context.Context) *replication.FleetStatus { panic("a bug") }}
 		if _, err := l.fleet(t.Context()); err == nil || !strings.Contains(err.Error(), "a bug") {
 			t.Errorf("after a panic: %v", err)
 		}
