@@ -360,8 +360,8 @@ func (g *giving) step() error {
 func (g *giving) wait() error {
 	bounded, cancel := context.WithDeadline(g.ctx, g.pulsed.Add(pulse))
 	defer cancel()
-	more := make(chan error, 1)
-	go func() { more <- g.Store.WaitRevision(bounded, g.after+1) }()
+	more, next := make(chan error, 1), g.after+1
+	go func() { more <- g.Store.WaitRevision(bounded, next) }()
 	for {
 		select {
 		case err := <-more:
@@ -371,6 +371,8 @@ func (g *giving) wait() error {
 			return nil
 		case <-g.known:
 			g.pulsed = time.Time{}
+			cancel()
+			<-more
 			return nil
 		case s := <-g.summed:
 			if err := send(g.stream, isSums, s); err != nil {
