@@ -35,6 +35,7 @@ type advised struct {
 // advice is what to do about one that cannot start or go on, by the error that ended it. The first that fits counts.
 func (t tenant) advice() []advised {
 	again := "start the " + t.who + " again"
+	inPlace := "a file or a link is in the place of what mimir keeps there: take it away, and " + again
 	keepAndReplace := "do not repair it: keep the directory for inspection, check the disk, and " + t.replace
 	return []advised{
 		{atrest.ErrKey, "put that key into encryption-key-file, as a line behind the first, and " + again +
@@ -57,8 +58,8 @@ func (t tenant) advice() []advised {
 		{replication.ErrDamaged, keepAndReplace},
 		{fs.ErrNotExist, keepAndReplace},
 		{syscall.EISDIR, keepAndReplace},
-		{syscall.ENOTDIR, keepAndReplace},
-		{fs.ErrExist, "a file or a link is in the place of what mimir keeps there: take it away, and " + again},
+		{syscall.ENOTDIR, inPlace}, // the file keeps anything from being there, and is no part of it
+		{fs.ErrExist, inPlace},
 	}
 }
 

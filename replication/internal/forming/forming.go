@@ -136,6 +136,21 @@ func (f *Forming) Admits(id uint64) bool {
 	return !f.strange[id] && (!slices.Contains(f.born.Left, id) || f.proven[id] || f.joined(id))
 }
 
+// nameOf returns the name of a node of the region, or its Raft identity if nobody said its name.
+func (f *Forming) nameOf(id uint64) string {
+	for _, m := range f.config.Applied.State().Members {
+		if m.ID == id && m.Name != "" {
+			return m.Name
+		}
+	}
+	for name := range f.config.Nodes {
+		if members.RaftID(f.config.Region, name) == id {
+			return name
+		}
+	}
+	return fmt.Sprintf("%x", id)
+}
+
 // Born returns with which disks the region was formed, nil if this node does not know.
 func (f *Forming) Born() map[uint64]string { return f.Part().Formed }
 
@@ -155,7 +170,7 @@ func (f *Forming) Answered(id uint64, formed map[uint64]string) {
 	if strange && !f.strange[id] {
 		f.config.Logger.Error("a member is of another life of this region, which it formed without those who are of "+
 			"this one, and is not heard: stop it, put the same nodes into its file as into theirs, and replace it",
-			"member", id)
+			"member", f.nameOf(id))
 	}
 	f.strange[id] = strange
 }

@@ -2,12 +2,14 @@ package forming
 
 import (
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/mimir-kv/mimir/replication/clock"
 	"github.com/mimir-kv/mimir/replication/internal/recall"
+	"github.com/mimir-kv/mimir/replication/internal/region"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
@@ -160,6 +162,29 @@ func TestTheFirstDayIsWhatAMajorityOfEachOtherRegionSays(t *testing.T) {
 		if got := notFirstDay("eu", c.addresses, c.words); !strings.Contains(got, c.want) ||
 			(c.want == "") != (got == "") {
 			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+	}
+}
+
+// TestWhoIsOfAnotherLifeIsNotHeard, as it says itself when it is asked, until it says otherwise: it may be another one
+// that is there by then. Who does not know how the region was formed is heard.
+func TestWhoIsOfAnotherLifeIsNotHeard(t *testing.T) {
+	f := New(Config{
+		Self: timeline.Member{ID: 1, Name: "us-1"}, Disk: recall.Disk{ID: "a"}, Clock: clock.Real,
+		Born:    recall.Part{Formed: map[uint64]string{1: "a", 2: "b", 3: "c"}},
+		Applied: region.NewApplied(&region.View{}, nil), Logger: slog.New(slog.DiscardHandler),
+	})
+	for _, c := range []struct {
+		formed map[uint64]string
+		heard  bool
+	}{
+		{map[uint64]string{3: "d"}, false}, {map[uint64]string{3: "d"}, false}, {nil, true},
+		{map[uint64]string{1: "x", 3: "d"}, false}, {map[uint64]string{1: "a", 2: "b", 3: "c"}, true},
+		{map[uint64]string{3: "c"}, true},
+	} {
+		f.Answered(3, c.formed)
+		if got := f.Admits(3); got != c.heard || !f.Admits(2) {
+			t.Errorf("formed with %v: heard %t, and the other one %t", c.formed, got, f.Admits(2))
 		}
 	}
 }
