@@ -115,6 +115,26 @@ func TestFlagsOfKubeadm(t *testing.T) {
 	}
 }
 
+// With its feature gate etcd keeps what is left of a lease when its leader changes. Whoever sets it is told that here
+// a lease begins anew.
+func TestLeaseCheckpointIsToldToBeginAnew(t *testing.T) {
+	for _, flag := range []string{"--feature-gates=LeaseCheckpoint=true,LeaseCheckpointPersist=true",
+		"--experimental-enable-lease-checkpoint", "--experimental-enable-lease-checkpoint-persist"} {
+		c, err := loadFlags(t, nil, "--name=n", "--region=r", "--data-dir="+t.TempDir(), flag)
+		if err != nil {
+			t.Fatalf("%s: %v", flag, err)
+		}
+		if len(c.notes) == 0 {
+			t.Errorf("%s: nothing is noted", flag)
+		}
+		for _, note := range c.notes {
+			if !strings.Contains(note, "begins anew, with its whole time") {
+				t.Errorf("%s: noted %q", flag, note)
+			}
+		}
+	}
+}
+
 // What etcd's names say, by the key and the value of the setting that it goes to.
 func TestNamesOfEtcd(t *testing.T) {
 	alone := []string{"--name=a", "--data-dir=d", "--listen-client-urls=http://127.0.0.1:2379"}

@@ -33,7 +33,7 @@ const (
 	allCompared  = "all nodes are compared by themselves: see compare.every, and docs/operating.md, Are all nodes equal"
 	onlyWithTrue = "it belongs to what is refused"
 	etcdIgnores  = "etcd ignores it too"
-	ownLease     = "no lease ends early because the primary moves, always"
+	ownLease     = "a lease begins anew, with its whole time, at the leader that takes over, as in etcd without it"
 	alwaysOn     = "it is always so"
 	alwaysOff    = "nothing here needs it"
 	noCompactH   = "old versions are removed in bounded steps, always"
