@@ -26,6 +26,7 @@ func (c *Config) shareMemory() {
 		{"mem-table-bytes", 16, kv.DefaultMemTableBytes, func(n int64) { c.Store.MemTableBytes = uint64(n) }},
 		{"count-bytes", 16, math.MaxInt64, func(n int64) { c.Store.CountBytes = n }},
 		{"max-answer-bytes", 4, etcdapi.DefaultAnswerBytes, func(n int64) { c.Limits.AnswerBytes = n }},
+		{"durability.bytes", 8, etcdapi.DefaultDurableBytes, func(n int64) { c.Limits.DurableBytes = n }},
 		{"max-effect-bytes", 4, etcdapi.DefaultEffectBytes, func(n int64) { c.Limits.EffectBytes = n }},
 	} {
 		if c.origins[s.key] == "" {

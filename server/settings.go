@@ -259,7 +259,7 @@ var sections = []section{
 	}},
 	{"Limits and sizes", []setting{
 		size("memory-bytes", 0, 0, unbounded,
-			"memory that the process is to stay within: of it are `cache-bytes` (an eighth), `mem-table-bytes` and "+
+			"memory that the process is to stay within: of it are `cache-bytes` and `durability.bytes` (an eighth each), `mem-table-bytes` and "+
 				"`count-bytes` (a sixteenth each), `max-answer-bytes` and `max-effect-bytes` (a quarter), where they "+
 				"are not set, and three quarters are the limit of the Go runtime, unless GOMEMLIMIT is in the "+
 				"environment ([operating.md](operating.md#memory)); 0: each has its own default",
@@ -379,6 +379,10 @@ var sections = []section{
 		duration("durability.timeout", etcdapi.DefaultDurabilityTimeout, 100*time.Millisecond, 24*time.Hour,
 			"bound of a write that waits for other regions, if its client set no deadline, or a later one",
 			func(c *Config) *time.Duration { return &c.Durability.Timeout }),
+		size("durability.bytes", etcdapi.DefaultDurableBytes, 1<<20, unbounded,
+			"memory of the writes at this node that wait for other regions, by their commands and 8 KiB for each; "+
+				"beyond it one is refused, and not written",
+			func(c *Config) *int64 { return &c.Limits.DurableBytes }),
 		count("lag-gate.regions", 1, 1, 64,
 			"how many other regions have to be within the bounds that follow before the primary takes writes as they "+
 				"come; more than there are is all; see [operating.md](operating.md#bound-how-far-others-may-be-behind)",

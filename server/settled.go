@@ -64,7 +64,7 @@ var changes = []change{
 	{[]string{"shutdown-timeout"}, func(s *server, c *Config) { s.settled.shutdown.Store(int64(c.ShutdownTimeout)) }},
 	{[]string{"max-request-bytes", "max-txn-ops", "max-effect-bytes", "max-answer-bytes", "max-concurrent-streams",
 		"max-watches", "request-timeout", "max-staleness", "watch-progress-interval", "leader-timeout",
-		"durability.default", "durability.prefixes", "durability.timeout"},
+		"durability.default", "durability.prefixes", "durability.timeout", "durability.bytes"},
 		func(s *server, c *Config) { s.api.SetLimits(c.limits()) }},
 	{[]string{"max-request-bytes", "max-concurrent-streams"}, func(s *server, _ *Config) { s.rpc.renew() }},
 	{[]string{"max-connections"}, boundConnections},
