@@ -259,10 +259,11 @@ var sections = []section{
 	}},
 	{"Limits and sizes", []setting{
 		size("memory-bytes", 0, 0, unbounded,
-			"memory that the process is to stay within: of it are `cache-bytes` and `durability.bytes` (an "+
-				"eighth each), `mem-table-bytes` and `count-bytes` (a sixteenth each), `max-answer-bytes` and `max-effect-bytes` (a quarter), where they "+
-				"are not set, and three quarters are the limit of the Go runtime, unless GOMEMLIMIT is in the "+
-				"environment ([operating.md](operating.md#memory)); 0: each has its own default",
+			"memory that the process is to stay within: of it are `cache-bytes` and `durability.bytes` (an eighth "+
+				"each), `mem-table-bytes` and `count-bytes` (a sixteenth each), `max-answer-bytes` and "+
+				"`max-effect-bytes` (a quarter), where they are not set, and three quarters are the limit of the Go "+
+				"runtime, unless GOMEMLIMIT is in the environment ([operating.md](operating.md#memory)); 0: each has "+
+				"its own default",
 			func(c *Config) *int64 { return &c.MemoryBytes }).orNone(leastMemory),
 		size("max-request-bytes", etcdapi.DefaultRequestBytes, 1<<10, replication.CommandBytesLimit,
 			"largest client request",
