@@ -128,6 +128,9 @@ func write(ctx context.Context, n *node, cs []*Command, opts []ProposeOption) (*
 	if isFailure(err) {
 		n.writes.failed.Add(1)
 	}
+	if receipt != nil {
+		n.reads.Told(receipt.Position)
+	}
 	return receipt, err
 }
 

@@ -80,11 +80,12 @@ type Reads struct {
 	barrier  *barrier
 	settling *barrier // of what was read
 	past     *past
+	told     *told
 }
 
 // New returns the reads of a node.
 func New(c Config) *Reads {
-	r := &Reads{config: c, past: newPast(&c)}
+	r := &Reads{config: c, past: newPast(&c), told: &told{applied: c.Applied}}
 	r.barrier = &barrier{life: c.Life, clock: c.Clock, confirm: r.confirm}
 	r.settling = &barrier{life: c.Life, clock: c.Clock, confirm: r.settle}
 	return r
@@ -105,19 +106,23 @@ func (r *Reads) Register(reg *peer.Registry) {
 
 // Barrier returns once a read of this node's storage is as fresh as l asks. With Linearizable it sees every write that
 // was acknowledged anywhere in the fleet before the call; at a secondary one small message crosses to the primary. With
-// Serializable it sees what an earlier process of this node may have shown. Errors: ErrNotReady if that is not so
-// before ctx ends, ErrDelayed, ErrClosed, ErrStopped.
+// Serializable it sees what an earlier process of this node may have shown, and, in the region of the primary, what
+// this one told. Errors: ErrNotReady if that is not so before ctx ends, ErrDelayed, ErrClosed, ErrStopped.
 func (r *Reads) Barrier(ctx context.Context, l contract.Level) error {
 	alive := r.config.Life
 	if err := alive.Err(); err != nil {
 		return err
 	}
 	if l == contract.Serializable {
+		r.told.wait(ctx)
 		return r.past.wait(ctx)
 	}
 	_, err := r.linearizable(ctx)
 	return err
 }
+
+// Told says that somebody is told now that everything up to p is written.
+func (r *Reads) Told(p contract.Position) { r.told.note(p) }
 
 // linearizable returns the place that covers every write which was acknowledged before the call, once it is here.
 func (r *Reads) linearizable(ctx context.Context) (*confirmed, error) {
