@@ -104,6 +104,7 @@ func TestExcessApart(t *testing.T) {
 		{2, 0, "22T00:00", "26T01:00", "23T00:00 24T00:00", 0}, // none is of before
 		{0, 50 * time.Hour, "25T12:00", "30T01:00", "23T00:00", 1},
 		{0, time.Hour, "24T12:00", "30T01:00", "23T00:00 25T00:00", 1}, // neither newest goes
+		{0, 40 * time.Hour, "25T12:00", "30T01:00", "23T00:00", 2},     // what was young then stays young
 		{0, 0, "24T12:00", "26T01:00", "", 0},
 	} {
 		var apart time.Time
