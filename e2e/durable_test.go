@@ -50,7 +50,14 @@ func TestWritesWaitForTheRegionsThatWereAskedFor(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	d := &durable{run: &run{Options: Options{Binary: binary, Dir: dir, Out: testWriter{t}}, fleet: f}}
+	runDurable(ctx, t, Options{Binary: binary, Dir: dir, Out: testWriter{t}}, f, (*durable).story)
+}
+
+// runDurable starts the nodes of a fleet, and has a story told of them.
+func runDurable(
+	ctx context.Context, t *testing.T, o Options, f *localfleet.Fleet, story func(*durable, context.Context) error,
+) {
+	d := &durable{run: &run{Options: o, fleet: f}}
 	d.report = report{out: d.Out, start: time.Now()}
 	if err := errors.Join(localfleet.Start(f.Nodes()), d.awaitServing(ctx)); err != nil {
 		t.Fatal(err)
@@ -61,7 +68,7 @@ func TestWritesWaitForTheRegionsThatWereAskedFor(t *testing.T) {
 	}
 	defer closeAll()
 	d.us, d.eu = clients[0], clients[1]
-	if err := d.story(ctx); err != nil {
+	if err := story(d, ctx); err != nil {
 		for _, n := range f.Nodes() {
 			t.Logf("%s: %s", n.Config.Name, n.LastWords())
 		}

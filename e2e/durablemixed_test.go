@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -47,23 +46,7 @@ func beside(t *testing.T, this string, binaries ...string) {
 	for i, n := range f.Nodes() {
 		n.Command = []string{binaries[i], "serve"}
 	}
-	d := &durable{run: &run{Options: Options{Binary: this, Dir: dir, Out: testWriter{t}}, fleet: f}}
-	d.report = report{out: d.Out, start: time.Now()}
-	if err := errors.Join(localfleet.Start(f.Nodes()), d.awaitServing(ctx)); err != nil {
-		t.Fatal(err)
-	}
-	clients, closeAll, err := connectEach(localfleet.Clients(f.Nodes()[:2]))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer closeAll()
-	d.us, d.eu = clients[0], clients[1]
-	if err := d.tell(ctx); err != nil {
-		for _, n := range f.Nodes() {
-			t.Logf("%s: %s", n.Config.Name, n.LastWords())
-		}
-		t.Fatal(err)
-	}
+	runDurable(ctx, t, Options{Binary: this, Dir: dir, Out: testWriter{t}}, f, (*durable).tell)
 }
 
 func (d *durable) tell(ctx context.Context) error {

@@ -76,11 +76,7 @@ func TestACopyComesFromTheNearerRegion(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			said := newTaken()
-			shape := func(c *replication.Config) {
-				c.RetainBytes, c.CompactBytes, c.SegmentBytes = 32<<10, 16<<10, 8<<10
-				c.Logger = slog.New(said)
-			}
-			shaped(t, map[string]int{"us": 1, "eu": 1, "ap": 1}, shape, func(plain *testFleet) {
+			shaped(t, map[string]int{"us": 1, "eu": 1, "ap": 1}, shortLogs(said), func(plain *testFleet) {
 				f := &growingFleet{testFleet: plain}
 				f.comesBack(c.away, c.then)
 				if got := said.by("ap"); !slices.Equal(got, c.from) {
@@ -91,6 +87,26 @@ func TestACopyComesFromTheNearerRegion(t *testing.T) {
 	}
 }
 
+// shortLogs is of nodes that keep little log, and tell said what they do.
+func shortLogs(said taken) func(*replication.Config) {
+	return func(c *replication.Config) {
+		c.RetainBytes, c.CompactBytes, c.SegmentBytes = 32<<10, 16<<10, 8<<10
+		c.Logger = slog.New(said)
+	}
+}
+
+// outgrowsItsLog writes so much that no node has all of the log, and returns it once eu has it.
+func (f *growingFleet) outgrowsItsLog() (written []string) {
+	for range 4 {
+		written = append(written, f.putMany("us-1", "away", 40)...)
+		time.Sleep(5 * time.Second)
+	}
+	f.within(time.Minute, "eu has it", func() bool {
+		return f.nodes["eu-1"].Health().Position == f.nodes["us-1"].Health().Position
+	})
+	return written
+}
+
 // comesBack has ap, which is to follow eu, need a copy.
 func (f *growingFleet) comesBack(away, then func(f *growingFleet)) {
 	want := f.putMany("us-1", "before", 4)
@@ -98,13 +114,7 @@ func (f *growingFleet) comesBack(away, then func(f *growingFleet)) {
 	f.source("ap", "eu")
 	f.follows("ap", "eu")
 	f.kill("ap-1")
-	for range 4 { // so much that no node has all of the log
-		want = append(want, f.putMany("us-1", "away", 40)...)
-		time.Sleep(5 * time.Second)
-	}
-	f.within(time.Minute, "eu has it", func() bool {
-		return f.nodes["eu-1"].Health().Position == f.nodes["us-1"].Health().Position
-	})
+	want = append(want, f.outgrowsItsLog()...)
 	f.network.SetDelay("eu-1", "ap-1", 300*time.Millisecond, 0)
 	away(f)
 	time.Sleep(20 * time.Second)
@@ -126,22 +136,12 @@ func (f *growingFleet) comesBack(away, then func(f *growingFleet)) {
 // A region that cannot reach the primary, and of which nobody has the log, has its copy of any other that follows.
 func TestACopyComesFromAnotherRegionWhileThePrimaryIsSilent(t *testing.T) {
 	said := newTaken()
-	shape := func(c *replication.Config) {
-		c.RetainBytes, c.CompactBytes, c.SegmentBytes = 32<<10, 16<<10, 8<<10
-		c.Logger = slog.New(said)
-	}
-	shaped(t, map[string]int{"us": 1, "eu": 1, "ap": 1}, shape, func(plain *testFleet) {
+	shaped(t, map[string]int{"us": 1, "eu": 1, "ap": 1}, shortLogs(said), func(plain *testFleet) {
 		f := &growingFleet{testFleet: plain}
 		want := f.putMany("us-1", "before", 4)
 		f.eventually(want)
 		f.kill("ap-1")
-		for range 4 { // so much that no node has all of the log
-			want = append(want, f.putMany("us-1", "away", 40)...)
-			time.Sleep(5 * time.Second)
-		}
-		f.within(time.Minute, "eu has it", func() bool {
-			return f.nodes["eu-1"].Health().Position == f.nodes["us-1"].Health().Position
-		})
+		want = append(want, f.outgrowsItsLog()...)
 		f.network.Cut("us-1", "ap-1")
 		f.start("ap-1")
 		f.eventually(want)

@@ -138,9 +138,11 @@ func (k *Keeper) step(ctx context.Context) time.Duration {
 		k.failures, k.again = 0, time.Time{}
 		k.forget(mine)
 	}
+	if !mine {
+		return poll
+	}
 	now := k.Clock.Now()
-	k.shares(now)
-	if !mine || now.Before(k.again) {
+	if k.shares(now); now.Before(k.again) {
 		return poll
 	}
 	due, err := k.due(ctx, now)
