@@ -17,7 +17,7 @@ import (
 )
 
 // lastVersion is the commit that -before last means: the one before what is worked on. Move it with each version.
-const lastVersion = "fea62b83c301640398fa7aba5cb1221276f908f5"
+const lastVersion = "f242e0b5b680d3f87418a146d93672d87864b19b"
 
 var before = flag.String("before", "",
 	"the version that TestVersionBefore runs beside this one: a commit, a binary, or last; default: it is skipped")
