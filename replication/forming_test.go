@@ -345,5 +345,16 @@ func TestANodeThatFormsItsRegionAloneEndsNobody(t *testing.T) {
 				f.t.Errorf("%s is led by %q", name, h.LeaderID)
 			}
 		}
+		for _, name := range []string{"us-1", "us-2", "eu-1"} {
+			r := regionOf(f.nodes[name].Fleet(f.t.Context()), "us")
+			if r.Leader != "us-1" && r.Leader != "us-2" || r.Voters != 3 || r.Reachable != 2 ||
+				!strings.Contains(r.Problem, "WRONG: us-3 is of another life of this region") {
+				f.t.Errorf("%s shows us with leader %q and %d of %d nodes: %s", name, r.Leader, r.Reachable, r.Voters,
+					r.Problem)
+			}
+		}
+		if p := f.nodes["eu-1"].Health().Peers[0]; p.Address != "us-1" && p.Address != "us-2" {
+			f.t.Errorf("eu-1 takes another node for the leader of us: %+v", p)
+		}
 	})
 }

@@ -298,7 +298,7 @@ func (n *node) buildOverview() {
 		Life:    n.life,
 		Applied: n.applied, Leadership: n.leadership, Group: n.group, Log: n.log, Slots: n.slots, Follower: n.follower,
 		Governor: n.governor, Votes: n.votes, Late: n.delay, Losses: n.leading, OnAsked: n.fleet.Learn,
-		Forming: primary.Orders{Governor: n.governor}.Forming, Witnesses: n.memory.Witnesses,
+		Forming: primary.Orders{Governor: n.governor}.Forming, Witnesses: n.memory.Witnesses, Formed: n.forming.Born,
 		StateAwaited: func() string { return awaited(n) }, Takes: n.staging.Transfer,
 		Writes: n.proposer, Directory: n.directory, Configured: slices.Sorted(maps.Keys(c.Regions)),
 	})

@@ -111,6 +111,9 @@ type NodeStatus struct {
 	// the election time: what it has of its region may be old.
 	LeaderAgeSeconds *float64 `json:"leaderAgeSeconds,omitempty"`
 	CutOff           bool     `json:"cutOff,omitempty"`
+	// OtherLife says that the node answered, and is of another life of its region, which it formed anew without the
+	// others: it is not heard, and counts as one that is not Reachable.
+	OtherLife bool `json:"otherLife,omitempty"`
 	// Transfer is the copy of a whole state that the node takes; nil: none, or it is too old to say.
 	Transfer *Transfer `json:"transfer,omitempty"`
 }

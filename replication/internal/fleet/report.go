@@ -72,6 +72,9 @@ type Report struct {
 	Nodes []Node `json:"nodes,omitempty"`
 	// Voting is what the region has to do with votes; nil from a node that is too old to say.
 	Voting *Voting `json:"voting,omitempty"`
+	// Formed are the disks with which the node's region was formed, by Raft identity: which life of it the node is of.
+	// nil: it does not know, or is too old to say.
+	Formed map[uint64]string `json:"formed,omitempty"`
 	// Forming says that the node is about to begin the first epoch of a new fleet.
 	Forming bool `json:"forming,omitempty"`
 	// Late says how late the region shows its history; nil: it shows what it has.
@@ -200,6 +203,14 @@ type Region struct {
 	// Nodes are those that answered in the last round, in the order of their configured addresses, and those that said
 	// since who leads the region or is primary.
 	Nodes []Heard
+	// Strange are nodes that answered and are of another life of the region: nothing of them counts but what they
+	// claim.
+	Strange []Heard
+	// Life are the disks with which the region was formed, nil if nobody said it.
+	Life map[uint64]string
+	// Torn says that nodes of several lives of the region answered, and that it is not known which of those is its own:
+	// nobody speaks for it as its leader.
+	Torn  bool
 	Tries int   // rounds so far
 	Err   error // why nobody answered in the last round
 	// Unled says that nodes of the region answer, and none of them leads it yet: what they have applied may be less
@@ -233,9 +244,12 @@ func (r Region) Representative() *Heard {
 	return r.Furthest()
 }
 
-// Leader returns the report of the region's leader, nil if none answered. If several say that they lead, the highest
-// term does.
+// Leader returns the report of the region's leader, nil if none answered, or the region is Torn. If several say that
+// they lead, the highest term does.
 func (r Region) Leader() *Heard {
+	if r.Torn {
+		return nil
+	}
 	var best *Heard
 	for i := range r.Nodes {
 		if n := &r.Nodes[i]; n.Leader && (best == nil || n.Term > best.Term) {
@@ -296,11 +310,18 @@ func (v View) Without(name string) View {
 func (v View) Claim(own timeline.Reign) timeline.Reign {
 	for _, regions := range []map[string]Region{v.Regions, v.Former} {
 		for _, r := range regions {
-			for i := range r.Nodes {
-				if c := r.Nodes[i].Claim; timeline.Supersedes(c, own) {
-					own = c
-				}
+			for _, nodes := range [][]Heard{r.Nodes, r.Strange} {
+				own = highest(nodes, own)
 			}
+		}
+	}
+	return own
+}
+
+func highest(nodes []Heard, own timeline.Reign) timeline.Reign {
+	for i := range nodes {
+		if c := nodes[i].Claim; timeline.Supersedes(c, own) {
+			own = c
 		}
 	}
 	return own

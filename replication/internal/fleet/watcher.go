@@ -320,16 +320,20 @@ func (w *Watcher) rounds(ctx context.Context, o *watched) {
 func (w *Watcher) hear(o *watched, h Heard) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	r := w.view.Regions[o.name]
-	l := r.Leader()
-	leads := h.Leader && (l == nil || l.Term < h.Term)
+	before := w.view.Regions[o.name]
+	r, l := before, before.Leader()
+	r.Nodes = append(slices.DeleteFunc(slices.Concat(r.Nodes, r.Strange), func(x Heard) bool {
+		return x.Asked == h.Asked
+	}), h)
+	r.Strange = nil
+	r.Separate(before.Life)
+	now := r.Leader()
+	leads := h.Leader && now != nil && now.Asked == h.Asked && (l == nil || l.Term < h.Term)
 	if w.watched[o.name] != o || r.Tries == 0 ||
 		!leads && !timeline.Supersedes(h.Claim, w.view.Claim(timeline.Reign{})) {
 		return
 	}
-	r.Nodes = append(slices.DeleteFunc(slices.Clone(r.Nodes), func(x Heard) bool { return x.Asked == h.Asked }), h)
 	r.Err, r.Unled = nil, r.Unled && !leads
-	before := w.view.Regions[h.Region]
 	r.remember(before)
 	r.count(&before, w.config.Clock.Now(), w.config.cycle())
 	w.show(r)
@@ -349,6 +353,7 @@ func (w *Watcher) publish(o *watched, r Region) {
 	if o.prospect != nil {
 		before = *o.prospect
 	}
+	r.Separate(before.Life)
 	o.learned.hear(&r)
 	r.Tries = before.Tries + 1
 	r.remember(before)

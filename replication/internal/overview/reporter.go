@@ -108,6 +108,8 @@ type ReporterConfig struct {
 	// Forming tells whether this node is about to begin the first epoch of a new fleet. It is asked before the state is
 	// looked at: what is not about to begin any more has begun by then.
 	Forming func() bool
+	// Formed returns with which disks the region was formed, nil if this node does not know.
+	Formed func() map[uint64]string
 	// Witnesses returns what is remembered of the directories of witnesses.
 	Witnesses func() map[string][]fleet.Word
 	Late      Late
@@ -172,7 +174,7 @@ func (r *Reporter) Report() fleet.Report {
 		Level: c.Level,
 		Nodes: r.nodes(s.Conf), TakesWrites: new(bool), Voting: fleet.VotingOf(s), Late: c.Late.Status(),
 		OrderOnly: c.Late.ByOrderAlone(), Forming: forming, Roster: s.Roster, Witnesses: c.Witnesses(),
-		Configured: c.Configured,
+		Configured: c.Configured, Formed: c.Formed(),
 	}
 	if _, started := c.Life.Started(); !started {
 		return out

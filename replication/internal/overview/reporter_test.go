@@ -55,6 +55,8 @@ type noSlots struct{}
 
 func (noSlots) Now() []timeline.Slot { return nil }
 
+func formed() map[uint64]string { return map[uint64]string{1: "a"} }
+
 // A node that speaks for its region has applied all that was agreed on: it does not with a state from before it led.
 func TestWhoSpeaksForARegionHasAppliedEverything(t *testing.T) {
 	of := func(p timeline.Position) *region.View {
@@ -69,13 +71,13 @@ func TestWhoSpeaksForARegionHasAppliedEverything(t *testing.T) {
 			leadership.Set(2)
 		}},
 		Forming: func() bool { return false }, Slots: noSlots{}, Clock: clock.Real,
-		Witnesses: func() map[string][]fleet.Word { return nil }, Late: neverLate{},
+		Witnesses: func() map[string][]fleet.Word { return nil }, Late: neverLate{}, Formed: formed,
 	})
 	if said := r.Report(); said.Leader && said.Cursor.Position != 20 {
 		t.Errorf("it leads, and is at %d", said.Cursor.Position)
 	}
-	if said := r.Report(); !said.Leader || said.Cursor.Position != 20 {
-		t.Errorf("afterwards: it leads %t, and is at %d", said.Leader, said.Cursor.Position)
+	if said := r.Report(); !said.Leader || said.Cursor.Position != 20 || said.Formed[1] != "a" {
+		t.Errorf("afterwards: it leads %t, is at %d, formed with %v", said.Leader, said.Cursor.Position, said.Formed)
 	}
 }
 
@@ -92,7 +94,7 @@ func TestALeaderTellsOfItsOwnTerm(t *testing.T) {
 		Applied: region.NewApplied(&state, l), Log: rest{}, Follower: rest{}, Governor: rest{}, Losses: rest{},
 		Writes: rest{}, Group: becomes{leads: func() { leadership.Set(0) }}, // it steps down, for 1 in term 2
 		Forming: func() bool { return false }, Slots: noSlots{}, Clock: clock.Real,
-		Witnesses: func() map[string][]fleet.Word { return nil }, Late: neverLate{},
+		Witnesses: func() map[string][]fleet.Word { return nil }, Late: neverLate{}, Formed: formed,
 	})
 	if said := r.Report(); !said.Leader || said.LeaderID != 3 || said.Term != 1 {
 		t.Errorf("it leads %t, %d in term %d", said.Leader, said.LeaderID, said.Term)

@@ -119,12 +119,13 @@ func summarizeRegion(r *fleet.Region, now time.Time) contract.RegionStatus {
 	s.LeaderAgeSeconds = best.LeaderAgeSeconds
 	s.Role, s.Epoch, s.Position = contract.Role(best.Role), best.Cursor.Epoch, best.Cursor.Position
 	s.Chain, s.Sealed = hex.EncodeToString(best.Cursor.Chain[:]), best.Sealed != nil
-	if best.Leader {
+	leads := best.Leader && !r.Torn
+	if leads {
 		s.Leader, s.TakesWrites = best.Node, best.Writes()
 		s.MovingTo, s.Moving = best.MovingTo, best.Moving
 	}
 	if s.Role == contract.RolePrimary {
-		if best.Leader && !best.CutOff() && best.Claim.Primary == r.Name {
+		if leads && !best.CutOff() && best.Claim.Primary == r.Name {
 			s.Lag = contract.Lag{}
 		}
 	} else if f := best.Following; f != nil && !best.CutOff() {
@@ -179,7 +180,7 @@ func countNodes(s *contract.RegionStatus, r *fleet.Region, best *fleet.Heard) {
 		if n.Reachable = h != nil; n.Reachable {
 			n.Leader = h.Leader && h.Node == s.Leader
 			n.LeaderAgeSeconds, n.CutOff, n.Transfer = h.LeaderAgeSeconds, h.CutOff(), h.Transfer
-		} else if !n.Expected {
+		} else if n.OtherLife = isStrange(r, c.ID); !n.Expected && !n.OtherLife {
 			s.Missing = append(s.Missing, n.Name)
 		}
 		if !n.Learner {

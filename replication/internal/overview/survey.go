@@ -45,11 +45,16 @@ func (s *Survey) Fleet(ctx context.Context) *contract.FleetStatus {
 		addresses[name] = c.Watcher.Addresses(name)
 	}
 	regions := s.ask(ctx, addresses)
-	own := regions[c.Region]
-	own.Nodes = append(own.Nodes, fleet.Heard{Report: c.Reporter.Report(), Asked: c.Self.PeerAddr})
+	own, self := regions[c.Region], c.Reporter.Report()
+	own.Nodes = append(own.Nodes, fleet.Heard{Report: self, Asked: c.Self.PeerAddr})
 	heard, _ := c.Watcher.View()
 	for name, r := range regions {
 		r.Last = heard.Regions[name].Last
+		known := heard.Regions[name].Life
+		if name == c.Region {
+			known = self.Formed
+		}
+		r.Separate(known)
 	}
 	out := summarize(c.Fleet, c.Self.Name, c.Clock.Now(), regions)
 	known.describe(out, regions)

@@ -50,6 +50,7 @@ func problems(s *contract.RegionStatus, r *fleet.Region, best *fleet.Heard) stri
 	}
 	add(s.Role == contract.RoleDiverged && best.Problem == "", "history diverged; rejoining")
 	add(best.Problem != "", "%s", best.Problem)
+	list = append(list, otherLives(r)...)
 	add(len(s.Missing) > 0, "nodes missing: %s", strings.Join(s.Missing, ", "))
 	return strings.Join(list, "; ")
 }
@@ -91,9 +92,14 @@ func unheard(h *fleet.Heard, of string) string {
 	return fmt.Sprintf("has heard no %s for %.0f s", whom, *h.LeaderAgeSeconds)
 }
 
-// warnOfAsked warns if who speaks for the region of the asked node is cut off: then the picture is what that node knew.
+// warnOfAsked warns if who speaks for the region of the asked node is cut off: then the picture is what that node knew;
+// and if the asked node is of another life of its region.
 func warnOfAsked(f *contract.FleetStatus, regions map[string]*fleet.Region) {
 	for _, r := range regions {
+		if slices.ContainsFunc(r.Strange, func(h fleet.Heard) bool { return h.Node == f.Asked }) {
+			f.Warnings = append(f.Warnings, fmt.Sprintf("%s, which was asked, is of another life of region %s than "+
+				"those that speak for it: ask another node", f.Asked, r.Name))
+		}
 		i := slices.IndexFunc(r.Nodes, func(h fleet.Heard) bool { return h.Node == f.Asked })
 		if best := r.Representative(); i >= 0 && best.CutOff() && r.Nodes[i].CutOff() {
 			f.Warnings = append(f.Warnings, fmt.Sprintf("%s, which was asked, %s: what it says of that and of who is "+

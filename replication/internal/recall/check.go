@@ -10,6 +10,7 @@ import (
 
 	"github.com/mimir-kv/mimir/replication/clock"
 	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/internal/fleet"
 	"github.com/mimir-kv/mimir/replication/internal/peer"
 )
 
@@ -73,12 +74,7 @@ func (p Part) Strange(own Part) bool {
 
 // shares reports whether a disk is known to both with which the region was formed.
 func (p Part) shares(o Part) bool {
-	for node, disk := range o.Formed {
-		if p.Formed[node] == disk {
-			return true
-		}
-	}
-	return false
+	return fleet.SameLife(p.Formed, o.Formed)
 }
 
 // Log is what a node says of its region's log.
