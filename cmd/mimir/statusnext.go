@@ -92,6 +92,9 @@ func (f *fleetReport) hears() *regionReport {
 func endpointsOf(r *regionReport) string {
 	var list []string
 	for _, n := range r.RegionStatus.Nodes {
+		if n.OtherLife {
+			continue // it does not know of this fleet what the others do
+		}
 		for _, url := range n.ClientURLs {
 			list = append(list, strings.TrimPrefix(url, "http://"))
 		}

@@ -63,6 +63,8 @@ func nodeState(n *replication.NodeStatus) string {
 		}
 	}
 	switch {
+	case n.OtherLife:
+		state += ", WRONG: of another life of the region"
 	case n.CutOff:
 		state += ", cut off"
 	case !n.Reachable && n.ReachableKnown:

@@ -76,6 +76,7 @@ func TestRowsOfNodes(t *testing.T) {
 		{Name: "us-2", Region: "us", Reachable: true, ReachableKnown: true, CutOff: true},
 		{Name: "us-3", Region: "us", ReachableKnown: true},
 		{Name: "us-4", Region: "us", Learner: true},
+		{Name: "us-5", Region: "us", ReachableKnown: true, OtherLife: true, ClientURLs: []string{"http://e"}},
 	}
 	f.Regions[0].nodes = []nodeReport{
 		{name: "us-1", health: said, version: "1.0", revision: 9, storeBytes: 3 << 20}, {name: "us-2", health: late},
@@ -85,9 +86,13 @@ func TestRowsOfNodes(t *testing.T) {
 	for _, want := range []string{
 		"us-1 us leader 1.0 7 9 3.0 MiB 2.0 KiB http://a", "us-2 us voter, cut off: it heard no leader for 15 s - 5 0",
 		"us-3 us voter, does not answer - - - - - -", "us-4 us learner, not known whether it answers - - - - - -",
+		"us-5 us voter, WRONG: of another life of the region - - - - - http://e",
 	} {
 		if !strings.Contains(strings.Join(strings.Fields(out.String()), " "), want) {
 			t.Errorf("no %q in\n%s", want, out.String())
 		}
+	}
+	if got := endpointsOf(&f.Regions[0]); got != " --endpoints a" {
+		t.Errorf("to be asked: %q", got)
 	}
 }
