@@ -117,6 +117,9 @@ func TestAPictureHeedsNoOtherLife(t *testing.T) {
 			if l, f := r.Leader(), r.Furthest(); l == nil || l.Node != "eu-1" || f.Node == "eu-3" {
 				t.Errorf("leader %+v, furthest %+v", l, f)
 			}
+			if got := w.Addresses("eu"); !slices.Equal(got, []string{"eu-1", "eu-2"}) {
+				t.Errorf("reached at %q", got)
+			}
 			if got := namesOf(r.Strange); !slices.Equal(got, []string{"eu-3"}) || r.Record.Node == "eu-3" {
 				t.Errorf("strange %q, record %q", got, r.Record.Node)
 			}

@@ -209,7 +209,8 @@ func (w *Watcher) View() (View, <-chan struct{}) {
 }
 
 // Addresses returns where to reach the region: its leader first, then who else answered, then the
-// rest: those that are configured, and those that were learned, but for those at which another region answered last.
+// rest: those that are configured, and those that were learned, but for those at which another region answered last, or
+// a node of another life of this one.
 func (w *Watcher) Addresses(region string) []string {
 	v, _ := w.View()
 	r := v.Regions[region]
@@ -226,7 +227,7 @@ func (w *Watcher) Addresses(region string) []string {
 		add(r.Nodes[i].Asked)
 	}
 	for _, a := range slices.Concat(w.addressesOf(region), w.learnedOf(region)) {
-		if !w.strange(region, a) {
+		if !w.strange(region, a) && !slices.ContainsFunc(r.Strange, func(h Heard) bool { return h.Asked == a }) {
 			add(a)
 		}
 	}

@@ -40,9 +40,13 @@ func NewSurvey(c SurveyConfig) *Survey { return &Survey{c} }
 func (s *Survey) Fleet(ctx context.Context) *contract.FleetStatus {
 	c := &s.config
 	known := c.Known()
+	before, _ := c.Watcher.View()
 	addresses := map[string][]string{c.Region: c.Nodes.Others()}
 	for name := range known.Others {
 		addresses[name] = c.Watcher.Addresses(name)
+		for _, h := range before.Regions[name].Strange {
+			addresses[name] = append(addresses[name], h.Asked)
+		}
 	}
 	regions := s.ask(ctx, addresses)
 	own, self := regions[c.Region], c.Reporter.Report()
