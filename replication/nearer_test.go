@@ -136,13 +136,15 @@ func (f *growingFleet) comesBack(away, then func(f *growingFleet)) {
 // A region that cannot reach the primary, and of which nobody has the log, has its copy of any other that follows.
 func TestACopyComesFromAnotherRegionWhileThePrimaryIsSilent(t *testing.T) {
 	said := newTaken()
-	shaped(t, map[string]int{"us": 1, "eu": 1, "ap": 1}, shortLogs(said), func(plain *testFleet) {
+	shaped(t, map[string]int{"us": 3, "eu": 1, "ap": 1}, shortLogs(said), func(plain *testFleet) {
 		f := &growingFleet{testFleet: plain}
 		want := f.putMany("us-1", "before", 4)
 		f.eventually(want)
 		f.kill("ap-1")
 		want = append(want, f.outgrowsItsLog()...)
-		f.network.Cut("us-1", "ap-1")
+		for _, name := range f.regions["us"] { // who asks them waits, one after the other
+			f.network.Cut(name, "ap-1")
+		}
 		f.start("ap-1")
 		f.eventually(want)
 		if got := said.by("ap"); !slices.Equal(got, []string{"eu"}) {

@@ -115,6 +115,9 @@ func (r *Reads) Barrier(ctx context.Context, l contract.Level) error {
 	}
 	if l == contract.Serializable {
 		r.told.wait(ctx)
+		if err := alive.Err(); err != nil { // it ended meanwhile
+			return err
+		}
 		return r.past.wait(ctx)
 	}
 	_, err := r.linearizable(ctx)

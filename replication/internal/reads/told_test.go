@@ -2,10 +2,12 @@ package reads
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
 	"github.com/mimir-kv/mimir/replication/clock/virtual"
+	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/internal/region"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
@@ -57,6 +59,19 @@ func TestWhatANodeToldItShows(t *testing.T) {
 		}
 		if w.at.Load() != 9 {
 			t.Error("nobody waits for it any more")
+		}
+	})
+}
+
+// A read that waits for what the node told ends with the node, and not as one that may go on.
+func TestAReadThatWaitsForWhatWasToldEndsWithTheNode(t *testing.T) {
+	pair(t, func(t *testing.T, us, _ *member) {
+		us.Told(us.applied.State().Cursor.Position + 1)
+		time.AfterFunc(100*time.Millisecond, func() { us.life.Close() })
+		began := time.Now()
+		err := us.Barrier(t.Context(), contract.Serializable)
+		if took := time.Since(began); !errors.Is(err, contract.ErrClosed) || took != 100*time.Millisecond {
+			t.Errorf("after %v: %v", took, err)
 		}
 	})
 }

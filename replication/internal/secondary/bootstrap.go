@@ -27,7 +27,7 @@ func (f *Follower) fetch(ctx context.Context, s *session, minEpoch timeline.Epoc
 	near := f.nearer(ctx, s)
 	f.gets(cmp.Or(near, s.source))
 	n := newNotice(0)
-	defer f.announce(ctx, n, near, s.source)()
+	defer f.announce(ctx, n, near, s.part.region, s.source)()
 	view, _ := f.config.Fleet.View()
 	var asked []giving
 	for _, region := range []string{near, s.source} {

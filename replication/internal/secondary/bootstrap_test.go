@@ -145,6 +145,21 @@ func TestTheRestOfACopyIsAskedForWhenThePrimaryMoved(t *testing.T) {
 	}
 }
 
+// Whoever gives the rest of a copy hears of it, so that the log behind it is kept there: also a region that is neither
+// the primary nor to be followed by the roster.
+func TestWhoGivesTheRestOfACopyHearsOfIt(t *testing.T) {
+	b := &breaking{bytes: []int64{10, 20}}
+	f := testFollower(&b.shelf)
+	f.config.Copies = b
+	defer f.config.Life.Close()
+	f.Run(t.Context(), succession.Effect{Do: succession.Fetch, Term: 7, Source: "eu"})
+	b.asked, b.told = nil, nil
+	f.Run(t.Context(), succession.Effect{Do: succession.Fetch, Term: 7, Source: "sa"}) // nobody of it is known
+	if !slices.Equal(b.asked, []string{"eu-1"}) || !slices.Contains(b.told, "eu-1 0") {
+		t.Errorf("asked %v, told %v", b.asked, b.told)
+	}
+}
+
 // hanging is a shelf of which some nodes say nothing: transfer gives them up after a while.
 type hanging struct {
 	shelf

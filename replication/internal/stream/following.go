@@ -26,10 +26,11 @@ type following struct {
 	stream  transport.Stream
 	way     Way
 	around  string          // the region of the node, if it is followed for a gap of the source
+	stays   bool            // until the source served, nobody else is followed: who is to be has a gap
 	held    timeline.Cursor // where the subscription began
 	reigns  []timeline.Reign
 
-	accepted bool // the source served
+	accepted bool // the source served; also read by watch, so changed under mu
 	progress bool // something was handed over
 	arrived  wake.Signal
 	handed   wake.Signal
@@ -95,6 +96,7 @@ func (f *following) watch(ctx context.Context) error {
 		f.mu.Lock()
 		left = f.config.SilenceTimeout - now.Sub(f.heard)
 		fresh := f.config.StaleTimeout - now.Sub(f.news)
+		stays := f.stays && !f.accepted
 		f.mu.Unlock()
 		if left <= 0 {
 			return fmt.Errorf("%w: nothing heard for %v", ErrSilent, f.config.SilenceTimeout)
@@ -105,7 +107,7 @@ func (f *following) watch(ctx context.Context) error {
 			}
 			fresh = f.config.PingInterval
 		}
-		if err := f.astray(); err != nil {
+		if err := f.astray(); err != nil && !stays {
 			return err
 		}
 		t.Reset(min(left, fresh, f.config.PingInterval))
@@ -178,7 +180,9 @@ func (f *following) judge(a *answer) error {
 		if a.at.Epoch < f.way.Epoch {
 			return fmt.Errorf("%w: it is in epoch %d, the source in %d", ErrBehind, a.at.Epoch, f.way.Epoch)
 		}
+		f.mu.Lock()
 		f.accepted = true
+		f.mu.Unlock()
 		f.sink.tell(func(s *Status) {
 			s.Connected, s.Address, s.Epoch, s.Err = true, f.address, a.at.Epoch, nil
 			s.Committed = max(s.Committed, a.at.Position)

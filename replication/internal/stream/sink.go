@@ -173,6 +173,7 @@ func (k *Sink) tryAll(ctx context.Context) (progress bool, err error) {
 	defer func() { k.answered = answered }()
 	for _, address := range addresses {
 		f := k.newFollowing(address)
+		f.stays = gap != nil
 		err := f.run(ctx)
 		answered = answered || !errors.Is(err, transport.ErrUnreachable)
 		spoke = spoke || !errors.Is(err, transport.ErrUnreachable) && !errors.Is(err, ErrSilent)
@@ -184,6 +185,9 @@ func (k *Sink) tryAll(ctx context.Context) (progress bool, err error) {
 		var fork *ForkError
 		if errors.As(err, &fork) {
 			return false, fork
+		}
+		if f.accepted {
+			k.silent = time.Time{}
 		}
 		if left := errors.Is(err, ErrElsewhere); f.accepted || left {
 			return f.progress || left, nil

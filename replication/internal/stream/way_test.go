@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/mimir-kv/mimir/replication/transport"
 )
 
 // ways are by whom a test has a sink follow, and what that told of it.
@@ -148,4 +150,82 @@ func TestAGapIsTheWordOfAnotherRegionWhileTheSourceIsSilent(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A source that did not answer once, and served since, has not been silent since then.
+func TestASourceThatServedIsNotSilentYet(t *testing.T) {
+	withAP(t, func(p *pair, ap *region, w *ways) {
+		by := w.now
+		w.set(Way{})
+		p.network.Crash(usAddress)
+		defer p.newSink(func(c *SinkConfig) { w.of(c); c.Missed = nil })()
+		ended := make(chan error, 1)
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+		defer cancel()
+		go func() { ended <- p.sink.Run(ctx) }()
+		time.Sleep(2 * time.Second) // it does not answer
+		p.join(usAddress, p.us)
+		p.converge()
+		time.Sleep(time.Minute)
+		for range 40 {
+			ap.write(strings.Repeat("x", 8<<10))
+		}
+		if err := ap.log.Compact(ap.index - 2); err != nil {
+			t.Fatal(err)
+		}
+		p.network.Crash(usAddress)
+		w.set(by)
+		began := time.Now()
+		err := <-ended
+		var gap *BootstrapError
+		if took := time.Since(began); !errors.As(err, &gap) || took < silentSource {
+			t.Errorf("after a silence of %v: %v", took, err)
+		}
+	})
+}
+
+// TestASilenceOfManyNodesIsOne: the nodes of a source that is cut off answer nothing, one after the other, for longer
+// than it takes until the region that told of the gap is one to follow again.
+func TestASilenceOfManyNodesIsOne(t *testing.T) {
+	withAP(t, func(p *pair, ap *region, w *ways) {
+		for range 40 {
+			ap.write(strings.Repeat("x", 8<<10))
+		}
+		if err := ap.log.Compact(ap.index - 2); err != nil {
+			t.Fatal(err)
+		}
+		by, missed := w.now, time.Now().Add(-time.Hour)
+		defer p.newSink(func(c *SinkConfig) {
+			c.Addresses = func() []string { return []string{"us-1", "us-2", "us-3"} }
+			c.Transport = deaf{c.Transport}
+			c.Missed = func(Way) { w.mu.Lock(); defer w.mu.Unlock(); missed = time.Now() }
+			c.Way = func() Way {
+				w.mu.Lock()
+				defer w.mu.Unlock()
+				if time.Since(missed) < 10*time.Second {
+					return Way{}
+				}
+				return by
+			}
+		})()
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+		defer cancel()
+		began := time.Now()
+		err := p.sink.Run(ctx)
+		var gap *BootstrapError
+		if took := time.Since(began); !errors.As(err, &gap) || took < silentSource || took > 2*time.Minute {
+			t.Errorf("after %v: %v", took, err)
+		}
+	})
+}
+
+// deaf is a network that brings nothing to us.
+type deaf struct{ transport.Transport }
+
+func (d deaf) Open(ctx context.Context, addr, service string) (transport.Stream, error) {
+	if strings.HasPrefix(addr, "us-") {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	return d.Transport.Open(ctx, addr, service)
 }
