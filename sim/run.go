@@ -184,9 +184,13 @@ func (f *fleet) heal() {
 			p.disk.heal()
 		}
 		m.fullUntil = time.Time{}
-		m.repair()
 	}
 	virtual.Wait() // who failed at this very moment is known to have
+	for _, m := range f.members {
+		if p := m.current(); p == nil || !p.gone.Load() { // the disk that others leave is repaired when they are buried
+			m.repair()
+		}
+	}
 	for _, o := range f.observers {
 		o.start()
 	}
