@@ -32,7 +32,7 @@ func (v view) newest(
 ) error {
 	least, top := max(v.state.Compact, mvcc.FirstRevision), latest(r, rev)
 	for reach := int64(firstReach); ; reach *= reachGrows {
-		floor := top - reach
+		floor := v.state.Back(top, reach)
 		all := floor <= least || v.state.Between(floor, rev) > count
 		if all {
 			floor = 0

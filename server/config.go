@@ -197,7 +197,7 @@ func DefaultConfig() Config {
 func (c *Config) complete() {
 	r := &c.Replication
 	c.PeerTLS.complete()
-	c.shareMemory()
+	c.shareMemory(c.MemoryBytes)
 	if c.AdvertiseClient == "" {
 		c.AdvertiseClient = reached(c.ListenClient)
 	}

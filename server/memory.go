@@ -10,28 +10,38 @@ import (
 // leastMemory is the smallest memory-bytes: a part of less is too little for what one request may need.
 const leastMemory = 192 << 20
 
-// shareMemory gives those sizes that nobody set their parts of memory-bytes. What is in them lies in the heap of a
-// program that was built without cgo, as releases are: together they are well below MemoryLimit.
-func (c *Config) shareMemory() {
-	if c.MemoryBytes <= 0 {
-		return
-	}
-	for _, s := range []struct {
-		key   string
-		parts int64 // of which one is for this
-		most  int64
-		set   func(int64)
-	}{
-		{"cache-bytes", 8, math.MaxInt64, func(n int64) { c.Store.CacheBytes = n }},
-		{"mem-table-bytes", 16, kv.DefaultMemTableBytes, func(n int64) { c.Store.MemTableBytes = uint64(n) }},
-		{"count-bytes", 16, math.MaxInt64, func(n int64) { c.Store.CountBytes = n }},
-		{"max-answer-bytes", 4, etcdapi.DefaultAnswerBytes, func(n int64) { c.Limits.AnswerBytes = n }},
-		{"durability.bytes", 8, etcdapi.DefaultDurableBytes, func(n int64) { c.Limits.DurableBytes = n }},
-		{"max-effect-bytes", 4, etcdapi.DefaultEffectBytes, func(n int64) { c.Limits.EffectBytes = n }},
-	} {
-		if c.origins[s.key] == "" {
-			s.set(min(c.MemoryBytes/s.parts, s.most))
-			c.from(s.key, "memory-bytes")
+// followsMemory is where a setting comes from that is a part of memory-bytes.
+const followsMemory = "memory-bytes"
+
+// shares are the sizes that are parts of memory-bytes where nobody set them. What is in them lies in the heap of a
+// program that was built without cgo, as releases are: the cache, half as much beside it, two tables and the counts are
+// half of MemoryLimit. The others bound what requests need at a time, which together may be more than the other half.
+var shares = []struct {
+	key   string
+	parts int64 // of which one is for this
+	most  int64
+	set   func(c *Config, n int64)
+}{
+	{"cache-bytes", 8, math.MaxInt64, func(c *Config, n int64) { c.Store.CacheBytes = n }},
+	{"mem-table-bytes", 16, kv.DefaultMemTableBytes, func(c *Config, n int64) { c.Store.MemTableBytes = uint64(n) }},
+	{"count-bytes", 16, math.MaxInt64, func(c *Config, n int64) { c.Store.CountBytes = n }},
+	{"max-answer-bytes", 4, etcdapi.DefaultAnswerBytes, func(c *Config, n int64) { c.Limits.AnswerBytes = n }},
+	{"durability.bytes", 8, etcdapi.DefaultDurableBytes, func(c *Config, n int64) { c.Limits.DurableBytes = n }},
+	{"max-effect-bytes", 4, etcdapi.DefaultEffectBytes, func(c *Config, n int64) { c.Limits.EffectBytes = n }},
+}
+
+// shareMemory gives those sizes that nobody set their parts of a budget; with none, those that have a part of another
+// one get their defaults back.
+func (c *Config) shareMemory(budget int64) {
+	for _, s := range shares {
+		switch origin := c.origins[s.key]; {
+		case origin != "" && origin != followsMemory:
+		case budget > 0:
+			s.set(c, min(budget/s.parts, s.most))
+			c.from(s.key, followsMemory)
+		case origin == followsMemory:
+			find(s.key).reset(c)
+			c.from(s.key, "default")
 		}
 	}
 }

@@ -28,3 +28,42 @@ func TestMemoryIsShared(t *testing.T) {
 		}
 	}
 }
+
+// The budget of a running node is what it started with: what follows from another one waits for the restart with it,
+// and what is set beside it does not.
+func TestAnotherBudgetWaitsWhole(t *testing.T) {
+	for _, c := range []struct {
+		now, next      string
+		answer         string
+		changed, waits []string
+	}{
+		{"memory-bytes: 512MiB", "memory-bytes: 16GiB", "128MiB", nil, []string{"memory-bytes"}},
+		{"", "memory-bytes: 512MiB", "1GiB", nil, []string{"memory-bytes"}},
+		{"memory-bytes: 512MiB", "", "128MiB", nil, []string{"memory-bytes"}},
+		{"memory-bytes: 512MiB", "memory-bytes: 1GiB\nmax-answer-bytes: 200MiB", "200MiB",
+			[]string{"max-answer-bytes"}, []string{"memory-bytes"}},
+		{"memory-bytes: 512MiB\nmax-answer-bytes: 200MiB", "memory-bytes: 512MiB", "128MiB",
+			[]string{"max-answer-bytes"}, nil},
+	} {
+		now, err := loadText(t, goodFile+c.now+"\n", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		next, err := loadText(t, goodFile+c.next+"\n", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys := func(all []difference) (keys []string) {
+			for _, d := range all {
+				keys = append(keys, d.key)
+			}
+			return keys
+		}
+		changed, waits := merge(now, next)
+		if got := Bytes(now.Limits.AnswerBytes).String(); got != c.answer || !slices.Equal(keys(changed), c.changed) ||
+			!slices.Equal(keys(waits), c.waits) {
+			t.Errorf("%q, then %q: max-answer-bytes %s, want %s; changed %v, want %v; waits %v, want %v", c.now, c.next,
+				got, c.answer, changed, c.changed, waits, c.waits)
+		}
+	}
+}

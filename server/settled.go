@@ -158,8 +158,9 @@ func (s *server) reload(read func() (*Config, error)) error {
 type difference struct{ key, from, to string }
 
 // merge sets what of next can change in a configuration that holds. What would not fit what needs a restart waits for
-// that too.
+// that too, and so does what follows from another memory-bytes.
 func merge(now, next *Config) (changed, waits []difference) {
+	next.shareMemory(now.MemoryBytes)
 	for i := range settings {
 		d := difference{settings[i].key, settings[i].get(now), settings[i].get(next)}
 		switch {

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"math"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -57,9 +56,9 @@ func newServe(hurry <-chan struct{}) *cobra.Command {
 	return c
 }
 
-// limitMemory has the runtime keep to a limit in bytes, if it is more than 0 and the environment names none.
+// limitMemory has the runtime keep to a limit in bytes, if it is more than 0 and the environment says nothing of one.
 func limitMemory(limit int64) {
-	if none := debug.SetMemoryLimit(-1) == math.MaxInt64; none && limit > 0 {
+	if os.Getenv("GOMEMLIMIT") == "" && limit > 0 {
 		debug.SetMemoryLimit(limit)
 	}
 }

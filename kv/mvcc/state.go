@@ -87,15 +87,26 @@ func (s *State) Between(from, to int64) int64 {
 
 // Ago returns the revision n before the newest one, gaps not counted; 0 if there is none, or if it is compacted.
 func (s *State) Ago(n int64) int64 {
-	rev := s.Revision
-	for i := len(s.Gaps) - 1; i >= 0 && rev-n < s.Gaps[i].Base; i-- {
-		n -= rev - s.Gaps[i].Base + 1
-		rev = s.Gaps[i].Before
+	if rev := s.Back(s.Revision, n); rev >= max(s.Compact, FirstRevision) {
+		return rev
 	}
-	if rev -= n; rev < max(s.Compact, FirstRevision) {
-		return 0
+	return 0
+}
+
+// Back returns the revision n before rev, gaps not counted, of which one inside a gap is the one before that. It is
+// below FirstRevision if there are no so many.
+func (s *State) Back(rev, n int64) int64 {
+	for i := len(s.Gaps) - 1; i >= 0; i-- {
+		g := s.Gaps[i]
+		if rev >= g.Base && rev-n >= g.Base {
+			break
+		}
+		if rev >= g.Base {
+			n -= rev - g.Base + 1
+		}
+		rev = min(rev, g.Before)
 	}
-	return rev
+	return rev - n
 }
 
 // Lost says whether a watcher that was sent everything up to upTo, and wants nothing below minimum, can go on: 0, or

@@ -126,4 +126,12 @@ func TestAgoCountsNoGaps(t *testing.T) {
 			t.Errorf("in an empty store %d ago is %d, want %d", n, got, want)
 		}
 	}
+	for _, c := range [][3]int64{ // from, how many, where that is
+		{105, 0, 105}, {105, 5, 100}, {105, 6, 52}, {100, 1, 52}, {99, 0, 52}, {53, 2, 50}, {52, 2, 50}, {52, 3, 10},
+		{50, 1, 10}, {49, 0, 10}, {11, 1, 9}, {10, 1, 9}, {3, 1, 2}, {3, 5, -2}, {105, 20, -1},
+	} {
+		if got := s.Back(c[0], c[1]); got != c[2] {
+			t.Errorf("%d back from %d is %d, want %d", c[1], c[0], got, c[2])
+		}
+	}
 }
