@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Memory returns how much memory this process may have: the machine's, or less if a control group that it is in bounds it; 0 if that
-// is not known.
+// Memory returns how much memory this process may have: the machine's, or less if a control group that it is in bounds
+// it; 0 if that is not known.
 func Memory() uint64 {
 	var s unix.Sysinfo_t
 	if unix.Sysinfo(&s) != nil {

@@ -107,7 +107,8 @@ func (r *Reads) Register(reg *peer.Registry) {
 // Barrier returns once a read of this node's storage is as fresh as l asks. With Linearizable it sees every write that
 // was acknowledged anywhere in the fleet before the call; at a secondary one small message crosses to the primary. With
 // Serializable it sees what an earlier process of this node may have shown, and, in the region of the primary, what
-// this one told, for which it waits a second at most and no longer than ctx: that is no error. Errors: ErrNotReady if that is not so before ctx ends, ErrDelayed, ErrClosed, ErrStopped.
+// this one told, for which it waits a second at most and no longer than ctx: that is no error. Errors: ErrNotReady if
+// that is not so before ctx ends, ErrDelayed, ErrClosed, ErrStopped.
 func (r *Reads) Barrier(ctx context.Context, l contract.Level) error {
 	alive := r.config.Life
 	if err := alive.Err(); err != nil {
