@@ -309,6 +309,30 @@ func TestWhoJoinsKnowsHowTheRegionWasFormed(t *testing.T) {
 	})
 }
 
+// TestANodeThatFormsThePrimaryAloneProposesNothing: asked itself, it does not say that the primary is lost, as long as
+// another region follows that.
+func TestANodeThatFormsThePrimaryAloneProposesNothing(t *testing.T) {
+	inBubble(t, map[string]int{"us": 3, "eu": 1}, func(f *testFleet) {
+		f.put("us-1", "c0")
+		f.eventually([]string{"c0"})
+		f.kill("us-3")
+		f.empties("us-3")
+		all := f.regions["us"]
+		f.regions["us"] = []string{"us-3"}
+		f.start("us-3")
+		f.regions["us"] = all
+		f.fleetSays("us-3", "us", "region eu follows others of that name, which may take writes")
+		if p := regionOf(f.nodes["us-3"].Fleet(f.t.Context()), "us").Problem; strings.Contains(p, "failover") {
+			f.t.Errorf("it proposes to leave a primary that is well: %s", p)
+		}
+		f.put("us-1", "c1")
+		for _, name := range []string{"us-1", "us-2"} {
+			f.kill(name)
+		}
+		f.fleetSays("us-3", "us", "has forgotten it")
+	})
+}
+
 // TestANodeThatFormsItsRegionAloneEndsNobody: it has lost its disk, and its file names no other node. Those who are of
 // the region as it was are not removed by what it has agreed on with itself, and go on.
 func TestANodeThatFormsItsRegionAloneEndsNobody(t *testing.T) {

@@ -249,6 +249,9 @@ func (g *Governor) view() succession.View {
 				Role: l.Role, Cursor: l.Cursor, Reigns: l.Reigns, Sealed: l.Sealed, Forming: l.Forming,
 				Asked: l.At.Sub(g.began), Roster: l.Roster.Mark(),
 			}
+			if f := l.Following; f != nil && f.Connected && !f.AtLeast && !l.CutOff() {
+				sight.Follows = f.From()
+			}
 			if l.Voting != nil {
 				sight.Ballot, sight.Charter = &l.Voting.Ballot, l.Voting.Charter
 			}

@@ -52,8 +52,20 @@ func alone(region string, silent map[string]string) *Trouble {
 	}
 }
 
-// forgotten tells that the reign which the fleet follows is lost where it was.
+// forgotten tells that the reign which the fleet follows is lost where it was, if it is: whom another region follows
+// has it, and the region of that name that this node knows is another.
 func forgotten(v View, claim timeline.Reign) *Trouble {
+	for _, name := range slices.Sorted(maps.Keys(v.Fleet.Leaders)) {
+		if v.Fleet.Leaders[name].Follows != claim.Primary {
+			continue
+		}
+		return &Trouble{
+			What: fmt.Sprintf("region %s began epoch %d, which no node of it has that this one knows", claim.Primary,
+				claim.Epoch),
+			Detail: fmt.Sprintf("region %s follows others of that name, which may take writes: ask %s for the state "+
+				"of the fleet, and if that calls this node WRONG, do what it says", name, name),
+		}
+	}
 	t := &Trouble{
 		What: fmt.Sprintf("region %s began epoch %d and has forgotten it, so nobody takes writes", claim.Primary,
 			claim.Epoch),

@@ -43,6 +43,8 @@ type Sight struct {
 	Charter timeline.Mark
 	// Roster is the one by which it knows the regions, zero if it has none.
 	Roster timeline.RosterMark
+	// Follows is the region that serves it by now, "" if none does, or it is not known.
+	Follows string
 	// Forming says that it is about to begin the first epoch of a new fleet, and Asked when it was asked.
 	Forming bool
 	Asked   Instant
