@@ -26,7 +26,8 @@ func newestFirst(r *pb.RangeRequest) bool {
 
 // newest visits what finishRange makes the answer of to r, of which newestFirst is so: of the count keys of sp the
 // limit and one that are newest, and those that are as new as the last of them. It looks further and further back until
-// there are so many, and holds nothing of a key but its revision until it knows which they are.
+// there are so many, and holds nothing of a key but its revision until it knows which they are, beside the keys that
+// have changes as new as it looks back, which filtered may keep.
 func (v view) newest(
 	ctx context.Context, r *pb.RangeRequest, sp command.Span, rev, count int64, visit mvcc.Visitor,
 ) error {
