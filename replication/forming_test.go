@@ -309,6 +309,20 @@ func TestWhoJoinsKnowsHowTheRegionWasFormed(t *testing.T) {
 	})
 }
 
+// leadsItself checks that the nodes of another life of its region, which know where a node is, come to leave it alone:
+// it leads what it formed, and goes on.
+func (f *testFleet) leadsItself(name string) {
+	f.t.Helper()
+	time.Sleep(20 * time.Second)
+	term := f.nodes[name].Health().Term
+	for range 300 {
+		time.Sleep(100 * time.Millisecond)
+		if h := f.nodes[name].Health(); h.LeaderID != name || h.Term != term {
+			f.t.Fatalf("%s is led by %q in term %d, and led itself in term %d", name, h.LeaderID, h.Term, term)
+		}
+	}
+}
+
 // TestANodeThatFormsThePrimaryAloneProposesNothing: asked itself, it does not say that the primary is lost, as long as
 // another region follows that.
 func TestANodeThatFormsThePrimaryAloneProposesNothing(t *testing.T) {
@@ -321,6 +335,7 @@ func TestANodeThatFormsThePrimaryAloneProposesNothing(t *testing.T) {
 		f.regions["us"] = []string{"us-3"}
 		f.start("us-3")
 		f.regions["us"] = all
+		f.leadsItself("us-3")
 		f.fleetSays("us-3", "us", "region eu follows others of that name, which may take writes")
 		if p := regionOf(f.nodes["us-3"].Fleet(f.t.Context()), "us").Problem; strings.Contains(p, "failover") {
 			f.t.Errorf("it proposes to leave a primary that is well: %s", p)

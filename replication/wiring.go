@@ -322,7 +322,7 @@ func (n *node) bindGroup() error {
 		StagingDir: c.path("snapshot-staging"),
 		Transport:  n.transport, Directory: n.directory, Clock: c.Clock,
 		TickInterval: c.TickInterval, ElectionTicks: c.ElectionTicks, CompactBytes: c.CompactBytes,
-		Caller: members.Caller, Aside: n.forming.Waits(), Admits: n.forming.Admits,
+		Caller: members.Caller, Aside: n.forming.Waits(), Admits: n.forming.Admits, Apart: n.forming.Apart,
 		Agreed: n.agreed.UpTo, Perhaps: n.agreed.Perhaps, Awaits: n.agreed.Awaits, Parted: n.agreed.Parted,
 		Ask: func(ctx context.Context, member, at uint64) (raftgroup.Account, error) {
 			return newInquiry(n).account(ctx, n.disk.Disk, member, at)

@@ -136,6 +136,13 @@ func (f *Forming) Admits(id uint64) bool {
 	return !f.strange[id] && (!slices.Contains(f.born.Left, id) || f.proven[id] || f.joined(id))
 }
 
+// Apart reports whether the node with this Raft identity said that it is of another life of the region.
+func (f *Forming) Apart(id uint64) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.strange[id]
+}
+
 // nameOf returns the name of a node of the region, or its Raft identity if nobody said its name.
 func (f *Forming) nameOf(id uint64) string {
 	for _, m := range f.config.Applied.State().Members {

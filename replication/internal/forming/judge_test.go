@@ -183,7 +183,7 @@ func TestWhoIsOfAnotherLifeIsNotHeard(t *testing.T) {
 		{map[uint64]string{3: "c"}, true},
 	} {
 		f.Answered(3, c.formed)
-		if got := f.Admits(3); got != c.heard || !f.Admits(2) {
+		if got := f.Admits(3); got != c.heard || f.Apart(3) == c.heard || !f.Admits(2) || f.Apart(2) {
 			t.Errorf("formed with %v: heard %t, and the other one %t", c.formed, got, f.Admits(2))
 		}
 	}

@@ -114,18 +114,18 @@ func (r *Registrar) present(ctx context.Context) {
 	var wg sync.WaitGroup
 	for _, id := range r.config.Directory.others() {
 		for _, addr := range r.config.Directory.Addresses(id) {
-			wg.Go(func() { r.presentAt(ctx, addr, p) })
+			wg.Go(func() { r.presentAt(ctx, id, addr, p) })
 		}
 	}
 	wg.Wait()
 }
 
-func (r *Registrar) presentAt(ctx context.Context, addr string, p Presence) {
+func (r *Registrar) presentAt(ctx context.Context, id uint64, addr string, p Presence) {
 	answer, err := Present(ctx, r.config.Client, addr, p)
 	if err != nil {
 		return // tried again at a later turn; a version that does not know the question has nothing to say
 	}
-	if r.config.Life != nil {
+	if r.config.Life != nil && answer.Self.ID == id { // else somebody has its address now, and this says nothing of it
 		r.config.Life.Answered(answer.Self.ID, answer.Formed)
 	}
 	if !r.alike(answer.Formed) {

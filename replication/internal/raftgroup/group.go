@@ -79,7 +79,7 @@ func peersConfig(c *Config) peers.Config {
 	return peers.Config{
 		Group: c.GroupID, ID: c.ID, Transport: c.Transport, Directory: c.Directory,
 		Clock: c.Clock, TickInterval: c.TickInterval, MaxInflightBytes: c.MaxInflightBytes, Logger: c.Logger,
-		Caller: c.Caller,
+		Caller: c.Caller, Apart: c.Apart,
 	}
 }
 

@@ -3,6 +3,7 @@ package peers
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"log/slog"
 	"slices"
 	"strconv"
@@ -18,7 +19,8 @@ import (
 // Service is the name under which members take each other's messages; the number is that of the protocol.
 const Service = "raft/1"
 
-// Config is what a network is made of. Every field is required, but for Caller and OnRemoved.
+// Config is what a network is made of. Every field is required, but for Caller, Apart and
+// OnRemoved.
 type Config struct {
 	Group string // peers of another are refused
 	ID    uint64 // this member
@@ -34,6 +36,9 @@ type Config struct {
 
 	// Caller returns which member opened the stream of a context; false if that is not known. Nil: it never is.
 	Caller func(ctx context.Context) (id uint64, known bool)
+	// Apart reports whether a member is known to be of another life of the group. It is called often, and must not
+	// block. Nil: none is.
+	Apart func(id uint64) bool
 	// OnRemoved is told that a member says this node was removed from the group, and why it is believed. It may be
 	// called often, from any goroutine, and must not block.
 	OnRemoved func(error)
@@ -105,7 +110,7 @@ func New(c Config, inbox Inbox, life Lifetime) *Network {
 // entries stay raft's, and nobody changes them.
 func (n *Network) Send(m *raftpb.Message) {
 	p := n.peer(m.GetTo())
-	if p == nil {
+	if p == nil || n.apart(m.GetTo()) {
 		n.inbox.ReportUnreachable(m.GetTo())
 		return
 	}
@@ -117,6 +122,9 @@ func (n *Network) Send(m *raftpb.Message) {
 		p.control.push(m)
 	}
 }
+
+// apart reports whether nothing is sent to a member (N8).
+func (n *Network) apart(id uint64) bool { return n.config.Apart != nil && n.config.Apart(id) }
 
 // peer returns the ways to a member, new ones if need be; nil once the group has ended, and for one of whom nobody
 // knows where he is: answers go to whomever a message names, and he would have two goroutines for nothing.
@@ -151,7 +159,7 @@ func (n *Network) Retain(conf *raftpb.ConfState) {
 }
 
 // Open opens a stream to a service of a member, and says hello. It lives until ctx ends, or either side ends it;
-// ErrNoAddress if nobody knows where the member is.
+// ErrNoAddress if nobody knows where the member is, ErrApart if nothing is sent to him.
 func (n *Network) Open(ctx context.Context, to uint64, service string) (transport.Stream, error) {
 	s, _, err := n.open(ctx, to, service)
 	return s, err
@@ -162,6 +170,9 @@ func (n *Network) open(ctx context.Context, to uint64, service string) (transpor
 	addr, ok := n.config.Directory.Addr(to)
 	if !ok {
 		return nil, "", ErrNoAddress
+	}
+	if n.apart(to) {
+		return nil, addr, fmt.Errorf("%w: %s", ErrApart, n.Name(to))
 	}
 	s, err := n.config.Transport.Open(ctx, addr, service)
 	if err == nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -86,6 +87,7 @@ type node struct {
 	fail  context.CancelCauseFunc
 	gone  atomic.Uint64 // whom this member knows as removed
 	told  atomic.Uint64 // how often it was told that it is removed itself
+	apart atomic.Uint64 // whom this member knows to be of another life
 }
 
 func newNode(t *testing.T, net *memory.Network, id uint64) *node {
@@ -100,6 +102,7 @@ func newNode(t *testing.T, net *memory.Network, id uint64) *node {
 		Group: "test", ID: id, Transport: tr, Clock: clock.Real,
 		TickInterval: 10 * time.Millisecond, MaxInflightBytes: 1 << 20,
 		Directory: upTo8{&n.gone}, OnRemoved: func(error) { n.told.Add(1) },
+		Apart:  func(id uint64) bool { return id == n.apart.Load() },
 		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	}, n.inbox, n.life)
 	if err := tr.Serve(map[string]transport.Handler{Service: n.Serve}); err != nil {
@@ -230,6 +233,33 @@ func TestMemberWithoutAddress(t *testing.T) {
 		time.Sleep(time.Second)
 		if a.inbox.losses(9) == 0 {
 			t.Error("raft was not told")
+		}
+	})
+}
+
+// N8: nothing goes to a member of another life, whether or not a stream to him is open, until he is of this one again.
+func TestNothingIsSentToAnotherLife(t *testing.T) {
+	inBubble(t, func(t *testing.T, _ *memory.Network, a, b *node) {
+		a.Send(message(raftpb.MsgHeartbeat, 2, 1))
+		time.Sleep(time.Second)
+		a.apart.Store(2)
+		a.Send(message(raftpb.MsgHeartbeat, 2, 2))
+		a.Send(message(raftpb.MsgApp, 2, 2))
+		if _, err := a.Open(t.Context(), 2, "any"); !errors.Is(err, ErrApart) {
+			t.Errorf("a stream to him: %v", err)
+		}
+		time.Sleep(time.Second)
+		if a.inbox.losses(2) != 2 {
+			t.Errorf("raft was told of %d losses", a.inbox.losses(2))
+		}
+		a.apart.Store(0)
+		a.Send(message(raftpb.MsgHeartbeat, 2, 3))
+		time.Sleep(time.Second)
+		if list := b.inbox.indexes(raftpb.MsgHeartbeat); !slices.Equal(list, []uint64{1, 3}) {
+			t.Errorf("arrived %v", list)
+		}
+		if list := b.inbox.indexes(raftpb.MsgApp); len(list) > 0 {
+			t.Errorf("appends arrived: %v", list)
 		}
 	})
 }

@@ -1,0 +1,52 @@
+package members
+
+import (
+	"context"
+	"maps"
+	"testing"
+
+	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/internal/peer"
+	"github.com/mimir-kv/mimir/replication/timeline"
+	"github.com/mimir-kv/mimir/replication/transport"
+	"github.com/mimir-kv/mimir/replication/transport/memory"
+)
+
+// lives notes who said how the region was formed.
+type lives map[uint64]string
+
+func (l lives) Waits() bool                  { return false }
+func (l lives) Born() map[uint64]string      { return map[uint64]string{1: "a", 2: "b"} }
+func (l lives) Alike(map[uint64]string) bool { return true }
+func (l lives) Answered(member uint64, formed map[uint64]string) {
+	l[member] = formed[member]
+}
+
+// TestAMemberSpeaksForItselfAlone: who answers at its address, and is another one, does not say of which life of the
+// region the member is, nor of which the one is in whose name it answers, which is somewhere else.
+func TestAMemberSpeaksForItselfAlone(t *testing.T) {
+	for name, answers := range map[string]uint64{"itself": 2, "another one": 3} {
+		network := memory.NewNetwork(clock.Real, 1)
+		there := network.Node("us-2")
+		questions := peer.NewRegistry(func() error { return nil })
+		peer.Handle(questions, askPresent, func(context.Context, Presence) (Presented, error) {
+			return Presented{Self: timeline.Member{ID: answers}, Formed: map[uint64]string{answers: "d"}}, nil
+		})
+		if err := there.Serve(map[string]transport.Handler{peer.Service: questions.Serve}); err != nil {
+			t.Fatal(err)
+		}
+		r := testRegistrar(&group{}, &controls{})
+		r.config.Client = peer.NewClient(network.Node("us-1"))
+		heard := lives{}
+		r.config.Life = heard
+		r.presentAt(t.Context(), 2, "us-2", r.presence(0))
+		want := lives{2: "d"}
+		if answers != 2 {
+			want = lives{}
+		}
+		if !maps.Equal(heard, want) {
+			t.Errorf("%s answers: noted %v, want %v", name, heard, want)
+		}
+		there.Close()
+	}
+}
