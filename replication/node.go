@@ -265,22 +265,40 @@ func (n *node) open(fresh bool) (err error) {
 		return fmt.Errorf("open log: %w", err)
 	}
 	n.build()
-	if n.log.HardState() != nil || n.log.LastIndex() > 0 { // that it is empty says more
-		err = recall.CheckLog(c.FS, c.path(diskFile), wal.IDOf(n.log))
-	}
-	if err == nil {
+	if err = n.checkLog(); err == nil {
 		err = n.load(fresh)
 	}
 	if err == nil {
 		err = n.bindGroup()
 	}
 	if err == nil {
-		err = recall.NoteLog(c.FS, c.path(diskFile), wal.IDOf(n.log))
+		err = n.noteLog()
 	}
 	if err != nil {
 		return errors.Join(err, n.log.Close())
 	}
 	return nil
+}
+
+// checkLog reports whether the log is the one that this directory was last used with.
+func (n *node) checkLog() error {
+	if n.log.HardState() == nil && n.log.LastIndex() == 0 { // that it is empty says more
+		return nil
+	}
+	start, known, err := n.log.Start()
+	if err != nil {
+		return err
+	}
+	l := recall.UsedLog{ID: wal.IDOf(n.log), Start: start, Known: known}
+	return recall.CheckLog(n.config.FS, n.config.path(diskFile), l)
+}
+
+// noteLog notes that this directory is used with this log. The log first: it is never behind what the directory says.
+func (n *node) noteLog() error {
+	if err := n.log.NoteStart(n.disk.Starts); err != nil {
+		return err
+	}
+	return recall.NoteLog(n.config.FS, n.config.path(diskFile), wal.IDOf(n.log), n.disk.Starts)
 }
 
 // load brings back what is applied, and removes what an earlier process left for others.

@@ -70,6 +70,8 @@ type diskFile struct {
 	Key string `json:"key,omitempty"`
 	// Log is which log the directory has; "" if that was not noted yet. A version that does not know it drops it.
 	Log string `json:"log,omitempty"`
+	// LogStart is the last start that is noted in that log too; 0 if none is. A version that does not know it drops it.
+	LogStart uint64 `json:"logStart,omitempty"`
 	// GivenUp says why no node starts on this disk any more; "": one does.
 	GivenUp string `json:"givenUp,omitempty"`
 }
@@ -120,24 +122,41 @@ func GiveUp(fs durable.FS, path string, why error) error {
 	return nil
 }
 
-// CheckLog reports whether a log that was used is the one that is noted in the file at path, if any is: another one was
-// put there, and is ErrDamaged.
-func CheckLog(fs durable.FS, path, log string) error {
-	f, err := read(fs, path)
-	if err == nil && f.Log != "" && f.Log != log {
-		return fmt.Errorf("%w: the log, directory wal, is another one, %.8s, than that with which this directory was "+
-			"used, %.8s: put that back in its place", contract.ErrDamaged, log, f.Log)
-	}
-	return err
+// UsedLog is a log by what it says of itself.
+type UsedLog struct {
+	ID    string
+	Start uint64 // of the directory, the last at which it was used; 0 if that is not noted there
+	Known bool   // that this is so
 }
 
-// NoteLog notes in the file at path, durably, which log the directory has.
-func NoteLog(fs durable.FS, path, log string) error {
+// CheckLog reports whether a log that was used is the one that is noted in the file at path, if any is, and as new:
+// another one that was put there, or an older copy, is ErrDamaged.
+func CheckLog(fs durable.FS, path string, l UsedLog) error {
 	f, err := read(fs, path)
-	if err != nil || f.Log == log {
+	switch {
+	case err != nil:
+		return err
+	case f.Log != "" && f.Log != l.ID:
+		return fmt.Errorf("%w: the log, directory wal, is another one, %.8s, than that with which this directory was "+
+			"used, %.8s: put that back in its place", contract.ErrDamaged, l.ID, f.Log)
+	case l.Known && l.Start < f.LogStart:
+		return fmt.Errorf("%w: the log, directory wal, is an older copy: it was last used at start %d of this "+
+			"directory, which was used with its log at start %d; what this node acknowledged since, and for whom it "+
+			"voted, is not in it. Put the newer one back in its place; if it is gone, remove the member, and add it "+
+			"again under a new name; only if nobody else has what it held, and that is to be given up, take away %s",
+			contract.ErrDamaged, l.Start, f.LogStart, path)
+	default:
+		return nil
+	}
+}
+
+// NoteLog notes in the file at path, durably, which log the directory has, and at which start, after the log notes it.
+func NoteLog(fs durable.FS, path, log string, start uint64) error {
+	f, err := read(fs, path)
+	if err != nil || f.Log == log && f.LogStart == start {
 		return err
 	}
-	f.Log = log
+	f.Log, f.LogStart = log, start
 	if err := f.write(fs, path); err != nil {
 		return fmt.Errorf("note which log this disk has: %w", err)
 	}
