@@ -292,6 +292,7 @@ func (f *Forming) judge(all []said, notFirst func() string) (born recall.Part, l
 	own := f.config.Disk.ID
 	blank := map[uint64]string{f.config.Self.ID: own}
 	var empty, silent, holding []string
+	var held []said
 	var left []uint64
 	for _, t := range all {
 		switch {
@@ -303,10 +304,7 @@ func (f *Forming) judge(all []said, notFirst func() string) (born recall.Part, l
 			blank[t.id] = t.blank
 			empty = append(empty, t.node)
 		default:
-			holding = append(holding, t.node)
-			if t.formed != nil {
-				born = recall.Part{Formed: t.formed, Left: without(t.left, f.config.Self.ID)}
-			}
+			holding, held = append(holding, t.node), append(held, t)
 		}
 	}
 	nodes := len(all) + 1
@@ -319,10 +317,14 @@ func (f *Forming) judge(all []said, notFirst func() string) (born recall.Part, l
 		return recall.Part{}, few
 	case len(empty) == len(all):
 		return recall.Part{Formed: blank}, ""
-	case len(holding) > nodes-majority:
-		return born, ""
 	}
-	if len(silent) == 0 { // some hold data, and they are too few to be sure
+	born, of, torn := f.lifeOf(held)
+	switch {
+	case of > nodes-majority:
+		return born, ""
+	case torn != "" && len(silent) == 0:
+		return recall.Part{}, torn + "; " + wayOut
+	case len(silent) == 0: // some hold data, and they are too few to be sure
 		return recall.Part{}, fmt.Sprintf(
 			"%s are empty, and what the others hold is less than a majority of the region: %s",
 			strings.Join(append(empty, f.config.Self.Name), ", "), wayOut)
@@ -331,6 +333,8 @@ func (f *Forming) judge(all []said, notFirst func() string) (born recall.Part, l
 		"if it never was, or is lost for good, start a new node in its place, with an empty data directory",
 		strings.Join(silent, ", "))
 	switch {
+	case torn != "":
+		return recall.Part{}, lacks + "; " + torn
 	case len(holding) > 0:
 		return recall.Part{}, fmt.Sprintf("%s; %s holds data, so that nobody forms the region anew", lacks,
 			strings.Join(holding, ", "))

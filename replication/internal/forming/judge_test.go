@@ -61,6 +61,36 @@ func TestWhoIsEmptyTakesPart(t *testing.T) {
 	}
 }
 
+// TestWhoComesEmptyIsOfTheLifeOfMost: one that formed the region anew by itself says neither how it was formed nor that
+// this node was never there.
+func TestWhoComesEmptyIsOfTheLifeOfMost(t *testing.T) {
+	// For each other node: a and x hold data of one of two lives, d holds data and does not say of which.
+	for others, want := range map[string]string{
+		"aax": "", "xaa": "", "axaa": "", "aaa": "", "ad": "",
+		"ax": "(n0 / n1)", "xa": "(n0 / n1)", "aadx": "(n0, n1 / n3)", "aax-": "waits for n3,", "adx": "(n0 / n2)",
+	} {
+		f := someBlank("")
+		var all []said
+		for i, kind := range others {
+			o := said{node: fmt.Sprintf("n%d", i), id: uint64(i + 2), silent: kind == '-'}
+			switch kind {
+			case 'a':
+				o.formed, o.left = map[uint64]string{8: "theirs", 9: "theirs"}, []uint64{1, 7}
+			case 'x':
+				o.formed = map[uint64]string{uint64(i + 2): "its own"}
+			}
+			all = append(all, o)
+		}
+		born, lacks := f.judge(all, func() string { return "" })
+		if !strings.Contains(lacks, want) || (want == "") != (lacks == "") {
+			t.Errorf("%s: %q, want %q", others, lacks, want)
+		}
+		if want == "" && (born.Formed[9] != "theirs" || !slices.Equal(born.Left, []uint64{7})) {
+			t.Errorf("%s: it says of itself %+v", others, born)
+		}
+	}
+}
+
 // TestAMajorityIsEnough on the first day of the fleet, and where somebody vouches for the others: if it is empty, and
 // nobody who answers holds anything. Those who do not answer are left out.
 func TestAMajorityIsEnough(t *testing.T) {
