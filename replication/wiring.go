@@ -353,7 +353,7 @@ func (n *node) services() map[string]transport.Handler {
 	n.rewinds.Register(questions)
 	n.follower.Register(questions)
 	peer.Handle(questions, askNode, n.answerNode)
-	recall.Register(questions, n.config.NodeID, n.memory, n.group.account, n.forming.Told)
+	recall.Register(questions, n.config.RegionID, n.config.NodeID, n.memory, n.group.account, n.forming.Told)
 	s := n.group.Services()
 	s[peer.Service] = questions.Serve
 	s[propose.Service], s[propose.ServiceParts] = n.proposer.Serve, n.proposer.Serve

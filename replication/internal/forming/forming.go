@@ -58,8 +58,8 @@ type Forming struct {
 	born   recall.Part     // with which disks the region was formed, and without whom
 	lacks  string          // for whom a blank node waits, in words
 	proven map[uint64]bool // who of those without whom the region was formed said that it is of this region
-	// strange are those who said, when they were asked, that they are of another life of the region.
-	strange map[uint64]bool
+	// heard is who answered last as a member, by where he was asked: whether he is of another life of the region.
+	heard map[uint64]map[string]bool
 }
 
 // formingEvery is how often a node that waits asks the others.
@@ -69,7 +69,7 @@ const formingEvery = 200 * time.Millisecond
 func New(c Config) *Forming {
 	return &Forming{
 		config: c, began: c.Clock.Now(), blank: c.Blank, born: c.Born, proven: map[uint64]bool{},
-		strange: map[uint64]bool{},
+		heard: map[uint64]map[string]bool{},
 	}
 }
 
@@ -133,53 +133,7 @@ func (f *Forming) Told(q recall.Question) recall.Part {
 func (f *Forming) Admits(id uint64) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return !f.strange[id] && (!slices.Contains(f.born.Left, id) || f.proven[id] || f.joined(id))
-}
-
-// Apart reports whether the node with this Raft identity said that it is of another life of the region.
-func (f *Forming) Apart(id uint64) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.strange[id]
-}
-
-// nameOf returns the name of a node of the region, or its Raft identity if nobody said its name.
-func (f *Forming) nameOf(id uint64) string {
-	for _, m := range f.config.Applied.State().Members {
-		if m.ID == id && m.Name != "" {
-			return m.Name
-		}
-	}
-	for name := range f.config.Nodes {
-		if members.RaftID(f.config.Region, name) == id {
-			return name
-		}
-	}
-	return fmt.Sprintf("%x", id)
-}
-
-// Born returns with which disks the region was formed, nil if this node does not know.
-func (f *Forming) Born() map[uint64]string { return f.Part().Formed }
-
-// Alike reports whether who says that the region was formed with these disks is of the same life of it as this node, as
-// far as both know. Of another life is whoever formed a region of this name anew, without asking those who are of this
-// one: what it votes and holds is of that one.
-func (f *Forming) Alike(formed map[uint64]string) bool {
-	return !f.Part().Strange(recall.Part{Formed: formed})
-}
-
-// Answered notes that a member, asked where it is known to be, says that the region was formed with these disks: one
-// of another life of it is not heard.
-func (f *Forming) Answered(id uint64, formed map[uint64]string) {
-	strange := !f.Alike(formed)
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if strange && !f.strange[id] {
-		f.config.Logger.Error("a member is of another life of this region, which it formed without those who are of "+
-			"this one, and is not heard: stop it, put the same nodes into its file as into theirs, and replace it",
-			"member", f.nameOf(id))
-	}
-	f.strange[id] = strange
+	return !f.strange(id) && (!slices.Contains(f.born.Left, id) || f.proven[id] || f.joined(id))
 }
 
 // joined reports whether a node of the region has described itself.

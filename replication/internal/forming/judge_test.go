@@ -212,9 +212,42 @@ func TestWhoIsOfAnotherLifeIsNotHeard(t *testing.T) {
 		{map[uint64]string{1: "x", 3: "d"}, false}, {map[uint64]string{1: "a", 2: "b", 3: "c"}, true},
 		{map[uint64]string{3: "c"}, true},
 	} {
-		f.Answered(3, c.formed)
-		if got := f.Admits(3); got != c.heard || f.Apart(3) == c.heard || !f.Admits(2) || f.Apart(2) {
+		f.Answered(3, map[string]map[uint64]string{"us-3": c.formed})
+		if got := f.Admits(3); got != c.heard || f.Apart(3, "us-3") == c.heard || !f.Admits(2) || f.Apart(2, "us-3") {
 			t.Errorf("formed with %v: heard %t, and the other one %t", c.formed, got, f.Admits(2))
+		}
+	}
+}
+
+// TestAMemberThatMovedIsHeard: somebody of another life has the place that it had before, and answers there. To him
+// nothing is sent.
+func TestAMemberThatMovedIsHeard(t *testing.T) {
+	theirs := map[uint64]string{1: "a", 2: "b", 3: "c"}
+	f := New(Config{
+		Self: timeline.Member{ID: 1, Name: "us-1"}, Disk: recall.Disk{ID: "a"}, Clock: clock.Real,
+		Born:    recall.Part{Formed: theirs},
+		Applied: region.NewApplied(&region.View{}, nil), Logger: slog.New(slog.DiscardHandler),
+	})
+	for _, c := range []struct {
+		formed map[string]map[uint64]string
+		heard  bool
+	}{
+		{map[string]map[uint64]string{"old": {3: "d"}}, false},
+		{nil, false}, // nobody answers: he may be there still
+		{map[string]map[uint64]string{"old": {3: "d"}, "new": theirs}, true},
+		{map[string]map[uint64]string{"old": {3: "d"}, "new": nil}, true},
+		{map[string]map[uint64]string{"old": {3: "d"}, "new": {3: "e"}}, false},
+		{map[string]map[uint64]string{"new": theirs}, true},
+		{map[string]map[uint64]string{"old": {3: "d"}}, false}, // alone again
+	} {
+		f.Answered(3, c.formed)
+		if f.Admits(3) != c.heard {
+			t.Errorf("%v: heard %t", c.formed, !c.heard)
+		}
+		for addr, formed := range c.formed {
+			if f.Apart(3, addr) != (formed[3] == "d" || formed[3] == "e") {
+				t.Errorf("%v: at %s apart %t", c.formed, addr, f.Apart(3, addr))
+			}
 		}
 	}
 }

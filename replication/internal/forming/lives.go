@@ -2,11 +2,86 @@ package forming
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
+	"github.com/mimir-kv/mimir/replication/internal/members"
 	"github.com/mimir-kv/mimir/replication/internal/recall"
 )
+
+// Born returns with which disks the region was formed, nil if this node does not know.
+func (f *Forming) Born() map[uint64]string { return f.Part().Formed }
+
+// Alike reports whether who says that the region was formed with these disks is of the same life of it as this node, as
+// far as both know. Of another life is whoever formed a region of this name anew, without asking those who are of this
+// one: what it votes and holds is of that one.
+func (f *Forming) Alike(formed map[uint64]string) bool {
+	return !f.Part().Strange(recall.Part{Formed: formed})
+}
+
+// Answered notes with which disks the region was formed by the word of those who answered as a member, at each of the
+// addresses that he may have and at which somebody answered; if nobody did, what was said before stands. The member is
+// not heard if all of them are of another life of the region: where one is of this one, that is he, and another took
+// the place that he had before.
+func (f *Forming) Answered(id uint64, formed map[string]map[uint64]string) {
+	if len(formed) == 0 {
+		return
+	}
+	heard, strange := map[string]bool{}, false
+	for addr, disks := range formed {
+		heard[addr] = !f.Alike(disks)
+		strange = strange || heard[addr]
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	before := f.strangeAt(id)
+	f.heard[id] = heard
+	if strange && !before {
+		f.config.Logger.Error("a member is of another life of this region, which it formed without those who are of "+
+			"this one, and is not heard: stop it, put the same nodes into its file as into theirs, and replace it",
+			"member", f.nameOf(id))
+	}
+}
+
+// Apart reports whether who answers at an address as the node with this Raft identity said that he is of another life
+// of the region.
+func (f *Forming) Apart(id uint64, addr string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.heard[id][addr]
+}
+
+// strange reports whether the node with this Raft identity is of another life of the region, as far as is known. The
+// caller holds mu.
+func (f *Forming) strange(id uint64) bool {
+	for _, strange := range f.heard[id] {
+		if !strange {
+			return false
+		}
+	}
+	return len(f.heard[id]) > 0
+}
+
+// strangeAt reports whether somebody of another life answers as this node, anywhere. The caller holds mu.
+func (f *Forming) strangeAt(id uint64) bool {
+	return slices.Contains(slices.Collect(maps.Values(f.heard[id])), true)
+}
+
+// nameOf returns the name of a node of the region, or its Raft identity if nobody said its name.
+func (f *Forming) nameOf(id uint64) string {
+	for _, m := range f.config.Applied.State().Members {
+		if m.ID == id && m.Name != "" {
+			return m.Name
+		}
+	}
+	for name := range f.config.Nodes {
+		if members.RaftID(f.config.Region, name) == id {
+			return name
+		}
+	}
+	return fmt.Sprintf("%x", id)
+}
 
 // lifeOf returns how the region was formed by those who hold data, and how many of them are of that life of it: of
 // which most say that they are, and who does not say it too, unless there are several. Then torn names those of each.
