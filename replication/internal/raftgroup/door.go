@@ -22,9 +22,9 @@ import (
 var errRefused = errors.New("raftgroup: no member sends that")
 
 // errLeftOut says that a member is not heard, because of the disk that it has.
-var errLeftOut = errors.New("raftgroup: if mimir status calls it WRONG, it is of another life of the region, and that " +
-	"says what to do; else the region was formed without it, and it has not said that its disk is empty: start it " +
-	"with an empty data directory, and with a version that says so")
+var errLeftOut = errors.New("raftgroup: if mimir status calls it WRONG, it is of another life of the region, and " +
+	"that says what to do; else the region was formed without it, and it has not said that its disk is empty: start " +
+	"it with an empty data directory, and with a version that says so")
 
 // Bounds of what a message may name. They lie far beyond what any group gets to, and leave as much room above them.
 const (

@@ -100,8 +100,8 @@ type Log struct {
 // ask asks what a node remembers of this one. The name is on the wire.
 const ask = peer.Question[Question, Answer]("recall")
 
-// Register makes the node of this name and region answer from m, by account from its region's log: what a member acknowledged to
-// it, and how it is, with the term of the entry at; and what part says, which is told who asks.
+// Register makes the node of this name and region answer from m, by account from its region's log: what a member
+// acknowledged to it, and how it is, with the term of the entry at; and what part says, which is told who asks.
 func Register(
 	to *peer.Registry, region, node string, m *Memory, account func(member, at uint64) (match uint64, log Log),
 	part func(Question) Part,

@@ -294,11 +294,10 @@ func TestWhoMovedIsSentToWhereHeIs(t *testing.T) {
 	inBubble(t, func(t *testing.T, net *memory.Network, a, b *node) {
 		there := newNodeAt(t, net, 2, "3")
 		a.config.Directory = moved{a.config.Directory.(upTo8), new(atomic.Int64)}
-		apart := ""
-		a.config.Apart = func(id uint64, addr string) bool { return id == 2 && addr == apart }
+		a.config.Apart = func(id uint64, addr string) bool { return addr == fmt.Sprint(a.apart.Load()) }
 		a.Send(message(raftpb.MsgHeartbeat, 2, 1))
 		time.Sleep(time.Second)
-		apart = "2"
+		a.apart.Store(2)
 		for i := range uint64(3) {
 			a.Send(message(raftpb.MsgHeartbeat, 2, 2+i))
 			time.Sleep(time.Second)
