@@ -243,8 +243,7 @@ func (f *Forming) askAll(ctx context.Context) (all []said) {
 // judge returns how the region was formed, nothing if nobody knows, or why this node must wait. notFirst is asked only
 // where a majority is empty, and the others do not answer.
 func (f *Forming) judge(all []said, notFirst func() string) (born recall.Part, lacks string) {
-	own := f.config.Disk.ID
-	blank := map[uint64]string{f.config.Self.ID: own}
+	own, blank := f.config.Disk.ID, map[uint64]string{f.config.Self.ID: f.config.Disk.ID}
 	var empty, silent, holding []string
 	var held []said
 	var left []uint64

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -21,7 +22,6 @@ import (
 	"github.com/mimir-kv/mimir/replication/internal/checkpoint"
 	"github.com/mimir-kv/mimir/replication/internal/copies"
 	"github.com/mimir-kv/mimir/replication/internal/enginetest"
-	"github.com/mimir-kv/mimir/replication/internal/fleet"
 	"github.com/mimir-kv/mimir/replication/internal/life"
 	"github.com/mimir-kv/mimir/replication/internal/peer"
 	"github.com/mimir-kv/mimir/replication/internal/region"
@@ -94,7 +94,7 @@ func (n *node) open(net *memory.Network, name string) {
 	n.staging = NewStaging(StagingConfig{
 		Region: name, FS: pebblefs.New(n.disk), Dir: "/staging", Transport: tr, Peers: n, Applied: n.applied,
 		Alike: func(formed map[uint64]string) bool {
-			return len(formed) == 0 || len(n.formed) == 0 || fleet.SameLife(formed, n.formed)
+			return len(formed) == 0 || maps.Equal(formed, n.formed)
 		},
 		Life: n.life, Clock: clock.Real, Logger: quiet,
 	})
