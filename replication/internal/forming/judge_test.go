@@ -241,8 +241,8 @@ func TestAMemberThatMovedIsHeard(t *testing.T) {
 		{map[string]map[uint64]string{"old": {3: "d"}}, false}, // alone again
 	} {
 		f.Answered(3, c.formed)
-		if f.Admits(3) != c.heard {
-			t.Errorf("%v: heard %t", c.formed, !c.heard)
+		if f.Admits(3) != c.heard || f.Apart(3, "a third") == c.heard {
+			t.Errorf("%v: heard %t, where nobody said it apart %t", c.formed, f.Admits(3), f.Apart(3, "a third"))
 		}
 		for addr, formed := range c.formed {
 			if f.Apart(3, addr) != (formed[3] == "d" || formed[3] == "e") {

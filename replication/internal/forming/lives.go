@@ -45,11 +45,14 @@ func (f *Forming) Answered(id uint64, formed map[string]map[uint64]string) {
 }
 
 // Apart reports whether who answers at an address as the node with this Raft identity said that he is of another life
-// of the region.
+// of the region; where nobody has said it yet, whether the node is not heard because of that.
 func (f *Forming) Apart(id uint64, addr string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.heard[id][addr]
+	if strange, known := f.heard[id][addr]; known {
+		return strange
+	}
+	return f.strange(id)
 }
 
 // strange reports whether the node with this Raft identity is of another life of the region, as far as is known. The
