@@ -51,6 +51,9 @@ type (
 		*timeline.Candidacy
 		Asked string       `json:"asked,omitempty"`
 		Heard []fleet.Word `json:"heard,omitempty"`
+		// Formed are the disks with which the candidate's region was formed; nil: it does not know, or is too old to
+		// say.
+		Formed map[uint64]string `json:"formed,omitempty"`
 	}
 	answer struct {
 		ballot.Answer
@@ -89,6 +92,9 @@ type Seat struct {
 	clock clock.Clock
 	life  *life.Life
 	store Store
+	// strange says why a region that was formed with these disks is not the one that is known here under that name.
+	// Nil: as of a witness, who knows no regions.
+	strange func(region string, formed map[uint64]string) error
 
 	mu      sync.Mutex
 	machine *ballot.Voter
@@ -128,6 +134,9 @@ func (s *Seat) Register(r *peer.Registry) {
 				return answer{}, err
 			}
 			return s.answers(c.Asked, c.For, c.Heard, func() (ballot.Answer, error) {
+				if o := s.against(c); o != nil {
+					return ballot.Answer{Why: o}, nil
+				}
 				return s.vote(ctx, c.Candidacy, q == askSound)
 			})
 		})
@@ -135,6 +144,18 @@ func (s *Seat) Register(r *peer.Registry) {
 	peer.Handle(r, askEnrol, func(ctx context.Context, _ peer.Nothing) (Enrolment, error) {
 		return s.store.Enrol(ctx)
 	})
+}
+
+// against returns why whoever asks is no candidate, whatever the machine would say: a node that formed its region anew
+// by itself does not speak for that.
+func (s *Seat) against(c *candidacy) *timeline.Objection {
+	if s.strange == nil {
+		return nil
+	}
+	if err := s.strange(c.For, c.Formed); err != nil {
+		return &timeline.Objection{Reason: timeline.ReasonEligible, Text: err.Error()}
+	}
+	return nil
 }
 
 // answers is recalled, for the voter that was asked and for no other (V7): one that came here by an address of another
