@@ -43,9 +43,12 @@ func (u *Understanding) Decided(command []byte) bool {
 	return level > timeline.LevelFirst && n.applied.State().Commands >= level
 }
 
-// strange says why a region that was formed with these disks is not the one that this node knows under that name.
-func (n *node) strange(region string, formed map[uint64]string) error {
-	return ofAnotherLife(n.fleetView().Regions[region], formed)
+// strangers returns what says why a region that was formed with these disks is not the one that the node knows under
+// that name.
+func strangers(n *node) func(region string, formed map[uint64]string) error {
+	return func(region string, formed map[uint64]string) error {
+		return ofAnotherLife(n.fleetView().Regions[region], formed)
+	}
 }
 
 // ofAnotherLife says why a node whose region was formed with these disks does not speak for the region r, nil if it

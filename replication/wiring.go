@@ -202,7 +202,7 @@ func newVotes(n *node) *votes.Votes {
 			return newInquiry(n).understood(ctx, n.fleetView(), level)
 		},
 		Governor: primary.Ballot{Governor: n.governor}, Slots: n.slots, Writes: n.proposer,
-		Witnesses: n.memory, Formed: n.forming.Born, Strange: n.strange,
+		Witnesses: n.memory, Formed: n.forming.Born, Strange: strangers(n),
 		Changed: n.leading.Reconsider, Event: n.event,
 		Initial: c.Votes,
 	})
@@ -288,7 +288,7 @@ func (n *node) buildSource(log *slots.Log) {
 			}
 			return tooOld(n.applied.State().Commands, n.fleetView().Regions[region])
 		},
-		Strange: n.strange,
+		Strange: strangers(n),
 	})
 }
 

@@ -86,15 +86,18 @@ type Store interface {
 	Word() (fleet.Word, error)
 }
 
+// acquainted is a Store of who knows regions, which a witness does not.
+type acquainted interface {
+	// Strange says why a region that was formed with these disks is not the one that is known here under that name.
+	Strange(region string, formed map[uint64]string) error
+}
+
 // Seat is the place of a voter: it answers what a voter is asked. It is safe for concurrent use.
 type Seat struct {
 	id    string // of the voter
 	clock clock.Clock
 	life  *life.Life
 	store Store
-	// strange says why a region that was formed with these disks is not the one that is known here under that name.
-	// Nil: as of a witness, who knows no regions.
-	strange func(region string, formed map[uint64]string) error
 
 	mu      sync.Mutex
 	machine *ballot.Voter
@@ -149,10 +152,11 @@ func (s *Seat) Register(r *peer.Registry) {
 // against returns why whoever asks is no candidate, whatever the machine would say: a node that formed its region anew
 // by itself does not speak for that.
 func (s *Seat) against(c *candidacy) *timeline.Objection {
-	if s.strange == nil {
+	knows, ok := s.store.(acquainted)
+	if !ok {
 		return nil
 	}
-	if err := s.strange(c.For, c.Formed); err != nil {
+	if err := knows.Strange(c.For, c.Formed); err != nil {
 		return &timeline.Objection{Reason: timeline.ReasonEligible, Text: err.Error()}
 	}
 	return nil

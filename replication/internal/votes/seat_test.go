@@ -76,16 +76,26 @@ func TestAWordIsForVoters(t *testing.T) {
 	}
 }
 
+// knowing is the store of a region's node that does not lead it, and knows of which life the region us is.
+type knowing struct {
+	nobody
+	region acquainted
+}
+
+func (k knowing) Strange(region string, formed map[uint64]string) error {
+	return k.region.Strange(region, formed)
+}
+
 // TestWhoIsOfAnotherLifeIsNotVotedFor, nor told that it would be; who does not say of which it is, is heard as before.
 func TestWhoIsOfAnotherLifeIsNotVotedFor(t *testing.T) {
 	network := memory.NewNetwork(clock.Real, 1)
-	seat := NewSeat("ap", nil, nil, nobody{speaking{}})
-	seat.strange = func(region string, formed map[uint64]string) error {
+	known := store{&Config{Strange: func(region string, formed map[uint64]string) error {
 		if region == "us" && formed[3] == "x" {
 			return errors.New("of another life of region us")
 		}
 		return nil
-	}
+	}}}
+	seat := NewSeat("ap", nil, nil, knowing{nobody{speaking{}}, known})
 	questions, at, asks := peer.NewRegistry(func() error { return nil }), network.Node("ap-1"), network.Node("us-3")
 	seat.Register(questions)
 	if err := at.Serve(map[string]transport.Handler{peer.Service: questions.Serve}); err != nil {
@@ -100,7 +110,7 @@ func TestWhoIsOfAnotherLifeIsNotVotedFor(t *testing.T) {
 		}
 		for _, q := range []peer.Question[*candidacy, answer]{askSound, askVote} {
 			a, err := peer.Ask(t.Context(), v.config.Client, "ap-1", q,
-				v.of(&timeline.Candidacy{For: "us", Epoch: 2}, "ap")(nil))
+				of(v, &timeline.Candidacy{For: "us", Epoch: 2}, "ap")(nil))
 			refused := err == nil && !a.Granted && a.Why != nil && strings.Contains(a.Why.Text, "of another life")
 			if refused != (disk == "x") || !refused && !errors.Is(err, contract.ErrNotLeader) {
 				t.Errorf("formed with %q: %+v, %v", disk, a, err)

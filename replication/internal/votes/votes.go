@@ -106,7 +106,6 @@ func New(c Config) *Votes {
 		returns: ballot.NewBack(c.Region), stores: stores{},
 	}
 	v.seat = NewSeat(c.Region, c.Clock, c.Life, store{&v.config})
-	v.seat.strange = c.Strange
 	return v
 }
 

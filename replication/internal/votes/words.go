@@ -35,8 +35,8 @@ func askVoter[In any](
 	return a.Answer, err
 }
 
-// of is a candidacy of this region as it travels to a voter.
-func (v *Votes) of(c *timeline.Candidacy, voter string) func(heard []fleet.Word) *candidacy {
+// of is a candidacy of the region of v as it travels to a voter.
+func of(v *Votes, c *timeline.Candidacy, voter string) func(heard []fleet.Word) *candidacy {
 	var formed map[uint64]string
 	if v.config.Formed != nil {
 		formed = v.config.Formed()
