@@ -202,8 +202,8 @@ func newVotes(n *node) *votes.Votes {
 			return newInquiry(n).understood(ctx, n.fleetView(), level)
 		},
 		Governor: primary.Ballot{Governor: n.governor}, Slots: n.slots, Writes: n.proposer,
-		Witnesses: n.memory,
-		Changed:   n.leading.Reconsider, Event: n.event,
+		Witnesses: n.memory, Formed: n.forming.Born, Strange: strangers(n),
+		Changed: n.leading.Reconsider, Event: n.event,
 		Initial: c.Votes,
 	})
 }
@@ -288,9 +288,7 @@ func (n *node) buildSource(log *slots.Log) {
 			}
 			return tooOld(n.applied.State().Commands, n.fleetView().Regions[region])
 		},
-		Strange: func(region string, formed map[uint64]string) error {
-			return ofAnotherLife(n.fleetView().Regions[region], formed)
-		},
+		Strange: strangers(n),
 	})
 }
 
