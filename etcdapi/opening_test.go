@@ -74,8 +74,8 @@ func TestWhatFollowsIsOpenedOnceItIsInOtherRegions(t *testing.T) {
 			if err := apply(n, put); err != nil || n.Store.Revision() != 3 {
 				t.Errorf("what follows waits for the other region: %v, at revision %d", err, n.Store.Revision())
 			}
-			refused(n, "the fleet follows as before: what it has of the etcd is not known in time to be durable as asked "+
-				"for (regions=1): position 7 is in 1 of 2 regions: us")
+			refused(n, "the fleet follows as before: what it has of the etcd is not known in time to be durable as "+
+				"asked for (regions=1): position 7 is in 1 of 2 regions: us")
 			etcdapitest.Shorten(n.Replicator, fmt.Errorf("%w: on purpose", replication.ErrUnknownOutcome))
 			refused(n, "the fleet follows as before: it is not known whether")
 			etcdapitest.Shorten(n.Replicator, nil)

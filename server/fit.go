@@ -155,8 +155,8 @@ func (c *Config) tightMemory(m machine, warn func(wrong bool, format string, arg
 	case sum > memory:
 		warn(true, "%s are more than the memory, %s", caches, about(memory))
 	case budget > 0:
-		warn(sum > uint64(c.MemoryLimit()), "%s are more than three quarters of memory-bytes, %s: the node will not stay "+
-			"within it", caches, Bytes(budget))
+		warn(sum > uint64(c.MemoryLimit()), "%s are more than three quarters of memory-bytes, %s: the node will not "+
+			"stay within it", caches, Bytes(budget))
 	}
 	for _, key := range []string{"max-answer-bytes", "max-effect-bytes", "durability.bytes", "stream-window-bytes",
 		"peer-window-bytes"} {
@@ -165,8 +165,8 @@ func (c *Config) tightMemory(m machine, warn func(wrong bool, format string, arg
 		case n > memory:
 			warn(true, "%s %s is more than the memory, %s", key, Bytes(n), about(memory))
 		case budget > 0:
-			warn(n > budget, "%s %s is more than memory-bytes, %s: the node will not stay within it where it comes to "+
-				"that", key, Bytes(n), Bytes(budget))
+			warn(n > budget, "%s %s is more than memory-bytes, %s: the node will not stay within it where it comes "+
+				"to that", key, Bytes(n), Bytes(budget))
 		}
 	}
 }

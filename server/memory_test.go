@@ -81,8 +81,8 @@ func TestTheMemoryIsHeldAgainstWhatWasSet(t *testing.T) {
 		refuse, warn string
 	}{
 		{"memory-bytes: 64GiB", 8 * gib,
-			"memory-bytes 64GiB has cache-bytes be 8GiB, which is not less than the memory that this process may have, " +
-				"8.0GiB: write less", ""},
+			"memory-bytes 64GiB has cache-bytes be 8GiB, which is not less than the memory that this process may " +
+				"have, 8.0GiB: write less", ""},
 		{"", 200 * mib, "cache-bytes 256MiB, its default, is not less than the memory that this process may have, " +
 			"200.0MiB: set it, or memory-bytes, of which it is a part then", ""},
 		{"cache-bytes: 256MiB", 200 * mib, "cache-bytes 256MiB is not less than the memory that this process may " +
