@@ -69,7 +69,8 @@ func compareText(r *patrol.Report) string {
 	since := r.Since.Local().Format(time.DateTime)
 	switch {
 	case whole == 0 && why != "":
-		return fmt.Sprintf("nodes are compared every %s, and none was compared whole since %s: %s", period(r), since, why)
+		return fmt.Sprintf("nodes are compared every %s, and none was compared whole since %s: %s", period(r), since,
+			why)
 	case whole == 0:
 		return fmt.Sprintf("nodes are compared every %s, and the first round since %s is under way", period(r),
 			since)

@@ -48,7 +48,8 @@ func TestStatusTellsWhatComparingFound(t *testing.T) {
 	none.Nodes = []patrol.Compared{{Node: "eu-1", Region: "eu", Why: "it does not answer"},
 		{Node: "us-1", Region: "us", Why: "nobody else was there to compare it with"}}
 	if text := compareText(&none); strings.Contains(text, "first round") ||
-		!strings.Contains(text, "none was compared whole since") || !strings.Contains(text, "eu-1: it does not answer") {
+		!strings.Contains(text, "none was compared whole since") ||
+		!strings.Contains(text, "eu-1: it does not answer") {
 		t.Error(text)
 	}
 	first.Nodes[0].Why = patrol.FirstRound
