@@ -19,9 +19,9 @@ func TestCommandLine(t *testing.T) {
 		return strings.Fields(path("bench", longest[0], "lint", "replication/internal/wal", "server")), nil
 	}
 	at := fmt.Sprintf("-p %d ", atOnce())
-	plain := "test -vet=off " + at + "-timeout 15m "
-	race := "test -vet=off " + at + "-race -timeout 15m "
-	seeds := "test -vet=off -timeout 15m ./sim -v -run ^(TestCampaign|TestFailureTable)$ -sim.campaign " + campaignSeeds
+	plain := "test -vet=off " + at + "-timeout 60m "
+	race := "test -vet=off " + at + "-race -timeout 60m "
+	seeds := "test -vet=off -timeout 60m ./sim -v -run ^(TestCampaign|TestFailureTable)$ -sim.campaign " + campaignSeeds
 	first := path(longest[0], "replication/internal/wal", "server") + " "
 	for _, test := range []struct {
 		line      string

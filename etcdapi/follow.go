@@ -5,8 +5,10 @@ import (
 	"errors"
 	"io"
 	"math"
+	"strings"
 	"time"
 
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -93,6 +95,7 @@ func (s *followServer) followed(ctx context.Context, began time.Time, batch [][]
 		}
 	}
 	var list []*replication.Command
+	opens := false
 	for _, c := range batch {
 		var q command.Request
 		err := q.Decode(c)
@@ -105,10 +108,15 @@ func (s *followServer) followed(ctx context.Context, began time.Time, batch [][]
 		if err != nil {
 			return status.Error(codes.InvalidArgument, "mimir: "+err.Error())
 		}
-		list = append(list, &replication.Command{Data: c})
+		list, opens = append(list, &replication.Command{Data: c}), opens || q.Alarm != nil
 	}
 	if len(list) == 0 {
 		return nil
+	}
+	if opens {
+		if err := s.crossed(ctx); err != nil {
+			return err
+		}
 	}
 	bounded, cancel := context.WithTimeout(ctx, s.limits.now().RequestTimeout)
 	defer cancel()
@@ -122,4 +130,40 @@ func (s *followServer) followed(ctx context.Context, began time.Time, batch [][]
 		}
 	}
 	return nil
+}
+
+// openTime bounds how long an opening waits for other regions: it is less than its caller waits for the answer.
+const openTime = 30 * time.Second
+
+// crossed returns nil once all that was brought so far is in the regions in which it has to be, whatever key it is of.
+// What follows waits for none, since the etcd has it; with the opening it becomes what this fleet has acknowledged.
+// What is proposed for that changes nothing: a fleet that is not opened follows as before.
+func (s *followServer) crossed(ctx context.Context) error {
+	who := &asker{touches: []span{{from: []byte{0}, to: []byte{0}}}}
+	d, err := demanded(ctx, s.API, who)
+	if err != nil || d.local() {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, openTime)
+	defer cancel()
+	bounded, done := d.whileHeard(ctx, s.API)
+	defer done()
+	look := command.EncodeAlarm(&pb.AlarmRequest{Action: pb.AlarmRequest_GET})
+	end, err := d.begin(s.API, who, len(look))
+	if err != nil {
+		return err
+	}
+	_, err = d.propose(bounded, s.API, look)
+	if errors.Is(err, replication.ErrUnderReplicated) {
+		who.outcome = DurableLate
+		err = status.Errorf(codes.FailedPrecondition, "mimir: the fleet follows as before: what it has of the etcd is "+
+			"not known in time to be durable as asked for (%s): %s", d.said,
+			strings.TrimPrefix(err.Error(), replication.ErrUnderReplicated.Error()+": "))
+	}
+	if err = d.told(err, who, nil); err != nil && status.Code(err) == codes.Unknown { // it says nothing of an opening
+		err = status.Errorf(codes.FailedPrecondition, "mimir: the fleet follows as before: it is not known whether "+
+			"what it has of the etcd is durable as asked for (%s): %v", d.said, err)
+	}
+	end(err)
+	return err
 }

@@ -58,8 +58,11 @@ func (q inquiry) pastOf(n *node) *recall.Check {
 		Last: max(n.log.LastIndex(), n.applied.View().Index), Term: n.log.HardState().GetTerm(),
 		Part:     q.part(),
 		Siblings: q.directory.Everywhere, Others: others, Agreed: &n.agreed, Memory: n.memory, Ground: groundOf(n),
-		Answered: func(node string, p recall.Part) {
-			n.forming.Answered(members.RaftID(c.RegionID, node), p.Formed)
+		Answered: func(addr, node string, p recall.Part) {
+			id := members.RaftID(c.RegionID, node)
+			if slices.Contains(q.directory.Addresses(id), addr) { // else it is where another one was
+				n.forming.Answered(id, map[string]map[uint64]string{addr: p.Formed})
+			}
 		},
 		Timeout: min(askTimeout, c.callTimeout()), Clock: c.Clock, Client: q.client,
 	})

@@ -43,6 +43,24 @@ func (u *Understanding) Decided(command []byte) bool {
 	return level > timeline.LevelFirst && n.applied.State().Commands >= level
 }
 
+// strangers returns what says why a region that was formed with these disks is not the one that the node knows under
+// that name.
+func strangers(n *node) func(region string, formed map[uint64]string) error {
+	return func(region string, formed map[uint64]string) error {
+		return ofAnotherLife(n.fleetView().Regions[region], formed)
+	}
+}
+
+// ofAnotherLife says why a node whose region was formed with these disks does not speak for the region r, nil if it
+// does, or nobody knows.
+func ofAnotherLife(r fleet.Region, formed map[uint64]string) error {
+	if len(formed) == 0 || len(r.Life) == 0 || r.Torn || fleet.SameLife(r.Life, formed) {
+		return nil
+	}
+	return fmt.Errorf("%w: who asks is of another life of region %s than the nodes that speak for it: mimir "+
+		"status says which nodes are WRONG", ErrRejected, r.Name)
+}
+
 // tooOld says why the leader of a region cannot apply commands of this level, nil if it can or is not heard.
 func tooOld(level timeline.Level, r fleet.Region) error {
 	l := r.Leader()

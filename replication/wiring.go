@@ -73,8 +73,7 @@ func (n *node) build() {
 	n.standing = standing.New(c.RegionID, n.applied, n.leadership, n.fleet, n.directory, n.fence)
 	n.staging = transfer.NewStaging(transfer.StagingConfig{
 		Region: c.RegionID, FS: c.FS, Dir: c.path("staging"), Transport: n.transport, Peers: n.directory,
-		Applied: n.applied,
-		Life:    n.life, Clock: c.Clock, Logger: n.logger,
+		Alike: n.forming.Alike, Applied: n.applied, Life: n.life, Clock: c.Clock, Logger: n.logger,
 	})
 	streamed := slots.NewLog(n.log)
 	n.buildWrites(streamed)
@@ -160,7 +159,8 @@ func (n *node) buildSuccession() {
 		},
 	})
 	n.follower = secondary.New(secondary.Config{
-		Region: c.RegionID, Self: n.id, WindowBytes: c.StreamWindowBytes, Transport: n.transport, Clock: c.Clock,
+		Region: c.RegionID, Formed: n.forming.Born, Self: n.id, WindowBytes: c.StreamWindowBytes,
+		Transport: n.transport, Clock: c.Clock,
 		Logger: n.logger, Life: n.life, Applied: n.applied, Leadership: n.leadership, Fleet: n.fleet, Group: n.group,
 		Copies: copyPort{region: c.RegionID, addr: c.PeerAddr, staging: n.staging, client: n.client,
 			members: n.directory, late: &n.late},
@@ -202,8 +202,8 @@ func newVotes(n *node) *votes.Votes {
 			return newInquiry(n).understood(ctx, n.fleetView(), level)
 		},
 		Governor: primary.Ballot{Governor: n.governor}, Slots: n.slots, Writes: n.proposer,
-		Witnesses: n.memory,
-		Changed:   n.leading.Reconsider, Event: n.event,
+		Witnesses: n.memory, Formed: n.forming.Born, Strange: strangers(n),
+		Changed: n.leading.Reconsider, Event: n.event,
 		Initial: c.Votes,
 	})
 }
@@ -252,7 +252,8 @@ func (n *node) buildState(log *slots.Log) {
 		return seal != nil && seal.To == region
 	})
 	n.shelf = transfer.NewShelf(transfer.ShelfConfig{
-		Region: c.RegionID, FS: c.FS, Dir: c.path("copies"), Source: n.applier, Applied: n.applied, Staging: n.staging,
+		Region: c.RegionID, Formed: n.forming.Born,
+		FS: c.FS, Dir: c.path("copies"), Source: n.applier, Applied: n.applied, Staging: n.staging,
 		Copying: n.slots.Copying, Bars: n.roster.Bars, Unfit: unfit, Life: n.life, Clock: c.Clock, Logger: n.logger,
 		Throttle: n.caps.copies,
 	})
@@ -287,6 +288,7 @@ func (n *node) buildSource(log *slots.Log) {
 			}
 			return tooOld(n.applied.State().Commands, n.fleetView().Regions[region])
 		},
+		Strange: strangers(n),
 	})
 }
 
@@ -353,12 +355,12 @@ func (n *node) services() map[string]transport.Handler {
 	n.rewinds.Register(questions)
 	n.follower.Register(questions)
 	peer.Handle(questions, askNode, n.answerNode)
-	recall.Register(questions, n.config.NodeID, n.memory, n.group.account, n.forming.Told)
+	recall.Register(questions, n.config.RegionID, n.config.NodeID, n.memory, n.group.account, n.forming.Told)
 	s := n.group.Services()
 	s[peer.Service] = questions.Serve
 	s[propose.Service], s[propose.ServiceParts] = n.proposer.Serve, n.proposer.Serve
 	s[propose.ServiceWhole] = n.proposer.ServeWhole
-	s[stream.Service] = n.source.Handle
+	s[stream.Service], s[stream.ServiceElder] = n.source.Handle, n.source.Handle
 	s[transfer.Service], s[transfer.ServiceElder] = n.shelf.Serve, n.shelf.ServeElder
 	return s
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"path/filepath"
 	"time"
 
@@ -53,6 +54,11 @@ func (c *Config) fit(m machine) (warnings []string, err error) {
 	if err := c.fitMemory(m); err != nil {
 		return nil, err
 	}
+	return c.tight(m), nil
+}
+
+// tight returns a warning of each limit that the machine has no room for, or that others leave none.
+func (c *Config) tight(m machine) (warnings []string) {
 	warn := func(wrong bool, format string, args ...any) {
 		if wrong {
 			warnings = append(warnings, fmt.Sprintf(format, args...))
@@ -74,28 +80,12 @@ func (c *Config) fit(m machine) (warnings []string, err error) {
 	}
 	warn(reserve > 0 && reserve < least, "disk-reserve-bytes %s is less than mem-table-bytes and segment-bytes "+
 		"together, %s: on a full disk the node may not be able to start", Bytes(reserve), Bytes(least))
-	caches := uint64(c.Store.CacheBytes)*3/2 + 2*c.Store.MemTableBytes + uint64(max(c.Store.CountBytes, 0))
-	if c.MemoryBytes > 0 {
-		warn(caches > uint64(c.MemoryLimit()), "cache-bytes %s, half as much beside it, two tables of mem-table-bytes "+
-			"%s and count-bytes %s are more than three quarters of memory-bytes, %s: the node will not stay within it",
-			Bytes(c.Store.CacheBytes), Bytes(c.Store.MemTableBytes), Bytes(c.Store.CountBytes), Bytes(c.MemoryBytes))
-	}
-	if m.memory > 0 {
-		warn(uint64(c.MemoryBytes) > m.memory, "memory-bytes %s is more than the memory that this process may have, %s",
-			Bytes(c.MemoryBytes), about(m.memory))
-		warn(caches > m.memory, "cache-bytes %s, half as much beside it, two tables of mem-table-bytes %s and "+
-			"count-bytes %s are more than the memory, %s", Bytes(c.Store.CacheBytes), Bytes(c.Store.MemTableBytes),
-			Bytes(c.Store.CountBytes), about(m.memory))
-		warn(uint64(c.Limits.AnswerBytes) > m.memory, "max-answer-bytes %s is more than the memory, %s",
-			Bytes(c.Limits.AnswerBytes), about(m.memory))
-		warn(uint64(c.Limits.EffectBytes) > m.memory, "max-effect-bytes %s is more than the memory, %s",
-			Bytes(c.Limits.EffectBytes), about(m.memory))
-	}
+	c.tightMemory(m, warn)
 	election := r.TickInterval * time.Duration(r.ElectionTicks)
 	warn(c.Limits.RequestTimeout < 2*election, "request-timeout %s is less than twice tick-interval times "+
 		"election-ticks, %s: no request outlives the loss of a leader", formatDuration(c.Limits.RequestTimeout),
 		formatDuration(2*election))
-	return warnings, nil
+	return warnings
 }
 
 // memTableBytes is the size of a memory table of the store. What is in one counts against the quota as long as it is
@@ -125,21 +115,68 @@ func (c *Config) fitDisk(m machine) error {
 	return nil
 }
 
+// fitMemory refuses sizes of which the memory cannot hold one. It names what an operator can write: the size, if he set
+// it, or what it follows from.
 func (c *Config) fitMemory(m machine) error {
-	for _, f := range []struct {
-		key   string
-		bytes uint64
-	}{
-		{"cache-bytes", uint64(c.Store.CacheBytes)},
-		{"mem-table-bytes", c.Store.MemTableBytes},
-		{"stream-window-bytes", uint64(c.Replication.StreamWindowBytes)},
-	} {
-		if m.memory > 0 && f.bytes >= m.memory {
-			return fmt.Errorf("%w: %s %s is not less than the memory that this process may have, %s: write less",
-				ErrConfig, f.key, Bytes(f.bytes), about(m.memory))
+	for _, key := range []string{"cache-bytes", "mem-table-bytes", "stream-window-bytes"} {
+		n := uint64(find(key).number(c))
+		if m.memory == 0 || n < m.memory {
+			continue
 		}
+		what, less := fmt.Sprintf("%s %s", key, Bytes(n)), "write less"
+		switch {
+		case c.follows(key):
+			what = fmt.Sprintf("memory-bytes %s has %s be %s, which", Bytes(c.MemoryBytes), key, Bytes(n))
+		case c.preset(key) && isShare(key):
+			what, less = what+", its default,", "set it, or memory-bytes, of which it is a part then"
+		case c.preset(key):
+			what, less = what+", its default,", "set it"
+		}
+		return fmt.Errorf("%w: %s is not less than the memory that this process may have, %s: %s", ErrConfig, what,
+			about(m.memory), less)
 	}
 	return nil
+}
+
+// tightMemory warns of sizes that are together, or each, more than the memory or memory-bytes. Of what follows from
+// memory-bytes that is told alone.
+func (c *Config) tightMemory(m machine, warn func(wrong bool, format string, args ...any)) {
+	memory, budget := m.memory, uint64(c.MemoryBytes)
+	if memory == 0 {
+		memory = math.MaxUint64
+	}
+	warn(budget > memory, "memory-bytes %s is more than the memory that this process may have, %s", Bytes(budget),
+		about(memory))
+	cache, table := uint64(c.Store.CacheBytes), c.memTableBytes()
+	caches := fmt.Sprintf("cache-bytes %s, half as much beside it, two tables of mem-table-bytes %s and count-bytes %s",
+		Bytes(cache), Bytes(table), Bytes(c.countBytes()))
+	switch sum := cache + cache/2 + 2*table + uint64(c.countBytes()); {
+	case c.follows("cache-bytes") && c.follows("mem-table-bytes") && c.follows("count-bytes"):
+	case sum > memory:
+		warn(true, "%s are more than the memory, %s", caches, about(memory))
+	case budget > 0:
+		warn(sum > uint64(c.MemoryLimit()), "%s are more than three quarters of memory-bytes, %s: the node will not "+
+			"stay within it", caches, Bytes(budget))
+	}
+	for _, key := range []string{"max-answer-bytes", "max-effect-bytes", "durability.bytes", "stream-window-bytes",
+		"peer-window-bytes"} {
+		switch n := uint64(find(key).number(c)); {
+		case c.follows(key):
+		case n > memory:
+			warn(true, "%s %s is more than the memory, %s", key, Bytes(n), about(memory))
+		case budget > 0:
+			warn(n > budget, "%s %s is more than memory-bytes, %s: the node will not stay within it where it comes "+
+				"to that", key, Bytes(n), Bytes(budget))
+		}
+	}
+}
+
+// countBytes is the memory in which the store counts keys; 0 if it does not.
+func (c *Config) countBytes() int64 {
+	if c.CountedKeys <= 0 {
+		return 0
+	}
+	return c.Store.CountBytes
 }
 
 // about writes a size for people.

@@ -271,7 +271,7 @@ func (s *server) openStore() error {
 	store := c.Store
 	store.OpenTables, store.SpareBytes = s.shares.Tables, s.room.ballast.Part()/2
 	store.MemTableBytes = c.memTableBytes()
-	if store.CountBytes == 0 || c.CountedKeys <= 0 {
+	if store.CountBytes = c.countBytes(); store.CountBytes == 0 {
 		store.CountBytes = -1 // to the store, zero is its default
 	}
 	store.Dir, store.Logger, store.OnFailure = filepath.Join(c.Replication.DataDir, storeDir), s.logger, s.storeFailed

@@ -325,7 +325,8 @@ var sections = []section{
 		size("count-bytes", kv.DefaultCountBytes, 0, unbounded,
 			"memory to count the keys of a range at any revision without a walk over them: 2 to 5 bytes a key, and "+
 				"3 to 12 for each that was made or deleted since the last compaction; with less than that, older "+
-				"revisions are walked, and more keys beside what a range asks for; 0 for none",
+				"revisions are walked, and more keys beside what a range asks for; 0: none are counted, every range "+
+				"that has a limit or asks for a count walks over all of its keys, and `mimir_keys` is absent",
 			func(c *Config) *int64 { return &c.Store.CountBytes }),
 		count("counted-keys", formerCountedKeys, -1, math.MaxInt32,
 			"of earlier versions: with 0 or -1 `count-bytes` is 0, and anything else says nothing any more",

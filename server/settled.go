@@ -123,7 +123,9 @@ func (s *server) reload(read func() (*Config, error)) error {
 	if err != nil {
 		return err
 	}
-	if _, err := next.fit(thisMachine(next.Replication.DataDir)); err != nil {
+	here := thisMachine(next.Replication.DataDir)
+	warnings, err := next.fit(here)
+	if err != nil {
 		return err
 	}
 	if _, err := door.Split(s.shares.Limit, next.MaxConnections); err != nil {
@@ -140,6 +142,12 @@ func (s *server) reload(read func() (*Config, error)) error {
 		s.logger.Warn("a setting is another one, and needs a restart", "setting", d.key, "running", d.from,
 			"read", d.to)
 	}
+	for _, text := range now.tight(here) { // of what waits for a restart it has the one that runs
+		if !slices.Contains(warnings, text) {
+			warnings = append(warnings, text)
+		}
+	}
+	tellSettings(s.logger, nil, warnings)
 	s.settled.running = now
 	for _, c := range changes {
 		if slices.ContainsFunc(changed, func(d difference) bool { return slices.Contains(c.keys, d.key) }) {
@@ -168,7 +176,7 @@ func merge(now, next *Config) (changed, waits []difference) {
 		case canChange(d.key):
 			changed = append(changed, d)
 			settings[i].copy(now, next)
-			now.from(d.key, cmp.Or(next.origins[d.key], "default"))
+			now.from(d.key, cmp.Or(next.origins[d.key], byDefault))
 		default:
 			waits = append(waits, d)
 		}

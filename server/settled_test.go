@@ -72,6 +72,12 @@ func TestSettingsOfARunningNode(t *testing.T) {
 		t.Errorf("warned of what is right:\n%s", log)
 	}
 
+	read(func(c *Config) error {
+		c.MemoryBytes, c.Limits.AnswerBytes = 256<<20, 1<<30
+		return nil
+	})
+	logs("max-answer-bytes 1GiB is more than memory-bytes, 256MiB")
+
 	read(func(*Config) error { return errors.New("max-txn-ops 0 is out of bounds") })
 	logs("settings not read anew: all stay as they are", "max-txn-ops 0 is out of bounds")
 

@@ -17,9 +17,9 @@ const quiet = 5 * time.Second
 
 // laterServices are the streams that nodes of a level do not know.
 var laterServices = map[timeline.Level][]string{
-	timeline.LevelFirst:  {"propose/3", "propose/2"},
-	timeline.LevelPlaces: {"propose/3", "propose/2"},
-	timeline.LevelKeep:   {"propose/3"},
+	timeline.LevelFirst:  {"propose/3", "propose/2", "stream/2"},
+	timeline.LevelPlaces: {"propose/3", "propose/2", "stream/2"},
+	timeline.LevelKeep:   {"propose/3", "stream/2"},
 }
 
 // dated is the transport of a node of an earlier version, which neither offers nor opens later streams.

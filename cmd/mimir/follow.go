@@ -57,11 +57,21 @@ func (x *crossing) follow(ctx context.Context, out, errs io.Writer) error {
 			fmt.Fprintln(w, "the fleet was opened: it follows no more")
 		})
 	case errors.Is(err, context.Canceled) && ctx.Err() != nil:
-		return x.n.print(out, map[string]any{"revision": said.last.Revision}, func(w io.Writer) {
-			fmt.Fprintf(w, "stopped at revision %d; run it again to go on\n", said.last.Revision)
-		})
+		known := map[string]any{}
+		if said.last.Revision > 0 {
+			known["revision"] = said.last.Revision
+		}
+		return x.n.print(out, known, func(w io.Writer) { fmt.Fprintln(w, stoppedText(said.last.Revision)) })
 	}
 	return err
+}
+
+// stoppedText says where somebody was stopped; revision is 0 if he never found out.
+func stoppedText(revision int64) string {
+	if revision <= 0 {
+		return "stopped before it knew at which revision it is; run it again to go on"
+	}
+	return fmt.Sprintf("stopped at revision %d; run it again to go on", revision)
 }
 
 // sides connects to both.

@@ -75,7 +75,7 @@ func (m *mirroring) run(ctx context.Context, out, errs io.Writer) (err error) {
 	err = mirror.Run(ctx, m.Options)
 	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
 		return m.n.print(out, said.last, func(w io.Writer) {
-			fmt.Fprintf(w, "stopped at revision %d; run it again to go on\n", said.last.Revision)
+			fmt.Fprintln(w, stoppedText(said.last.Revision))
 		})
 	}
 	return err

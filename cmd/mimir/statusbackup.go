@@ -79,8 +79,8 @@ func (b *backupReport) text(now time.Time) string {
 	say := func(format string, a ...any) { parts = append(parts, fmt.Sprintf(format, a...)) }
 	switch age, known := b.Age(now); {
 	case b.By == "":
-		say("backups: what there is in %s is not known: the leader of region %s, which takes them, did not answer",
-			b.To, b.Region)
+		say("backups: what there is in %s is not known: the leader of region %s, which is to take them, did not "+
+			"answer, or there is none", b.To, b.Region)
 	case b.Looked.IsZero():
 		say("backups: what there is in %s is not known to %s yet, which takes them", b.To, b.By)
 	case !known:

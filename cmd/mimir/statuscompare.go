@@ -54,8 +54,11 @@ func whyNot(r *patrol.Report, region string) string {
 
 // compareText says when all nodes were last compared.
 func compareText(r *patrol.Report) string {
-	whole, last := 0, time.Time{}
+	whole, last, why := 0, time.Time{}, ""
 	for _, n := range r.Nodes {
+		if why == "" && n.Why != "" && n.Why != patrol.FirstRound {
+			why = n.Node + ": " + n.Why
+		}
 		if !n.At.IsZero() {
 			whole++
 		}
@@ -63,9 +66,14 @@ func compareText(r *patrol.Report) string {
 			last = n.At
 		}
 	}
-	if whole == 0 {
+	since := r.Since.Local().Format(time.DateTime)
+	switch {
+	case whole == 0 && why != "":
+		return fmt.Sprintf("nodes are compared every %s, and none was compared whole since %s: %s", period(r), since,
+			why)
+	case whole == 0:
 		return fmt.Sprintf("nodes are compared every %s, and the first round since %s is under way", period(r),
-			r.Since.Local().Format(time.DateTime))
+			since)
 	}
 	return fmt.Sprintf("%d of %d nodes compared whole, the last time %s, every %s", whole, len(r.Nodes),
 		last.Local().Format(time.DateTime), period(r))

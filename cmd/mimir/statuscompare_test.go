@@ -44,6 +44,18 @@ func TestStatusTellsWhatComparingFound(t *testing.T) {
 	if text := compareText(&first); !strings.Contains(text, "the first round") {
 		t.Error(text)
 	}
+	none := well // a round was ended, and the next one is not the first
+	none.Nodes = []patrol.Compared{{Node: "eu-1", Region: "eu", Why: "it does not answer"},
+		{Node: "us-1", Region: "us", Why: "nobody else was there to compare it with"}}
+	if text := compareText(&none); strings.Contains(text, "first round") ||
+		!strings.Contains(text, "none was compared whole since") ||
+		!strings.Contains(text, "eu-1: it does not answer") {
+		t.Error(text)
+	}
+	first.Nodes[0].Why = patrol.FirstRound
+	if text := compareText(&first); !strings.Contains(text, "the first round") {
+		t.Error(text)
+	}
 	old := well
 	old.Compares = false
 	if f := report(&old); f.Compare != nil {

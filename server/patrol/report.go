@@ -28,6 +28,9 @@ type Report struct {
 	Findings []Finding `json:"findings,omitempty"`
 }
 
+// FirstRound is why no node was compared yet by who has just begun.
+const FirstRound = "the first round is under way"
+
 // Compared is a node and when it was last compared whole, by the clock of who compares; zero: not since that began.
 // Why says why it was not in the last round.
 type Compared struct {
@@ -77,7 +80,7 @@ func (p *Patrol) begin(compares, anew bool) {
 	}
 	p.report.Since, p.report.Nodes = p.Clock.Now(), nil
 	for _, m := range p.Members() {
-		first := Compared{Node: m.Name, Region: m.Region, Why: "the first round is under way"}
+		first := Compared{Node: m.Name, Region: m.Region, Why: FirstRound}
 		p.report.Nodes = append(p.report.Nodes, first)
 	}
 }

@@ -7,8 +7,8 @@
 //
 //  1. every other node says that its disk is empty too, or sown: the region is formed, with these disks;
 //  2. or a node of the region says that it was formed with this very disk among them;
-//  3. or so many nodes with data say that they do not know this one that one of them is in every majority of the region
-//     with it: it was never there;
+//  3. or so many nodes with data, all of one life of the region, say that they do not know this one that one of them is
+//     in every majority of the region with it: it was never there;
 //  4. or a majority of the region is empty, nobody who answers holds anything, and it is the first day of the fleet,
 //     as the other regions say (firstDay), or an operator, who vouches for those that do not answer (Form).
 //

@@ -58,8 +58,8 @@ type Forming struct {
 	born   recall.Part     // with which disks the region was formed, and without whom
 	lacks  string          // for whom a blank node waits, in words
 	proven map[uint64]bool // who of those without whom the region was formed said that it is of this region
-	// strange are those who said, when they were asked, that they are of another life of the region.
-	strange map[uint64]bool
+	// heard is who answered last as a member, by where he was asked: whether he is of another life of the region.
+	heard map[uint64]map[string]bool
 }
 
 // formingEvery is how often a node that waits asks the others.
@@ -69,7 +69,7 @@ const formingEvery = 200 * time.Millisecond
 func New(c Config) *Forming {
 	return &Forming{
 		config: c, began: c.Clock.Now(), blank: c.Blank, born: c.Born, proven: map[uint64]bool{},
-		strange: map[uint64]bool{},
+		heard: map[uint64]map[string]bool{},
 	}
 }
 
@@ -133,53 +133,7 @@ func (f *Forming) Told(q recall.Question) recall.Part {
 func (f *Forming) Admits(id uint64) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return !f.strange[id] && (!slices.Contains(f.born.Left, id) || f.proven[id] || f.joined(id))
-}
-
-// Apart reports whether the node with this Raft identity said that it is of another life of the region.
-func (f *Forming) Apart(id uint64) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.strange[id]
-}
-
-// nameOf returns the name of a node of the region, or its Raft identity if nobody said its name.
-func (f *Forming) nameOf(id uint64) string {
-	for _, m := range f.config.Applied.State().Members {
-		if m.ID == id && m.Name != "" {
-			return m.Name
-		}
-	}
-	for name := range f.config.Nodes {
-		if members.RaftID(f.config.Region, name) == id {
-			return name
-		}
-	}
-	return fmt.Sprintf("%x", id)
-}
-
-// Born returns with which disks the region was formed, nil if this node does not know.
-func (f *Forming) Born() map[uint64]string { return f.Part().Formed }
-
-// Alike reports whether who says that the region was formed with these disks is of the same life of it as this node, as
-// far as both know. Of another life is whoever formed a region of this name anew, without asking those who are of this
-// one: what it votes and holds is of that one.
-func (f *Forming) Alike(formed map[uint64]string) bool {
-	return !f.Part().Strange(recall.Part{Formed: formed})
-}
-
-// Answered notes that a member, asked where it is known to be, says that the region was formed with these disks: one
-// of another life of it is not heard.
-func (f *Forming) Answered(id uint64, formed map[uint64]string) {
-	strange := !f.Alike(formed)
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if strange && !f.strange[id] {
-		f.config.Logger.Error("a member is of another life of this region, which it formed without those who are of "+
-			"this one, and is not heard: stop it, put the same nodes into its file as into theirs, and replace it",
-			"member", f.nameOf(id))
-	}
-	f.strange[id] = strange
+	return !f.strange(id) && (!slices.Contains(f.born.Left, id) || f.proven[id] || f.joined(id))
 }
 
 // joined reports whether a node of the region has described itself.
@@ -289,9 +243,9 @@ func (f *Forming) askAll(ctx context.Context) (all []said) {
 // judge returns how the region was formed, nothing if nobody knows, or why this node must wait. notFirst is asked only
 // where a majority is empty, and the others do not answer.
 func (f *Forming) judge(all []said, notFirst func() string) (born recall.Part, lacks string) {
-	own := f.config.Disk.ID
-	blank := map[uint64]string{f.config.Self.ID: own}
+	own, blank := f.config.Disk.ID, map[uint64]string{f.config.Self.ID: f.config.Disk.ID}
 	var empty, silent, holding []string
+	var held []said
 	var left []uint64
 	for _, t := range all {
 		switch {
@@ -303,10 +257,7 @@ func (f *Forming) judge(all []said, notFirst func() string) (born recall.Part, l
 			blank[t.id] = t.blank
 			empty = append(empty, t.node)
 		default:
-			holding = append(holding, t.node)
-			if t.formed != nil {
-				born = recall.Part{Formed: t.formed, Left: without(t.left, f.config.Self.ID)}
-			}
+			holding, held = append(holding, t.node), append(held, t)
 		}
 	}
 	nodes := len(all) + 1
@@ -319,10 +270,14 @@ func (f *Forming) judge(all []said, notFirst func() string) (born recall.Part, l
 		return recall.Part{}, few
 	case len(empty) == len(all):
 		return recall.Part{Formed: blank}, ""
-	case len(holding) > nodes-majority:
-		return born, ""
 	}
-	if len(silent) == 0 { // some hold data, and they are too few to be sure
+	born, of, torn := f.lifeOf(held)
+	switch {
+	case of > nodes-majority:
+		return born, ""
+	case torn != "" && len(silent) == 0:
+		return recall.Part{}, torn + "; " + wayOut
+	case len(silent) == 0: // some hold data, and they are too few to be sure
 		return recall.Part{}, fmt.Sprintf(
 			"%s are empty, and what the others hold is less than a majority of the region: %s",
 			strings.Join(append(empty, f.config.Self.Name), ", "), wayOut)
@@ -331,6 +286,8 @@ func (f *Forming) judge(all []said, notFirst func() string) (born recall.Part, l
 		"if it never was, or is lost for good, start a new node in its place, with an empty data directory",
 		strings.Join(silent, ", "))
 	switch {
+	case torn != "":
+		return recall.Part{}, lacks + "; " + torn
 	case len(holding) > 0:
 		return recall.Part{}, fmt.Sprintf("%s; %s holds data, so that nobody forms the region anew", lacks,
 			strings.Join(holding, ", "))

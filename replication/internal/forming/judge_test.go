@@ -61,6 +61,36 @@ func TestWhoIsEmptyTakesPart(t *testing.T) {
 	}
 }
 
+// TestWhoComesEmptyIsOfTheLifeOfMost: one that formed the region anew by itself says neither how it was formed nor that
+// this node was never there.
+func TestWhoComesEmptyIsOfTheLifeOfMost(t *testing.T) {
+	// For each other node: a and x hold data of one of two lives, d holds data and does not say of which.
+	for others, want := range map[string]string{
+		"aax": "", "xaa": "", "axaa": "", "aaa": "", "ad": "",
+		"ax": "(n0 / n1)", "xa": "(n0 / n1)", "aadx": "(n0, n1 / n3)", "aax-": "waits for n3,", "adx": "(n0 / n2)",
+	} {
+		f := someBlank("")
+		var all []said
+		for i, kind := range others {
+			o := said{node: fmt.Sprintf("n%d", i), id: uint64(i + 2), silent: kind == '-'}
+			switch kind {
+			case 'a':
+				o.formed, o.left = map[uint64]string{8: "theirs", 9: "theirs"}, []uint64{1, 7}
+			case 'x':
+				o.formed = map[uint64]string{uint64(i + 2): "its own"}
+			}
+			all = append(all, o)
+		}
+		born, lacks := f.judge(all, func() string { return "" })
+		if !strings.Contains(lacks, want) || (want == "") != (lacks == "") {
+			t.Errorf("%s: %q, want %q", others, lacks, want)
+		}
+		if want == "" && (born.Formed[9] != "theirs" || !slices.Equal(born.Left, []uint64{7})) {
+			t.Errorf("%s: it says of itself %+v", others, born)
+		}
+	}
+}
+
 // TestAMajorityIsEnough on the first day of the fleet, and where somebody vouches for the others: if it is empty, and
 // nobody who answers holds anything. Those who do not answer are left out.
 func TestAMajorityIsEnough(t *testing.T) {
@@ -182,9 +212,42 @@ func TestWhoIsOfAnotherLifeIsNotHeard(t *testing.T) {
 		{map[uint64]string{1: "x", 3: "d"}, false}, {map[uint64]string{1: "a", 2: "b", 3: "c"}, true},
 		{map[uint64]string{3: "c"}, true},
 	} {
-		f.Answered(3, c.formed)
-		if got := f.Admits(3); got != c.heard || f.Apart(3) == c.heard || !f.Admits(2) || f.Apart(2) {
+		f.Answered(3, map[string]map[uint64]string{"us-3": c.formed})
+		if got := f.Admits(3); got != c.heard || f.Apart(3, "us-3") == c.heard || !f.Admits(2) || f.Apart(2, "us-3") {
 			t.Errorf("formed with %v: heard %t, and the other one %t", c.formed, got, f.Admits(2))
+		}
+	}
+}
+
+// TestAMemberThatMovedIsHeard: somebody of another life has the place that it had before, and answers there. To him
+// nothing is sent.
+func TestAMemberThatMovedIsHeard(t *testing.T) {
+	theirs := map[uint64]string{1: "a", 2: "b", 3: "c"}
+	f := New(Config{
+		Self: timeline.Member{ID: 1, Name: "us-1"}, Disk: recall.Disk{ID: "a"}, Clock: clock.Real,
+		Born:    recall.Part{Formed: theirs},
+		Applied: region.NewApplied(&region.View{}, nil), Logger: slog.New(slog.DiscardHandler),
+	})
+	for _, c := range []struct {
+		formed map[string]map[uint64]string
+		heard  bool
+	}{
+		{map[string]map[uint64]string{"old": {3: "d"}}, false},
+		{nil, false}, // nobody answers: he may be there still
+		{map[string]map[uint64]string{"old": {3: "d"}, "new": theirs}, true},
+		{map[string]map[uint64]string{"old": {3: "d"}, "new": nil}, true},
+		{map[string]map[uint64]string{"old": {3: "d"}, "new": {3: "e"}}, false},
+		{map[string]map[uint64]string{"new": theirs}, true},
+		{map[string]map[uint64]string{"old": {3: "d"}}, false}, // alone again
+	} {
+		f.Answered(3, c.formed)
+		if f.Admits(3) != c.heard || f.Apart(3, "a third") == c.heard {
+			t.Errorf("%v: heard %t, where nobody said it apart %t", c.formed, f.Admits(3), f.Apart(3, "a third"))
+		}
+		for addr, formed := range c.formed {
+			if f.Apart(3, addr) != (formed[3] == "d" || formed[3] == "e") {
+				t.Errorf("%v: at %s apart %t", c.formed, addr, f.Apart(3, addr))
+			}
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"time"
 
+	"github.com/mimir-kv/mimir/replication/internal/members"
 	"github.com/mimir-kv/mimir/replication/internal/recall"
 )
 
@@ -26,7 +27,8 @@ type Group struct {
 // Learn has a node that does not know how its region was formed learn it: nobody told it when it joined, or the version
 // that it was then did not ask. What such a node says of the region's log counts for nobody who knows, and what others
 // say not for it, since it could be of another life of the region. It is not, once one of the two leads and the other
-// has acknowledged everything to it that this node's log had when it started. Learn returns when the node knows.
+// has acknowledged everything to it that this node's log had when it started, and has it still. Learn returns when the
+// node knows.
 func (f *Forming) Learn(ctx context.Context, g Group) {
 	for f.Waits() || f.Part().Formed == nil {
 		if f.config.Life.Pause(ctx, learnEvery) != nil {
@@ -63,13 +65,17 @@ func (f *Forming) learn(ctx context.Context, g *Group) (born recall.Part, ok boo
 		if id == self || g.Match(id) < max(g.Ended, 1) {
 			continue
 		}
-		if a, answered := f.askMember(ctx, g, id); answered {
-			if born, ok = f.bornAs(a.Part); ok {
-				return born, true
-			}
+		a, answered := f.askMember(ctx, g, id)
+		if !answered || a.Log == nil || a.Log.Ends < g.Match(id) {
+			continue // it has lost what it acknowledged, and may be of any life
+		}
+		if p, knows := f.bornAs(a.Part); knows && ok && p.Strange(born) {
+			return recall.Part{}, false
+		} else if knows {
+			born, ok = p, true
 		}
 	}
-	return recall.Part{}, false
+	return born, ok
 }
 
 func (f *Forming) askMember(ctx context.Context, g *Group, id uint64) (a recall.Answer, answered bool) {
@@ -82,7 +88,7 @@ func (f *Forming) askMember(ctx context.Context, g *Group, id uint64) (a recall.
 	defer cancel()
 	a, known, err := recall.Ask(ctx, c.Client, addr,
 		recall.Question{ID: c.Self.ID, Disk: c.Disk.ID, Boot: c.Disk.Boot, Part: new(f.Part())})
-	return a, known && err == nil
+	return a, known && err == nil && members.RaftID(c.Region, a.Node) == id && (a.Region == "" || a.Region == c.Region)
 }
 
 // bornAs returns what another node said of how the region was formed, as this one notes it.

@@ -96,7 +96,7 @@ func (r *Registrar) publish(ctx context.Context, p publication) error {
 		return fmt.Errorf("%w: %s is not a member", contract.ErrMember, p.Member.Name)
 	}
 	if r.config.Admits != nil && !r.config.Admits(p.Member.ID) {
-		return fmt.Errorf("%w: the region was formed without %s, whose disk is not known to have been empty",
+		return fmt.Errorf("%w: the disk of %s is not of this life of the region, which was formed without it",
 			contract.ErrRejected, p.Member.Name)
 	}
 	o, known := r.config.Directory.published(p.Member.ID)

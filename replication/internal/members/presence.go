@@ -113,24 +113,42 @@ func (r *Registrar) present(ctx context.Context) {
 	}
 	var wg sync.WaitGroup
 	for _, id := range r.config.Directory.others() {
-		for _, addr := range r.config.Directory.Addresses(id) {
-			wg.Go(func() { r.presentAt(ctx, id, addr, p) })
-		}
+		wg.Go(func() { r.presentTo(ctx, id, p) })
 	}
 	wg.Wait()
 }
 
-func (r *Registrar) presentAt(ctx context.Context, id uint64, addr string, p Presence) {
-	answer, err := Present(ctx, r.config.Client, addr, p)
-	if err != nil {
-		return // tried again at a later turn; a version that does not know the question has nothing to say
+// presentTo presents this node at every address that a member may have. Somebody else who has one of them now says
+// nothing of the member.
+func (r *Registrar) presentTo(ctx context.Context, id uint64, p Presence) {
+	addrs := r.config.Directory.Addresses(id)
+	answers := make([]Presented, len(addrs))
+	answered := make([]bool, len(addrs))
+	var wg sync.WaitGroup
+	for i, addr := range addrs {
+		wg.Go(func() {
+			var err error // tried again at a later turn; a version that does not know the question has nothing to say
+			answers[i], err = Present(ctx, r.config.Client, addr, p)
+			answered[i] = err == nil
+			if answered[i] && r.alike(answers[i].Formed) {
+				r.answered(addr, answers[i])
+			}
+		})
 	}
-	if r.config.Life != nil && answer.Self.ID == id { // else somebody has its address now, and this says nothing of it
-		r.config.Life.Answered(answer.Self.ID, answer.Formed)
+	wg.Wait()
+	formed := map[string]map[uint64]string{}
+	for i, addr := range addrs {
+		if answered[i] && answers[i].Self.ID == id {
+			formed[addr] = answers[i].Formed
+		}
 	}
-	if !r.alike(answer.Formed) {
-		return
+	if r.config.Life != nil {
+		r.config.Life.Answered(id, formed)
 	}
+}
+
+// answered takes what a node of this life of the region answered at an address.
+func (r *Registrar) answered(addr string, answer Presented) {
 	if answer.Removed {
 		r.config.OnRemoved(fmt.Errorf("so says the node at %s", addr))
 		return

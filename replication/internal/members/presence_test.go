@@ -7,6 +7,7 @@ import (
 
 	"github.com/mimir-kv/mimir/replication/clock"
 	"github.com/mimir-kv/mimir/replication/internal/peer"
+	"github.com/mimir-kv/mimir/replication/internal/region"
 	"github.com/mimir-kv/mimir/replication/timeline"
 	"github.com/mimir-kv/mimir/replication/transport"
 	"github.com/mimir-kv/mimir/replication/transport/memory"
@@ -18,8 +19,10 @@ type lives map[uint64]string
 func (l lives) Waits() bool                  { return false }
 func (l lives) Born() map[uint64]string      { return map[uint64]string{1: "a", 2: "b"} }
 func (l lives) Alike(map[uint64]string) bool { return true }
-func (l lives) Answered(member uint64, formed map[uint64]string) {
-	l[member] = formed[member]
+func (l lives) Answered(member uint64, formed map[string]map[uint64]string) {
+	for _, disks := range formed {
+		l[member] = disks[member]
+	}
 }
 
 // TestAMemberSpeaksForItselfAlone: who answers at its address, and is another one, does not say of which life of the
@@ -39,7 +42,8 @@ func TestAMemberSpeaksForItselfAlone(t *testing.T) {
 		r.config.Client = peer.NewClient(network.Node("us-1"))
 		heard := lives{}
 		r.config.Life = heard
-		r.presentAt(t.Context(), 2, "us-2", r.presence(0))
+		r.config.Directory.Tell(timeline.Member{ID: 2, PeerAddr: "us-2", Starts: 1})
+		r.presentTo(t.Context(), 2, r.presence(0))
 		want := lives{2: "d"}
 		if answers != 2 {
 			want = lives{}
@@ -48,5 +52,43 @@ func TestAMemberSpeaksForItselfAlone(t *testing.T) {
 			t.Errorf("%s answers: noted %v, want %v", name, heard, want)
 		}
 		there.Close()
+	}
+}
+
+// places notes who said how the region was formed at which address.
+type places map[string]map[uint64]string
+
+func (p places) Waits() bool                         { return false }
+func (p places) Born() map[uint64]string             { return map[uint64]string{1: "a", 2: "b"} }
+func (p places) Alike(formed map[uint64]string) bool { return formed[2] != "d" }
+func (p places) Answered(_ uint64, formed map[string]map[uint64]string) {
+	maps.Copy(p, formed)
+}
+
+// TestAMemberIsAskedWhereverItMayBe: where it was is one of another life of its region, and what is said of it is what
+// both say.
+func TestAMemberIsAskedWhereverItMayBe(t *testing.T) {
+	network := memory.NewNetwork(clock.Real, 1)
+	for addr, disk := range map[string]string{"us-2": "d", "elsewhere": "b"} {
+		there := network.Node(addr)
+		questions := peer.NewRegistry(func() error { return nil })
+		peer.Handle(questions, askPresent, func(context.Context, Presence) (Presented, error) {
+			return Presented{Self: timeline.Member{ID: 2}, Formed: map[uint64]string{2: disk}}, nil
+		})
+		if err := there.Serve(map[string]transport.Handler{peer.Service: questions.Serve}); err != nil {
+			t.Fatal(err)
+		}
+		defer there.Close()
+	}
+	r := testRegistrar(&group{}, &controls{})
+	r.config.Client = peer.NewClient(network.Node("us-1"))
+	heard := places{}
+	r.config.Life = heard
+	r.config.Directory = NewDirectory("us", 1, nil, region.NewApplied(&region.View{State: timeline.State{Region: "us",
+		Members: []timeline.Member{{ID: 2, Name: "us-2", PeerAddr: "us-2", Starts: 3}}}}, never{}), nil)
+	r.config.Directory.Tell(timeline.Member{ID: 2, PeerAddr: "elsewhere", Starts: 4})
+	r.presentTo(t.Context(), 2, r.presence(0))
+	if len(heard) != 2 || heard["us-2"][2] != "d" || heard["elsewhere"][2] != "b" {
+		t.Errorf("noted %v", heard)
 	}
 }

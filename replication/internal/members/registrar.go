@@ -70,7 +70,7 @@ type Life interface {
 	Waits() bool
 	Born() map[uint64]string
 	Alike(formed map[uint64]string) bool
-	Answered(member uint64, formed map[uint64]string)
+	Answered(member uint64, formed map[string]map[uint64]string)
 }
 
 // Config is what a Registrar needs.

@@ -121,9 +121,9 @@ type Config struct {
 	// Admits reports whether a member is heard. Its messages are refused as long as it is not. It is called often, and
 	// must not block. May be nil: all are.
 	Admits func(id uint64) bool
-	// Apart reports whether a member is known to be of another life of the group, which he formed anew: nothing is sent
-	// to him. It is called often, and must not block. May be nil: none is.
-	Apart func(id uint64) bool
+	// Apart reports whether who is at an address as a member is known to be of another life of the group, which he
+	// formed anew: nothing is sent to him there. It is called often, and must not block. May be nil: nobody is.
+	Apart func(id uint64, addr string) bool
 	// Ask asks a member what it knows of this node, and of an entry: its [Group.Account]. Where a message says that
 	// this node lost what it had, and must stop, that member is asked before it is believed. Called from any goroutine;
 	// bounds its own time. May be nil: then it is believed.

@@ -21,9 +21,10 @@ import (
 // panic stops the node: again at every start, if what it was about is in the log by then.
 var errRefused = errors.New("raftgroup: no member sends that")
 
-// errLeftOut says that a member has to prove first that it is one.
-var errLeftOut = errors.New("raftgroup: it has not said that its disk is empty: start it with an empty data " +
-	"directory, and with a version that says so")
+// errLeftOut says that a member is not heard, because of the disk that it has.
+var errLeftOut = errors.New("raftgroup: if mimir status calls it WRONG, it is of another life of the region, and " +
+	"that says what to do; else the region was formed without it, and it has not said that its disk is empty: start " +
+	"it with an empty data directory, and with a version that says so")
 
 // Bounds of what a message may name. They lie far beyond what any group gets to, and leave as much room above them.
 const (
@@ -197,7 +198,7 @@ func (d *doorman) refuses(m *raftpb.Message, self uint64, s raft.BasicStatus, le
 	if now := d.now(); d.told.IsZero() || now.Sub(d.told) >= refusalsEvery {
 		what := "a message was refused that no member sends: somebody else speaks in the name of one, or it is broken"
 		if errors.Is(err, errLeftOut) {
-			what = "a node without which the region was formed is not heard"
+			what = "a node whose disk is not of this life of the region is not heard"
 		}
 		d.log.Error(what, "member", peers.NameIn(d.names, m.GetFrom()), "messages", d.refused, "err", err)
 		d.told, d.refused = now, 0

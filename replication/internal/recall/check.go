@@ -29,7 +29,9 @@ type Question struct {
 // Answer is what the asked node knows of the one that asks.
 type Answer struct {
 	Node string `json:"node"` // that answers
-	Seen Seen   `json:"seen"` // of the disk, by earlier processes, whether sealed or not
+	// Region is that of the node that answers; "": it is of a version that does not say.
+	Region string `json:"region,omitempty"`
+	Seen   Seen   `json:"seen"` // of the disk, by earlier processes, whether sealed or not
 	// Words are those of them that are sealed: a disk that seals believes these alone.
 	Words []Word `json:"words,omitempty"`
 	// Match is the last entry that the asking node acknowledged to this one, its leader; zero: this one does not lead.
@@ -98,14 +100,14 @@ type Log struct {
 // ask asks what a node remembers of this one. The name is on the wire.
 const ask = peer.Question[Question, Answer]("recall")
 
-// Register makes the node of this name answer from m, by account from its region's log: what a member acknowledged to
-// it, and how it is, with the term of the entry at; and what part says, which is told who asks.
+// Register makes the node of this name and region answer from m, by account from its region's log: what a member
+// acknowledged to it, and how it is, with the term of the entry at; and what part says, which is told who asks.
 func Register(
-	to *peer.Registry, node string, m *Memory, account func(member, at uint64) (match uint64, log Log),
+	to *peer.Registry, region, node string, m *Memory, account func(member, at uint64) (match uint64, log Log),
 	part func(Question) Part,
 ) {
 	peer.Handle(to, ask, func(_ context.Context, q Question) (Answer, error) {
-		a := Answer{Node: node, Part: new(part(q))}
+		a := Answer{Node: node, Region: region, Part: new(part(q))}
 		a.Seen, a.Words = m.Before(q.ID, Disk{ID: q.Disk, Boot: q.Boot})
 		if len(q.Of) > 0 {
 			a.Furthest = new(m.Furthest(q.Of))
@@ -140,8 +142,8 @@ type Config struct {
 	Others   []string // and of nodes of other regions
 	Agreed   *Agreed  // takes what siblings say of how far the region agreed
 	Memory   *Memory  // keeps what of that this node lacks; nil: nobody does
-	// Answered is told what a sibling says of how its region was formed. May be nil.
-	Answered func(node string, p Part)
+	// Answered is told what who answers at an address of a sibling says of how its region was formed. May be nil.
+	Answered func(addr, node string, p Part)
 	Ground   Ground
 	Timeout  time.Duration // of one question
 	Clock    clock.Clock
@@ -196,11 +198,13 @@ func (c *Check) Ask(ctx context.Context) error {
 			})
 			if silent[i] = err != nil; known && err == nil {
 				parts[i] = a.Part
-				if errs[i] = c.judge(a); errs[i] == nil && c.of[addr] {
+				sibling := c.of[addr] && c.ofRegion(&a)
+				silent[i] = c.of[addr] && !sibling // the sibling may come back to where it was
+				if errs[i] = c.judge(a); errs[i] == nil && sibling {
 					c.hear(&a, at)
 				}
-				if c.of[addr] && a.Part != nil && c.config.Answered != nil {
-					c.config.Answered(a.Node, *a.Part)
+				if sibling && a.Part != nil && c.config.Answered != nil {
+					c.config.Answered(addr, a.Node, *a.Part)
 				}
 			}
 		})
@@ -219,6 +223,10 @@ func (c *Check) Ask(ctx context.Context) error {
 	return first(append(errs, c.outvoted()))
 }
 
+// ofRegion reports whether who answers is of this node's region, as far as it says: an address of a sibling may be that
+// of a node of another region by now, which may have the name of a sibling.
+func (c *Check) ofRegion(a *Answer) bool { return a.Region == "" || a.Region == c.config.Region }
+
 // alike reports whether a sibling is of the life of the region of which this node is: one of another life, which may be
 // at an address of this one, says nothing of it. One that says nothing of how its region was formed is of none, and so
 // is a node that was empty when it started: what it came to be part of since is not what was there before.
@@ -231,14 +239,15 @@ func (c *Check) alike(p *Part) bool {
 }
 
 // Formed returns how the region was formed, by what the siblings said that have answered; the zero Part if none of them
-// knows, or if they are of several lives of it. It is for a node that joins.
+// knows, if they are of several lives of it, or if less than a majority of them says it: who formed the region anew by
+// itself may be the only one that answers. It is for a node that joins.
 func (c *Check) Formed() Part {
 	for _, p := range c.formed {
 		if !p.shares(c.formed[0]) {
 			return Part{}
 		}
 	}
-	if len(c.formed) == 0 {
+	if len(c.formed) <= len(c.of)/2 {
 		return Part{}
 	}
 	left := slices.DeleteFunc(slices.Clone(c.formed[0].Left), func(id uint64) bool { return id == c.config.ID })

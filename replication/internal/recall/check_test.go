@@ -76,7 +76,7 @@ func TestHowFarTheRegionAgreed(t *testing.T) {
 		}
 		at := network.Node(name)
 		questions := peer.NewRegistry(func() error { return nil })
-		Register(questions, name, NewMemory(), func(uint64, uint64) (uint64, Log) {
+		Register(questions, "us", name, NewMemory(), func(uint64, uint64) (uint64, Log) {
 			return 0, Log{Ends: committed + 3, Committed: committed, CommittedTerm: min(committed, 2)}
 		}, func(Question) Part { return part })
 		if err := at.Serve(map[string]transport.Handler{peer.Service: questions.Serve}); err != nil {
@@ -122,6 +122,42 @@ func TestWhoLedATermBeforeDoesNotSayWhatADiskHeld(t *testing.T) {
 	}
 }
 
+// TestANodeOfAnotherRegionIsNoSibling: it is at an address where a sibling was, and has its name. It says nothing of
+// that, and whoever is there is asked again.
+func TestANodeOfAnotherRegionIsNoSibling(t *testing.T) {
+	network := memory.NewNetwork(clock.Real, 1)
+	for addr, region := range map[string]string{"10.0.0.1": "us", "10.0.0.3": "eu"} {
+		at := network.Node(addr)
+		questions := peer.NewRegistry(func() error { return nil })
+		Register(questions, region, "n1", NewMemory(), func(uint64, uint64) (uint64, Log) {
+			return 0, Log{Committed: 9, CommittedTerm: 4}
+		}, func(Question) Part { return Part{Formed: map[uint64]string{1: region}} })
+		if err := at.Serve(map[string]transport.Handler{peer.Service: questions.Serve}); err != nil {
+			t.Fatal(err)
+		}
+		defer at.Close()
+	}
+	asks := network.Node("10.0.0.2")
+	defer asks.Close()
+	for addr, region := range map[string]string{"10.0.0.1": "us", "10.0.0.3": "eu"} {
+		said, agreed := map[string]string{}, new(Agreed)
+		c := NewCheck(Config{ID: 2, Node: "n2", Region: "us", Disk: Own{Disk: Disk{Starts: 2}}, Last: 9,
+			Part: Part{Formed: map[uint64]string{1: region}}, Siblings: func() []string { return []string{addr} },
+			Answered: func(addr, node string, p Part) { said[addr] = node + " " + p.Formed[1] },
+			Ground:   Ground{Number: func(string) uint64 { return 1 }},
+			Agreed:   agreed, Timeout: time.Minute, Clock: clock.Real, Client: peer.NewClient(asks)})
+		if err := c.Ask(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		upTo, _ := agreed.UpTo()
+		own := region == "us"
+		if own != (said[addr] == "n1 us") || own != (upTo == 9) || own == (len(c.left) == 1) ||
+			own != (len(agreed.Lacks([]uint64{1})) == 0) || own != (c.Formed().Formed != nil) {
+			t.Errorf("%s: said %v, agreed up to %d, to be asked again %v", region, said, upTo, c.left)
+		}
+	}
+}
+
 // TestOfWhichLifeASiblingIs: where neither knows how the region was formed they are of one, unless one of them was
 // empty when it started.
 func TestOfWhichLifeASiblingIs(t *testing.T) {
@@ -152,9 +188,10 @@ func TestOfWhichLifeASiblingIs(t *testing.T) {
 	}
 }
 
-// TestWhoJoinsIsToldHowTheRegionWasFormed by those who know it, unless they are of several lives of it.
+// TestWhoJoinsIsToldHowTheRegionWasFormed by those who know it, unless they are of several lives of it, or few.
 func TestWhoJoinsIsToldHowTheRegionWasFormed(t *testing.T) {
 	one, other := map[uint64]string{1: "a", 2: "b"}, map[uint64]string{1: "x", 2: "y"}
+	of := map[string]bool{"us-1": true, "us-2": true, "us-3": true}
 	for name, c := range map[string]struct {
 		said []Part
 		want map[uint64]string
@@ -162,8 +199,9 @@ func TestWhoJoinsIsToldHowTheRegionWasFormed(t *testing.T) {
 		"nobody knows":    {nil, nil},
 		"some know":       {[]Part{{Formed: one, Left: []uint64{3, 4}}, {Formed: map[uint64]string{1: "a"}}}, one},
 		"of several ones": {[]Part{{Formed: one}, {Formed: other}}, nil},
+		"one alone says":  {[]Part{{Formed: other}}, nil},
 	} {
-		p := (&Check{config: Config{ID: 4}, formed: c.said}).Formed()
+		p := (&Check{config: Config{ID: 4}, formed: c.said, of: of}).Formed()
 		if !maps.Equal(p.Formed, c.want) || c.want != nil && !slices.Equal(p.Left, []uint64{3}) {
 			t.Errorf("%s: %+v", name, p)
 		}

@@ -182,7 +182,7 @@ func newSiblings(t *testing.T, logs map[string]Log) *siblings {
 		p.Store(&log)
 		s.logs[name] = p
 		questions := peer.NewRegistry(func() error { return nil })
-		Register(questions, name, NewMemory(), func(uint64, uint64) (uint64, Log) { return 0, *p.Load() },
+		Register(questions, "us", name, NewMemory(), func(uint64, uint64) (uint64, Log) { return 0, *p.Load() },
 			func(Question) Part { return Part{} })
 		if err := at.Serve(map[string]transport.Handler{peer.Service: questions.Serve}); err != nil {
 			t.Fatal(err)

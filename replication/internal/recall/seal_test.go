@@ -61,7 +61,7 @@ func asked(t *testing.T, m *Memory, o Own, last uint64) error {
 		}
 	}()
 	questions := peer.NewRegistry(func() error { return nil })
-	Register(questions, "us-1", m, func(uint64, uint64) (uint64, Log) { return 0, Log{} },
+	Register(questions, "us", "us-1", m, func(uint64, uint64) (uint64, Log) { return 0, Log{} },
 		func(Question) Part { return Part{} })
 	if err := knows.Serve(map[string]transport.Handler{peer.Service: questions.Serve}); err != nil {
 		t.Fatal(err)

@@ -74,8 +74,9 @@ type Directory interface {
 // Config is what a Follower needs.
 type Config struct {
 	Region      string
-	Self        uint64 // Raft identity of this node
-	WindowBytes int64  // of the stream
+	Formed      func() map[uint64]string // the disks with which the region was formed; nil: it is not known
+	Self        uint64                   // Raft identity of this node
+	WindowBytes int64                    // of the stream
 	Transport   transport.Transport
 	Clock       clock.Clock
 	Logger      *slog.Logger
@@ -196,7 +197,7 @@ func (f *Follower) enter(e succession.Effect) *session {
 	}
 	f.current, s.part = s, f.rest
 	s.sink = stream.NewSink(stream.SinkConfig{
-		Region: c.Region, Transport: c.Transport, Clock: c.Clock, Logger: c.Logger, Taker: t,
+		Region: c.Region, Formed: c.Formed, Transport: c.Transport, Clock: c.Clock, Logger: c.Logger, Taker: t,
 		WindowBytes: c.WindowBytes,
 		Addresses:   func() []string { return s.talkative(c.Fleet.Addresses(e.Source)) },
 		Detour:      func() []stream.Way { return f.detour(e.Source) },

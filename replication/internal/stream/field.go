@@ -3,7 +3,9 @@ package stream
 import (
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
@@ -28,6 +30,18 @@ func appendReigns(m []byte, reigns []timeline.Reign) []byte {
 		at := len(m)
 		m = timeline.AppendReign(binary.LittleEndian.AppendUint32(m, 0), r)
 		binary.LittleEndian.PutUint32(m[at:], uint32(len(m)-at-4))
+	}
+	return m
+}
+
+// appendFormed appends the disks with which a region was formed; nothing if there are none.
+func appendFormed(m []byte, formed map[uint64]string) []byte {
+	if len(formed) == 0 {
+		return m
+	}
+	m = binary.LittleEndian.AppendUint32(m, uint32(len(formed)))
+	for _, id := range slices.Sorted(maps.Keys(formed)) {
+		m = appendText(binary.LittleEndian.AppendUint64(m, id), formed[id])
 	}
 	return m
 }
@@ -105,6 +119,24 @@ func (r *fieldReader) reigns() []timeline.Reign {
 		reigns = append(reigns, reign)
 	}
 	return reigns
+}
+
+// formed reads to the end: who does not say it has nothing there. What is there is as appendFormed has it.
+func (r *fieldReader) formed() map[uint64]string {
+	if r.fail || len(r.rest) == 0 {
+		return nil
+	}
+	n := r.uint32()
+	formed := map[uint64]string{}
+	for last := uint64(0); n > 0 && n <= maxFormed && uint32(len(formed)) < n; {
+		id := r.uint64()
+		if r.fail = r.fail || len(formed) > 0 && id <= last; r.fail {
+			return nil
+		}
+		last, formed[id] = id, r.text()
+	}
+	r.fail = r.fail || len(formed) == 0
+	return formed
 }
 
 // end returns an error unless everything was there and nothing is left.

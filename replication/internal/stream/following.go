@@ -141,28 +141,37 @@ func (f *following) subscribe(ctx context.Context) error {
 	f.news = f.heard
 	f.mu.Unlock()
 	f.reigns = upTo(f.config.Taker.Reigns(), f.held.Epoch)
-	var err error
-	if f.stream, err = f.config.Transport.Open(ctx, f.address, Service); err != nil {
-		return err
+	s := &subscribe{region: f.config.Region, at: f.held, window: uint64(f.config.WindowBytes), reigns: f.reigns}
+	if f.config.Formed != nil {
+		s.formed = f.config.Formed()
 	}
-	err = f.stream.Send(encodeSubscribe(&subscribe{
-		region: f.config.Region, at: f.held, window: uint64(f.config.WindowBytes), reigns: f.reigns,
-	}))
-	if err != nil {
-		return err
+	a, err := f.ask(ctx, Service, s)
+	if errors.Is(err, transport.ErrNoService) {
+		s.formed = nil
+		a, err = f.ask(ctx, ServiceElder, s)
 	}
-	k, body, err := f.next()
-	if err != nil {
-		return err
-	}
-	if k != kindAnswer {
-		return fmt.Errorf("%w: kind %d instead of an answer", ErrProtocol, k)
-	}
-	a, err := decodeAnswer(body)
 	if err != nil {
 		return err
 	}
 	return f.judge(a)
+}
+
+// ask opens the stream, and returns what the source answers.
+func (f *following) ask(ctx context.Context, service string, s *subscribe) (a *answer, err error) {
+	if f.stream, err = f.config.Transport.Open(ctx, f.address, service); err != nil {
+		return nil, err
+	}
+	if err = f.stream.Send(encodeSubscribe(s)); err != nil {
+		return nil, err
+	}
+	k, body, err := f.next()
+	if err != nil {
+		return nil, err
+	}
+	if k != kindAnswer {
+		return nil, fmt.Errorf("%w: kind %d instead of an answer", ErrProtocol, k)
+	}
+	return decodeAnswer(body)
 }
 
 // upTo returns the reigns up to an epoch.

@@ -42,12 +42,16 @@ const (
 // maxReigns bounds the reigns in one message.
 const maxReigns = 1 << 16
 
+// maxFormed bounds the disks with which a region was formed.
+const maxFormed = 1 << 10
+
 // subscribe asks for everything after a cursor.
 type subscribe struct {
 	region string
 	at     timeline.Cursor
 	window uint64 // bytes that the sink is willing to hold
 	reigns []timeline.Reign
+	formed map[uint64]string // the disks with which its region was formed; nil: it does not say
 }
 
 // answer is a source's verdict.
@@ -101,12 +105,12 @@ func encodeSubscribe(s *subscribe) []byte {
 	m = appendText(m, s.region)
 	m = appendCursor(m, s.at)
 	m = binary.LittleEndian.AppendUint64(m, s.window)
-	return finish(appendReigns(m, s.reigns))
+	return finish(appendFormed(appendReigns(m, s.reigns), s.formed))
 }
 
 func decodeSubscribe(body []byte) (*subscribe, error) {
 	r := fieldReader{rest: body}
-	s := &subscribe{region: r.text(), at: r.cursor(), window: r.uint64(), reigns: r.reigns()}
+	s := &subscribe{region: r.text(), at: r.cursor(), window: r.uint64(), reigns: r.reigns(), formed: r.formed()}
 	return s, r.end("subscription")
 }
 

@@ -35,6 +35,11 @@ func TestMessagesComeBack(t *testing.T) {
 		!reflect.DeepEqual(got, sub) {
 		t.Errorf("%+v, %v", got, err)
 	}
+	sub.formed = map[uint64]string{7: "a", 3: "b", 5: ""}
+	if got, err := decodeSubscribe(body(t, encodeSubscribe(sub), kindSubscribe)); err != nil ||
+		!reflect.DeepEqual(got, sub) {
+		t.Errorf("%+v, %v", got, err)
+	}
 	ans := &answer{verdict: verdictFork, at: at, position: 76, text: "why", reigns: someReigns()}
 	if got, err := decodeAnswer(body(t, encodeAnswer(ans), kindAnswer)); err != nil || !reflect.DeepEqual(got, ans) {
 		t.Errorf("%+v, %v", got, err)
@@ -129,6 +134,7 @@ func TestPoorBatchesAreSentPlain(t *testing.T) {
 
 func FuzzMessages(f *testing.F) {
 	f.Add(encodeSubscribe(&subscribe{region: "eu", reigns: someReigns()}))
+	f.Add(encodeSubscribe(&subscribe{region: "eu", formed: map[uint64]string{1: "a", 2: "b"}}))
 	f.Add(encodeAnswer(&answer{verdict: verdictFork, reigns: someReigns(), text: "no"}))
 	f.Add(encodeAck(ack{1, 2}))
 	f.Add(encodePing(3))

@@ -270,13 +270,17 @@ type pair struct {
 	config  SourceConfig
 	sink    *Sink
 	stop    func() error // the sink
+	service string       // as which the source is offered
 	nodes   []transport.Transport
 }
 
 const usAddress, euAddress = "us-1", "eu-1"
 
 func newPair(t testing.TB) *pair {
-	p := &pair{t: t, network: memory.NewNetwork(clock.Real, 1), us: newRegion(t, "us"), eu: newRegion(t, "eu")}
+	p := &pair{
+		t: t, network: memory.NewNetwork(clock.Real, 1), us: newRegion(t, "us"), eu: newRegion(t, "eu"),
+		service: Service,
+	}
 	p.us.begin(1)
 	return p
 }
@@ -290,7 +294,7 @@ func (p *pair) serve(change ...func(*SourceConfig)) {
 	}
 	p.source = NewSource(p.config)
 	node := p.network.Node(usAddress)
-	if err := node.Serve(map[string]transport.Handler{Service: p.source.Handle}); err != nil {
+	if err := node.Serve(map[string]transport.Handler{p.service: p.source.Handle}); err != nil {
 		p.t.Fatal(err)
 	}
 	p.nodes = append(p.nodes, node)

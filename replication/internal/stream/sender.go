@@ -53,6 +53,10 @@ func (s *sender) judge(view View, sub *subscribe) (*answer, chunk) {
 			return a, chunk{}
 		}
 	}
+	if err := s.session.strange(); err != nil {
+		a.verdict, a.text = verdictRefuse, err.Error()
+		return a, chunk{}
+	}
 	relation, shared := timeline.Compare(sub.reigns, view.Reigns, sub.at.Position, view.Cursor.Position)
 	switch relation {
 	case timeline.Forked:

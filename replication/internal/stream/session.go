@@ -20,6 +20,7 @@ type session struct {
 	source *Source
 	stream transport.Stream
 	region string
+	formed map[uint64]string
 	pin    string
 	since  time.Time
 	log    *slog.Logger
@@ -87,7 +88,7 @@ func (s *Source) newSession(stream transport.Stream, sub *subscribe) *session {
 		limit = int64(sub.window)
 	}
 	return &session{
-		source: s, stream: stream, region: sub.region,
+		source: s, stream: stream, region: sub.region, formed: sub.formed,
 		pin:    fmt.Sprintf("stream/%s/%d", sub.region, number),
 		since:  s.config.Clock.Now(),
 		log:    s.config.Logger.With("subscriber", sub.region, "peer", stream.Peer()),
@@ -194,6 +195,9 @@ func (x *session) handle(ctx context.Context, m []byte) error {
 	if err != nil {
 		return err
 	}
+	if err := x.strange(); err != nil { // which may have come out since it began
+		return fmt.Errorf("%w: %w", ErrRefused, err)
+	}
 	switch k {
 	case kindAck:
 		a, err := decodeAck(body)
@@ -210,6 +214,14 @@ func (x *session) handle(ctx context.Context, m []byte) error {
 	default:
 		return fmt.Errorf("%w: kind %d from a subscriber", ErrProtocol, k)
 	}
+}
+
+// strange says why the subscriber is not of the region that it names, nil if it is as far as is known.
+func (x *session) strange() error {
+	if f := x.source.config.Strange; f != nil {
+		return f(x.region, x.formed)
+	}
+	return nil
 }
 
 // acknowledge moves the slot; it never goes back.

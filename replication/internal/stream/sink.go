@@ -42,6 +42,8 @@ type SinkConfig struct {
 	Taker     Taker
 	Clock     clock.Clock  // default clock.Real
 	Logger    *slog.Logger // default slog.Default()
+	// Formed returns the disks with which this region was formed; nil if that is not known. May be nil: it is not said.
+	Formed func() map[uint64]string
 	// Addresses returns nodes of the source region, best first; they are tried in turn. It is asked anew each time.
 	Addresses func() []string
 	// Detour returns further regions with nodes that have the source's history and more of it than is applied here.

@@ -16,8 +16,13 @@ import (
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
-// Service is the name under which a Source is offered on a transport.
-const Service = "stream/1"
+// Names under which a Source is offered on a transport.
+const (
+	// Service is for subscribers that say how their region was formed.
+	Service = "stream/2"
+	// ServiceElder is for those of versions before, which do not.
+	ServiceElder = "stream/1"
+)
 
 // Log is what a source needs of a node's log; *wal.Log is one.
 type Log interface {
@@ -80,6 +85,9 @@ type SourceConfig struct {
 	// Bars says why a region cannot follow this history: it is not one of the fleet, or led by a node of a version that
 	// does not know something of it. Nil: all can.
 	Bars func(region string) error
+	// Strange says why a region that was formed with these disks is not the one that the fleet knows under that name:
+	// it follows nobody, and acknowledges nothing. It is asked often. Nil: none is.
+	Strange func(region string, formed map[uint64]string) error
 	// OnParted is told that a region holds a place at which the log of this node has another chain, although their
 	// reigns are the same: there are two histories of one reign. Nil: nobody wants to know.
 	OnParted func(region string, at timeline.Cursor)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -43,6 +44,7 @@ type node struct {
 	shelf   *Shelf
 	client  *peer.Client
 	others  []string
+	formed  map[uint64]string
 	unfit   atomic.Bool
 	barred  atomic.Value // the name of a region that is given no copy
 	term    uint64
@@ -91,6 +93,9 @@ func (n *node) open(net *memory.Network, name string) {
 	n.client = peer.NewClient(tr)
 	n.staging = NewStaging(StagingConfig{
 		Region: name, FS: pebblefs.New(n.disk), Dir: "/staging", Transport: tr, Peers: n, Applied: n.applied,
+		Alike: func(formed map[uint64]string) bool {
+			return len(formed) == 0 || maps.Equal(formed, n.formed)
+		},
 		Life: n.life, Clock: clock.Real, Logger: quiet,
 	})
 	n.maker = copies.NewMaker(pebblefs.New(n.disk), n.engine)
@@ -100,7 +105,8 @@ func (n *node) open(net *memory.Network, name string) {
 		Logger: quiet,
 	}, n.applied)
 	n.shelf = NewShelf(ShelfConfig{
-		Unfit: n.unfit.Load,
+		Unfit:  n.unfit.Load,
+		Formed: func() map[uint64]string { return n.formed },
 		Bars: func(region string) error {
 			if any(region) == n.barred.Load() {
 				return fmt.Errorf("%w: %s", contract.ErrUnknownRegion, region)

@@ -37,7 +37,7 @@ type Source interface {
 	Hold(dir string) (*region.Held, error)
 }
 
-// ShelfConfig is what a shelf is made of. Every field but Throttle is required.
+// ShelfConfig is what a shelf is made of. Every field but Formed and Throttle is required.
 type ShelfConfig struct {
 	Region  string
 	FS      durable.FS
@@ -45,6 +45,8 @@ type ShelfConfig struct {
 	Source  Source
 	Applied *region.Applied
 	Staging *Staging // passes on what came here
+	// Formed returns the disks with which this region was formed, nil if that is not known. Nil: it is not.
+	Formed func() map[uint64]string
 	// Copying has the log kept that another region needs behind a copy at p, and says why it cannot be; zero: the
 	// copy's position is not known yet. It is told again as long as somebody takes the copy.
 	Copying func(region string, p contract.Position) error
@@ -428,6 +430,9 @@ func (s *Shelf) describe(
 	ctx context.Context, dir string, id [idBytes]byte, held *region.Held,
 ) (*checkpoint.Manifest, error) {
 	d := Description{Region: s.config.Region, Index: held.Metadata().AppliedIndex, Origin: held.Origin}
+	if s.config.Formed != nil {
+		d.Formed = s.config.Formed()
+	}
 	encoded, err := json.Marshal(d)
 	if err != nil {
 		return nil, err

@@ -35,17 +35,20 @@ type Peers interface {
 	Everywhere() []string
 }
 
-// StagingConfig is what a staging place is made of. Every field is required.
+// StagingConfig is what a staging place is made of. Every field but Alike is required.
 type StagingConfig struct {
 	Region    string
 	FS        durable.FS
 	Dir       string // of the copies; its own
 	Transport transport.Transport
 	Peers     Peers
-	Applied   *region.Applied
-	Life      *life.Life
-	Clock     clock.Clock
-	Logger    *slog.Logger
+	// Alike reports whether a state is of the life of the region of which this node is, by the disks with which its
+	// region was formed. Nil: each is.
+	Alike   func(formed map[uint64]string) bool
+	Applied *region.Applied
+	Life    *life.Life
+	Clock   clock.Clock
+	Logger  *slog.Logger
 }
 
 // Staging has the copies of other states that came to this node, each a directory named by its identity. It is safe for
@@ -205,6 +208,9 @@ func (s *Staging) fetchFrom(ctx context.Context, others []string, minIndex uint6
 		own := func(_ string, d *Description) error {
 			if d.Region != s.config.Region {
 				return fmt.Errorf("%w: copy of region %s", contract.ErrIdentity, d.Region)
+			}
+			if alike := s.config.Alike; alike != nil && !alike(d.Formed) {
+				return fmt.Errorf("%w: copy of another life of region %s", contract.ErrIdentity, d.Region)
 			}
 			return nil
 		}

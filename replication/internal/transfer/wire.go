@@ -44,6 +44,9 @@ type Description struct {
 	Region string          `json:"region"`
 	Index  uint64          `json:"index"`
 	Origin timeline.Origin `json:"origin"`
+	// Formed are the disks with which the region was formed; nil: who gave it does not know, or is of a version that
+	// does not say.
+	Formed map[uint64]string `json:"formed,omitempty"`
 }
 
 // idBytes is the length of an identity, which is written in hexadecimal.

@@ -96,7 +96,7 @@ func (v *Votes) sound(ctx context.Context, c *timeline.Charter, voter string, in
 	if voter == v.config.Region {
 		return v.seat.vote(ctx, in, true)
 	}
-	return askVoter(ctx, v, c, voter, askSound, of(in, voter))
+	return askVoter(ctx, v, c, voter, askSound, of(v, in, voter))
 }
 
 // candidacy is what this region says of itself in epoch.
@@ -137,7 +137,7 @@ func (v *Votes) Elect(
 		if voter == v.config.Region {
 			return a, nil
 		}
-		return askVoter(ctx, v, &c.Charter, voter, askVote, of(c, voter))
+		return askVoter(ctx, v, &c.Charter, voter, askVote, of(v, c, voter))
 	})
 	mandate = mandateOf(c, votes)
 	if err == nil && !operator {

@@ -107,6 +107,14 @@ func (s store) Recall([]fleet.Word) *timeline.Objection { return nil }
 // Word implements Store.
 func (s store) Word() (none fleet.Word, err error) { return none, nil }
 
+// Strange implements acquainted.
+func (s store) Strange(region string, formed map[uint64]string) error {
+	if s.config.Strange == nil {
+		return nil
+	}
+	return s.config.Strange(region, formed)
+}
+
 // Identity returns a fresh one for a ballot.
 func Identity() (n timeline.Nonce) {
 	_, _ = rand.Read(n[:]) // never fails

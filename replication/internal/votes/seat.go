@@ -51,6 +51,9 @@ type (
 		*timeline.Candidacy
 		Asked string       `json:"asked,omitempty"`
 		Heard []fleet.Word `json:"heard,omitempty"`
+		// Formed are the disks with which the candidate's region was formed; nil: it does not know, or is too old to
+		// say.
+		Formed map[uint64]string `json:"formed,omitempty"`
 	}
 	answer struct {
 		ballot.Answer
@@ -81,6 +84,12 @@ type Store interface {
 	// Word is told with an answer, and includes what the answer rests on; zero: there is none to tell. An error:
 	// nothing is answered.
 	Word() (fleet.Word, error)
+}
+
+// acquainted is a Store of who knows regions, which a witness does not.
+type acquainted interface {
+	// Strange says why a region that was formed with these disks is not the one that is known here under that name.
+	Strange(region string, formed map[uint64]string) error
 }
 
 // Seat is the place of a voter: it answers what a voter is asked. It is safe for concurrent use.
@@ -128,6 +137,9 @@ func (s *Seat) Register(r *peer.Registry) {
 				return answer{}, err
 			}
 			return s.answers(c.Asked, c.For, c.Heard, func() (ballot.Answer, error) {
+				if o := s.against(c); o != nil {
+					return ballot.Answer{Why: o}, nil
+				}
 				return s.vote(ctx, c.Candidacy, q == askSound)
 			})
 		})
@@ -135,6 +147,19 @@ func (s *Seat) Register(r *peer.Registry) {
 	peer.Handle(r, askEnrol, func(ctx context.Context, _ peer.Nothing) (Enrolment, error) {
 		return s.store.Enrol(ctx)
 	})
+}
+
+// against returns why whoever asks is no candidate, whatever the machine would say: a node that formed its region anew
+// by itself does not speak for that.
+func (s *Seat) against(c *candidacy) *timeline.Objection {
+	knows, ok := s.store.(acquainted)
+	if !ok {
+		return nil
+	}
+	if err := knows.Strange(c.For, c.Formed); err != nil {
+		return &timeline.Objection{Reason: timeline.ReasonEligible, Text: err.Error()}
+	}
+	return nil
 }
 
 // answers is recalled, for the voter that was asked and for no other (V7): one that came here by an address of another

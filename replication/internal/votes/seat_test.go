@@ -3,13 +3,17 @@ package votes
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 
+	"github.com/mimir-kv/mimir/replication/clock"
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/internal/ballot"
 	"github.com/mimir-kv/mimir/replication/internal/fleet"
+	"github.com/mimir-kv/mimir/replication/internal/peer"
 	"github.com/mimir-kv/mimir/replication/timeline"
 	"github.com/mimir-kv/mimir/replication/transport"
+	"github.com/mimir-kv/mimir/replication/transport/memory"
 )
 
 // nobody is the store of a process that does not speak for its voter.
@@ -69,5 +73,48 @@ func TestAWordIsForVoters(t *testing.T) {
 		return ballot.Answer{}, contract.ErrStopped
 	}); !errors.Is(err, contract.ErrStopped) || a.Word.Line != "" {
 		t.Errorf("an error: %+v, %v", a, err)
+	}
+}
+
+// knowing is the store of a region's node that does not lead it, and knows of which life the region us is.
+type knowing struct {
+	nobody
+	region acquainted
+}
+
+func (k knowing) Strange(region string, formed map[uint64]string) error {
+	return k.region.Strange(region, formed)
+}
+
+// TestWhoIsOfAnotherLifeIsNotVotedFor, nor told that it would be; who does not say of which it is, is heard as before.
+func TestWhoIsOfAnotherLifeIsNotVotedFor(t *testing.T) {
+	network := memory.NewNetwork(clock.Real, 1)
+	known := store{&Config{Strange: func(region string, formed map[uint64]string) error {
+		if region == "us" && formed[3] == "x" {
+			return errors.New("of another life of region us")
+		}
+		return nil
+	}}}
+	seat := NewSeat("ap", nil, nil, knowing{nobody{speaking{}}, known})
+	questions, at, asks := peer.NewRegistry(func() error { return nil }), network.Node("ap-1"), network.Node("us-3")
+	seat.Register(questions)
+	if err := at.Serve(map[string]transport.Handler{peer.Service: questions.Serve}); err != nil {
+		t.Fatal(err)
+	}
+	defer at.Close()
+	defer asks.Close()
+	for _, disk := range []string{"x", "c", ""} {
+		v := &Votes{config: Config{Client: peer.NewClient(asks)}}
+		if disk != "" {
+			v.config.Formed = func() map[uint64]string { return map[uint64]string{3: disk} }
+		}
+		for _, q := range []peer.Question[*candidacy, answer]{askSound, askVote} {
+			a, err := peer.Ask(t.Context(), v.config.Client, "ap-1", q,
+				of(v, &timeline.Candidacy{For: "us", Epoch: 2}, "ap")(nil))
+			refused := err == nil && !a.Granted && a.Why != nil && strings.Contains(a.Why.Text, "of another life")
+			if refused != (disk == "x") || !refused && !errors.Is(err, contract.ErrNotLeader) {
+				t.Errorf("formed with %q: %+v, %v", disk, a, err)
+			}
+		}
 	}
 }

@@ -31,7 +31,7 @@ type Writes interface {
 	Stalled(longer time.Duration) bool
 }
 
-// Config is what Votes need. All fields but Event and Initial are required.
+// Config is what Votes need. All fields but Formed, Strange, Event and Initial are required.
 type Config struct {
 	Region     string
 	Priority   uint8
@@ -53,6 +53,11 @@ type Config struct {
 	Slots      Slots
 	Writes     Writes
 	Witnesses  Witnesses
+	// Formed returns the disks with which this region was formed; nil if that is not known. Nil: it is not said.
+	Formed func() map[uint64]string
+	// Strange says why another region that was formed with these disks is not the one that is known under that name:
+	// it is not voted for. Nil: none is.
+	Strange func(region string, formed map[uint64]string) error
 	// Changed is told when the lease has come, gone or grown. It must not block.
 	Changed func()
 	// Ready returns nil once every node of every region is known to understand what is of level (V4).

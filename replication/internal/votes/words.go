@@ -35,7 +35,11 @@ func askVoter[In any](
 	return a.Answer, err
 }
 
-// of is a candidacy as it travels to a voter.
-func of(c *timeline.Candidacy, voter string) func(heard []fleet.Word) *candidacy {
-	return func(heard []fleet.Word) *candidacy { return &candidacy{c, voter, heard} }
+// of is a candidacy of the region of v as it travels to a voter.
+func of(v *Votes, c *timeline.Candidacy, voter string) func(heard []fleet.Word) *candidacy {
+	var formed map[uint64]string
+	if v.config.Formed != nil {
+		formed = v.config.Formed()
+	}
+	return func(heard []fleet.Word) *candidacy { return &candidacy{c, voter, heard, formed} }
 }

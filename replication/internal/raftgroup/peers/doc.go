@@ -17,8 +17,8 @@
 //   - N6: whoever was removed from the group is not listened to, and told so.
 //   - N7: where a member is not reached at one address, the next attempt goes to the next one that is known; nobody
 //     else than the member who is meant is talked to there (N3).
-//   - N8: nothing is sent to who is known to be of another life of the group, as whoever formed it anew by himself: he
-//     would follow whom he does not know.
+//   - N8: nothing is sent to where somebody is known to be of another life of the group, as whoever formed it anew by
+//     himself: he would follow whom he does not know. The member may be at another address (N7).
 //
 // It leaves to its neighbours: what the messages say (raft), when they may leave (the log writer: a promise leaves only
 // after its sync), the states that are sent to those far behind (package snapshots, which opens its streams here), and

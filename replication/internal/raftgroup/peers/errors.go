@@ -10,6 +10,6 @@ var (
 	ErrWrongGroup = errors.New("raftgroup: peer of another group")
 	// ErrNoAddress says that nobody knows where a member is reached.
 	ErrNoAddress = errors.New("raftgroup: no address is known")
-	// ErrApart says that a member is of another life of the group, so that nothing is sent to him.
+	// ErrApart says that who is where a member was is of another life of the group, so that nothing is sent to him.
 	ErrApart = errors.New("raftgroup: the member is of another life of the group")
 )

@@ -19,8 +19,7 @@ import (
 // Service is the name under which members take each other's messages; the number is that of the protocol.
 const Service = "raft/1"
 
-// Config is what a network is made of. Every field is required, but for Caller, Apart and
-// OnRemoved.
+// Config is what a network is made of. Every field is required, but for Caller, Apart and OnRemoved.
 type Config struct {
 	Group string // peers of another are refused
 	ID    uint64 // this member
@@ -36,9 +35,9 @@ type Config struct {
 
 	// Caller returns which member opened the stream of a context; false if that is not known. Nil: it never is.
 	Caller func(ctx context.Context) (id uint64, known bool)
-	// Apart reports whether a member is known to be of another life of the group. It is called often, and must not
-	// block. Nil: none is.
-	Apart func(id uint64) bool
+	// Apart reports whether who is at an address as a member is known to be of another life of the group. It is called
+	// often, and must not block. Nil: nobody is.
+	Apart func(id uint64, addr string) bool
 	// OnRemoved is told that a member says this node was removed from the group, and why it is believed. It may be
 	// called often, from any goroutine, and must not block.
 	OnRemoved func(error)
@@ -110,7 +109,7 @@ func New(c Config, inbox Inbox, life Lifetime) *Network {
 // entries stay raft's, and nobody changes them.
 func (n *Network) Send(m *raftpb.Message) {
 	p := n.peer(m.GetTo())
-	if p == nil || n.apart(m.GetTo()) {
+	if p == nil {
 		n.inbox.ReportUnreachable(m.GetTo())
 		return
 	}
@@ -123,8 +122,15 @@ func (n *Network) Send(m *raftpb.Message) {
 	}
 }
 
-// apart reports whether nothing is sent to a member (N8).
-func (n *Network) apart(id uint64) bool { return n.config.Apart != nil && n.config.Apart(id) }
+// apart returns ErrApart if nothing is sent to a member at an address (N8), which counts as one that failed: he may be
+// at another one.
+func (n *Network) apart(id uint64, addr string) error {
+	if n.config.Apart == nil || !n.config.Apart(id, addr) {
+		return nil
+	}
+	n.config.Directory.Failed(id, addr)
+	return fmt.Errorf("%w: %s, at %s", ErrApart, n.Name(id), addr)
+}
 
 // peer returns the ways to a member, new ones if need be; nil once the group has ended, and for one of whom nobody
 // knows where he is: answers go to whomever a message names, and he would have two goroutines for nothing.
@@ -159,7 +165,7 @@ func (n *Network) Retain(conf *raftpb.ConfState) {
 }
 
 // Open opens a stream to a service of a member, and says hello. It lives until ctx ends, or either side ends it;
-// ErrNoAddress if nobody knows where the member is, ErrApart if nothing is sent to him.
+// ErrNoAddress if nobody knows where the member is, ErrApart if nothing is sent to him there.
 func (n *Network) Open(ctx context.Context, to uint64, service string) (transport.Stream, error) {
 	s, _, err := n.open(ctx, to, service)
 	return s, err
@@ -171,8 +177,8 @@ func (n *Network) open(ctx context.Context, to uint64, service string) (transpor
 	if !ok {
 		return nil, "", ErrNoAddress
 	}
-	if n.apart(to) {
-		return nil, addr, fmt.Errorf("%w: %s", ErrApart, n.Name(to))
+	if err := n.apart(to, addr); err != nil {
+		return nil, addr, err
 	}
 	s, err := n.config.Transport.Open(ctx, addr, service)
 	if err == nil {

@@ -92,8 +92,13 @@ type node struct {
 
 func newNode(t *testing.T, net *memory.Network, id uint64) *node {
 	t.Helper()
+	return newNodeAt(t, net, id, fmt.Sprint(id))
+}
+
+func newNodeAt(t *testing.T, net *memory.Network, id uint64, addr string) *node {
+	t.Helper()
 	ctx, cancel := context.WithCancelCause(t.Context())
-	tr := net.Node(fmt.Sprint(id))
+	tr := net.Node(addr)
 	n := &node{
 		inbox: &inbox{unreachable: map[uint64]int{}}, life: &life{ctx: ctx},
 		end: func() { cancel(errEnd) }, fail: cancel,
@@ -102,7 +107,7 @@ func newNode(t *testing.T, net *memory.Network, id uint64) *node {
 		Group: "test", ID: id, Transport: tr, Clock: clock.Real,
 		TickInterval: 10 * time.Millisecond, MaxInflightBytes: 1 << 20,
 		Directory: upTo8{&n.gone}, OnRemoved: func(error) { n.told.Add(1) },
-		Apart:  func(id uint64) bool { return id == n.apart.Load() },
+		Apart:  func(id uint64, _ string) bool { return id == n.apart.Load() },
 		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	}, n.inbox, n.life)
 	if err := tr.Serve(map[string]transport.Handler{Service: n.Serve}); err != nil {
@@ -260,6 +265,48 @@ func TestNothingIsSentToAnotherLife(t *testing.T) {
 		}
 		if list := b.inbox.indexes(raftpb.MsgApp); len(list) > 0 {
 			t.Errorf("appends arrived: %v", list)
+		}
+	})
+}
+
+// moved has two addresses of the member 2, and takes another one when one failed.
+type moved struct {
+	upTo8
+	at *atomic.Int64
+}
+
+func (m moved) Addr(id uint64) (string, bool) {
+	if id == 2 {
+		return []string{"2", "3"}[m.at.Load()%2], true
+	}
+	return m.upTo8.Addr(id)
+}
+
+func (m moved) Failed(id uint64, addr string) {
+	if at, _ := m.Addr(id); id == 2 && at == addr {
+		m.at.Add(1)
+	}
+}
+
+// N7, N8: where a member was is somebody of another life, to whom a stream is open already. The member is sent to where
+// he is.
+func TestWhoMovedIsSentToWhereHeIs(t *testing.T) {
+	inBubble(t, func(t *testing.T, net *memory.Network, a, b *node) {
+		there := newNodeAt(t, net, 2, "3")
+		a.config.Directory = moved{a.config.Directory.(upTo8), new(atomic.Int64)}
+		a.config.Apart = func(id uint64, addr string) bool { return addr == fmt.Sprint(a.apart.Load()) }
+		a.Send(message(raftpb.MsgHeartbeat, 2, 1))
+		time.Sleep(time.Second)
+		a.apart.Store(2)
+		for i := range uint64(3) {
+			a.Send(message(raftpb.MsgHeartbeat, 2, 2+i))
+			time.Sleep(time.Second)
+		}
+		if list := b.inbox.indexes(raftpb.MsgHeartbeat); !slices.Equal(list, []uint64{1}) {
+			t.Errorf("where he was arrived %v", list)
+		}
+		if list := there.inbox.indexes(raftpb.MsgHeartbeat); !slices.Equal(list, []uint64{3, 4}) {
+			t.Errorf("where he is arrived %v", list)
 		}
 	})
 }

@@ -181,6 +181,9 @@ func (s *stream) converse() error {
 		return nil
 	}
 	for {
+		if err := s.network.apart(s.to, addr); err != nil {
+			return err
+		}
 		if err := s.sendAll(c); errors.Is(err, transport.ErrTooLarge) {
 			s.network.config.Directory.Failed(s.to, addr)
 			return err
