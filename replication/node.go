@@ -265,14 +265,14 @@ func (n *node) open(fresh bool) (err error) {
 		return fmt.Errorf("open log: %w", err)
 	}
 	n.build()
-	if err = n.checkLog(); err == nil {
+	if err = checkLog(n); err == nil {
 		err = n.load(fresh)
 	}
 	if err == nil {
 		err = n.bindGroup()
 	}
 	if err == nil {
-		err = n.noteLog()
+		err = noteLog(n)
 	}
 	if err != nil {
 		return errors.Join(err, n.log.Close())
@@ -280,12 +280,12 @@ func (n *node) open(fresh bool) (err error) {
 	return nil
 }
 
-// checkLog reports whether the log is the one that this directory was last used with.
-func (n *node) checkLog() error {
+// checkLog reports whether the log of a node is the one that its directory was last used with.
+func checkLog(n *node) error {
 	if n.log.HardState() == nil && n.log.LastIndex() == 0 { // that it is empty says more
 		return nil
 	}
-	start, known, err := n.log.Start()
+	start, known, err := wal.StartOf(n.log)
 	if err != nil {
 		return err
 	}
@@ -293,9 +293,9 @@ func (n *node) checkLog() error {
 	return recall.CheckLog(n.config.FS, n.config.path(diskFile), l)
 }
 
-// noteLog notes that this directory is used with this log. The log first: it is never behind what the directory says.
-func (n *node) noteLog() error {
-	if err := n.log.NoteStart(n.disk.Starts); err != nil {
+// noteLog notes that the directory of a node is used with this log. The log first: it is never behind what the directory says.
+func noteLog(n *node) error {
+	if err := wal.NoteStart(n.log, n.disk.Starts); err != nil {
 		return err
 	}
 	return recall.NoteLog(n.config.FS, n.config.path(diskFile), wal.IDOf(n.log), n.disk.Starts)

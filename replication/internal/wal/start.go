@@ -22,8 +22,8 @@ const (
 	startBytes   = 64
 )
 
-// NoteStart notes, durably, that this is the start of that number of the directory in which the log is.
-func (l *Log) NoteStart(start uint64) error {
+// NoteStart notes, durably, that a log is used at the start of that number of the data directory in which it is.
+func NoteStart(l *Log, start uint64) error {
 	name := filepath.Join(l.options.Dir, startName)
 	err := durable.WriteFile(l.options.FS, name, func(w io.Writer) error {
 		_, err := w.Write(encodeStart(l.folder.log, start))
@@ -35,9 +35,9 @@ func (l *Log) NoteStart(start uint64) error {
 	return nil
 }
 
-// Start returns the start that was noted last, zero if none was. known is false if what is noted is damaged, or of
+// StartOf returns the start that was noted last, zero if none was. known is false if what is noted is damaged, or of
 // another log: it may be any. ErrVersion if it is of a version that is not known here.
-func (l *Log) Start() (start uint64, known bool, err error) {
+func StartOf(l *Log) (start uint64, known bool, err error) {
 	name := filepath.Join(l.options.Dir, startName)
 	b, err := durable.ReadFile(l.options.FS, name)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -17,14 +17,14 @@ func TestTheNoteOfAStart(t *testing.T) {
 	disk := vfs.NewMem()
 	l := openLog(t, disk)
 	defer l.Close()
-	if start, known, err := l.Start(); start != 0 || !known || err != nil {
+	if start, known, err := StartOf(l); start != 0 || !known || err != nil {
 		t.Fatalf("without a note: %d, %t, %v", start, known, err)
 	}
 	for _, start := range []uint64{1, 7} {
-		if err := l.NoteStart(start); err != nil {
+		if err := NoteStart(l, start); err != nil {
 			t.Fatal(err)
 		}
-		if got, known, err := l.Start(); got != start || !known || err != nil {
+		if got, known, err := StartOf(l); got != start || !known || err != nil {
 			t.Fatalf("noted %d: %d, %t, %v", start, got, known, err)
 		}
 	}
@@ -35,7 +35,7 @@ func TestTheNoteOfAStart(t *testing.T) {
 		"nothing": {}, "half": note[:30], "a flipped bit": flipped, "another log": encodeStart(logID{1}, 7),
 	} {
 		writeFile(t, disk, testDir+"/"+startName, b)
-		if start, known, err := l.Start(); known || err != nil {
+		if start, known, err := StartOf(l); known || err != nil {
 			t.Errorf("%s: %d, %t, %v", what, start, known, err)
 		}
 	}
@@ -43,7 +43,7 @@ func TestTheNoteOfAStart(t *testing.T) {
 	later = append(later, note[16:startBytes-4]...)
 	later = binary.LittleEndian.AppendUint32(later, checksum.Of(later))
 	writeFile(t, disk, testDir+"/"+startName, later)
-	if _, _, err := l.Start(); !errors.Is(err, ErrVersion) || !strings.Contains(err.Error(), startName) {
+	if _, _, err := StartOf(l); !errors.Is(err, ErrVersion) || !strings.Contains(err.Error(), startName) {
 		t.Errorf("of a later version: %v", err)
 	}
 }
