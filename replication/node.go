@@ -293,7 +293,8 @@ func checkLog(n *node) error {
 	return recall.CheckLog(n.config.FS, n.config.path(diskFile), l)
 }
 
-// noteLog notes that the directory of a node is used with this log. The log first: it is never behind what the directory says.
+// noteLog notes that the directory of a node is used with this log. The log first: it is never behind what the
+// directory says.
 func noteLog(n *node) error {
 	if err := wal.NoteStart(n.log, n.disk.Starts); err != nil {
 		return err

@@ -140,8 +140,8 @@ func CheckLog(fs durable.FS, path string, l UsedLog) error {
 		return fmt.Errorf("%w: the log, directory wal, is another one, %.8s, than that with which this directory was "+
 			"used, %.8s: put that back in its place", contract.ErrDamaged, l.ID, f.Log)
 	case l.Known && l.Start < f.LogStart:
-		return fmt.Errorf("%w: the log, directory wal, is an older copy, or its file start is gone: that says start %d "+
-			"of this data directory, and %s says that the log was used at start %d; what this node acknowledged "+
+		return fmt.Errorf("%w: the log, directory wal, is an older copy, or its file start is gone: that says start "+
+			"%d of this data directory, and %s says that the log was used at start %d; what this node acknowledged "+
 			"since, and for whom it voted, may not be in it. Put the newer one back in its place; if it is gone, "+
 			"remove the member, and add it again under a new name with an empty data directory; only if nobody else "+
 			"has what it held, and the rest is to be given up, take %s away",
