@@ -309,6 +309,17 @@ func TestWhoJoinsKnowsHowTheRegionWasFormed(t *testing.T) {
 	})
 }
 
+// formsAlone starts a node that is down with an empty disk, and with a file that names no other one of its region: it
+// forms that anew by itself.
+func (f *testFleet) formsAlone(region, name string) {
+	f.t.Helper()
+	f.empties(name)
+	all := f.regions[region]
+	f.regions[region] = []string{name}
+	f.start(name)
+	f.regions[region] = all
+}
+
 // leadsItself checks that the nodes of another life of its region, which know where a node is, come to leave it alone:
 // it leads what it formed, and goes on.
 func (f *testFleet) leadsItself(name string) {
@@ -330,11 +341,7 @@ func TestANodeThatFormsThePrimaryAloneProposesNothing(t *testing.T) {
 		f.put("us-1", "c0")
 		f.eventually([]string{"c0"})
 		f.kill("us-3")
-		f.empties("us-3")
-		all := f.regions["us"]
-		f.regions["us"] = []string{"us-3"}
-		f.start("us-3")
-		f.regions["us"] = all
+		f.formsAlone("us", "us-3")
 		f.leadsItself("us-3")
 		f.fleetSays("us-3", "us", "region eu follows others of that name, which may take writes")
 		if p := regionOf(f.nodes["us-3"].Fleet(f.t.Context()), "us").Problem; strings.Contains(p, "failover") {

@@ -19,11 +19,7 @@ func TestWhoIsOfAnotherLifeAcknowledgesNothing(t *testing.T) {
 			f.t.Fatal(err)
 		}
 		f.kill("us-3")
-		f.empties("us-3")
-		all := f.regions["us"]
-		f.regions["us"] = []string{"us-3"}
-		f.start("us-3")
-		f.regions["us"] = all
+		f.formsAlone("us", "us-3")
 		f.leadsItself("us-3")
 		f.put("eu-1", "c1")
 		f.network.Cut("us-1", "us-2")
