@@ -48,7 +48,11 @@ func (x disks) lieInPowerCut(ctx context.Context, p *process) {
 	}
 	x.wait(1500*time.Millisecond + time.Duration(x.random.IntN(1000))*time.Millisecond) // longer than an election takes
 	has.start(ctx)
+	x.wait(untilHeard) // nothing befalls it before: alone it could not save what it has
 }
+
+// untilHeard is for how long a node is left alone once it started, so that those who wait for it hear it in time.
+const untilHeard = time.Second
 
 // lose takes the power from a member that runs, and clears it away.
 func (m *member) lose() {

@@ -3,6 +3,7 @@ package sim
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -105,11 +106,35 @@ func (f *fleet) takeOver(ctx context.Context) {
 	r, err := to.Failover(ctx, to.member.region, true)
 	f.trace.tell("failover to %s: %+v, %v", to.member.region, r, err)
 	if err != nil {
+		if strings.Contains(err.Error(), "if "+w.region+" is lost for good, recover") {
+			f.recover(ctx, to)
+		}
 		return
 	}
 	if n := f.lineage.countLost(); r.From == w.region && r.BehindKnown && n > r.Behind { // a later one lacks it no more
 		f.trace.wrong("14", "the failover to %s is said to lack %d commands: %s; %d went with the disks of %s", r.To,
 			r.Behind, r.Loss, n, w.region)
+	}
+}
+
+// recover is what an operator does whom a refusal tells to: with the nodes of the region without disks stopped he makes
+// the other one the only voter, and starts them again. The leader that knew from the voters that the lost primary was
+// theirs may be gone as well, and then nobody is left who does.
+func (f *fleet) recover(ctx context.Context, to *process) {
+	ctx = context.WithoutCancel(ctx) // the order that was refused took the time it had
+	asking, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	var stopped []*member
+	for _, m := range f.members {
+		if p := m.current(); p != nil && m.region == f.wiped.region {
+			m.stop()
+			stopped = append(stopped, m)
+		}
+	}
+	r, err := to.Voting().Recover(asking, to.member.region)
+	f.trace.tell("recovery of %s with %s stopped: %+v, %v", to.member.region, f.wiped.region, r, err)
+	for _, m := range stopped {
+		m.start(ctx)
 	}
 }
 
