@@ -355,9 +355,18 @@ func TestNobodyTakesOverFromAReignOfOtherVoters(t *testing.T) {
 		change  func(*timeline.State)
 		want    bool
 	}{
-		"nobody knows of it":          {Ruler{}, yes(func(*Answer) {}), nil, false},
-		"it voted in a later epoch":   {Ruler{}, yes(func(a *Answer) { a.Promised, a.For = 5, "b" }), nil, false},
-		"its own vote":                {Ruler{3, "a"}, yes(func(*Answer) {}), nil, true},
+		"nobody knows of it":        {Ruler{}, yes(func(*Answer) {}), nil, false},
+		"it voted in a later epoch": {Ruler{}, yes(func(a *Answer) { a.Promised, a.For = 5, "b" }), nil, false},
+		"its own vote":              {Ruler{3, "a"}, yes(func(*Answer) {}), nil, true},
+		"its vote for that move, which no process remembers": {Ruler{}, yes(func(*Answer) {}), func(s *timeline.State) {
+			s.Ballot.Promised, s.Ballot.For, s.Ballot.Moves = 3, "a", []timeline.Move{{Epoch: 3}}
+		}, true},
+		"its vote for a move of another": {Ruler{}, yes(func(*Answer) {}), func(s *timeline.State) {
+			s.Ballot.Promised, s.Ballot.For, s.Ballot.Moves = 3, "b", []timeline.Move{{Epoch: 3}}
+		}, false},
+		"it took note of it": {Ruler{}, yes(func(*Answer) {}), func(s *timeline.State) {
+			s.Ballot.Promised, s.Ballot.For, s.Ballot.Moves = 3, "a", []timeline.Move{{Epoch: 2}}
+		}, false},
 		"a vote of the witness":       {Ruler{}, yes(func(a *Answer) { a.Promised = 3 }), nil, true},
 		"the witness was asked by it": {Ruler{}, yes(func(a *Answer) { a.Ruler = Ruler{3, "a"} }), nil, true},
 		"a ceiling that the witness knows": {Ruler{}, yes(func(a *Answer) {

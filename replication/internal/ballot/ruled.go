@@ -2,6 +2,7 @@ package ballot
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
@@ -21,7 +22,8 @@ func Rules(s *timeline.State, supports Ruler, answers map[string]*Answer) bool {
 	r, c := s.HighestClaim(), s.Charter()
 	ruler := Ruler{r.Epoch, r.Primary}
 	own := r.Primary == s.Region && r == timeline.Latest(s.Reigns)
-	if own || c.Epoch >= r.Epoch || s.Ballot.Known.Epoch() >= r.Epoch || supports == ruler {
+	if own || c.Epoch >= r.Epoch || s.Ballot.Known.Epoch() >= r.Epoch || supports == ruler ||
+		ruler == (Ruler{s.Ballot.Promised, s.Ballot.For}) && moved(s.Ballot.Moves, r.Epoch) {
 		return true
 	}
 	for id, a := range answers {
@@ -29,13 +31,19 @@ func Rules(s *timeline.State, supports Ruler, answers map[string]*Answer) bool {
 		if v == nil || a.Charter != nil && a.Charter.Mark() != c.Mark() {
 			continue
 		}
-		// A region may have taken note of a reign that it found in the history; a witness knows only what it voted for.
-		voted := v.Witness() && ruler == Ruler{a.Promised, a.For}
+		// A region may have taken note of a reign that it found in the history, and keeps its vote for a move only; a
+		// witness knows only what it voted for.
+		voted := (v.Witness() || moved(a.Moves, r.Epoch)) && ruler == Ruler{a.Promised, a.For}
 		if voted || a.Known.Epoch() >= r.Epoch || ruler == a.Ruler {
 			return true
 		}
 	}
 	return false
+}
+
+// moved reports whether a voter that remembers these moves voted for one in this epoch.
+func moved(moves []timeline.Move, e timeline.Epoch) bool {
+	return slices.ContainsFunc(moves, func(m timeline.Move) bool { return m.Epoch == e })
 }
 
 // Unruled says that Rules does not hold.
