@@ -67,10 +67,17 @@ func TestReadyInEveryRegion(t *testing.T) {
 			}
 			c.is(n.Replicator)
 			for _, row := range c.rows {
-				w := httptest.NewRecorder()
-				handler.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, row.path, nil))
-				if w.Code != row.code || !strings.Contains(w.Body.String(), row.says) {
-					t.Errorf("%s: %d %s", row.path, w.Code, w.Body)
+				// On a busy machine the node, too, may be late once with what it says at once else.
+				for deadline := time.Now().Add(time.Minute); ; {
+					w := httptest.NewRecorder()
+					handler.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, row.path, nil))
+					if w.Code == row.code && strings.Contains(w.Body.String(), row.says) {
+						break
+					}
+					if time.Now().After(deadline) {
+						t.Errorf("%s: %d %s", row.path, w.Code, w.Body)
+						break
+					}
 				}
 			}
 		})
