@@ -13,10 +13,8 @@ import (
 )
 
 const (
-	// jsonStreamBytes bounds one message of a JSON stream: a watch or a keep-alive.
-	jsonStreamBytes = 256 << 10
-	// jsonBodiesBytes bounds the JSON bodies that are read or handled at a time, by what they are said to have. With
-	// the copies that are made of them they take about five times as much.
+	// jsonBodiesBytes bounds the JSON bodies that are read or handled at a time, by what they are said to have, and the
+	// large messages of JSON streams. With the copies that are made of them they take about five times as much.
 	jsonBodiesBytes = 64 << 20
 )
 
@@ -41,7 +39,11 @@ func (a *API) boundBodies(h http.Handler) http.Handler {
 			ctx, cancel := context.WithCancelCause(r.Context())
 			defer cancel(nil)
 			r = r.WithContext(ctx)
-			r.Body = streamBody{r.Body, cancel}
+			body := &streamBody{ReadCloser: r.Body, fail: cancel, room: func() (func(), error) {
+				return all.Acquire(ctx, r.RemoteAddr, min(a.jsonBytes(), all.Alone()))
+			}}
+			defer body.end()
+			r.Body = body
 			h.ServeHTTP(w, r)
 			return
 		}
@@ -84,15 +86,8 @@ func (b waitingBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// streamBody is the body of a JSON stream. Its end is a client that only listens from now on; a message in it that
-// cannot be read ends the call, which would else wait for ever.
-type streamBody struct {
-	io.ReadCloser
-	fail context.CancelCauseFunc
-}
-
-// boundedMarshaler is a marshaler that reads no message which is too large: also where many messages come in one body,
-// of which the whole cannot be bounded.
+// boundedMarshaler is a marshaler that reads no message which is too large, also where many come in one body, of which
+// the whole cannot be bounded.
 type boundedMarshaler struct {
 	runtime.Marshaler
 	bytes func() int64
@@ -100,18 +95,13 @@ type boundedMarshaler struct {
 
 // NewDecoder implements runtime.Marshaler.
 func (m boundedMarshaler) NewDecoder(r io.Reader) runtime.Decoder {
-	bounded := &messageReader{reader: r, left: m.bytes()}
-	inner := m.Marshaler.NewDecoder(bounded)
-	body, stream := r.(streamBody)
-	return runtime.DecoderFunc(func(v any) error {
-		bounded.left = m.bytes()
-		err := inner.Decode(v)
-		if stream && err != nil && !errors.Is(err, io.EOF) {
-			body.fail(err)
-		}
-		return err
-	})
+	if body, ok := r.(*streamBody); ok {
+		return newStreamDecoder(body, m)
+	}
+	return m.Marshaler.NewDecoder(&messageReader{reader: r, left: m.bytes()})
 }
+
+var errLargeMessage = errors.New("etcdapi: a JSON message is too large")
 
 // messageReader reads no more than what one message may have.
 type messageReader struct {
@@ -121,7 +111,7 @@ type messageReader struct {
 
 func (r *messageReader) Read(p []byte) (int, error) {
 	if r.left <= 0 {
-		return 0, fmt.Errorf("etcdapi: a JSON message is too large")
+		return 0, errLargeMessage
 	}
 	n, err := r.reader.Read(p[:min(int64(len(p)), r.left)])
 	r.left -= int64(n)

@@ -1,11 +1,19 @@
 package etcdapi
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
+
+	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 
 	"github.com/mimir-kv/mimir/replication/clock/virtual"
 )
@@ -57,4 +65,133 @@ func TestWhoSendsSlowlyKeepsNobodyElseWaiting(t *testing.T) {
 			}
 		})
 	}
+}
+
+// messages are the JSON streams of a node, which reads them as the gateway does.
+type messages struct {
+	http.Handler
+	came, over atomic.Int64 // messages, and calls
+}
+
+func newMessages() *messages {
+	a := &API{}
+	a.limits.at.Store(&limits{Limits: Limits{RequestBytes: DefaultRequestBytes}})
+	m := &messages{}
+	marshaler := boundedMarshaler{
+		Marshaler: &runtime.HTTPBodyMarshaler{Marshaler: &runtime.JSONPb{}}, bytes: a.jsonBytes,
+	}
+	m.Handler = a.boundBodies(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		d := marshaler.NewDecoder(r.Body)
+		go func() {
+			for d.Decode(new(pb.WatchRequest)) == nil {
+				m.came.Add(1)
+			}
+		}()
+		<-r.Context().Done()
+	}))
+	return m
+}
+
+// begin begins a stream from an address, with a body that ends when the call has.
+func (m *messages) begin(from string, body io.Reader) {
+	r := httptest.NewRequest(http.MethodPost, "/v3/watch", body)
+	r.RemoteAddr = from
+	go func() {
+		m.ServeHTTP(httptest.NewRecorder(), r)
+		m.over.Add(1)
+		if c, ok := body.(io.Closer); ok {
+			c.Close()
+		}
+	}()
+}
+
+// half is a body that begins, and does not go on.
+type half struct {
+	io.Reader
+	read *atomic.Int64
+	end  context.Context
+	stop context.CancelFunc
+}
+
+func (h half) Read(p []byte) (int, error) {
+	n, err := h.Reader.Read(p)
+	if h.read.Add(int64(n)); errors.Is(err, io.EOF) {
+		<-h.end.Done()
+	}
+	return n, err
+}
+
+func (h half) Close() error {
+	h.stop()
+	return nil
+}
+
+// Messages of JSON streams that do not come whole take no more memory than other bodies, wherever they come from, keep
+// no small ones waiting, and come in time, or their streams end.
+func TestHalfMessagesOfJSONStreamsAreBounded(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		m, read := newMessages(), new(atomic.Int64)
+		const streams, bytes, small = 200, 1 << 20, 1 << 10
+		message := `{"create_request":{"key":"` + strings.Repeat("YWFh", bytes/4)
+		end, stop := context.WithCancel(t.Context())
+		defer stop()
+		for i := range streams {
+			one := half{Reader: strings.NewReader(message), read: read}
+			one.end, one.stop = context.WithCancel(end)
+			m.begin(fmt.Sprintf("10.0.%d.1:1", i), one)
+		}
+		quiet, w := io.Pipe()
+		m.begin("10.1.0.1:1", quiet)
+		virtual.Wait()
+		if n := read.Load(); n > jsonBodiesBytes/2 {
+			t.Errorf("%d MiB of half messages are held", n>>20)
+		}
+		for range 2 * streams {
+			io.WriteString(w, `{"create_request":{"key":"`+strings.Repeat("YWFh", small/4)+`"}}`)
+		}
+		virtual.Wait()
+		if n := m.came.Load(); n != 2*streams {
+			t.Errorf("%d of %d small messages came beside them", n, 2*streams)
+		}
+		time.Sleep(time.Hour)
+		virtual.Wait()
+		if n := m.over.Load(); n != streams {
+			t.Errorf("%d of %d streams have ended, of which nothing more comes", n, streams)
+		}
+		w.CloseWithError(io.ErrUnexpectedEOF)
+	})
+}
+
+// A stream may have large messages, as many as it likes, one behind the other or not, and as slowly as other bodies
+// come; each is read as it was sent.
+func TestLargeMessagesOfAJSONStream(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		m := newMessages()
+		r, w := io.Pipe()
+		m.begin("10.0.0.1:1", r)
+		const each = 20
+		sent := int64(0)
+		for _, size := range []int{1 << 10, 1 << 20, 64, 3 << 20, 8 << 10} {
+			one := `{"create_request":{"key":"` + strings.Repeat("YWFh", size/4) + `"}}`
+			go io.WriteString(w, strings.Repeat(one, each))
+			virtual.Wait()
+			if sent += each; m.came.Load() != sent {
+				t.Fatalf("of %d bytes: %d of %d messages came", size, m.came.Load(), sent)
+			}
+		}
+		slow := `{"create_request":{"key":"` + strings.Repeat("YWFh", 1<<18) + `"}}`
+		for ; len(slow) > 0; slow = slow[min(len(slow), 20<<10):] {
+			io.WriteString(w, slow[:min(len(slow), 20<<10)])
+			time.Sleep(time.Second)
+		}
+		virtual.Wait()
+		if m.came.Load() != sent+1 || m.over.Load() != 0 {
+			t.Errorf("a slow one did not come")
+		}
+		w.CloseWithError(io.ErrUnexpectedEOF)
+		virtual.Wait()
+		if m.over.Load() != 1 {
+			t.Error("the call goes on without a body")
+		}
+	})
 }

@@ -59,9 +59,10 @@ func (a *API) gateway(ctx context.Context) (http.Handler, error) {
 			MarshalOptions:   protojson.MarshalOptions{UseProtoNames: true},
 			UnmarshalOptions: protojson.UnmarshalOptions{DiscardUnknown: true},
 		}},
-		bytes: func() int64 { return max(a.jsonBytes(), jsonStreamBytes) },
+		bytes: a.jsonBytes,
 	})
-	mux := runtime.NewServeMux(runtime.WithMetadata(nameRequest), runtime.WithForwardResponseOption(writing), bounded)
+	mux := runtime.NewServeMux(runtime.WithMetadata(nameRequest), runtime.WithForwardResponseOption(writing), bounded,
+		runtime.WithDisablePathLengthFallback()) // which reads a body as a form, by a bound of its own
 	for _, register := range []func(context.Context, *runtime.ServeMux, *grpc.ClientConn) error{
 		gw.RegisterKVHandler, gw.RegisterWatchHandler, gw.RegisterLeaseHandler,
 		gw.RegisterClusterHandler, gw.RegisterMaintenanceHandler, gw.RegisterAuthHandler,

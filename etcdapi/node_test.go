@@ -347,6 +347,16 @@ func TestJSONBodiesAreBounded(t *testing.T) {
 			t.Errorf("a watch by %s: %d", body, code)
 		}
 	}
+	for _, path := range []string{"/v3/watch", "/v3/lease/keepalive"} {
+		form := &countedReader{Reader: strings.NewReader(strings.Repeat("a", 10<<20))}
+		r := httptest.NewRequestWithContext(bounded(t), "POST", path, form)
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		r.Header.Set("X-HTTP-Method-Override", "GET")
+		handler.ServeHTTP(httptest.NewRecorder(), r)
+		if form.bytes > limit {
+			t.Errorf("of a form for %s %d bytes were read", path, form.bytes)
+		}
+	}
 	small := strings.Repeat(`{"ID":"7"}`, limit/8) // more than the limit in all
 	if code := post("/v3/lease/keepalive", strings.NewReader(small)); code != http.StatusOK {
 		t.Errorf("many messages: %d", code)

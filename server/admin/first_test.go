@@ -2,12 +2,17 @@ package admin
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/mimir-kv/mimir/replication"
+	"github.com/mimir-kv/mimir/server/events"
 )
 
 // Of a tail so much is sent as is wanted, and to have had enough is no failure: nor is it where a node of before sends
@@ -81,5 +86,67 @@ func TestAnOrderThatContradictsItselfIsRefused(t *testing.T) {
 		if w.Code != http.StatusBadRequest || done.moves > 0 {
 			t.Errorf("%s %s: %d %s, %d moves", path, body, w.Code, w.Body, done.moves)
 		}
+	}
+}
+
+// ordered is who has the fleet vote, and counts the orders, and those that may take as long as they like.
+type ordered struct {
+	Voting
+	orders, endless int
+}
+
+func (o *ordered) count(ctx context.Context) (*replication.Charter, error) {
+	o.orders++
+	if _, ends := ctx.Deadline(); !ends {
+		o.endless++
+	}
+	return &replication.Charter{}, nil
+}
+
+func (o *ordered) Enable(ctx context.Context, _ replication.VoteSettings) (*replication.Charter, error) {
+	return o.count(ctx)
+}
+
+func (o *ordered) Pause(ctx context.Context, _ string) (*replication.Charter, error) {
+	return o.count(ctx)
+}
+
+func (o *ordered) Hold(ctx context.Context, _ time.Duration) (*replication.Charter, error) {
+	return o.count(ctx)
+}
+
+func (o *ordered) Change(ctx context.Context, _ replication.VoteChange) (*replication.Charter, error) {
+	return o.count(ctx)
+}
+
+func (o *ordered) Recover(ctx context.Context, _ string) (*replication.Reign, error) {
+	_, err := o.count(ctx)
+	return &replication.Reign{}, err
+}
+
+// noEvents keeps none.
+type noEvents struct{}
+
+func (noEvents) Add(replication.Event) {}
+
+func (noEvents) Read(context.Context, events.Question) events.Page { return events.Page{} }
+
+// Whatever is ordered about votes goes on when its caller hangs up, and not for ever.
+func TestOrdersAboutVotesEnd(t *testing.T) {
+	o := &ordered{}
+	h := NewHandler(HandlerOptions{
+		Replicator: &fake{}, Voting: o, Logger: slog.New(slog.DiscardHandler), States: fakeState{},
+		Events: noEvents{}, Guard: func(_ string, h http.Handler) http.Handler { return h },
+	})
+	for _, op := range []string{"enable", "pause", "hold", "change", "recover"} {
+		before := o.endless
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest("POST", "/mimir/v1/votes/"+op, strings.NewReader("{}")))
+		if w.Code != http.StatusOK || o.endless != before {
+			t.Errorf("%s: %d, and %d have no end", op, w.Code, o.endless-before)
+		}
+	}
+	if o.orders != 5 {
+		t.Errorf("%d orders", o.orders)
 	}
 }

@@ -95,7 +95,9 @@ func (h *handler) changeVotes(w http.ResponseWriter, r *http.Request) {
 	if !decode(w, r, &in) {
 		return
 	}
-	charter, err := h.Voting.Change(context.WithoutCancel(r.Context()), in)
+	ctx, cancel := lasting(r)
+	defer cancel()
+	charter, err := h.Voting.Change(ctx, in)
 	h.orderedCharter(r, "votes change", "", charter, err)
 	answer(w, charter, err)
 }

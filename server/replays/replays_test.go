@@ -194,6 +194,9 @@ func TestWhatIsKeptIsBounded(t *testing.T) {
 	if text := TextOf(bytes.Repeat([]byte("x"), 500)); len(text.Bytes) != MostBytes || text.Size != 500 {
 		t.Errorf("%d of %d bytes", len(text.Bytes), text.Size)
 	}
+	if text := TextOf(make([]byte, 1<<20)); cap(text.Bytes) > 2*MostBytes {
+		t.Errorf("of a large value %d bytes are kept", cap(text.Bytes))
+	}
 }
 
 // Where it is not known what a replay would be done to, or that is another than was confirmed, nothing is begun.

@@ -1,6 +1,7 @@
 package replays
 
 import (
+	"bytes"
 	"fmt"
 	"time"
 
@@ -101,8 +102,8 @@ type Text struct {
 	Size  int    `json:"size"`
 }
 
-// TextOf cuts bytes.
-func TextOf(b []byte) Text { return Text{b[:min(len(b), MostBytes)], len(b)} }
+// TextOf cuts bytes. What it returns keeps nothing of them in memory.
+func TextOf(b []byte) Text { return Text{bytes.Clone(b[:min(len(b), MostBytes)]), len(b)} }
 
 // Difference is a key that is in the way of a command.
 type Difference struct {

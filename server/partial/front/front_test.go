@@ -20,6 +20,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
@@ -73,8 +74,14 @@ func dial(t *testing.T, addr string) *grpc.ClientConn {
 
 func start(t *testing.T) *pair {
 	t.Helper()
+	return startBeside(t, etcdapi.Limits{})
+}
+
+// startBeside is start, with limits of the fleet's node.
+func startBeside(t *testing.T, limits etcdapi.Limits) *pair {
+	t.Helper()
 	logger := slog.New(slog.NewTextHandler(t.Output(), nil))
-	p := &pair{t: t, fleet: etcdapitest.StartPlain(t)}
+	p := &pair{t: t, fleet: etcdapitest.Start(t, limits)}
 	file := filepath.Join(t.TempDir(), "partial")
 	if err := os.WriteFile(file, []byte("edge "+secret+" /a/ /c/\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -86,7 +93,8 @@ func start(t *testing.T) *pair {
 	source := partial.NewSource(partial.SourceConfig{Store: p.fleet.Store, Regions: regions, Fleet: "f", Region: "us",
 		Node: "us-1", Barrier: func(context.Context) error { return nil }, Fit: p.fit,
 		Logger: logger})
-	full := grpc.NewServer(p.fleet.API.ServerOptions()...)
+	full := grpc.NewServer(append(p.fleet.API.ServerOptions(), // as a node's
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second}))...)
 	p.fleet.API.Register(full)
 	source.Register(full)
 	at := serve(t, full)
@@ -384,59 +392,6 @@ func TestWatches(t *testing.T) {
 			}
 			seen++
 		}
-	}
-}
-
-// Leases are the fleet's: keys hang on them here as there, and one on which other keys hang is not ended here.
-func TestLeases(t *testing.T) {
-	p := start(t)
-	leases := pb.NewLeaseClient(p.conn)
-	granted, err := leases.LeaseGrant(t.Context(), &pb.LeaseGrantRequest{TTL: 600})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, one := range []struct {
-		conn *grpc.ClientConn
-		key  string
-	}{{p.conn, "/a/leased"}, {p.full, "/b/leased"}} {
-		_, err := pb.NewKVClient(one.conn).Put(t.Context(), &pb.PutRequest{Key: []byte(one.key), Lease: granted.ID})
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	got, err := p.ask(t.Context(), "/a/leased", false)
-	if err != nil || !strings.HasSuffix(got, fmt.Sprint(" l", granted.ID)) {
-		t.Errorf("%q, %v", got, err)
-	}
-	ttl, err := leases.LeaseTimeToLive(t.Context(), &pb.LeaseTimeToLiveRequest{ID: granted.ID, Keys: true})
-	if err != nil || len(ttl.Keys) != 1 || string(ttl.Keys[0]) != "/a/leased" {
-		t.Errorf("%v, %v", ttl, err)
-	}
-	alive, err := leases.LeaseKeepAlive(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	for range 3 {
-		if err := alive.Send(&pb.LeaseKeepAliveRequest{ID: granted.ID}); err != nil {
-			t.Fatal(err)
-		}
-		if answer, err := alive.Recv(); err != nil || answer.TTL != 600 {
-			t.Errorf("%v, %v", answer, err)
-		}
-	}
-	_, err = leases.LeaseRevoke(t.Context(), &pb.LeaseRevokeRequest{ID: granted.ID})
-	if status.Code(err) != codes.FailedPrecondition {
-		t.Errorf("another's key would have gone: %v", err)
-	}
-	_, err = pb.NewKVClient(p.full).DeleteRange(t.Context(), &pb.DeleteRangeRequest{Key: []byte("/b/leased")})
-	if err == nil {
-		_, err = leases.LeaseRevoke(t.Context(), &pb.LeaseRevokeRequest{ID: granted.ID})
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got, err := p.ask(t.Context(), "/a/leased", false); err != nil || got != "" {
-		t.Errorf("it ended: %q, %v", got, err)
 	}
 }
 

@@ -110,14 +110,9 @@ func (f *Front) mayWatch(ctx context.Context, r *pb.WatchCreateRequest) (refused
 	return status.Convert(err).Message(), nil
 }
 
-// keepAlive has the fleet keep leases alive, one after the other.
+// keepAlive has the fleet keep leases alive, one after the other. While nothing is asked for, which may be for as long
+// as the client likes, the stream has no place on the connection to the fleet, which all share.
 func (f *Front) keepAlive(ss grpc.ServerStream) error {
-	ctx, cancel := context.WithCancel(asCaller(ss.Context()))
-	defer cancel()
-	fleet, err := pb.NewLeaseClient(f.links.Now()).LeaseKeepAlive(ctx)
-	if err != nil {
-		return err
-	}
 	for {
 		r := new(pb.LeaseKeepAliveRequest)
 		if err := ss.RecvMsg(r); errors.Is(err, io.EOF) {
@@ -125,10 +120,7 @@ func (f *Front) keepAlive(ss grpc.ServerStream) error {
 		} else if err != nil {
 			return err
 		}
-		if err := fleet.Send(r); err != nil && !errors.Is(err, io.EOF) { // at an EOF the answer says why
-			return err
-		}
-		answer, err := fleet.Recv()
+		answer, err := f.keepOne(ss.Context(), r)
 		if err != nil {
 			return err
 		}
@@ -136,4 +128,26 @@ func (f *Front) keepAlive(ss grpc.ServerStream) error {
 			return err
 		}
 	}
+}
+
+// keepOne has the fleet keep a lease alive once.
+func (f *Front) keepOne(ctx context.Context, r *pb.LeaseKeepAliveRequest) (*pb.LeaseKeepAliveResponse, error) {
+	ctx, cancel := context.WithCancel(asCaller(ctx))
+	defer cancel()
+	fleet, err := pb.NewLeaseClient(f.links.Now()).LeaseKeepAlive(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := fleet.Send(r); err != nil && !errors.Is(err, io.EOF) { // at an EOF the answer says why
+		return nil, err
+	}
+	if err := fleet.CloseSend(); err != nil {
+		return nil, err
+	}
+	answer, err := fleet.Recv()
+	if err != nil {
+		return nil, err
+	}
+	_, _ = fleet.Recv() // its end, so that it is not cut off
+	return answer, nil
 }
