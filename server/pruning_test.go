@@ -59,7 +59,7 @@ func TestTheArchiveIsPrunedByBackups(t *testing.T) {
 		place: s, log: archive.Of(s, c.Replication.FleetID), known: map[string]replication.Position{},
 		tell: func(_ int, _ replication.Position, missing string) { told = append(told, missing) },
 	}
-	silent := schedule.Backup{Name: schedule.Name(c.Replication.FleetID, "us", "old", time.Now())}
+	silent := schedule.Backup{Name: schedule.Name(c.Replication.FleetID, "us", "old", "", time.Now())}
 	r, err := clientv3.NewMaintenance(client).Snapshot(t.Context())
 	if err != nil {
 		t.Fatal(err)
