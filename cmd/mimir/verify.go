@@ -144,7 +144,11 @@ func standingsOf(ctx context.Context, client *admin.Client, fleet *replication.F
 			missing = append(missing, verify.Missing{Node: "region " + r.Name, Why: "no node of it is known"})
 		}
 		for _, n := range r.Nodes {
-			if n.Expected { // a place, and no node yet
+			switch {
+			case n.Expected: // a place, and no node yet
+				continue
+			case n.OtherLife:
+				missing = append(missing, verify.Missing{Node: n.Name, Why: otherLifeText})
 				continue
 			}
 			all.Go(func() {
@@ -166,6 +170,10 @@ func standingsOf(ctx context.Context, client *admin.Client, fleet *replication.F
 	slices.SortFunc(missing, func(a, b verify.Missing) int { return strings.Compare(a.Node, b.Node) })
 	return nodes, standings, missing
 }
+
+// otherLifeText is why a node is not compared that formed its region anew by itself.
+const otherLifeText = "it is of another life of its region, and at no revision it has to hold what others do: " +
+	"mimir status says what to do"
 
 // standingOf asks one of them.
 func standingOf(ctx context.Context, at *admin.Client, n *replication.NodeStatus) (s verify.Standing, err error) {

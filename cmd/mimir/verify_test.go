@@ -13,6 +13,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/mimir-kv/mimir/kv/mvcc"
+	"github.com/mimir-kv/mimir/replication"
 )
 
 // What a disk made of a value, whatever its checksums say, is found by comparing the nodes.
@@ -78,4 +79,16 @@ func damage(dataDir, key string) (err error) {
 		return db.Set(bytes.Clone(it.Key()), value, pebble.NoSync)
 	}
 	return errors.New("no such key")
+}
+
+// A node of another life of its region is not compared: it would hold the comparison to what little it has.
+func TestAnotherLifeIsNotVerified(t *testing.T) {
+	fleet := &replication.FleetStatus{Regions: []replication.RegionStatus{{Name: "us", Nodes: []replication.NodeStatus{
+		{Name: "us-3", OtherLife: true, ClientURLs: []string{"http://127.0.0.1:1"}},
+	}}}}
+	nodes, standings, missing := standingsOf(t.Context(), nil, fleet)
+	if len(nodes)+len(standings) > 0 || len(missing) != 1 || missing[0].Node != "us-3" ||
+		!strings.Contains(missing[0].Why, "another life") {
+		t.Errorf("%v, %v, %v", nodes, standings, missing)
+	}
 }

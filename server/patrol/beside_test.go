@@ -80,3 +80,42 @@ func TestWhatWasMendedIsToldNoMore(t *testing.T) {
 		}
 	})
 }
+
+// Who formed his region anew by himself has another history under the same name: that he holds less says nothing of the
+// others, who are compared as far as they are, and that he holds something else is no difference.
+func TestAnotherHistoryIsNotCompared(t *testing.T) {
+	sail(t, six, func(t *testing.T, s *ship) {
+		s.mu.Lock()
+		for name, n := range s.crew {
+			n.history = map[bool]string{true: "anew", false: "true"}[name == "us-3"]
+		}
+		s.crew["eu-1"].history = "" // of a version before
+		s.mu.Unlock()
+		for _, m := range s.members {
+			switch m.Name {
+			case "us-3":
+				s.apply(m.Name, put(key(3), "of another life"))
+			case "eu-3":
+				s.apply(m.Name, remove("/nothing"), put(key(200), "damaged"))
+			default:
+				s.apply(m.Name, remove("/nothing"), put(key(200), "whole"))
+			}
+		}
+		for _, m := range s.members {
+			if m.Name != "us-3" {
+				s.apply(m.Name, put(key(201), "more"))
+			}
+		}
+		if wrong, unsure := s.found(); wrong != "eu-3" || unsure != "" {
+			t.Errorf("found %q, unsure %q", wrong, unsure)
+		}
+		for _, n := range s.patrol.Report().Nodes {
+			switch apart := strings.Contains(n.Why, "another history"); {
+			case n.Node == "us-3" && (!apart || !n.At.IsZero()):
+				t.Errorf("%+v", n)
+			case n.Node != "us-3" && n.Node != "eu-3" && (n.Why != "" || n.At.IsZero()):
+				t.Errorf("%+v", n)
+			}
+		}
+	})
+}

@@ -26,6 +26,9 @@ type Config struct {
 	Members func() []Member
 	Unheard func() []string
 	Ask     Ask
+	// History returns what tells the history that this node has from others, as of a fleet or region that was formed
+	// anew under the same name; "": it is not known.
+	History func() string
 	// Aside reports whether an alarm says already that a node differs, so that it is not compared.
 	Aside func(m Member) bool
 	// Raise raises an alarm about nodes, for the fleet: that they differ from their region, or that they hold something
@@ -150,7 +153,7 @@ func (p *Patrol) round(ctx context.Context, in replication.Tenure, last int64) i
 
 // stand asks all nodes where they stand, and says why those do not who do not.
 func (r *round) stand(ctx context.Context) (nodes []verify.Node, standings []verify.Standing, why map[string]string) {
-	now := r.Members()
+	now, history := r.Members(), r.History()
 	r.left(now)
 	r.members, r.old, why = now, false, map[string]string{}
 	var mu sync.Mutex
@@ -160,6 +163,9 @@ func (r *round) stand(ctx context.Context) (nodes []verify.Node, standings []ver
 			s, err := verify.Standing{}, errAside
 			if !r.Aside(m) {
 				s, err = r.Ask.stand(ctx, m)
+			}
+			if err == nil && history != "" && s.History != "" && s.History != history {
+				err = errElsewhere
 			}
 			mu.Lock()
 			defer mu.Unlock()
@@ -177,7 +183,12 @@ func (r *round) stand(ctx context.Context) (nodes []verify.Node, standings []ver
 	return nodes, standings, why
 }
 
-var errAside = errors.New("an alarm says that it differs")
+var (
+	errAside = errors.New("an alarm says that it differs")
+	// errElsewhere says of a node that at no revision it has to hold what others do.
+	errElsewhere = errors.New("it has another history from the beginning on: it, or its region, was formed anew by " +
+		"itself")
+)
 
 // left notes nodes that came while a round was under way: it has not compared all of them.
 func (r *round) left(now []Member) {
