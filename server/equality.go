@@ -96,13 +96,17 @@ func (e *equality) stand() (verify.Standing, error) {
 	if e.rebuilds.Load() {
 		return verify.Standing{}, errors.New("it is being rebuilt")
 	}
+	history := historyIn(e.store)
+	if history == "" { // else all others were compared as far as this, and no further
+		return verify.Standing{}, errors.New("it has nothing of the history yet")
+	}
 	h := e.server.replicator.Health()
 	if h.Role == replication.RoleDiverged {
 		return verify.Standing{}, errors.New("its region has what a failover cut off")
 	}
 	return verify.Standing{
 		Name: e.config.Replication.NodeID, Revision: e.store.Revision(), Compact: e.store.CompactRevision(),
-		Position: uint64(h.Position), History: historyIn(e.store),
+		Position: uint64(h.Position), History: history,
 	}, nil
 }
 

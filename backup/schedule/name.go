@@ -68,6 +68,17 @@ func OfHistory(history string, all []Backup) []Backup {
 	})
 }
 
+// Histories returns of how many histories backups are, as far as they say it.
+func Histories(all []Backup) int {
+	histories := map[string]bool{}
+	for _, b := range all {
+		if b.History != "" {
+			histories[b.History] = true
+		}
+	}
+	return len(histories)
+}
+
 // Taken returns the backups of a fleet in a place, the oldest first.
 func Taken(ctx context.Context, s store.Store, fleet string) (all []Backup, err error) {
 	err = s.Walk(ctx, Prefix(fleet), func(o store.Object) error {

@@ -187,6 +187,9 @@ func standingOf(ctx context.Context, at *admin.Client, n *replication.NodeStatus
 	if said.NodeID != n.Name {
 		return s, fmt.Errorf("%s answers where it says that it serves clients", said.NodeID)
 	}
+	if said.Epoch == 0 { // else all others were compared as far as this, and no further
+		return s, errors.New("it has nothing of the history yet")
+	}
 	return verify.Standing{
 		Name: n.Name, Revision: int64(said.Revision), Compact: int64(said.CompactRevision),
 		Position: uint64(said.Position),
