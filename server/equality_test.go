@@ -157,8 +157,8 @@ func TestWhoIsRebuiltIsNotCompared(t *testing.T) {
 	}
 }
 
-// A node that has nothing yet, as one of a region that waits for its first copy, is not compared: there would be nothing
-// to compare of the others.
+// A node that has nothing yet, as one of a region that waits for its first copy, is not compared: there would be
+// nothing to compare of the others.
 func TestWhoHasNothingIsNotCompared(t *testing.T) {
 	store, err := kv.Open(kv.Options{FS: vfs.NewMem(), Dir: storeDir})
 	if err != nil {

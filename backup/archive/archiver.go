@@ -170,9 +170,9 @@ func (a *Archiver) stand(ctx context.Context) {
 	}
 }
 
-// leadsHere reports whether a segment ends in the history here, or where that may come to, as reigns tell. After a forced
-// failover two regions may archive to one place, and so may a node that formed its region anew by itself: how far
-// another history came says nothing of what is archived of this one.
+// leadsHere reports whether a segment ends in the history here, or where that may come to, as reigns tell. After a
+// forced failover two regions may archive to one place, and so may a node that formed its region anew by itself: how
+// far another history came says nothing of what is archived of this one.
 func (a *Archiver) leadsHere(ctx context.Context, l Link) bool {
 	here, err := a.config.History.Now()
 	if err != nil || !mayHold(here, l.To) {

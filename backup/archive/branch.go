@@ -94,8 +94,8 @@ func (b *Branch) within(ctx context.Context, s store.Store, links []Link, o *Bra
 	return is || !known, err
 }
 
-// Apart reports whether no failover gave up b for o: they have no reign in common, since the fleet was formed anew under
-// its name, or the same last one, of which a disk that went back has written another end.
+// Apart reports whether no failover gave up b for o: they have no reign in common, since the fleet was formed anew
+// under its name, or the same last one, of which a disk that went back has written another end.
 func (b *Branch) Apart(o *Branch) bool {
 	x, y := b.Origin.Reigns, o.Origin.Reigns
 	return len(x) == 0 || len(y) == 0 || x[0] != y[0] || timeline.Latest(x) == timeline.Latest(y)

@@ -143,8 +143,8 @@ func (a *Archiver) resume(ctx context.Context) (*replication.HistoryReading, *ga
 	return a.anew(here, len(links) > 0, gap)
 }
 
-// elseForked returns behind, which says that the history here does not come to where a segment ends, or ErrHistoryForked
-// if what is archived up to there is another one: it never comes there.
+// elseForked returns behind, which says that the history here does not come to where a segment ends, or
+// ErrHistoryForked if what is archived up to there is another one: it never comes there.
 func (a *Archiver) elseForked(
 	ctx context.Context, links []Link, l Link, here timeline.Origin, behind error,
 ) error {

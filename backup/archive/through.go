@@ -71,7 +71,8 @@ func (b *Branch) leadsFrom(
 	return through(ctx, s, links, b.Link.To, from.Cursor)
 }
 
-// LeadsOn returns an error if the branch does not lead on from the place of a snapshot: ErrMissing, or one of the store.
+// LeadsOn returns an error if the branch does not lead on from the place of a snapshot: ErrMissing, or one of the
+// store.
 func (b *Branch) LeadsOn(ctx context.Context, s store.Store, links []Link, from timeline.Origin) error {
 	is, known, err := b.leadsFrom(ctx, s, links, from)
 	switch {

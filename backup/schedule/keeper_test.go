@@ -345,8 +345,8 @@ func TestAnotherRegionGoesOn(t *testing.T) {
 	})
 }
 
-// A region that was formed anew, or a node that did that by itself, has another history under the same name: what it takes
-// neither stands for a backup of the other one nor makes one go.
+// A region that was formed anew, or a node that did that by itself, has another history under the same name: what it
+// takes neither stands for a backup of the other one nor makes one go.
 func TestAnotherHistoryOfTheRegion(t *testing.T) {
 	virtual.Test(t, func(t *testing.T) {
 		p := &place{objects: map[string]string{}}

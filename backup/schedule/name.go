@@ -53,7 +53,8 @@ func Parse(fleet string, o store.Object) (b Backup, ok bool) {
 	if len(fields) > 3 {
 		b.History = fields[3]
 	}
-	return b, err == nil && strings.Trim(b.History, "0123456789abcdef") == "" && b.Name == Name(fleet, b.Region, b.Node, b.History, at)
+	hex := strings.Trim(b.History, "0123456789abcdef") == ""
+	return b, err == nil && hex && b.Name == Name(fleet, b.Region, b.Node, b.History, at)
 }
 
 // Of returns those of the backups that a region took, in their order.

@@ -153,7 +153,8 @@ func TestOf(t *testing.T) {
 	}
 	p := &place{objects: map[string]string{}}
 	for _, other := range []string{
-		strings.Replace(name, "us-1", "us-1@", 1), strings.Replace(name, "us-1", "us-1@a@b", 1), name, strings.Replace(name, "a.b", "a", 1), name + ".part", strings.Replace(name, "@us@", "@", 1),
+		strings.Replace(name, "us-1", "us-1@", 1), strings.Replace(name, "us-1", "us-1@a@b", 1),
+		name, strings.Replace(name, "a.b", "a", 1), name + ".part", strings.Replace(name, "@us@", "@", 1),
 		strings.Replace(name, "20261126", "20261326", 1), strings.Replace(name, "@us@", "@u@s@", 1),
 		strings.Replace(name, "snapshot@", "log@", 1), "notes.txt",
 		strings.Replace(name, "T214439Z", "T214438Z", 1),
