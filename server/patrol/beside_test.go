@@ -109,6 +109,15 @@ func TestAnotherHistoryIsNotCompared(t *testing.T) {
 		if wrong, unsure := s.found(); wrong != "eu-3" || unsure != "" {
 			t.Errorf("found %q, unsure %q", wrong, unsure)
 		}
+		if got, want := s.patrol.Report().Revision, s.crew["us-1"].Revision(); got != want {
+			t.Errorf("compared up to revision %d, want %d", got, want)
+		}
+		s.all(put(key(202), "more"))
+		s.apply("us-1", put(key(203), "us-2 has not"))
+		if s.found(); s.patrol.Report().Revision != s.crew["us-2"].Revision() {
+			t.Errorf("compared up to revision %d, and us-2 is at %d", s.patrol.Report().Revision,
+				s.crew["us-2"].Revision())
+		}
 		for _, n := range s.patrol.Report().Nodes {
 			switch apart := strings.Contains(n.Why, "another history"); {
 			case n.Node == "us-3" && (!apart || !n.At.IsZero()):

@@ -114,6 +114,7 @@ type round struct {
 	in      replication.Tenure
 	rate    int64
 	bytes   int64
+	low     int64 // the earliest revision at which a piece was compared; 0: none was
 	members []Member
 	why     map[string]string // who is not compared whole in it
 	old     bool              // there is a node that does not know the question
@@ -147,7 +148,7 @@ func (p *Patrol) round(ctx context.Context, in replication.Tenure, last int64) i
 		}
 	}
 	r.beside(ctx)
-	p.ended(r.members, r.why)
+	p.ended(r.members, r.why, r.low)
 	return max(r.bytes, 1)
 }
 
@@ -211,6 +212,9 @@ func (r *round) piece(ctx context.Context, from []byte) (*verify.Result, error) 
 			why[m.Node] = m.Why
 		}
 		r.bytes += result.Bytes
+		if err == nil && (r.low == 0 || result.Revision < r.low) {
+			r.low = result.Revision
+		}
 		r.counted(result)
 		again := r.examine(ctx, result)
 		if err == nil {
