@@ -59,7 +59,7 @@ func (s *session) compare(ctx context.Context) error {
 	}
 	at, next := h.Revision, s.at.place
 	s.pack.take()
-	next.Revision, next.Comparing, next.Given, next.Print = at, true, 0, 0
+	next.Revision, next.Comparing = at, true
 	if err := s.write(ctx, nil, &next); err != nil {
 		return err
 	}

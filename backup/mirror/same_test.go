@@ -15,6 +15,12 @@ import (
 // An endpoint with another history, as a fleet that was begun anew under its name, or a node that formed its region
 // anew by itself, changes nothing, although it has come further than the etcd.
 func TestAnEndpointOfAnotherHistoryIsNotBelieved(t *testing.T) {
+	for what, breakOff := range map[string]bool{"it goes on": false, "a comparison was broken off": true} {
+		t.Run(what, func(t *testing.T) { anotherHistory(t, breakOff) })
+	}
+}
+
+func anotherHistory(t *testing.T, breakOff bool) {
 	w := newWorld(t)
 	w.put("k0", "first")
 	end := w.begin()
@@ -24,6 +30,9 @@ func TestAnEndpointOfAnotherHistoryIsNotBelieved(t *testing.T) {
 	}
 	w.equal()
 	w.stop(end)
+	if breakOff {
+		w.changePlace(`"run"`, `"comparing":true,"run"`)
+	}
 	anew := etcdapitest.StartPlain(t)
 	for range 20 {
 		if _, err := clientOf(t, anew.Endpoint).Put(t.Context(), "k1", "anew"); err != nil {
