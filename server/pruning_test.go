@@ -51,8 +51,8 @@ func TestTheArchiveIsPrunedByBackups(t *testing.T) {
 		t.Fatal(err)
 	}
 	kept, err := schedule.Taken(t.Context(), s, c.Replication.FleetID)
-	if err != nil || len(kept) != 1 {
-		t.Fatalf("%v, %v", kept, err)
+	if err != nil || len(kept) != 1 || kept[0].History == "" {
+		t.Fatalf("%+v, %v", kept, err)
 	}
 	var told []string
 	b := &bases{
