@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/crc32"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
-	"go.etcd.io/etcd/api/v3/mvccpb"
 
 	"github.com/mimir-kv/mimir/backup/sides"
 )
@@ -75,19 +73,8 @@ func (p place) like(r *sides.Revision) error {
 	switch {
 	case len(r.Events) == 0 && r.Number < p.Given: // another endpoint than the one that was asked before, it may be
 		return fmt.Errorf("%w: it is at revision %d, and the feed at %d", errBehind, r.Number, p.Revision)
-	case r.Number != p.Given || printOf(r.Events) != p.Print:
+	case r.Number != p.Given || sides.PrintOf(r.Events) != p.Print:
 		return &ForkedError{Revision: p.Revision}
 	}
 	return nil
-}
-
-// printOf tells what was changed at a revision from other changes; never 0. The order of the changes is none of it.
-func printOf(events []*mvccpb.Event) (print uint32) {
-	var text []byte
-	for _, e := range events {
-		text = fmt.Appendf(text[:0], "%d %d %d %d ", e.Type, e.Kv.CreateRevision, e.Kv.Version, len(e.Kv.Key))
-		sum := crc32.Update(crc32.Checksum(text, castagnoli), castagnoli, e.Kv.Key)
-		print += crc32.Update(sum, castagnoli, e.Kv.Value)
-	}
-	return max(print, 1)
 }

@@ -17,7 +17,7 @@ func TestWhatWasGivenOutIsCompared(t *testing.T) {
 		return &mvccpb.Event{Kv: kv}
 	}
 	a, b := change("a", "1"), change("b", "2")
-	p := place{Revision: 9, Given: 7, Print: printOf([]*mvccpb.Event{a, b})}
+	p := place{Revision: 9, Given: 7, Print: sides.PrintOf([]*mvccpb.Event{a, b})}
 	var forked *ForkedError
 	gone := change("a", "1")
 	gone.Type = mvccpb.Event_DELETE

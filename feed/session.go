@@ -127,7 +127,7 @@ func (s *session) take(ctx context.Context, r *sides.Revision, p *pulse) error {
 		}
 		return s.give(&Item{Kind: Resolved, Revision: r.Number, Token: s.at.token()})
 	}
-	s.at.Given, s.at.Print = r.Number, printOf(r.Events)
+	s.at.Given, s.at.Print = r.Number, sides.PrintOf(r.Events)
 	return s.give(&Item{Kind: Changed, Revision: r.Number, Events: r.Events, Token: s.at.token()})
 }
 

@@ -31,7 +31,8 @@ type place struct {
 	// Revision is the one up to which everything was given out, and Given, at most that, the last one at which there
 	// was something.
 	Revision, Given int64
-	// Print is of what was changed at Given (printOf), and Member a node that has had Revision; 0: that is not known.
+	// Print is of what was changed at Given (sides.PrintOf), and Member a node that has had Revision; 0: that is not
+	// known.
 	Print  uint32
 	Member uint64
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/mimir-kv/mimir/kv/snapshot"
 	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/timeline"
 	"github.com/mimir-kv/mimir/server/telemetry"
 )
 
@@ -81,6 +82,7 @@ func (s *server) newKeeper(c *Config) (*schedule.Keeper, error) {
 		Store: place, Fleet: r.FleetID, Region: b.Region, Node: r.NodeID,
 		Mine:    func() bool { return r.RegionID == b.Region && s.replicator.IsLeader() },
 		Shares:  func() bool { return sharesHistory(s.replicator.Health().Peers) },
+		History: func() string { return historyIn(s.store) },
 		Content: func(ctx context.Context, _ time.Time) (io.ReadCloser, error) { return s.content(ctx, b.Every) },
 		Clock:   clock.Real, Logger: s.logger, Kept: prune, Former: s.keeping.before(),
 		Check: func(r io.Reader, bytes int64) error {
@@ -100,6 +102,21 @@ func sharesHistory(others []replication.PeerStatus) bool {
 		}
 	}
 	return 2*with > 1+len(others)
+}
+
+// historyIn tells the history that a store has from those of other beginnings; "" if there is none, or it is not known.
+func historyIn(s *kv.Store) string {
+	_, m, err := kv.PlaceOf(s)
+	if err != nil || m == nil {
+		return ""
+	}
+	state, err := timeline.DecodeRecord(m.Record,
+		timeline.Cursor{Epoch: m.Epoch, Position: m.Position, Chain: m.Chain})
+	if err != nil || len(state.Reigns) == 0 {
+		return ""
+	}
+	first := state.Reigns[0]
+	return timeline.NewFolder().Reign(first.Previous, first).String()
 }
 
 // replaceBackups has other settings of backups hold.

@@ -63,8 +63,9 @@ func newEquality(s *server, node *replication.Config) *equality {
 		Every: c.Compare.Every, BytesPerSecond: c.Compare.BytesPerSecond,
 		Tenure:  func() replication.Tenure { return e.server.replicator.Tenure() },
 		Members: e.members, Unheard: e.unheard, Ask: e.ask, Raise: e.raise,
-		Aside: func(m patrol.Member) bool { return kv.Raised(e.store, command.AlarmDiffers, m.ID) },
-		Clock: clock.Real, Logger: s.logger,
+		History: func() string { return historyIn(e.store) },
+		Aside:   func(m patrol.Member) bool { return kv.Raised(e.store, command.AlarmDiffers, m.ID) },
+		Clock:   clock.Real, Logger: s.logger,
 	})
 	node.Differs = func(member uint64) bool { return kv.Raised(e.store, command.AlarmDiffers, member) }
 	node.OnAskNode = e.answerer.Answer
@@ -95,13 +96,17 @@ func (e *equality) stand() (verify.Standing, error) {
 	if e.rebuilds.Load() {
 		return verify.Standing{}, errors.New("it is being rebuilt")
 	}
+	history := historyIn(e.store)
+	if history == "" { // else all others were compared as far as this, and no further
+		return verify.Standing{}, errors.New("it has nothing of the history yet")
+	}
 	h := e.server.replicator.Health()
 	if h.Role == replication.RoleDiverged {
 		return verify.Standing{}, errors.New("its region has what a failover cut off")
 	}
 	return verify.Standing{
 		Name: e.config.Replication.NodeID, Revision: e.store.Revision(), Compact: e.store.CompactRevision(),
-		Position: uint64(h.Position),
+		Position: uint64(h.Position), History: history,
 	}, nil
 }
 

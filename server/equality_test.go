@@ -157,6 +157,20 @@ func TestWhoIsRebuiltIsNotCompared(t *testing.T) {
 	}
 }
 
+// A node that has nothing yet, as one of a region that waits for its first copy, is not compared: there would be
+// nothing to compare of the others.
+func TestWhoHasNothingIsNotCompared(t *testing.T) {
+	store, err := kv.Open(kv.Options{FS: vfs.NewMem(), Dir: storeDir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	e := &equality{store: store}
+	if _, err := e.stand(); err == nil || !strings.Contains(err.Error(), "nothing of the history") {
+		t.Errorf("it says where it stands: %v", err)
+	}
+}
+
 // Who took the state of a sibling learns that, and where what was there is, also where no primary answers: he who gave
 // the order waits for it for hours, and would wait for the alarm as long.
 func TestWhoIsRebuiltSaysSoWithoutAPrimary(t *testing.T) {

@@ -51,15 +51,15 @@ func TestTheArchiveIsPrunedByBackups(t *testing.T) {
 		t.Fatal(err)
 	}
 	kept, err := schedule.Taken(t.Context(), s, c.Replication.FleetID)
-	if err != nil || len(kept) != 1 {
-		t.Fatalf("%v, %v", kept, err)
+	if err != nil || len(kept) != 1 || kept[0].History == "" {
+		t.Fatalf("%+v, %v", kept, err)
 	}
 	var told []string
 	b := &bases{
 		place: s, log: archive.Of(s, c.Replication.FleetID), known: map[string]replication.Position{},
 		tell: func(_ int, _ replication.Position, missing string) { told = append(told, missing) },
 	}
-	silent := schedule.Backup{Name: schedule.Name(c.Replication.FleetID, "us", "old", time.Now())}
+	silent := schedule.Backup{Name: schedule.Name(c.Replication.FleetID, "us", "old", "", time.Now())}
 	r, err := clientv3.NewMaintenance(client).Snapshot(t.Context())
 	if err != nil {
 		t.Fatal(err)

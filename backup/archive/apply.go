@@ -88,11 +88,7 @@ func (a *applier) segment(ctx context.Context, s *Segment) error {
 }
 
 // astray says that the content is of another history than that of the branch.
-func (a *applier) astray() error {
-	return fmt.Errorf("%w: the snapshot, at position %d of epoch %d with chain %v, is not on this branch: it is of "+
-		"what was given up, or of another fleet; take another snapshot, or another branch", ErrMissing, a.at.Position,
-		a.at.Epoch, a.at.Chain)
-}
+func (a *applier) astray() error { return errAstray(a.at) }
 
 // begin begins an epoch. It may be one that begins behind the last position that counts: it belongs to what follows.
 func (a *applier) begin(r *timeline.Reign) error {

@@ -157,7 +157,7 @@ func (a *Archiver) wait(ctx context.Context, d time.Duration) {
 // stand keeps the log that this node needs if it is to archive next, and looks about once in standInterval.
 func (a *Archiver) stand(ctx context.Context) {
 	c := &a.config
-	if l, ok := head(ctx, c.Store); ok && a.leadsHere(l) {
+	if l, ok := head(ctx, c.Store); ok && a.leadsHere(ctx, l) {
 		a.hold.keep(l.To.Position)
 		a.placed = true
 	} else if !a.placed {
@@ -170,11 +170,20 @@ func (a *Archiver) stand(ctx context.Context) {
 	}
 }
 
-// leadsHere reports whether a segment ends in the history here, or where that may come to. After a forced failover two
-// regions may archive to one place, and how far another history came says nothing of what is archived of this one.
-func (a *Archiver) leadsHere(l Link) bool {
+// leadsHere reports whether a segment ends in the history here, or where that may come to, as reigns tell. After a
+// forced failover two regions may archive to one place, and so may a node that formed its region anew by itself: how
+// far another history came says nothing of what is archived of this one.
+func (a *Archiver) leadsHere(ctx context.Context, l Link) bool {
 	here, err := a.config.History.Now()
-	return err == nil && mayHold(here, l.To)
+	if err != nil || !mayHold(here, l.To) {
+		return false
+	}
+	h, err := peek(ctx, a.config.Store, l)
+	if err != nil {
+		return false
+	}
+	relation, _ := timeline.Compare(h.To.Reigns, here.Reigns, h.To.Cursor.Position, here.Cursor.Position)
+	return relation != timeline.Forked
 }
 
 // archive goes on where the archive ends, until something goes wrong.

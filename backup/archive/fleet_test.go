@@ -40,6 +40,7 @@ type shelf struct {
 	// onRead, if not nil, is what comes of Get and List.
 	onRead error
 	lists  int
+	gets   int
 	// slow is how long a list takes.
 	slow time.Duration
 }
@@ -95,7 +96,7 @@ func (s *shelf) listed() int {
 func (s *shelf) Get(_ context.Context, name string) (io.ReadCloser, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.onRead != nil {
+	if s.gets++; s.onRead != nil {
 		return nil, s.onRead
 	}
 	text, ok := s.objects[name]
@@ -346,17 +347,17 @@ func (i image) open(t *testing.T) *kv.Store {
 func (f *fleet) replay(i image, epoch replication.Epoch, to Target) (kv.Summary, Reached, error) {
 	f.t.Helper()
 	links := f.shelf.links(f.t)
-	branches, _, err := Branches(f.t.Context(), f.shelf, links)
+	branches, broken, err := Branches(f.t.Context(), f.shelf, links)
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	b, err := Choose(branches, epoch)
+	b, err := Choose(branches, broken, epoch)
 	if err != nil {
 		return kv.Summary{}, Reached{}, err
 	}
 	s := i.open(f.t)
 	defer s.Close()
-	r := &Replay{Store: f.shelf, Links: links, Branch: b, Until: to}
+	r := &Replay{Store: f.shelf, Links: links, Branch: b[0], Others: b[1:], Until: to}
 	reached, err := r.Run(f.t.Context(), s)
 	if err != nil {
 		return kv.Summary{}, reached, err

@@ -2,6 +2,7 @@ package archive
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -44,6 +45,36 @@ func fetch(ctx context.Context, s store.Store, l Link) (*Segment, error) {
 	return segment, nil
 }
 
+// peek returns what a segment says of itself, without its entries and unproven. It reads no more than that.
+func peek(ctx context.Context, s store.Store, l Link) (*Header, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	r, err := s.Get(ctx, l.Name())
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	var begin [len(magic) + lengthBytes]byte
+	if _, err := io.ReadFull(r, begin[:]); err != nil {
+		return nil, err
+	}
+	n := binary.LittleEndian.Uint32(begin[len(magic):])
+	if string(begin[:len(magic)]) != magic || n > maxHeaderBytes {
+		return nil, fmt.Errorf("%s: %w", l.Name(), ErrBroken)
+	}
+	text, h := make([]byte, n), new(Header)
+	if _, err := io.ReadFull(r, text); err != nil {
+		return nil, err
+	}
+	if err = decodeHeader(text, h); err == nil {
+		err = h.valid()
+	}
+	if err == nil && PlaceOf(h.To.Cursor) != l.To {
+		err = fmt.Errorf("%s: %w", l.Name(), ErrBroken)
+	}
+	return h, err
+}
+
 // readAll returns an object of at most so many bytes.
 func readAll(ctx context.Context, s store.Store, name string, most int64) ([]byte, error) {
 	r, err := s.Get(ctx, name)
@@ -76,7 +107,11 @@ func (a *Archiver) resume(ctx context.Context) (*replication.HistoryReading, *ga
 		return nil, nil, err
 	}
 	var gap *timeline.Cursor
+	forked := map[Place]bool{} // places of other histories
 	for _, l := range Candidates(links, here) {
+		if forked[l.To] {
+			continue
+		}
 		s, err := fetch(ctx, a.config.Store, l)
 		if isBroken(err) {
 			a.config.Logger.Error("a segment of the archive is broken: it is archived anew from where the one before "+
@@ -88,10 +123,15 @@ func (a *Archiver) resume(ctx context.Context) (*replication.HistoryReading, *ga
 			return nil, nil, err
 		}
 		r, g, err := a.behind(s)
+		if errors.Is(err, replication.ErrHistoryBehind) {
+			err = a.elseForked(ctx, links, l, here, err)
+		}
 		switch {
 		case err == nil:
 			return r, g, nil
 		case errors.Is(err, replication.ErrHistoryForked):
+			_, shared := timeline.Compare(s.To.Reigns, here.Reigns, s.To.Cursor.Position, here.Cursor.Position)
+			leadTo(links, l.To, shared, forked)
 			continue
 		case errors.Is(err, replication.ErrHistoryReleased):
 			gap = &s.To.Cursor
@@ -101,6 +141,22 @@ func (a *Archiver) resume(ctx context.Context) (*replication.HistoryReading, *ga
 		break
 	}
 	return a.anew(here, len(links) > 0, gap)
+}
+
+// elseForked returns behind, which says that the history here does not come to where a segment ends, or
+// ErrHistoryForked if what is archived up to there is another one: it never comes there.
+func (a *Archiver) elseForked(
+	ctx context.Context, links []Link, l Link, here timeline.Origin, behind error,
+) error {
+	is, known, err := through(ctx, a.config.Store, links, l.To, here.Cursor)
+	switch {
+	case err != nil:
+		return err
+	case known && !is:
+		return fmt.Errorf("%w: it is at position %d, and what is archived has another command there",
+			replication.ErrHistoryForked, here.Cursor.Position)
+	}
+	return behind
 }
 
 // behind goes on behind a segment.
@@ -134,6 +190,12 @@ func (a *Archiver) behindHead(
 		return nil, nil, err
 	}
 	r, g, err := a.behind(s)
+	if errors.Is(err, replication.ErrHistoryBehind) {
+		is, _, err := through(ctx, a.config.Store, []Link{l}, l.To, here.Cursor)
+		if err != nil || !is { // the other segments tell
+			return nil, nil, err
+		}
+	}
 	if errors.Is(err, replication.ErrHistoryForked) || errors.Is(err, replication.ErrHistoryReleased) {
 		return nil, nil, nil
 	}

@@ -141,10 +141,7 @@ func TestAnotherHistoryFreesNoLog(t *testing.T) {
 		own.frame(slices.Repeat([]string{"E"}, 20)...)
 		h, s := &holds{by: map[string]bool{}, here: own.Origin}, newShelf()
 		head := func(one *Segment) {
-			_, l, err := Encode(one)
-			if err != nil {
-				t.Fatal(err)
-			}
+			l := s.keep(t, one)[0]
 			if err := s.Put(t.Context(), headName, strings.NewReader(l.Name())); err != nil {
 				t.Fatal(err)
 			}
@@ -174,6 +171,9 @@ func TestAnotherHistoryFreesNoLog(t *testing.T) {
 		held("what was given up is archived further", 2)
 		head(own.segment(0, 4))
 		held("its own is", 4)
+		anew := newStory().reign(2, "eu", false).frame(slices.Repeat([]string{"F"}, 20)...)
+		head(anew.segment(0, 2))
+		held("what a node is that formed its region anew", 4)
 		h.mu.Lock()
 		h.none = replication.ErrHistoryRefused
 		h.mu.Unlock()

@@ -48,12 +48,3 @@ func Prune(ctx context.Context, s store.Store, oldest timeline.Position) (gone i
 	}
 	return gone, nil
 }
-
-// LeadsOn returns an error if the branch does not lead on from a place of a snapshot.
-func (b *Branch) LeadsOn(links []Link, from timeline.Cursor) error {
-	if _, reaches, ok := Path(links, b.Link.To, PlaceOf(from)); !ok {
-		return fmt.Errorf("%w: the branch reaches back to position %d, and the snapshot is of %d", ErrMissing,
-			reaches.Position, from.Position)
-	}
-	return nil
-}

@@ -65,6 +65,8 @@ type Replay struct {
 	Store  store.Store
 	Links  []Link
 	Branch Branch
+	// Others are branches of the same name. One of them takes the place of Branch if the snapshot is on it.
+	Others []Branch
 	Until  Target
 
 	path          []Link
@@ -76,6 +78,9 @@ type Replay struct {
 // an error is at the target. What s holds after an error is of no use.
 func (r *Replay) Run(ctx context.Context, s *kv.Store) (Reached, error) {
 	a, err := newApplier(s, r.Until)
+	if err == nil {
+		err = r.choose(ctx, a)
+	}
 	if err == nil {
 		err = cmp.Or(r.check(a), a.look())
 	}
@@ -95,6 +100,23 @@ func (r *Replay) Run(ctx context.Context, s *kv.Store) (Reached, error) {
 		return Reached{}, fmt.Errorf("replay the log up to %v: %w", r.Until, cmp.Or(ctx.Err(), err))
 	}
 	return Reached{Cursor: a.at, Revision: s.Revision(), Before: r.before, After: r.after}, nil
+}
+
+// choose takes of several branches the one that leads on from where the store is.
+func (r *Replay) choose(ctx context.Context, a *applier) error {
+	if len(r.Others) == 0 {
+		return nil
+	}
+	at := timeline.Origin{Cursor: a.at, Reigns: a.state.Reigns}
+	for _, b := range append([]Branch{r.Branch}, r.Others...) {
+		if is, _, err := b.leadsFrom(ctx, r.Store, r.Links, at); err != nil || is {
+			if is {
+				r.Branch = b
+			}
+			return err
+		}
+	}
+	return nil
 }
 
 // check says what cannot be reached from where the store is.

@@ -32,6 +32,23 @@ func mayHold(here timeline.Origin, p Place) bool {
 	}
 }
 
+// leadTo adds to places those behind a position from which links lead to a place.
+func leadTo(links []Link, end Place, behind timeline.Position, places map[Place]bool) {
+	from := map[Place][]Place{}
+	for _, l := range links {
+		from[l.To] = append(from[l.To], l.From)
+	}
+	for next := []Place{end}; len(next) > 0; {
+		at := next[len(next)-1]
+		next = next[:len(next)-1]
+		if places[at] || at.Position <= behind {
+			continue
+		}
+		places[at] = true
+		next = append(next, from[at]...)
+	}
+}
+
 // Beginnings returns the places of a history from which it can be read on without anything that was archived, the
 // earliest first: where its reigns begin, and where it is.
 func Beginnings(here timeline.Origin) []timeline.Origin {

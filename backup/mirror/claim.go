@@ -57,7 +57,8 @@ func (s *session) claimNow(ctx context.Context) (err error) {
 	}
 	fleet := strconv.FormatUint(h.ClusterId, 16)
 	next := place{Version: placeVersion, Fleet: fleet, Prefix: text(s.Prefix), ToPrefix: text(s.ToPrefix),
-		Revision: s.at.Revision, Comparing: s.at.Comparing || s.at.sharesLeases(), Run: s.run}
+		Revision: s.at.Revision, Comparing: s.at.Comparing || s.at.sharesLeases(), Run: s.run,
+		Given: s.at.Given, Print: s.at.Print}
 	switch was := s.at; {
 	case was.mod == 0:
 		if err := s.unoccupied(ctx); err != nil {
@@ -70,9 +71,13 @@ func (s *session) claimNow(ctx context.Context) (err error) {
 			return fmt.Errorf("%w: keys %q of fleet %s at %q; choose another --to-prefix, or --overwrite", ErrForeign,
 				was.Prefix, was.Fleet, s.ToPrefix)
 		}
-		next.Revision, next.Comparing = 0, false
+		next.Revision, next.Comparing, next.Given, next.Print = 0, false, 0, 0
 	case h.Revision < was.Revision:
 		return s.behind(h.Revision)
+	default:
+		if err := s.sameHistory(ctx, was); err != nil {
+			return err
+		}
 	}
 	if err := s.write(ctx, nil, &next); err != nil {
 		return err

@@ -28,6 +28,10 @@
 //     there while the mirror runs comes back likewise, and nothing else is compared or asked anew for that. One that
 //     ends and is granted anew in the fleet under the same ID, with another time, before the mirror has ended it in
 //     the etcd, keeps there the time that it had.
+//   - M6: where an endpoint has something else at the last revision that was mirrored than was there it is told, and
+//     nothing is taken of it: the fleet was begun anew, or restored, under its name, or a node has formed its region
+//     anew by itself. Behind that revision nothing can be compared, nor what is compacted, nor before something was
+//     changed since the mirror began.
 //
 // What is held in memory of keys and values is bounded, whatever the fleet has, by about 64 MiB, but for what one of
 // its transactions changed, or a single key: 16 MiB that were watched, up to 16 MiB of each side where both are

@@ -102,6 +102,7 @@ func (s *session) take(ctx context.Context, r *sides.Revision) error {
 			return err
 		}
 	}
+	s.given, s.print = r.Number, sides.PrintOf(r.Events)
 	if !s.pack.fits(changes) {
 		return s.takeLarge(ctx, r.Number, changes)
 	}

@@ -33,6 +33,10 @@ type place struct {
 	// compares.
 	Comparing bool   `json:"comparing,omitempty"`
 	Run       string `json:"run"` // of the mirror that writes
+	// Given is the last revision, at most Revision, of which is known what was changed at it, and Print is of that
+	// (sides.PrintOf); 0: none is.
+	Given int64  `json:"given,omitempty"`
+	Print uint32 `json:"print,omitempty"`
 }
 
 // text is any bytes as JSON: what is no UTF-8 is escaped as in Go.

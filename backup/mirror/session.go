@@ -31,6 +31,8 @@ type session struct {
 	noted       time.Time
 	pack        pack
 	packed      int64 // up to which it has it with the pack
+	given       int64 // the last revision that is packed with what was changed at it, and print is of that
+	print       uint32
 	leases      *leases
 	polled      time.Time
 	looked      time.Time
@@ -114,7 +116,7 @@ func (s *session) flush(ctx context.Context) error {
 		return nil
 	}
 	next := s.at.place
-	next.Revision = s.packed
+	next.Revision, next.Given, next.Print = s.packed, s.given, s.print
 	return s.flushTo(ctx, next)
 }
 

@@ -8,7 +8,8 @@
 //   - K2: nothing is deleted but whole backups of this fleet and region, by name and size, that the plan keeps no more,
 //     and only after another one was saved, and read back, just before. The newest is never deleted, and none for its
 //     age alone: a clock that is wrong deletes nothing early. What is of a time to come, since a clock was wrong,
-//     neither counts nor goes. Nor does what another region took: one that is cut off, and goes on, lets none go.
+//     neither counts nor goes. Nor does what another region took: one that is cut off, and goes on, lets none go. Nor
+//     what is of another history, of before the fleet was formed anew under its name, or of a node that did that.
 //     A primary that is cut off goes on as well, and lets none go of before for those that it takes then.
 //   - K3: two nodes that do it at the same time do no harm: there are two backups, of two names.
 //   - K4: nothing that fails here ends the node.

@@ -32,6 +32,9 @@ type Config struct {
 	Mine func() bool
 	// Shares reports whether other regions are known to share the history of this one now; nil: it has no others.
 	Shares func() bool
+	// History tells the history that this region has from others, of a fleet of this name that was formed anew; nil or
+	// "": it is not known. It is part of names.
+	History func() string
 	// Content returns what a backup begun at this time is to hold. It is closed in any case.
 	Content func(ctx context.Context, at time.Time) (io.ReadCloser, error)
 	// Check reads all of a backup of so many bytes as it lies in the place, and says what is wrong with it.
@@ -207,14 +210,14 @@ func (k *Keeper) look(ctx context.Context) (due time.Time, err error) {
 	if err != nil {
 		return due, err
 	}
-	now := k.Clock.Now()
+	now, history := k.Clock.Now(), k.history()
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	first := k.report.Looked.IsZero()
 	k.taken = taken
-	own := Of(k.Region, k.taken)
+	region, own := Of(k.Region, k.taken), k.own(history)
 	k.report.see(own, now, k.Due(own, now))
-	k.report.Others = len(k.taken) - len(own)
+	k.report.Others, k.report.OtherHistory = len(k.taken)-len(region), len(region)-len(own)
 	if first {
 		k.Logger.Info("this node takes the backups", "to", k.report.To, "there", k.report.Count, "due",
 			k.report.Due.UTC().Format(time.RFC3339))
@@ -222,10 +225,20 @@ func (k *Keeper) look(ctx context.Context) (due time.Time, err error) {
 	return k.report.Due, nil
 }
 
+// own returns what counts and goes of all that there are: what this region took of a history.
+func (k *Keeper) own(history string) []Backup { return OfHistory(history, Of(k.Region, k.taken)) }
+
+func (k *Keeper) history() string {
+	if k.History == nil {
+		return ""
+	}
+	return k.History()
+}
+
 // take takes a backup.
 func (k *Keeper) take(ctx context.Context, now time.Time) error {
 	k.begun(now)
-	name := Name(k.Fleet, k.Region, k.Node, now)
+	name := Name(k.Fleet, k.Region, k.Node, k.history(), now)
 	bytes, err := k.save(ctx, name, now)
 	if err != nil {
 		return err
@@ -242,7 +255,7 @@ func (k *Keeper) prune(ctx context.Context) error {
 	}
 	now := k.Clock.Now()
 	apart := k.apart()
-	excess, held, spared := k.ExcessApart(Of(k.Region, k.taken), apart, now)
+	excess, held, spared := k.ExcessApart(k.own(k.history()), apart, now)
 	k.holds(held)
 	k.spares(spared, apart)
 	for _, b := range excess {

@@ -141,12 +141,18 @@ func run(t *testing.T, p *place, name string, plan Plan) *node {
 
 // runAfter runs a keeper that comes after another one, which is over.
 func runAfter(t *testing.T, former *Keeper, p *place, name string, plan Plan) *node {
+	return runAs(t, former, p, name, plan, "")
+}
+
+// runAs is runAfter of a node with a history.
+func runAs(t *testing.T, former *Keeper, p *place, name string, plan Plan, history string) *node {
 	n := &node{mine: true}
 	n.Keeper = New(Config{
 		Former: former,
 		Plan:   plan, Store: p, Fleet: "f", Region: "us", Node: name,
-		Mine:   func() bool { n.mu.Lock(); defer n.mu.Unlock(); return n.mine },
-		Shares: func() bool { p.mu.Lock(); defer p.mu.Unlock(); return !p.alone },
+		Mine:    func() bool { n.mu.Lock(); defer n.mu.Unlock(); return n.mine },
+		Shares:  func() bool { p.mu.Lock(); defer p.mu.Unlock(); return !p.alone },
+		History: func() string { return history },
 		Content: func(context.Context, time.Time) (io.ReadCloser, error) {
 			return io.NopCloser(strings.NewReader(whole + strings.Repeat("x", 544-len(whole)))), nil
 		},
@@ -284,7 +290,7 @@ func TestAKeeperGoesOnWithWhatTheOneBeforeKnew(t *testing.T) {
 		p := &place{objects: map[string]string{}}
 		for i := range 3 {
 			when := time.Now().Add(time.Duration(i-3) * time.Hour)
-			p.objects[Name("f", "us", "-old", when)] = strings.Repeat("x", 544)
+			p.objects[Name("f", "us", "-old", "", when)] = strings.Repeat("x", 544)
 		}
 		p.fail("delete", errors.New("the disk burns"))
 		plan := Plan{Every: 24 * time.Hour, Keep: 1}
@@ -326,7 +332,7 @@ func TestAnotherRegionGoesOn(t *testing.T) {
 		p := &place{objects: map[string]string{}}
 		for hour := range 48 {
 			at := time.Now().Add(time.Duration(hour)*time.Hour - time.Minute)
-			p.objects[Name("f", "eu", "-old", at)] = strings.Repeat("x", 544)
+			p.objects[Name("f", "eu", "-old", "", at)] = strings.Repeat("x", 544)
 		}
 		n := run(t, p, "-a", Plan{Every: 6 * time.Hour, Keep: 3})
 		defer n.stop()
@@ -335,6 +341,46 @@ func TestAnotherRegionGoesOn(t *testing.T) {
 		if r := n.Report(); r.Done != 5 || r.Count != 3 || r.Others != 48 || r.Newest.Region != "us" ||
 			len(p.objects) != 51 {
 			t.Errorf("%+v, and %d objects", r, len(p.objects))
+		}
+	})
+}
+
+// A region that was formed anew, or a node that did that by itself, has another history under the same name: what it
+// takes neither stands for a backup of the other one nor makes one go.
+func TestAnotherHistoryOfTheRegion(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		p := &place{objects: map[string]string{}}
+		of := func(node, history string) *node {
+			return runAs(t, nil, p, node, Plan{Every: 6 * time.Hour, Keep: 3}, history)
+		}
+		first := of("-a", "aaaa")
+		time.Sleep(13 * time.Hour)
+		first.stop()
+		anew := of("-b", "bbbb")
+		time.Sleep(48*time.Hour + time.Minute)
+		virtual.Wait()
+		if r := anew.Report(); r.Count != 3 || r.OtherHistory != 3 || r.Others != 0 || !strings.HasPrefix(p.names(),
+			"01T00:00:00-a 01T06:00:00-a 01T12:00:00-a 03T") {
+			t.Errorf("%+v, %s", r, p.names())
+		}
+		first = of("-a", "aaaa") // beside it
+		defer first.stop()
+		defer anew.stop()
+		time.Sleep(time.Minute)
+		virtual.Wait()
+		if r := first.Report(); r.Done != 1 || r.Count != 3 || r.OtherHistory != 3 || r.Newest.History != "aaaa" {
+			t.Errorf("%+v, %s", r, p.names())
+		}
+		old := "fleet@f/snapshot@20000101T000000Z@us@-old.mimir" // of a version that did not say
+		p.mu.Lock()
+		p.objects[old] = strings.Repeat("x", 544)
+		p.mu.Unlock()
+		time.Sleep(6 * time.Hour)
+		virtual.Wait()
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.objects[old] != "" {
+			t.Errorf("what may be of any stays for good: %v", p.objects)
 		}
 	})
 }
@@ -379,7 +425,7 @@ func TestWhatFails(t *testing.T) {
 				old := map[string]string{}
 				for i := range 3 {
 					when := time.Now().Add(time.Duration(i-3) * time.Hour)
-					old[Name("f", "us", "-old", when)] = strings.Repeat("x", 544)
+					old[Name("f", "us", "-old", "", when)] = strings.Repeat("x", 544)
 				}
 				p := &place{objects: old, tears: c.doing == "tears"}
 				before := p.names()

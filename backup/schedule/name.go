@@ -17,7 +17,9 @@ type Backup struct {
 	At     time.Time `json:"at"` // when it was begun, by the clock of the node
 	Region string    `json:"region"`
 	Node   string    `json:"node"`
-	Bytes  int64     `json:"bytes"`
+	// History tells that of which it is from others of the fleet's name; "" if a version took it that did not say.
+	History string `json:"history,omitempty"`
+	Bytes   int64  `json:"bytes"`
 }
 
 const (
@@ -29,9 +31,13 @@ const (
 // Prefix returns what the names of all backups of a fleet begin with.
 func Prefix(fleet string) string { return "fleet@" + fleet + "/" + kind + "@" }
 
-// Name returns the name of a backup in the place.
-func Name(fleet, region, node string, at time.Time) string {
-	return Prefix(fleet) + at.UTC().Format(stamp) + "@" + region + "@" + node + suffix
+// Name returns the name of a backup in the place; history is left out where it is "".
+func Name(fleet, region, node, history string, at time.Time) string {
+	name := Prefix(fleet) + at.UTC().Format(stamp) + "@" + region + "@" + node
+	if history != "" {
+		name += "@" + history
+	}
+	return name + suffix
 }
 
 // Parse returns the backup of a fleet that an object is, if by its name and its size it is a whole one.
@@ -39,17 +45,39 @@ func Parse(fleet string, o store.Object) (b Backup, ok bool) {
 	text, ours := strings.CutPrefix(o.Name, Prefix(fleet))
 	text, whole := strings.CutSuffix(text, suffix)
 	fields := strings.Split(text, "@")
-	if !ours || !whole || len(fields) != 3 || !backup.Fits(o.Size) {
+	if !ours || !whole || len(fields) < 3 || len(fields) > 4 || !backup.Fits(o.Size) {
 		return b, false
 	}
 	at, err := time.Parse(stamp, fields[0])
 	b = Backup{Name: o.Name, At: at, Region: fields[1], Node: fields[2], Bytes: o.Size}
-	return b, err == nil && b.Name == Name(fleet, b.Region, b.Node, at)
+	if len(fields) > 3 {
+		b.History = fields[3]
+	}
+	hex := strings.Trim(b.History, "0123456789abcdef") == ""
+	return b, err == nil && hex && b.Name == Name(fleet, b.Region, b.Node, b.History, at)
 }
 
 // Of returns those of the backups that a region took, in their order.
 func Of(region string, all []Backup) []Backup {
 	return slices.DeleteFunc(slices.Clone(all), func(b Backup) bool { return b.Region != region })
+}
+
+// OfHistory returns those of the backups that are of a history, or may be, in their order.
+func OfHistory(history string, all []Backup) []Backup {
+	return slices.DeleteFunc(slices.Clone(all), func(b Backup) bool {
+		return b.History != "" && b.History != history
+	})
+}
+
+// Histories returns of how many histories backups are, as far as they say it.
+func Histories(all []Backup) int {
+	histories := map[string]bool{}
+	for _, b := range all {
+		if b.History != "" {
+			histories[b.History] = true
+		}
+	}
+	return len(histories)
 }
 
 // Taken returns the backups of a fleet in a place, the oldest first.

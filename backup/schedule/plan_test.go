@@ -24,7 +24,7 @@ func those(t *testing.T, times string) (all []Backup) {
 	t.Helper()
 	for _, text := range strings.Fields(times) {
 		when := at(t, text)
-		all = append(all, Backup{Name: Name("f", "us", "us-1", when), At: when})
+		all = append(all, Backup{Name: Name("f", "us", "us-1", "", when), At: when})
 	}
 	return all
 }
@@ -140,16 +140,20 @@ func TestRetry(t *testing.T) {
 // Only what is a whole backup of this fleet by its name and size is one.
 func TestOf(t *testing.T) {
 	when := time.Date(2026, 11, 26, 22, 44, 39, 5, time.FixedZone("", 3600))
-	name := Name("a.b-c_d", "us", "us-1", when)
+	name := Name("a.b-c_d", "us", "us-1", "", when)
 	if want := "fleet@a.b-c_d/snapshot@20261126T214439Z@us@us-1.mimir"; name != want {
 		t.Errorf("%s, want %s", name, want)
 	}
 	if err := store.CheckName(Name(strings.Repeat("f", 63), strings.Repeat("r", 63), strings.Repeat("n", 63),
-		when)); err != nil {
+		strings.Repeat("a", 16), when)); err != nil {
 		t.Error(err)
+	}
+	if want := "fleet@f/snapshot@20261126T214439Z@us@us-1@01ab.mimir"; Name("f", "us", "us-1", "01ab", when) != want {
+		t.Errorf("%s, want %s", Name("f", "us", "us-1", "01ab", when), want)
 	}
 	p := &place{objects: map[string]string{}}
 	for _, other := range []string{
+		strings.Replace(name, "us-1", "us-1@", 1), strings.Replace(name, "us-1", "us-1@a@b", 1),
 		name, strings.Replace(name, "a.b", "a", 1), name + ".part", strings.Replace(name, "@us@", "@", 1),
 		strings.Replace(name, "20261126", "20261326", 1), strings.Replace(name, "@us@", "@u@s@", 1),
 		strings.Replace(name, "snapshot@", "log@", 1), "notes.txt",
@@ -178,7 +182,7 @@ func TestNoClockDecidesAlone(t *testing.T) {
 		right := time.Date(2026, 11, 26, 0, 0, 0, 0, time.UTC)
 		var taken []Backup
 		take := func(clock time.Time) (gone, held int) {
-			taken = append(taken, Backup{Name: Name("f", "us", "n", clock), At: clock})
+			taken = append(taken, Backup{Name: Name("f", "us", "n", "", clock), At: clock})
 			slices.SortFunc(taken, func(a, b Backup) int { return a.At.Compare(b.At) })
 			excess, held := p.Excess(taken, clock)
 			taken = slices.DeleteFunc(taken, func(b Backup) bool { return slices.Contains(excess, b) })

@@ -15,6 +15,10 @@ type Report struct {
 	Looked time.Time `json:"looked,omitzero"`  // when the place was read; zero: not since this node takes them
 	Count  int       `json:"count"`            // of this region, then
 	Others int       `json:"others,omitempty"` // of other regions, then, which neither count nor go
+	// OtherHistory is how many this region took, then, of another history than it has: of before it was formed anew, or
+	// of who did that by himself. They neither count nor go.
+	OtherHistory int `json:"otherHistory,omitempty"`
+
 	Newest *Backup   `json:"newest,omitempty"`
 	Due    time.Time `json:"due,omitzero"`
 	Since  time.Time `json:"since,omitzero"` // a backup is under way since then
@@ -142,7 +146,7 @@ func (k *Keeper) deleted(name string) {
 	defer k.mu.Unlock()
 	k.gone = true
 	k.taken = slices.DeleteFunc(k.taken, func(b Backup) bool { return b.Name == name })
-	k.report.Count = len(Of(k.Region, k.taken))
+	k.report.Count--
 }
 
 // pruned notes that all went which was to go, and was told.

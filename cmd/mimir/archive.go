@@ -60,7 +60,7 @@ type archived struct {
 	store    store.Store
 	links    []archive.Link
 	branches []archive.Branch
-	broken   []error
+	broken   []archive.Broken
 }
 
 // openArchive looks at the archive of a fleet; if fleet is empty, of the only one in the place.
@@ -82,11 +82,11 @@ func openArchive(ctx context.Context, p *places, place, fleet string) (*archived
 
 // replay returns the one along a branch; the one in force if epoch is zero.
 func (a *archived) replay(epoch uint64, until archive.Target) (*archive.Replay, error) {
-	b, err := archive.Choose(a.branches, replication.Epoch(epoch))
+	b, err := archive.Choose(a.branches, a.broken, replication.Epoch(epoch))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", a.store, err)
 	}
-	return &archive.Replay{Store: a.store, Links: a.links, Branch: b, Until: until}, nil
+	return &archive.Replay{Store: a.store, Links: a.links, Branch: b[0], Others: b[1:], Until: until}, nil
 }
 
 type branchReport struct {
@@ -97,6 +97,9 @@ type branchReport struct {
 	Revision admin.Revision       `json:"revision,omitempty"` // 0: it was not looked at there
 	Time     time.Time            `json:"time"`
 	InForce  bool                 `json:"inForce"`
+	// OtherHistory says that no failover gave it up for the one in force: of what the fleet was before it was formed
+	// anew, or of a disk that went back.
+	OtherHistory bool `json:"otherHistory,omitempty"`
 }
 
 type archiveStatus struct {
@@ -116,10 +119,11 @@ func (a *archived) report() *archiveStatus {
 		s.Branches = append(s.Branches, branchReport{
 			Fleet: b.Fleet, Epoch: b.Epoch(), Primary: timeline.Latest(b.Origin.Reigns).Primary,
 			Position: b.Last.Position, Revision: admin.Revision(b.Last.Revision), Time: b.Last.Time, InForce: i == 0,
+			OtherHistory: i > 0 && b.Apart(&a.branches[0]),
 		})
 	}
-	for _, err := range a.broken {
-		s.Broken = append(s.Broken, err.Error())
+	for _, b := range a.broken {
+		s.Broken = append(s.Broken, b.Err.Error())
 	}
 	return s
 }
@@ -140,8 +144,11 @@ func (a *archived) tell(out io.Writer) {
 	}
 	for _, b := range s.Branches {
 		text := "given up by a failover"
-		if b.InForce {
+		switch {
+		case b.InForce:
 			text = "in force"
+		case b.OtherHistory:
+			text = "another history: the fleet, or a node, began anew, or a disk went back"
 		}
 		fmt.Fprintf(w, "%d\t%s\t%d\t%s\t%s\t%s\n", b.Epoch, b.Primary, b.Position, number(int64(b.Revision)),
 			b.Time.Format(time.RFC3339Nano), text)

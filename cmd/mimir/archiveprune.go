@@ -71,12 +71,17 @@ func (p *places) prune(ctx context.Context, place string, s *backup.Snapshot, dr
 	if sum.Metadata == nil {
 		return nil, fmt.Errorf("%w: the snapshot is empty", archive.ErrMissing)
 	}
-	b, err := archive.Choose(a.branches, 0)
+	b, err := archive.Choose(a.branches, a.broken, 0)
 	if err != nil {
 		return nil, err
 	}
 	at := timeline.Cursor{Epoch: sum.Metadata.Epoch, Position: sum.Metadata.Position, Chain: sum.Metadata.Chain}
-	if err := b.LeadsOn(a.links, at); err != nil {
+	state, err := timeline.DecodeRecord(sum.Metadata.Record, at)
+	if err != nil {
+		return nil, err
+	}
+	from := timeline.Origin{Cursor: at, Reigns: state.Reigns}
+	if err := b[0].LeadsOn(ctx, a.store, a.links, from); err != nil {
 		return nil, err
 	}
 	r := &pruned{Place: a.store.String(), Position: at.Position, Revision: sum.Revision, Segments: len(a.links),

@@ -176,6 +176,10 @@ func newSnapshotList() *cobra.Command {
 				}
 				t.Flush()
 				fmt.Fprintf(w, "%d backups of fleet %s in %s\n", len(found), fleet, s)
+				if n := schedule.Histories(found); n > 1 {
+					fmt.Fprintf(w, "they are of %d histories, as the ends of their names say: the fleet, or a node, "+
+						"was begun anew; look which one has what you want: the newest may have nothing\n", n)
+				}
 			})
 		},
 	}

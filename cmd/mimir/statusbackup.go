@@ -92,6 +92,10 @@ func (b *backupReport) text(now time.Time) string {
 	if b.Others > 0 {
 		say("%d of other regions, which nobody lets go", b.Others)
 	}
+	if b.OtherHistory > 0 {
+		say("%d of another history, of before the region was formed anew or of a node that did that by itself, which "+
+			"nobody lets go", b.OtherHistory)
+	}
 	if !b.Since.IsZero() {
 		say("one is under way since %s", clockText(b.Since))
 	} else if !b.Due.IsZero() {

@@ -75,6 +75,10 @@ func compareText(r *patrol.Report) string {
 		return fmt.Sprintf("nodes are compared every %s, and the first round since %s is under way", period(r),
 			since)
 	}
-	return fmt.Sprintf("%d of %d nodes compared whole, the last time %s, every %s", whole, len(r.Nodes),
+	upTo := ""
+	if r.Revision > 0 {
+		upTo = fmt.Sprintf(" up to revision %d", r.Revision)
+	}
+	return fmt.Sprintf("%d of %d nodes compared whole%s, the last time %s, every %s", whole, len(r.Nodes), upTo,
 		last.Local().Format(time.DateTime), period(r))
 }

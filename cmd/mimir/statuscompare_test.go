@@ -29,6 +29,10 @@ func TestStatusTellsWhatComparingFound(t *testing.T) {
 	if f := report(&well); len(f.Warnings) != 0 || !strings.Contains(compareText(f.Compare), "2 of 2 nodes") {
 		t.Errorf("%v: %s", f.Warnings, compareText(f.Compare))
 	}
+	well.Revision = 104211
+	if text := compareText(&well); !strings.Contains(text, "compared whole up to revision 104211, ") {
+		t.Error(text)
+	}
 	late := well
 	late.Nodes = []patrol.Compared{{Node: "eu-1", Region: "eu", Why: "it does not answer"}, nodes[1]}
 	if f := report(&late); len(f.Warnings) != 1 || !strings.Contains(f.Warnings[0], "eu-1: it does not answer") {

@@ -144,7 +144,11 @@ func standingsOf(ctx context.Context, client *admin.Client, fleet *replication.F
 			missing = append(missing, verify.Missing{Node: "region " + r.Name, Why: "no node of it is known"})
 		}
 		for _, n := range r.Nodes {
-			if n.Expected { // a place, and no node yet
+			switch {
+			case n.Expected: // a place, and no node yet
+				continue
+			case n.OtherLife:
+				missing = append(missing, verify.Missing{Node: n.Name, Why: otherLifeText})
 				continue
 			}
 			all.Go(func() {
@@ -167,6 +171,10 @@ func standingsOf(ctx context.Context, client *admin.Client, fleet *replication.F
 	return nodes, standings, missing
 }
 
+// otherLifeText is why a node is not compared that formed its region anew by itself.
+const otherLifeText = "it is of another life of its region, and at no revision it has to hold what others do: " +
+	"mimir status says what to do"
+
 // standingOf asks one of them.
 func standingOf(ctx context.Context, at *admin.Client, n *replication.NodeStatus) (s verify.Standing, err error) {
 	if len(n.ClientURLs) == 0 {
@@ -178,6 +186,9 @@ func standingOf(ctx context.Context, at *admin.Client, n *replication.NodeStatus
 	}
 	if said.NodeID != n.Name {
 		return s, fmt.Errorf("%s answers where it says that it serves clients", said.NodeID)
+	}
+	if said.Epoch == 0 { // else all others were compared as far as this, and no further
+		return s, errors.New("it has nothing of the history yet")
 	}
 	return verify.Standing{
 		Name: n.Name, Revision: int64(said.Revision), Compact: int64(said.CompactRevision),

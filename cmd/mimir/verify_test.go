@@ -5,14 +5,18 @@ package main
 import (
 	"bytes"
 	"errors"
+	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 
+	"github.com/mimir-kv/mimir/backup/schedule"
 	"github.com/mimir-kv/mimir/kv/mvcc"
+	"github.com/mimir-kv/mimir/replication"
 )
 
 // What a disk made of a value, whatever its checksums say, is found by comparing the nodes.
@@ -78,4 +82,39 @@ func damage(dataDir, key string) (err error) {
 		return db.Set(bytes.Clone(it.Key()), value, pebble.NoSync)
 	}
 	return errors.New("no such key")
+}
+
+// A list of backups says where they are of several histories: what is newest may be of one that has nothing.
+func TestBackupsOfSeveralHistories(t *testing.T) {
+	dir := t.TempDir()
+	list := func(history string) string {
+		t.Helper()
+		name := schedule.Name("f", "us", "us-1", history, time.Now())
+		if err := os.MkdirAll(filepath.Join(dir, filepath.Dir(name)), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), make([]byte, 544), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, out, _ := mimir(t, "snapshot", "list", "file://"+dir, "--fleet", "f")
+		return out
+	}
+	if out := list("") + list("01ab"); strings.Contains(out, "histories") {
+		t.Error(out)
+	}
+	if out := list("02cd"); !strings.Contains(out, "they are of 2 histories") || !strings.Contains(out, "@02cd.mimir") {
+		t.Error(out)
+	}
+}
+
+// A node of another life of its region is not compared: it would hold the comparison to what little it has.
+func TestAnotherLifeIsNotVerified(t *testing.T) {
+	fleet := &replication.FleetStatus{Regions: []replication.RegionStatus{{Name: "us", Nodes: []replication.NodeStatus{
+		{Name: "us-3", OtherLife: true, ClientURLs: []string{"http://127.0.0.1:1"}},
+	}}}}
+	nodes, standings, missing := standingsOf(t.Context(), nil, fleet)
+	if len(nodes)+len(standings) > 0 || len(missing) != 1 || missing[0].Node != "us-3" ||
+		!strings.Contains(missing[0].Why, "another life") {
+		t.Errorf("%v, %v, %v", nodes, standings, missing)
+	}
 }

@@ -80,3 +80,51 @@ func TestWhatWasMendedIsToldNoMore(t *testing.T) {
 		}
 	})
 }
+
+// Who formed his region anew by himself has another history under the same name: that he holds less says nothing of the
+// others, who are compared as far as they are, and that he holds something else is no difference.
+func TestAnotherHistoryIsNotCompared(t *testing.T) {
+	sail(t, six, func(t *testing.T, s *ship) {
+		s.mu.Lock()
+		for name, n := range s.crew {
+			n.history = map[bool]string{true: "anew", false: "true"}[name == "us-3"]
+		}
+		s.crew["eu-1"].history = "" // of a version before
+		s.mu.Unlock()
+		for _, m := range s.members {
+			switch m.Name {
+			case "us-3":
+				s.apply(m.Name, put(key(3), "of another life"))
+			case "eu-3":
+				s.apply(m.Name, remove("/nothing"), put(key(200), "damaged"))
+			default:
+				s.apply(m.Name, remove("/nothing"), put(key(200), "whole"))
+			}
+		}
+		for _, m := range s.members {
+			if m.Name != "us-3" {
+				s.apply(m.Name, put(key(201), "more"))
+			}
+		}
+		if wrong, unsure := s.found(); wrong != "eu-3" || unsure != "" {
+			t.Errorf("found %q, unsure %q", wrong, unsure)
+		}
+		if got, want := s.patrol.Report().Revision, s.crew["us-1"].Revision(); got != want {
+			t.Errorf("compared up to revision %d, want %d", got, want)
+		}
+		s.all(put(key(202), "more"))
+		s.apply("us-1", put(key(203), "us-2 has not"))
+		if s.found(); s.patrol.Report().Revision != s.crew["us-2"].Revision() {
+			t.Errorf("compared up to revision %d, and us-2 is at %d", s.patrol.Report().Revision,
+				s.crew["us-2"].Revision())
+		}
+		for _, n := range s.patrol.Report().Nodes {
+			switch apart := strings.Contains(n.Why, "another history"); {
+			case n.Node == "us-3" && (!apart || !n.At.IsZero()):
+				t.Errorf("%+v", n)
+			case n.Node != "us-3" && n.Node != "eu-3" && (n.Why != "" || n.At.IsZero()):
+				t.Errorf("%+v", n)
+			}
+		}
+	})
+}

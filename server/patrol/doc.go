@@ -14,6 +14,9 @@
 //     compacted, or lost by a failover meanwhile, is no difference.
 //   - Who is right is decided by [Judge] alone, and said to be unknown where nobody has a majority.
 //
+// Who has another history from its beginning on, as a node that formed its region anew by itself, is told as not
+// compared: nothing that he holds says anything of others, and no alarm comes of it.
+//
 // Who differs from his region is excluded from further comparisons until the alarm that says so is gone. Nodes of a
 // version that does not know the question are told as not compared, and as long as there is one no alarm is raised:
 // the log, the metrics and mimir status say it.

@@ -26,6 +26,9 @@ type Config struct {
 	Members func() []Member
 	Unheard func() []string
 	Ask     Ask
+	// History returns what tells the history that this node has from others, as of a fleet or region that was formed
+	// anew under the same name; "": it is not known.
+	History func() string
 	// Aside reports whether an alarm says already that a node differs, so that it is not compared.
 	Aside func(m Member) bool
 	// Raise raises an alarm about nodes, for the fleet: that they differ from their region, or that they hold something
@@ -111,6 +114,7 @@ type round struct {
 	in      replication.Tenure
 	rate    int64
 	bytes   int64
+	low     int64 // the earliest revision at which a piece was compared; 0: none was
 	members []Member
 	why     map[string]string // who is not compared whole in it
 	old     bool              // there is a node that does not know the question
@@ -144,13 +148,13 @@ func (p *Patrol) round(ctx context.Context, in replication.Tenure, last int64) i
 		}
 	}
 	r.beside(ctx)
-	p.ended(r.members, r.why)
+	p.ended(r.members, r.why, r.low)
 	return max(r.bytes, 1)
 }
 
 // stand asks all nodes where they stand, and says why those do not who do not.
 func (r *round) stand(ctx context.Context) (nodes []verify.Node, standings []verify.Standing, why map[string]string) {
-	now := r.Members()
+	now, history := r.Members(), r.History()
 	r.left(now)
 	r.members, r.old, why = now, false, map[string]string{}
 	var mu sync.Mutex
@@ -160,6 +164,9 @@ func (r *round) stand(ctx context.Context) (nodes []verify.Node, standings []ver
 			s, err := verify.Standing{}, errAside
 			if !r.Aside(m) {
 				s, err = r.Ask.stand(ctx, m)
+			}
+			if err == nil && history != "" && s.History != "" && s.History != history {
+				err = errElsewhere
 			}
 			mu.Lock()
 			defer mu.Unlock()
@@ -177,7 +184,12 @@ func (r *round) stand(ctx context.Context) (nodes []verify.Node, standings []ver
 	return nodes, standings, why
 }
 
-var errAside = errors.New("an alarm says that it differs")
+var (
+	errAside = errors.New("an alarm says that it differs")
+	// errElsewhere says of a node that at no revision it has to hold what others do.
+	errElsewhere = errors.New("it has another history from the beginning on: it, or its region, was formed anew by " +
+		"itself")
+)
 
 // left notes nodes that came while a round was under way: it has not compared all of them.
 func (r *round) left(now []Member) {
@@ -200,6 +212,9 @@ func (r *round) piece(ctx context.Context, from []byte) (*verify.Result, error) 
 			why[m.Node] = m.Why
 		}
 		r.bytes += result.Bytes
+		if err == nil && (r.low == 0 || result.Revision < r.low) {
+			r.low = result.Revision
+		}
 		r.counted(result)
 		again := r.examine(ctx, result)
 		if err == nil {

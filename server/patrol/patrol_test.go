@@ -50,6 +50,7 @@ type sailor struct {
 	at       replication.Metadata
 	answerer *Answerer
 	old, off bool
+	history  string
 	before   func(q string) // an answer; may be nil
 }
 
@@ -77,7 +78,7 @@ func sail(t *testing.T, names []string, body func(t *testing.T, s *ship)) {
 					s.mu.Lock()
 					defer s.mu.Unlock()
 					return verify.Standing{Name: m.Name, Revision: n.Revision(), Compact: n.CompactRevision(),
-						Position: uint64(n.at.Position)}, nil
+						Position: uint64(n.at.Position), History: n.history}, nil
 				},
 				Beside: func(ctx context.Context, _ *verify.Wait) (*verify.Beside, error) {
 					b, err := kv.DigestBeside(ctx, n.Store)
@@ -93,6 +94,7 @@ func sail(t *testing.T, names []string, body func(t *testing.T, s *ship)) {
 			Every: every, BytesPerSecond: 1 << 20, Tenure: s.tenure, Members: func() []Member { return s.members },
 			Unheard: func() []string { return nil }, Ask: s.ask, Raise: s.raise, Aside: s.aside,
 			Clock: clock.Unsuspended, Logger: slog.New(slog.DiscardHandler),
+			History: func() string { return "true" },
 		})
 		var first [][]byte
 		for i := range keys {

@@ -18,6 +18,9 @@ type Report struct {
 	Since time.Time `json:"since,omitzero"`
 	// Nodes are those of the fleet, by region and name, with when each was last compared whole.
 	Nodes []Compared `json:"nodes,omitempty"`
+	// Revision is up to which all keys were compared in the last whole round: the one who is furthest behind has no
+	// more. 0: none was compared.
+	Revision int64 `json:"revision,omitempty"`
 	// Parts, Keys and Bytes are what was compared since this process started, and Differences how often a difference
 	// was told.
 	Parts       int64 `json:"parts"`
@@ -78,7 +81,7 @@ func (p *Patrol) begin(compares, anew bool) {
 	if !anew {
 		return
 	}
-	p.report.Since, p.report.Nodes = p.Clock.Now(), nil
+	p.report.Since, p.report.Nodes, p.report.Revision = p.Clock.Now(), nil, 0
 	for _, m := range p.Members() {
 		first := Compared{Node: m.Name, Region: m.Region, Why: FirstRound}
 		p.report.Nodes = append(p.report.Nodes, first)
@@ -94,10 +97,11 @@ func (p *Patrol) counted(r *verify.Result) {
 	p.report.Bytes += r.Bytes
 }
 
-// ended notes a whole round: who was compared in all of it, and why others were not.
-func (p *Patrol) ended(members []Member, why map[string]string) {
+// ended notes a whole round: who was compared in all of it, up to which revision, and why others were not.
+func (p *Patrol) ended(members []Member, why map[string]string, revision int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.report.Revision = revision
 	before := p.report.Nodes
 	p.report.Nodes = nil
 	for _, m := range members {

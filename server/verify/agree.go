@@ -10,6 +10,8 @@ type Standing struct {
 	Name              string
 	Revision, Compact int64
 	Position          uint64 // of the history
+	// History tells the history that the node has from those of other beginnings; "": a version before does not say it.
+	History string `json:",omitempty"`
 }
 
 // Parted returns who stands at a revision that is no part of the history of the others, and why he is not compared.
