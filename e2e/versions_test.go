@@ -17,7 +17,7 @@ import (
 )
 
 // lastVersion is the commit that -before last means: the one before what is worked on. Move it with each version.
-const lastVersion = "f242e0b5b680d3f87418a146d93672d87864b19b"
+const lastVersion = "7650be336ccf2514ba2ab730ad16d6161c0fb352"
 
 var before = flag.String("before", "",
 	"the version that TestVersionBefore runs beside this one: a commit, a binary, or last; default: it is skipped")
