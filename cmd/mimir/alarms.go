@@ -17,10 +17,12 @@ type alarmReport struct {
 
 // tellAlarms fills in the alarms, and warns of each. Where a region that takes writes told them, its word counts:
 // another may not have heard yet that one was raised or disarmed. Where who speaks for a region did not tell, the other
-// nodes of it do.
+// nodes of it do. Where nobody told, that is what is warned of: no alarm is known, and none is known not to be there.
 func (f *fleetReport) tellAlarms() {
 	var known []admin.Alarm
+	told := len(f.Regions) == 0
 	for _, r := range f.Regions {
+		told = told || r.Revision >= 0 || len(r.nodes) > 0
 		if r.TakesWrites && r.Revision >= 0 {
 			known = r.alarms
 			break
@@ -31,6 +33,10 @@ func (f *fleetReport) tellAlarms() {
 				known = append(known, n.alarms...)
 			}
 		}
+	}
+	if !told {
+		f.Warnings = append(f.Warnings, "whether there are alarms is not known: no node told of itself where it says "+
+			"that it serves clients")
 	}
 	for _, one := range known {
 		alarm := f.whose(one)

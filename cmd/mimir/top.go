@@ -78,6 +78,7 @@ type topRegion struct {
 	Nodes  int                `json:"nodes"` // that were read
 	Rates  map[string]float64 `json:"rates"`
 	Lag    replication.Lag    `json:"lag"`
+	unread int                // nodes that add nothing to the rates
 }
 
 // topNode is one node. Rates has what is known, by the keys of figures.
@@ -173,6 +174,7 @@ func (t *top) region(r *topReport, s *replication.RegionStatus, now map[string]*
 	sum := topRegion{Region: s.Name, Role: s.Role, Rates: map[string]float64{}, Lag: s.Lag}
 	for _, n := range s.Nodes {
 		if now[n.Name] == nil {
+			sum.unread++
 			continue
 		}
 		one := topNode{Node: n.Name, Region: s.Name, Leader: n.Leader, Rates: rates(t.before[n.Name], now[n.Name])}
@@ -232,7 +234,11 @@ func (r *topReport) print(w io.Writer) {
 		if region.Role == "" {
 			lag = "unknown"
 		}
-		printRates(t, region.Region, dash(string(region.Role)), region.Rates, lag)
+		name := region.Region
+		if region.unread > 0 {
+			name += fmt.Sprintf(" (%d of %d nodes)", region.Nodes, region.Nodes+region.unread)
+		}
+		printRates(t, name, dash(string(region.Role)), region.Rates, lag)
 		for _, n := range r.Nodes {
 			if n.Region != region.Region {
 				continue
