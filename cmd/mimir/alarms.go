@@ -5,8 +5,13 @@ import (
 	"fmt"
 	"slices"
 
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+
 	"github.com/mimir-kv/mimir/server/admin"
 )
+
+// corrupt is the kind of an alarm that clients raise.
+var corrupt = pb.AlarmType_CORRUPT.String()
 
 // alarmReport is an alarm of the fleet and who raised it.
 type alarmReport struct {
@@ -69,6 +74,9 @@ func (a *alarmReport) text() string {
 		who = fmt.Sprintf("%s of region %s", a.Node, a.Region)
 	}
 	switch a.Kind {
+	case corrupt:
+		return fmt.Sprintf("alarm %s of %s, raised by a client: no region takes any write, until etcdctl alarm disarm "+
+			"was called", a.Kind, who)
 	case admin.Differs:
 		return fmt.Sprintf("%s holds something else than its region: it gives no copies, answers no reads, and leads "+
 			"only while no other can; mimir verify says what, and mimir node rebuild %s mends it", who,
