@@ -115,3 +115,17 @@ func TestASumOfSomeNodesSaysSo(t *testing.T) {
 		}
 	}
 }
+
+// What a node is in its region is told as far as it is known.
+func TestWhatANodeIsInItsRegion(t *testing.T) {
+	led := &replication.RegionStatus{Nodes: []replication.NodeStatus{{Leader: true}, {Learner: true}, {}}}
+	for i, want := range []string{"leader", "learner", "follower"} {
+		if got := doesIn(led, &led.Nodes[i]); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+	silent := &replication.RegionStatus{Nodes: []replication.NodeStatus{{}}}
+	if got := doesIn(silent, &silent.Nodes[0]); got != "-" {
+		t.Errorf("where no leader is known: %q", got)
+	}
+}
