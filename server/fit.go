@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
+	"os"
 	"path/filepath"
+	"runtime/debug"
 	"time"
 
 	"github.com/mimir-kv/mimir/server/space"
@@ -15,11 +17,15 @@ import (
 type machine struct {
 	disk, free uint64 // of the data directory
 	memory     uint64
+	limit      uint64 // of the Go runtime, where the environment sets it
 }
 
 // thisMachine measures. A data directory that is not there yet will be on the disk of what is above it.
 func thisMachine(dir string) machine {
 	m := machine{memory: space.Memory()}
+	if os.Getenv("GOMEMLIMIT") != "" {
+		m.limit = uint64(debug.SetMemoryLimit(-1)) // as the runtime has read it; that is math.MaxInt64 if it is off
+	}
 	total, free, err := measure(dir)
 	if err == nil {
 		m.disk, m.free = total, free
@@ -48,13 +54,32 @@ const leastQuota = 16 << 20
 // fit holds the limits against the machine. What cannot be there is refused; what may become right, since disks grow
 // and files go, is a warning.
 func (c *Config) fit(m machine) (warnings []string, err error) {
-	if err := c.fitDisk(m); err != nil {
-		return nil, err
-	}
-	if err := c.fitMemory(m); err != nil {
-		return nil, err
+	if list := c.misfits(m); len(list) > 0 {
+		return nil, list[0].refusal()
 	}
 	return c.tight(m), nil
+}
+
+// fitBeside is fit for settings that are read anew while a node runs: what it runs with already, and would not start
+// with any more on what is left of the machine, is a warning, and keeps nothing else from being read.
+func (c *Config) fitBeside(running *Config, m machine) (warnings []string, err error) {
+	for _, one := range c.misfits(m) {
+		if s := find(one.key); s.get(c) != s.get(running) {
+			return nil, one.refusal()
+		}
+		warnings = append(warnings, one.why+"; the node runs with it, and would not start with it now")
+	}
+	return append(warnings, c.tight(m)...), nil
+}
+
+// misfit is a setting that the machine has no room for.
+type misfit struct{ key, why string }
+
+func (m *misfit) refusal() error { return fmt.Errorf("%w: %s", ErrConfig, m.why) }
+
+// misfits returns what cannot be there.
+func (c *Config) misfits(m machine) []misfit {
+	return append(c.misfitsOfDisk(m), c.misfitsOfMemory(m)...)
 }
 
 // tight returns a warning of each limit that the machine has no room for, or that others leave none.
@@ -98,7 +123,7 @@ func (c *Config) memTableBytes() uint64 {
 	return min(c.Store.MemTableBytes, max(uint64(c.QuotaBytes)/most, least))
 }
 
-func (c *Config) fitDisk(m machine) error {
+func (c *Config) misfitsOfDisk(m machine) (list []misfit) {
 	for _, f := range []struct {
 		key   string
 		bytes int64
@@ -108,16 +133,16 @@ func (c *Config) fitDisk(m machine) error {
 		{"compact-bytes", c.Replication.CompactBytes, "so no log would ever be released"},
 	} {
 		if m.disk > 0 && uint64(f.bytes) >= m.disk {
-			return fmt.Errorf("%w: %s %s is not less than the disk of data-dir %s has in all, %s, %s", ErrConfig, f.key,
-				Bytes(f.bytes), c.Replication.DataDir, about(m.disk), f.why)
+			list = append(list, misfit{f.key, fmt.Sprintf("%s %s is not less than the disk of data-dir %s has in all, "+
+				"%s, %s", f.key, Bytes(f.bytes), c.Replication.DataDir, about(m.disk), f.why)})
 		}
 	}
-	return nil
+	return list
 }
 
-// fitMemory refuses sizes of which the memory cannot hold one. It names what an operator can write: the size, if he set
-// it, or what it follows from.
-func (c *Config) fitMemory(m machine) error {
+// misfitsOfMemory are sizes of which the memory cannot hold one. They name what an operator can write: the size, if he
+// set it, or what it follows from.
+func (c *Config) misfitsOfMemory(m machine) (list []misfit) {
 	for _, key := range []string{"cache-bytes", "mem-table-bytes", "stream-window-bytes"} {
 		n := uint64(find(key).number(c))
 		if m.memory == 0 || n < m.memory {
@@ -132,10 +157,10 @@ func (c *Config) fitMemory(m machine) error {
 		case c.preset(key):
 			what, less = what+", its default,", "set it"
 		}
-		return fmt.Errorf("%w: %s is not less than the memory that this process may have, %s: %s", ErrConfig, what,
-			about(m.memory), less)
+		list = append(list, misfit{key, fmt.Sprintf("%s is not less than the memory that this process may have, %s: %s",
+			what, about(m.memory), less)})
 	}
-	return nil
+	return list
 }
 
 // tightMemory warns of sizes that are together, or each, more than the memory or memory-bytes. Of what follows from
@@ -154,6 +179,11 @@ func (c *Config) tightMemory(m machine, warn func(wrong bool, format string, arg
 	case c.follows("cache-bytes") && c.follows("mem-table-bytes") && c.follows("count-bytes"):
 	case sum > memory:
 		warn(true, "%s are more than the memory, %s", caches, about(memory))
+	case budget > 0 && m.limit > 0 && m.limit < budget: // it rules instead of a part of memory-bytes
+		warn(sum > m.limit, "%s are more than GOMEMLIMIT in the environment, %s: the node will not stay within it",
+			caches, about(m.limit))
+	case budget > 0 && m.limit > 0:
+		warn(sum > budget, "%s are more than memory-bytes, %s: the node will not stay within it", caches, Bytes(budget))
 	case budget > 0:
 		warn(sum > uint64(c.MemoryLimit()), "%s are more than three quarters of memory-bytes, %s: the node will not "+
 			"stay within it", caches, Bytes(budget))

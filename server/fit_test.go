@@ -105,3 +105,76 @@ func TestMemoryTablesFitTheQuota(t *testing.T) {
 		}
 	}
 }
+
+// What a node runs with already keeps no other setting from being read, however little of the machine is left: it is
+// warned of. What is read and would not fit is refused.
+func TestWhatRunsIsNoReasonToRefuseOthers(t *testing.T) {
+	const gib = 1 << 30
+	shrunk := machine{disk: 4 * gib, free: gib, memory: gib / 2}
+	runs := DefaultConfig()
+	runs.Replication.DataDir, runs.Store.CacheBytes, runs.Replication.CompactBytes = "d", 2*gib, 8*gib
+	next := runs
+	next.LogLevel = "debug"
+	if _, err := next.fit(shrunk); !errors.Is(err, ErrConfig) {
+		t.Errorf("starts: %v", err)
+	}
+	warnings, err := next.fitBeside(&runs, shrunk)
+	said := strings.Join(warnings, "\n")
+	if err != nil {
+		t.Errorf("refused: %v", err)
+	}
+	for _, want := range []string{
+		"cache-bytes 2GiB is not less than the memory that this process may have, 512.0MiB: write less; the node " +
+			"runs with it, and would not start with it now",
+		"compact-bytes 8GiB is not less than the disk", "so no log would ever be released; the node runs with it",
+	} {
+		if !strings.Contains(said, want) {
+			t.Errorf("warns %q, want %q", said, want)
+		}
+	}
+	next.Store.CacheBytes = 3 * gib
+	if _, err := next.fitBeside(&runs, shrunk); !errors.Is(err, ErrConfig) ||
+		!strings.Contains(err.Error(), "cache-bytes 3GiB is not less than the memory") {
+		t.Errorf("another one: %v", err)
+	}
+}
+
+// A place of backups or of the archive is opened anew where something of it has changed, and then alone.
+func TestPlacesInUseAreNoReasonToRefuseOthers(t *testing.T) {
+	c := DefaultConfig()
+	c.Backup.To, c.Archive.To = "s3://a/b", "s3://a/c"
+	c.Backup.CredentialsFile = "/nowhere/at/all"
+	if err := c.reachable([]difference{{key: "log-level"}}); err != nil {
+		t.Errorf("refused: %v", err)
+	}
+	for _, key := range []string{"backup.to", "archive.to", "backup.every", "archive.every"} {
+		if err := c.reachable([]difference{{key: "log-level"}, {key: key}}); err == nil {
+			t.Errorf("%s: not refused", key)
+		}
+	}
+}
+
+// Where the environment limits the Go runtime, memory-bytes does not, and nothing is said of a part of it.
+func TestTheEnvironmentLimitsTheRuntime(t *testing.T) {
+	const mib = 1 << 20
+	for _, test := range []struct {
+		cache, limit, warn string
+		runtime            uint64
+	}{
+		{"256MiB", "512MiB", "are more than three quarters of memory-bytes, 512MiB", 0},
+		{"256MiB", "512MiB", "are more than GOMEMLIMIT in the environment, 400.0MiB", 400 * mib},
+		{"256MiB", "512MiB", "are more than memory-bytes, 512MiB", 1 << 62},
+		{"192MiB", "768MiB", "", 1 << 62},
+	} {
+		c, err := loadText(t, goodFile+"memory-bytes: "+test.limit+"\ncache-bytes: "+test.cache+
+			"\ncount-bytes: 64MiB\nmem-table-bytes: 64MiB\n", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		warnings, err := c.fit(machine{limit: test.runtime})
+		said := strings.Join(warnings, "; ")
+		if err != nil || test.warn == "" && said != "" || !strings.Contains(said, test.warn) {
+			t.Errorf("limit %d: %q, %v; want %q", test.runtime, said, err, test.warn)
+		}
+	}
+}

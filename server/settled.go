@@ -124,7 +124,8 @@ func (s *server) reload(read func() (*Config, error)) error {
 		return err
 	}
 	here := thisMachine(next.Replication.DataDir)
-	warnings, err := next.fit(here)
+	runs := s.settled.now()
+	warnings, err := next.fitBeside(&runs, here)
 	if err != nil {
 		return err
 	}
@@ -203,8 +204,8 @@ func find(key string) *setting {
 	return &settings[slices.IndexFunc(settings, func(s setting) bool { return s.key == key })]
 }
 
-// reachable opens the places of the log, if they are others, of backups and of the archive, as far as that can fail on
-// this machine.
+// reachable opens the places of the log, of backups and of the archive where what has changed has them opened anew, as
+// far as that can fail on this machine.
 func (c *Config) reachable(changed []difference) error {
 	places := logFiles(c.LogOutputs)
 	if !slices.ContainsFunc(changed, func(d difference) bool { return d.key == "log-outputs" }) {
@@ -219,14 +220,23 @@ func (c *Config) reachable(changed []difference) error {
 		}
 	}
 	for _, p := range []struct{ key, to string }{{"backup.to", c.Backup.To}, {"archive.to", c.Archive.To}} {
-		if p.to == "" {
-			continue
+		if p.to == "" || !opensAnew(p.key, changed) {
+			continue // what becomes of the one in use keeps no other setting from being read
 		}
 		if _, err := c.Backup.open(p.key, p.to); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// opensAnew reports whether something has changed that is made to hold together with a setting.
+func opensAnew(key string, changed []difference) bool {
+	return slices.ContainsFunc(changes, func(c change) bool {
+		return slices.Contains(c.keys, key) && slices.ContainsFunc(changed, func(d difference) bool {
+			return slices.Contains(c.keys, d.key)
+		})
+	})
 }
 
 // boundConnections bounds those of clients. What the tables of the store have stays.

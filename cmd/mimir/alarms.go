@@ -5,8 +5,13 @@ import (
 	"fmt"
 	"slices"
 
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+
 	"github.com/mimir-kv/mimir/server/admin"
 )
+
+// corrupt is the kind of an alarm that clients raise.
+var corrupt = pb.AlarmType_CORRUPT.String()
 
 // alarmReport is an alarm of the fleet and who raised it.
 type alarmReport struct {
@@ -17,10 +22,12 @@ type alarmReport struct {
 
 // tellAlarms fills in the alarms, and warns of each. Where a region that takes writes told them, its word counts:
 // another may not have heard yet that one was raised or disarmed. Where who speaks for a region did not tell, the other
-// nodes of it do.
+// nodes of it do. Where nobody told, that is what is warned of: no alarm is known, and none is known not to be there.
 func (f *fleetReport) tellAlarms() {
 	var known []admin.Alarm
+	told := len(f.Regions) == 0
 	for _, r := range f.Regions {
+		told = told || r.Revision >= 0 || len(r.nodes) > 0
 		if r.TakesWrites && r.Revision >= 0 {
 			known = r.alarms
 			break
@@ -31,6 +38,10 @@ func (f *fleetReport) tellAlarms() {
 				known = append(known, n.alarms...)
 			}
 		}
+	}
+	if !told {
+		f.Warnings = append(f.Warnings, "whether there are alarms is not known: no node told of itself where it says "+
+			"that it serves clients")
 	}
 	for _, one := range known {
 		alarm := f.whose(one)
@@ -63,6 +74,9 @@ func (a *alarmReport) text() string {
 		who = fmt.Sprintf("%s of region %s", a.Node, a.Region)
 	}
 	switch a.Kind {
+	case corrupt:
+		return fmt.Sprintf("alarm %s of %s, raised by a client: no region takes any write, until etcdctl alarm disarm "+
+			"was called", a.Kind, who)
 	case admin.Differs:
 		return fmt.Sprintf("%s holds something else than its region: it gives no copies, answers no reads, and leads "+
 			"only while no other can; mimir verify says what, and mimir node rebuild %s mends it", who,

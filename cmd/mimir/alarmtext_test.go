@@ -20,3 +20,18 @@ func TestAlarmText(t *testing.T) {
 		}
 	}
 }
+
+// What an alarm keeps from being written is said as it is: room alone does not bring writes back where a client said
+// that the data are corrupt, and then deletes are refused too.
+func TestWhatAnAlarmRefusesIsSaid(t *testing.T) {
+	for want, kind := range map[string]string{
+		"alarm NOSPACE of member 1f: no region takes writes that need space, until there is room and etcdctl alarm " +
+			"disarm was called": "NOSPACE",
+		"alarm CORRUPT of member 1f, raised by a client: no region takes any write, until etcdctl alarm disarm was " +
+			"called": "CORRUPT",
+	} {
+		if got := (&alarmReport{Alarm: admin.Alarm{Kind: kind, Member: 0x1f}}).text(); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}

@@ -17,6 +17,7 @@ import (
 	"github.com/mimir-kv/mimir/server"
 	"github.com/mimir-kv/mimir/server/admin"
 	"github.com/mimir-kv/mimir/server/partial"
+	"github.com/mimir-kv/mimir/server/plain"
 )
 
 func newPartial(n *connection) *cobra.Command {
@@ -226,20 +227,29 @@ func printPartial(w io.Writer, f *fleetReport) {
 }
 
 // partialOf returns the partial regions that the first endpoint that answers knows, without who of them follows whom.
-func partialOf(ctx context.Context, client *admin.Client) (list []partialReport) {
+func partialOf(ctx context.Context, client *admin.Client) (list []partialReport, err error) {
 	node, err := client.Node(ctx)
 	if err != nil {
-		return nil
+		return nil, err
 	}
 	for _, p := range node.Partial {
 		list = append(list, partialReport{Name: p.Name, Prefixes: p.Prefixes})
 	}
-	return list
+	return list, nil
+}
+
+// partialUnknown says that there may be partial regions.
+func partialUnknown(err error) string {
+	return "which partial regions there are is not known: " + plain.Text(err)
 }
 
 // tellUncompared says of which partial regions nothing is said.
 func tellUncompared(ctx context.Context, client *admin.Client, w io.Writer) {
-	for _, p := range partialOf(ctx, client) {
+	list, err := partialOf(ctx, client)
+	if err != nil {
+		fmt.Fprintln(w, partialUnknown(err))
+	}
+	for _, p := range list {
 		fmt.Fprintf(w, "not compared: partial region %s, which follows only %s; its nodes compare themselves: mimir "+
 			"partial status\n", p.Name, strings.Join(p.Prefixes, ", "))
 	}

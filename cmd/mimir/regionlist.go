@@ -57,7 +57,9 @@ func newRegionList(n *connection) *cobra.Command {
 				return err
 			}
 			list := listRegions(f)
-			list.Partial = partialOf(c.Context(), client)
+			if list.Partial, err = partialOf(c.Context(), client); err != nil {
+				list.Notes = append(list.Notes, partialUnknown(err))
+			}
 			return n.print(c.OutOrStdout(), list, list.print)
 		}),
 	}

@@ -76,7 +76,8 @@ func newStatus(n *connection) *cobra.Command {
 	}
 	n.addFlags(c)
 	c.Flags().BoolVar(&o.check, "check", false, "exit with 1 if anything is wrong")
-	c.Flags().BoolVar(&o.closed, "closed", false, "with --check: exit with 1 also if anything is open to others")
+	c.Flags().BoolVar(&o.closed, "closed", false,
+		"with --check: exit with 1 also if anything is open to others, or is not known to be closed")
 	c.Flags().BoolVarP(&o.verbose, "verbose", "v", false, "show each node too")
 	c.Flags().DurationVarP(&o.watch, "watch", "w", 0,
 		"show it anew every so often, as --watch=5s (without a duration: 2s)")
@@ -227,6 +228,10 @@ func (f *fleetReport) verdict(everything, closed bool) error {
 	if closed {
 		for _, text := range f.Open {
 			wrong = append(wrong, "open to others: "+text)
+		}
+		for _, s := range f.Silent {
+			wrong = append(wrong, fmt.Sprintf("what is open to others at %s (%s) is not known: %s", s.Node, s.Region,
+				s.Why))
 		}
 	}
 	if len(wrong) == 0 {

@@ -178,3 +178,53 @@ func TestTheCommandThatHelpsAsksAlike(t *testing.T) {
 		t.Errorf("with what the environment says: %q", f.Next)
 	}
 }
+
+// Where nobody tells whether there are alarms, and what is open, neither is said to be well: it is not known.
+func TestWhatNobodyToldIsNotWell(t *testing.T) {
+	f := &fleetReport{FleetStatus: &replication.FleetStatus{Primary: "us"}, Regions: []regionReport{{
+		RegionStatus: replication.RegionStatus{Name: "us", Role: replication.RolePrimary, TakesWrites: true},
+		Revision:     -1, silent: []silentNode{{Node: "us-1", Region: "us", Why: "it says nothing"}},
+	}}}
+	f.tellSilent()
+	if f.verdict(true, false) != nil {
+		t.Errorf("who looks may have no way to it: %v", f.verdict(true, false))
+	}
+	err := f.verdict(true, true)
+	want := "what is open to others at us-1 (us) is not known: it says nothing"
+	if err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("closed: %v, want %q", err, want)
+	}
+	f.tellAlarms()
+	if err := f.verdict(true, false); err == nil || !strings.Contains(err.Error(), "alarms is not known") {
+		t.Errorf("alarms: %v", err)
+	}
+	f.Warnings, f.Regions[0].nodes = nil, []nodeReport{{name: "us-2"}}
+	if f.tellAlarms(); len(f.Warnings) > 0 {
+		t.Errorf("one told: %q", f.Warnings)
+	}
+}
+
+// A list of regions, and a comparison, of which the asked node does not tell the partial regions say so.
+func TestPartialRegionsThatNobodyToldAreUnknown(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/mimir/v1/fleet" {
+			_, _ = w.Write([]byte(`{"fleet": "f", "regions": [{"name": "us"}]}`))
+			return
+		}
+		http.Error(w, `{"error": "not now"}`, http.StatusServiceUnavailable)
+	}))
+	defer s.Close()
+	const want = "which partial regions there are is not known: not now"
+	if _, out, errs := mimir(t, "region", "list", "--endpoints", s.URL); !strings.Contains(out, "NOTE: "+want) {
+		t.Errorf("%s%s", out, errs)
+	}
+	client, err := admin.NewClient([]string{s.URL}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	var out strings.Builder
+	if tellUncompared(t.Context(), client, &out); !strings.Contains(out.String(), want) {
+		t.Error(out.String())
+	}
+}

@@ -78,6 +78,7 @@ type topRegion struct {
 	Nodes  int                `json:"nodes"` // that were read
 	Rates  map[string]float64 `json:"rates"`
 	Lag    replication.Lag    `json:"lag"`
+	unread int                // nodes that add nothing to the rates
 }
 
 // topNode is one node. Rates has what is known, by the keys of figures.
@@ -86,6 +87,7 @@ type topNode struct {
 	Region string             `json:"region"`
 	Leader bool               `json:"leader"`
 	Rates  map[string]float64 `json:"rates"`
+	does   string             // in its region
 }
 
 func (t *top) run(ctx context.Context) error {
@@ -173,9 +175,11 @@ func (t *top) region(r *topReport, s *replication.RegionStatus, now map[string]*
 	sum := topRegion{Region: s.Name, Role: s.Role, Rates: map[string]float64{}, Lag: s.Lag}
 	for _, n := range s.Nodes {
 		if now[n.Name] == nil {
+			sum.unread++
 			continue
 		}
-		one := topNode{Node: n.Name, Region: s.Name, Leader: n.Leader, Rates: rates(t.before[n.Name], now[n.Name])}
+		one := topNode{Node: n.Name, Region: s.Name, Leader: n.Leader, Rates: rates(t.before[n.Name], now[n.Name]),
+			does: doesIn(s, &n)}
 		if b := t.before[n.Name]; b != nil {
 			r.Seconds = max(r.Seconds, now[n.Name].at.Sub(b.at).Seconds())
 		}
@@ -193,6 +197,19 @@ func (t *top) region(r *topReport, s *replication.RegionStatus, now map[string]*
 		r.Nodes = append(r.Nodes, one)
 	}
 	r.Regions = append(r.Regions, sum)
+}
+
+// doesIn says what a node is in its region: a dash where no leader is known, and so nobody that it follows.
+func doesIn(s *replication.RegionStatus, n *replication.NodeStatus) string {
+	switch {
+	case n.Leader:
+		return "leader"
+	case n.Learner:
+		return "learner"
+	case slices.ContainsFunc(s.Nodes, func(one replication.NodeStatus) bool { return one.Leader }):
+		return "follower"
+	}
+	return "-"
 }
 
 func (t *top) show(r *topReport) error {
@@ -232,16 +249,16 @@ func (r *topReport) print(w io.Writer) {
 		if region.Role == "" {
 			lag = "unknown"
 		}
-		printRates(t, region.Region, dash(string(region.Role)), region.Rates, lag)
+		name := region.Region
+		if region.unread > 0 {
+			name += fmt.Sprintf(" (%d of %d nodes)", region.Nodes, region.Nodes+region.unread)
+		}
+		printRates(t, name, dash(string(region.Role)), region.Rates, lag)
 		for _, n := range r.Nodes {
 			if n.Region != region.Region {
 				continue
 			}
-			role := "follower"
-			if n.Leader {
-				role = "leader"
-			}
-			printRates(t, n.Node, role, n.Rates, "")
+			printRates(t, n.Node, n.does, n.Rates, "")
 		}
 	}
 	t.Flush()

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/mimir-kv/mimir/replication"
 )
 
 const exportedText = `# HELP mimir_requests_total Requests answered, by method and gRPC code.
@@ -94,5 +96,36 @@ func checkTop(t *testing.T, endpoints string) {
 	if code, out, errs = mimir(t, "top", "--once", "--every", "200ms", "--endpoints", endpoints); code != exitDone ||
 		!strings.Contains(out, "STREAM OUT/S") || !strings.Contains(out, "primary") {
 		t.Errorf("%d %s%s", code, out, errs)
+	}
+}
+
+// A sum says of how many nodes it is, where not all were read.
+func TestASumOfSomeNodesSaysSo(t *testing.T) {
+	fleet := replication.RegionStatus{Name: "us", Role: replication.RolePrimary,
+		Nodes: []replication.NodeStatus{{Name: "us-1", Leader: true}, {Name: "us-2"}}}
+	one := &sampled{time.Now(), exported{}}
+	for want, read := range map[string]map[string]*sampled{
+		"us (1 of 2 nodes)": {"us-1": one}, "us primary": {"us-1": one, "us-2": one},
+	} {
+		r, t2 := &topReport{}, &top{}
+		t2.region(r, &fleet, read)
+		var out strings.Builder
+		if r.print(&out); !strings.Contains(squeeze(out.String()), want) {
+			t.Errorf("no %q in\n%s", want, &out)
+		}
+	}
+}
+
+// What a node is in its region is told as far as it is known.
+func TestWhatANodeIsInItsRegion(t *testing.T) {
+	led := &replication.RegionStatus{Nodes: []replication.NodeStatus{{Leader: true}, {Learner: true}, {}}}
+	for i, want := range []string{"leader", "learner", "follower"} {
+		if got := doesIn(led, &led.Nodes[i]); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+	silent := &replication.RegionStatus{Nodes: []replication.NodeStatus{{}}}
+	if got := doesIn(silent, &silent.Nodes[0]); got != "-" {
+		t.Errorf("where no leader is known: %q", got)
 	}
 }

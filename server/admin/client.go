@@ -124,7 +124,8 @@ func (c *Client) getWithin(ctx context.Context, bound time.Duration, path string
 		ctx, cancel := context.WithTimeout(ctx, bound)
 		defer cancel()
 		defer c.waits.begin(ctx, endpoint)()
-		return plainly(endpoint, bound, c.ask(ctx, http.MethodGet, endpoint, path, nil, out))
+		began := time.Now()
+		return plainly(endpoint, began, c.ask(ctx, http.MethodGet, endpoint, path, nil, out))
 	})
 }
 
@@ -205,15 +206,15 @@ func (c *Client) reachable(ctx context.Context, endpoint string) error {
 
 // reach is reachable with what to take of that picture; nil: nothing.
 func reach(ctx context.Context, c *Client, endpoint string, page any) error {
-	bound := cmp.Or(c.silence, dialTimeout)
-	asking, still, end := watch(ctx, bound)
+	began := time.Now()
+	asking, still, end := watch(ctx, cmp.Or(c.silence, dialTimeout))
 	defer end()
 	err := c.ask(asking, http.MethodGet, endpoint, "/mimir/v1/node", nil, page)
 	var refused *Error
 	if errors.As(err, &refused) {
 		return nil
 	}
-	return plainly(endpoint, bound, still.said(endpoint, err))
+	return plainly(endpoint, began, still.said(endpoint, err))
 }
 
 // reachableAloud is reachable of which it is told that it is waited for.
@@ -327,9 +328,10 @@ func (c *Client) Metrics(ctx context.Context) (text []byte, err error) {
 		ctx, cancel := context.WithTimeout(ctx, c.answer)
 		defer cancel()
 		defer c.waits.begin(ctx, endpoint)()
+		began := time.Now()
 		answer, err := c.open(ctx, http.MethodGet, endpoint, "/metrics", nil)
 		if err != nil {
-			return plainly(endpoint, c.answer, err)
+			return plainly(endpoint, began, err)
 		}
 		defer answer.Close()
 		text, err = io.ReadAll(io.LimitReader(answer, mostMetrics))

@@ -54,7 +54,7 @@ func pictureOf(ctx context.Context, c *Client, endpoint string) (a pictured, err
 	}
 	asking, cancel := context.WithTimeout(ctx, bound)
 	defer cancel()
-	f := &replication.FleetStatus{}
+	f, began := &replication.FleetStatus{}, time.Now()
 	err = c.ask(asking, http.MethodGet, endpoint, fleetPath, nil, f)
 	var refused *Error
 	switch {
@@ -63,7 +63,7 @@ func pictureOf(ctx context.Context, c *Client, endpoint string) (a pictured, err
 	case err != nil && ctx.Err() == nil && asking.Err() != nil:
 		return a, &SilentError{Endpoint: endpoint, After: bound, Step: stepFleet}
 	case err != nil:
-		return a, plainly(endpoint, bound, err)
+		return a, plainly(endpoint, began, err)
 	}
 	inWords(f)
 	return pictured{fleet: f}, nil

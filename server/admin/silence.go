@@ -92,17 +92,19 @@ func (s *stillness) said(endpoint string, err error) error {
 	return &SilentError{Endpoint: endpoint, After: s.bound, Step: step}
 }
 
-// plainly returns why an endpoint could not be asked in an operator's words. It unwraps to err.
-func plainly(endpoint string, bound time.Duration, err error) error {
+// plainly returns why an endpoint could not be asked since began in an operator's words. It unwraps to err.
+func plainly(endpoint string, began time.Time, err error) error {
 	var silent *SilentError
 	var call *url.Error
 	if errors.As(err, &silent) || !errors.As(err, &call) {
 		return err
 	}
-	return &callError{text: endpoint + callText(bound, call.Err), error: err}
+	return &callError{text: endpoint + callText(time.Since(began), call.Err), error: err}
 }
 
-func callText(bound time.Duration, err error) string {
+// callText says it. Of several bounds that a call has, of its connection, its answer and its caller, any may have ended
+// it: what is told is for how long there was no answer.
+func callText(waited time.Duration, err error) string {
 	var name *net.DNSError
 	var cert *tls.CertificateVerificationError
 	var remote *net.OpError
@@ -127,10 +129,18 @@ func callText(bound time.Duration, err error) string {
 	case errors.Is(err, io.EOF):
 		return ": it closed the connection without an answer (EOF); if it has TLS there, give --cacert"
 	case isTimeout(err):
-		return fmt.Sprintf(" did not answer within %v", bound)
+		return fmt.Sprintf(" did not answer for %v", roundly(waited))
 	default:
 		return ": " + err.Error()
 	}
+}
+
+// roundly has a time be read by people.
+func roundly(d time.Duration) time.Duration {
+	if d < time.Second {
+		return d.Round(time.Millisecond)
+	}
+	return d.Round(100 * time.Millisecond)
 }
 
 func isTimeout(err error) bool {

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -247,6 +248,41 @@ func TestEachStepHasItsTime(t *testing.T) {
 	}
 	refusal := &net.OpError{Op: "remote error", Err: tls.AlertError(116)}
 	if text := callText(0, refusal); !strings.Contains(text, "certificate required); see --cert and --key") {
+		t.Error(text)
+	}
+}
+
+// How long an endpoint was silent is what is told: of the bounds that a call has the one for its answer is not always
+// what ended it.
+func TestHowLongNothingWasAnsweredIsSaid(t *testing.T) {
+	late := &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
+		return nil, os.ErrDeadlineExceeded // as of a dialer, whose bound is its own
+	}}
+	client, err := NewClient([]string{"http://10.0.0.1:2379"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	client = client.Through(late)
+	client.answer = time.Hour
+	for name, ask := range map[string]func() error{
+		"a node":         func() error { _, err := client.Node(t.Context()); return err },
+		"the tails":      func() error { _, err := client.Tails(t.Context()); return err },
+		"the metrics":    func() error { _, err := client.Metrics(t.Context()); return err },
+		"who gives up":   func() error { _, err := GivingUp(client, time.Hour).Fleet(t.Context()); return err },
+		"a small matter": func() error { return client.reachable(t.Context(), "http://10.0.0.1:2379") },
+	} {
+		err := ask()
+		if err == nil || !strings.Contains(err.Error(), "http://10.0.0.1:2379 did not answer for ") {
+			t.Fatalf("%s: %v", name, err)
+		}
+		_, text, _ := strings.Cut(err.Error(), " did not answer for ")
+		waited, err := time.ParseDuration(text)
+		if err != nil || waited > time.Minute {
+			t.Errorf("%s: waited for %q, %v", name, text, err)
+		}
+	}
+	if text := callText(3*time.Second+time.Millisecond, context.DeadlineExceeded); text != " did not answer for 3s" {
 		t.Error(text)
 	}
 }

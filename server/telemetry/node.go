@@ -40,8 +40,8 @@ var (
 	compacted  = Declare(Gauge, "mimir_compact_revision", "Revision up to which history was compacted.")
 	storeBytes = Declare(Gauge, "mimir_store_bytes", "Bytes of the store on disk.", "kind")
 	alarms     = Declare(Gauge, "mimir_alarms",
-		"Alarms raised by any node of the fleet, as this node has applied them: no writes but deletes are "+
-			"taken.")
+		"Alarms raised by any node of the fleet, or by a client, as this node has applied them: no writes but "+
+			"deletes are taken, with CORRUPT not even these.")
 	diskFree = Declare(Gauge, "mimir_disk_free_bytes",
 		"Bytes free on the disk of the data directory; absent if the system does not say.")
 	diskReserve = Declare(Gauge, "mimir_disk_reserve_bytes", "With fewer bytes free this node raises an alarm.")
