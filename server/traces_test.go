@@ -298,7 +298,7 @@ func TestALostCollectorStopsNothing(t *testing.T) {
 	leftOut := regexp.MustCompile(`mimir_trace_spans_total\{outcome="left_out"\} [1-9]`)
 	eventually(t, "spans are left out", func(context.Context) bool {
 		var clients sync.WaitGroup
-		for range 64 { // at once: what waits is given up as time passes, on a slow machine faster than one client writes
+		for range 64 { // at once: on a slow machine what waits is given up faster than one client writes
 			clients.Go(func() { f.put(t.Context(), "eu", "k") })
 		}
 		clients.Wait()
