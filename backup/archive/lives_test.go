@@ -114,6 +114,27 @@ func TestWhatIsBrokenPutsNoBranchInForce(t *testing.T) {
 	}
 }
 
+// A fleet that was formed anew under its name may have come to an earlier epoch than the one of before, whose branch is
+// said to be in force then: by its epoch its own is found, and leads on.
+func TestTheBranchOfAFleetFormedAnewIsNamed(t *testing.T) {
+	lost := newStory().reign(1, "us", false).frame("a", "b").reign(2, "eu", true).frame("c")
+	other := newStory().reign(1, "eu", true).frame("x")
+	anew := newStory().reign(1, "us", true).frame("A", "B").frame("C")
+	s := newShelf()
+	s.keep(t, lost.segment(0, 4), anew.segment(0, 3), other.segment(0, 2))
+	branches, broken := s.branches(t)
+	from, links := anew.at(2), s.links(t)
+	for epoch, want := range map[timeline.Epoch]error{0: ErrMissing, 2: ErrMissing, 1: nil} {
+		chosen, err := Choose(branches, broken, epoch)
+		if err == nil {
+			err = LeadOn(t.Context(), s, links, chosen, from)
+		}
+		if !errors.Is(err, want) || (err == nil) != (want == nil) {
+			t.Errorf("epoch %d, %d branches: %v", epoch, len(chosen), err)
+		}
+	}
+}
+
 // A fleet that is formed anew under its name archives beside what is there of before, without reading all of that, and
 // what is there of both comes back, by a snapshot of either.
 func TestFormedAnew(t *testing.T) {

@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -86,6 +87,18 @@ func (b *Branch) LeadsOn(ctx context.Context, s store.Store, links []Link, from 
 		return errAstray(from.Cursor)
 	}
 	return nil
+}
+
+// LeadOn returns an error, that of the first one, if none of the branches leads on from the place of a snapshot.
+func LeadOn(ctx context.Context, s store.Store, links []Link, branches []Branch, from timeline.Origin) (first error) {
+	for i := range branches {
+		err := branches[i].LeadsOn(ctx, s, links, from)
+		if err == nil {
+			return nil
+		}
+		first = cmp.Or(first, err)
+	}
+	return first
 }
 
 // errAstray says that a snapshot is of another history than that of the branch.

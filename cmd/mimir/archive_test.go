@@ -104,6 +104,8 @@ func pointInTime(t *testing.T, place string) {
 	}
 	must("verified", "archive", "verify", place, first, second)
 	must("would delete", "archive", "prune", place, second, "--dry-run")
+	must("would delete", "archive", "prune", place, second, "--dry-run", "--branch", "1")
+	refused("no branch ends in epoch 9", "archive", "prune", place, second, "--dry-run", "--branch", "9")
 
 	fresh := aNodeAlone(t, "new")
 	restore := func(more ...string) []string {

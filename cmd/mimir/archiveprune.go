@@ -26,13 +26,15 @@ type pruned struct {
 func newArchivePrune() *cobra.Command {
 	var p places
 	var dry bool
+	var epoch uint64
 	n := &connection{endpoints: []string{"-"}}
 	c := &cobra.Command{
 		Use:   "prune PLACE SNAPSHOT",
 		Short: "Delete what of an archived log no snapshot needs that is as old as SNAPSHOT, or younger",
 		Long: "Delete the segments at PLACE that end before where SNAPSHOT is, on whichever branch. Name the oldest\n" +
 			"snapshot that is to be kept: no older one can be brought forward afterwards. It has to be whole, and\n" +
-			"the branch in force has to lead on from it, or nothing is deleted. The fleet may archive meanwhile.",
+			"the branch in force, or the one that is named, has to lead on from it, or nothing is deleted. The fleet\n" +
+			"may archive meanwhile.",
 		Args: func(c *cobra.Command, arguments []string) error {
 			if len(arguments) != 2 {
 				return fmt.Errorf("%w: %s wants two arguments, the place and a snapshot; got %d", errUsage,
@@ -45,7 +47,7 @@ func newArchivePrune() *cobra.Command {
 				return err
 			}
 			return p.open(c.Context(), arguments[1], func(s *backup.Snapshot) error {
-				r, err := p.prune(c.Context(), arguments[0], s, dry)
+				r, err := p.prune(c.Context(), arguments[0], s, epoch, dry)
 				if err != nil {
 					return without("what is archived stays", err)
 				}
@@ -54,12 +56,15 @@ func newArchivePrune() *cobra.Command {
 		},
 	}
 	p.addFlags(c)
+	c.Flags().Uint64Var(&epoch, "branch", 0, "the branch that SNAPSHOT is on, by its epoch; default: the one in force")
 	c.Flags().BoolVar(&dry, "dry-run", false, "delete nothing, and tell what would be")
 	c.Flags().StringVarP(&n.output, "output", "o", "text", "text or json")
 	return c
 }
 
-func (p *places) prune(ctx context.Context, place string, s *backup.Snapshot, dry bool) (*pruned, error) {
+func (p *places) prune(
+	ctx context.Context, place string, s *backup.Snapshot, epoch uint64, dry bool,
+) (*pruned, error) {
 	a, err := openArchive(ctx, p, place, s.Note.Fleet)
 	if err != nil {
 		return nil, err
@@ -71,7 +76,7 @@ func (p *places) prune(ctx context.Context, place string, s *backup.Snapshot, dr
 	if sum.Metadata == nil {
 		return nil, fmt.Errorf("%w: the snapshot is empty", archive.ErrMissing)
 	}
-	b, err := archive.Choose(a.branches, a.broken, 0)
+	b, err := archive.Choose(a.branches, a.broken, replication.Epoch(epoch))
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +86,7 @@ func (p *places) prune(ctx context.Context, place string, s *backup.Snapshot, dr
 		return nil, err
 	}
 	from := timeline.Origin{Cursor: at, Reigns: state.Reigns}
-	if err := b[0].LeadsOn(ctx, a.store, a.links, from); err != nil {
+	if err := archive.LeadOn(ctx, a.store, a.links, b, from); err != nil {
 		return nil, err
 	}
 	r := &pruned{Place: a.store.String(), Position: at.Position, Revision: sum.Revision, Segments: len(a.links),
