@@ -33,8 +33,8 @@ func newArchivePrune() *cobra.Command {
 		Short: "Delete what of an archived log no snapshot needs that is as old as SNAPSHOT, or younger",
 		Long: "Delete the segments at PLACE that end before where SNAPSHOT is, on whichever branch. Name the oldest\n" +
 			"snapshot that is to be kept: no older one can be brought forward afterwards. It has to be whole, and\n" +
-			"the branch in force, or the one that is named, has to lead on from it, or nothing is deleted. The fleet\n" +
-			"may archive meanwhile.",
+			"the branch in force, or the one that is named, has to lead on from it, or nothing is deleted. The\n" +
+			"fleet may archive meanwhile.",
 		Args: func(c *cobra.Command, arguments []string) error {
 			if len(arguments) != 2 {
 				return fmt.Errorf("%w: %s wants two arguments, the place and a snapshot; got %d", errUsage,
