@@ -124,6 +124,7 @@ func (a *Archiver) resume(ctx context.Context) (*replication.HistoryReading, *ga
 		}
 		r, g, err := a.behind(s)
 		if errors.Is(err, replication.ErrHistoryBehind) {
+			s.Payloads = nil // others are fetched
 			err = a.elseForked(ctx, links, l, here, err)
 		}
 		switch {
