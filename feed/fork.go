@@ -51,14 +51,7 @@ func (s *session) compareNow(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.patience)
 	defer cancel()
-	w, err := sides.OpenWatchOf(ctx, s.side.Conn, sides.Wanted{Key: s.Key, End: s.End, From: s.at.Given})
-	if err == nil {
-		err = w.Ask()
-	}
-	var r *sides.Revision
-	if err == nil {
-		r, err = w.Next()
-	}
+	r, err := sides.FirstOf(ctx, s.side.Conn, sides.Wanted{Key: s.Key, End: s.End, From: s.at.Given})
 	switch {
 	case errors.Is(err, sides.ErrCompacted):
 		return nil

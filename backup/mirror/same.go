@@ -27,16 +27,9 @@ func (s *session) sameHistory(ctx context.Context, was placed) error {
 	if errors.Is(rpctypes.Error(err), rpctypes.ErrCompacted) {
 		return nil
 	}
-	var w *sides.Watch
-	if err == nil {
-		w, err = sides.OpenWatchOf(ctx, s.fleet.Conn, sides.Wanted{Key: key, End: end, From: was.Given})
-	}
-	if err == nil {
-		err = w.Ask()
-	}
 	var r *sides.Revision
 	if err == nil {
-		r, err = w.Next()
+		r, err = sides.FirstOf(ctx, s.fleet.Conn, sides.Wanted{Key: key, End: end, From: was.Given})
 	}
 	switch {
 	case errors.Is(err, sides.ErrCompacted):

@@ -75,6 +75,19 @@ func OpenWatchOf(ctx context.Context, conn grpc.ClientConnInterface, wanted Want
 	return w, err
 }
 
+// FirstOf returns what an endpoint has first of some keys from a revision on; without changes, up to where it has none.
+// ErrCompacted if that is compacted, or was cut off by a failover. What it opens ends with ctx.
+func FirstOf(ctx context.Context, conn grpc.ClientConnInterface, wanted Wanted) (*Revision, error) {
+	w, err := OpenWatchOf(ctx, conn, wanted)
+	if err == nil {
+		err = w.Ask()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return w.Next()
+}
+
 // Heard returns how many messages have come. It may be called beside Next.
 func (w *Watch) Heard() int64 { return w.heard.Load() }
 
