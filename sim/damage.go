@@ -260,6 +260,16 @@ func (x disks) lieDisk(ctx context.Context) {
 	}
 }
 
+// putRight gives a member the disk that kept what it was told to. The others may have heard of the start on the one that
+// lied, and rightly refuse a disk on which it is not counted: the node starts once where nobody hears it.
+func (m *member) putRight(honest *vfs.MemFS) {
+	m.memory, m.fullUntil = honest, time.Time{}
+	m.fleet.network.Isolate(m.name)
+	defer m.fleet.network.Reconnect(m.name)
+	m.start(context.Background())
+	m.lose()
+}
+
 // others reports whether all other nodes of the member's region run, for a while already, and write what they are sent,
 // and nothing is cut. Where none of them is a member for certain, since those that formed the region may have been
 // removed, and one that was added may not have been, there are no others.

@@ -351,11 +351,12 @@ func (m *member) bury() {
 	p.lose() // returns once left is set
 	m.end(p)
 	m.memory = p.left
-	if m.honest != nil && errors.Is(p.Err(), replication.ErrDiskLost) {
-		m.memory = m.honest
-	}
+	honest := m.honest
 	m.honest = nil
 	m.repair()
+	if honest != nil && errors.Is(p.Err(), replication.ErrDiskLost) {
+		m.putRight(honest)
+	}
 }
 
 // stop ends a process in good order.
