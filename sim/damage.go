@@ -260,8 +260,8 @@ func (x disks) lieDisk(ctx context.Context) {
 	}
 }
 
-// putRight gives a member the disk that kept what it was told to. The others may have heard of the start on the one that
-// lied, and rightly refuse a disk on which it is not counted: the node starts once where nobody hears it.
+// putRight gives a member the disk that kept what it was told to. The others may have heard of the start on the one
+// that lied, and rightly refuse a disk on which it is not counted: the node starts once where nobody hears it.
 func (m *member) putRight(honest *vfs.MemFS) {
 	m.memory, m.fullUntil = honest, time.Time{}
 	m.fleet.network.Isolate(m.name)
