@@ -41,8 +41,10 @@ func nodeRow(n *replication.NodeStatus, said *nodeReport) []string {
 	if !said.health.Healthy {
 		row[2] += ": " + said.health.Problem
 	}
-	row[3], row[4], row[5] = dash(said.version), fmt.Sprint(said.health.Position), number(said.revision)
-	row[6], row[7] = byteText(uint64(max(said.storeBytes, 0))), byteText(uint64(max(said.health.LogBytes, 0)))
+	row[3], row[5], row[6] = dash(said.version), number(said.revision), byteText(uint64(max(said.storeBytes, 0)))
+	if said.health.State != replication.StateInitializing { // until then it does not know
+		row[4], row[7] = fmt.Sprint(said.health.Position), byteText(uint64(max(said.health.LogBytes, 0)))
+	}
 	return row
 }
 

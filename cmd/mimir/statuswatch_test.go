@@ -70,6 +70,7 @@ func TestRowsOfNodes(t *testing.T) {
 	f := pictureAt(7)
 	said := &replication.HealthStatus{Healthy: true, Position: 7, LogBytes: 2048}
 	late := &replication.HealthStatus{Problem: "it heard no leader for 15 s", Position: 5}
+	begins := &replication.HealthStatus{State: replication.StateInitializing, Problem: "it starts"}
 	f.Regions[0].Nodes = []replication.NodeStatus{
 		{Name: "us-1", Region: "us", Leader: true, Reachable: true, ReachableKnown: true,
 			ClientURLs: []string{"http://a"}},
@@ -77,9 +78,11 @@ func TestRowsOfNodes(t *testing.T) {
 		{Name: "us-3", Region: "us", ReachableKnown: true},
 		{Name: "us-4", Region: "us", Learner: true},
 		{Name: "us-5", Region: "us", ReachableKnown: true, OtherLife: true, ClientURLs: []string{"http://e"}},
+		{Name: "us-6", Region: "us", Reachable: true, ReachableKnown: true},
 	}
 	f.Regions[0].nodes = []nodeReport{
 		{name: "us-1", health: said, version: "1.0", revision: 9, storeBytes: 3 << 20}, {name: "us-2", health: late},
+		{name: "us-6", health: begins, version: "1.0", storeBytes: 3 << 20},
 	}
 	var out strings.Builder
 	f.printNodes(&out)
@@ -87,6 +90,7 @@ func TestRowsOfNodes(t *testing.T) {
 		"us-1 us leader 1.0 7 9 3.0 MiB 2.0 KiB http://a", "us-2 us voter, cut off: it heard no leader for 15 s - 5 0",
 		"us-3 us voter, does not answer - - - - - -", "us-4 us learner, not known whether it answers - - - - - -",
 		"us-5 us voter, WRONG: of another life of the region - - - - - http://e",
+		"us-6 us voter: it starts 1.0 - 0 3.0 MiB - -",
 	} {
 		if !strings.Contains(strings.Join(strings.Fields(out.String()), " "), want) {
 			t.Errorf("no %q in\n%s", want, out.String())
