@@ -141,14 +141,18 @@ func (d *duo) together(ctx context.Context) error {
 	}
 }
 
-// round measures each phase once: the second region is gone, is behind and comes, and follows.
+// round measures each phase once: the second region is gone, is behind and comes, and follows. What the primary has to
+// do behind the backlog is done before, so that it is in none of them.
 func (d *duo) round(ctx context.Context, n int) error {
 	lasts := 10 * d.scale.lasts
 	d.eu.Stop()
-	if err := d.phase(ctx, alone, lasts); err != nil {
+	if err := d.backlog(ctx, n); err != nil {
 		return err
 	}
-	if err := d.backlog(ctx, n); err != nil {
+	if err := d.settle(ctx); err != nil {
+		return err
+	}
+	if err := d.phase(ctx, alone, lasts); err != nil {
 		return err
 	}
 	if err := d.catchUp(ctx, lasts); err != nil {
@@ -162,6 +166,25 @@ func (d *duo) backlog(ctx context.Context, n int) error {
 	key := func(k int) string { return fmt.Sprintf("backlog/%d/%08d", n%2, k) }
 	_, err := fill(ctx, d.client, max(d.scale.backlog*megabyte/backlogValue, 1), backlogValue, key)
 	return err
+}
+
+// settle waits until the primary does next to nothing: it writes to tables, and compacts, what was put before.
+func (d *duo) settle(ctx context.Context) error {
+	const look = 500 * time.Millisecond
+	before, known := threadsTime(d.us.PID())
+	for calm := 0; known && calm < 3; {
+		if !until(ctx, time.Now().Add(look)) {
+			return fmt.Errorf("the primary is still busy with what was put: %w", context.Cause(ctx))
+		}
+		var now time.Duration
+		if now, known = threadsTime(d.us.PID()); now-before < look/20 {
+			calm++
+		} else {
+			calm = 0
+		}
+		before = now
+	}
+	return nil
 }
 
 // catchUp starts the second region, and measures until it has caught up, but no longer.
@@ -231,6 +254,9 @@ func (d *duo) again(ctx context.Context, load string) work {
 	}
 	d.eu.Stop()
 	err := d.backlog(ctx, 0)
+	if err == nil {
+		err = d.settle(ctx)
+	}
 	if err == nil {
 		err = d.eu.Start()
 	}
