@@ -15,7 +15,7 @@ import (
 func TestABootstrapThatIsHeldToARateTellsHowFarItIs(t *testing.T) {
 	const rate = 128 << 10
 	small := func(c *replication.Config) {
-		c.RetainBytes, c.CompactBytes, c.SegmentBytes = 128<<10, 64<<10, 32<<10
+		c.RetainBytes, c.CompactBytes, c.SegmentBytes = 128<<10, 512<<10, 32<<10
 		c.RegionRate = func(region string, _ time.Time) (r replication.RegionRate) {
 			if region == "eu" {
 				r.Copy, r.Stream = rate, rate
