@@ -36,7 +36,8 @@ func (f *testFleet) waitLong(whom string, while time.Duration, names ...string) 
 	}
 	for _, name := range names {
 		h := f.nodes[name].Health()
-		if h.Healthy || !strings.Contains(h.Problem, "waits for "+whom+", which may hold what the region acknowledged") {
+		waits := "waits for " + whom + ", which may hold what the region acknowledged"
+		if h.Healthy || !strings.Contains(h.Problem, waits) {
 			f.t.Fatalf("%s says %q, healthy %t", name, h.Problem, h.Healthy)
 		}
 	}
