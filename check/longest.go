@@ -15,4 +15,4 @@ var single = []string{
 }
 
 // seeded are packages that run a part of their seeds with the race detector, and all of them without it.
-var seeded = []string{"replication/internal/wal"}
+var seeded = []string{"replication/internal/wal", "replication/internal/checkpoint"}

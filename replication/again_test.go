@@ -65,18 +65,28 @@ func (l *lines) atMost(t *testing.T, most int, message string) {
 	}
 }
 
-// takesNothing checks that a node answers neither writes nor linearizable reads, for as long as it is asked.
-func (f *testFleet) takesNothing(name string) {
+// takesNothing checks that nodes answer neither writes nor linearizable reads, for as long as they are asked, all at
+// once.
+func (f *testFleet) takesNothing(names ...string) {
 	f.t.Helper()
 	ctx, cancel := context.WithTimeout(f.t.Context(), 10*time.Second)
 	defer cancel()
-	if r, err := f.nodes[name].Propose(ctx, []*replication.Command{{Data: []byte("x")}}); err == nil {
-		f.t.Fatalf("%s took a write: %+v", name, r)
+	var asking sync.WaitGroup
+	for _, name := range names {
+		n := f.nodes[name]
+		asking.Go(func() {
+			if r, err := n.Propose(ctx, []*replication.Command{{Data: []byte("x")}}); err == nil {
+				f.t.Errorf("%s took a write: %+v", name, r)
+			}
+		})
+		asking.Go(func() {
+			if err := n.ReadBarrier(ctx, replication.Linearizable); !errors.Is(err, replication.ErrNotReady) {
+				f.t.Errorf("%s answered a read: %v", name, err)
+			}
+		})
 	}
-	ctx, cancel = context.WithTimeout(f.t.Context(), 10*time.Second)
-	defer cancel()
-	if err := f.nodes[name].ReadBarrier(ctx, replication.Linearizable); !errors.Is(err, replication.ErrNotReady) {
-		f.t.Fatalf("%s answered a read: %v", name, err)
+	if asking.Wait(); f.t.Failed() {
+		f.t.FailNow()
 	}
 }
 
@@ -94,8 +104,7 @@ func TestARegionThatLostItsHistoryBeginsNoOther(t *testing.T) {
 		}
 		f.start("eu-1")
 		f.fleetSays("us-1", "us", "eu has it up to position 2: mimir failover --to eu --force")
-		f.takesNothing("us-1")
-		f.takesNothing("eu-1")
+		f.takesNothing("us-1", "eu-1")
 		said.atMost(t, 2, "cannot act") // once for each that it waits for
 		said.atMost(t, 100, "")
 		if r, err := f.nodes["us-1"].Failover(f.t.Context(), "us", true); !errors.Is(err, replication.ErrRejected) {
@@ -129,8 +138,7 @@ func TestASecondHistoryIsATail(t *testing.T) {
 			f.put("us-1", "anew")
 			f.start("eu-1")
 			f.fleetSays("us-1", "us", "eu has it up to position 2: mimir failover --to eu --force")
-			f.takesNothing("us-1")
-			f.takesNothing("eu-1")
+			f.takesNothing("us-1", "eu-1")
 			if _, err := f.nodes["us-1"].Failover(f.t.Context(), "eu", true); err != nil {
 				t.Fatal(err)
 			}

@@ -32,12 +32,12 @@ func streams(region string, rate int64) func(c *replication.Config) {
 
 // Writes pause until the target of a switchover has the last of them: nobody holds these to a rate meanwhile.
 func TestASwitchoverIsNotHeldToARate(t *testing.T) {
-	shaped(t, map[string]int{"us": 1, "eu": 1}, streams("eu", 64<<10), func(f *testFleet) {
+	shaped(t, map[string]int{"us": 1, "eu": 1}, streams("eu", 16<<10), func(f *testFleet) {
 		want := []string{"c0"}
 		f.put("us-1", "c0")
 		f.eventually(want)
 		for i := range 40 {
-			want = append(want, noise(i, 64<<10))
+			want = append(want, noise(i, 16<<10))
 			f.put("us-1", want[i+1])
 		}
 		r, err := f.nodes["us-1"].Switchover(f.t.Context(), "eu")
@@ -55,7 +55,7 @@ func TestASwitchoverIsNotHeldToARate(t *testing.T) {
 // A region that follows the primary does not leave it for one that is late: it would stand still until that has what it
 // has itself.
 func TestASourceThatIsLateIsNotGoneTo(t *testing.T) {
-	const rate = 64 << 10
+	const rate = 16 << 10
 	shaped(t, map[string]int{"us": 1, "eu": 1, "ap": 1}, streams("eu", rate), func(plain *testFleet) {
 		f := &growingFleet{testFleet: plain}
 		f.write("us-1", 5)

@@ -95,7 +95,7 @@ func (f *testFleet) configOf(name string) *replication.Config {
 	n := f.nodes[name]
 	c := &replication.Config{
 		NodeID: name, RegionID: n.region, DataDir: "/data", FS: pebblefs.New(n.disk), PeerAddr: name,
-		Nodes: map[string]string{}, Regions: map[string][]string{}, InitialPrimary: "us", SegmentBytes: 64 << 10,
+		Nodes: map[string]string{}, Regions: map[string][]string{}, InitialPrimary: "us", SegmentBytes: 8 << 10,
 		CompactBytes: 128 << 10,
 		Logger:       slog.New(f.log),
 		OnAsk:        func(context.Context, []byte) ([]byte, error) { return []byte(name), nil },

@@ -17,24 +17,29 @@ import (
 	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
 )
 
-// waitsFor checks that a node has no leader, for a while, and says for whom it waits.
-func (f *testFleet) waitsFor(name, whom string) {
+// waitFor checks that nodes have no leader, for a while, and say for whom they wait.
+func (f *testFleet) waitFor(whom string, names ...string) {
 	f.t.Helper()
-	f.waitsLong(name, whom, 30*time.Second)
+	f.waitLong(whom, 30*time.Second, names...)
 }
 
-func (f *testFleet) waitsLong(name, whom string, while time.Duration) {
+func (f *testFleet) waitLong(whom string, while time.Duration, names ...string) {
 	f.t.Helper()
 	for range while / (100 * time.Millisecond) {
 		time.Sleep(100 * time.Millisecond)
-		h := f.nodes[name].Health()
-		if h.LeaderRaftID != 0 || h.Term > 1 {
-			f.t.Fatalf("%s heard %s, in term %d", name, h.LeaderID, h.Term)
+		for _, name := range names {
+			h := f.nodes[name].Health()
+			if h.LeaderRaftID != 0 || h.Term > 1 {
+				f.t.Fatalf("%s heard %s, in term %d", name, h.LeaderID, h.Term)
+			}
 		}
 	}
-	h := f.nodes[name].Health()
-	if h.Healthy || !strings.Contains(h.Problem, "waits for "+whom+", which may hold what the region acknowledged") {
-		f.t.Fatalf("%s says %q, healthy %t", name, h.Problem, h.Healthy)
+	for _, name := range names {
+		h := f.nodes[name].Health()
+		waits := "waits for " + whom + ", which may hold what the region acknowledged"
+		if h.Healthy || !strings.Contains(h.Problem, waits) {
+			f.t.Fatalf("%s says %q, healthy %t", name, h.Problem, h.Healthy)
+		}
 	}
 }
 
@@ -59,8 +64,7 @@ func TestEmptyNodesDoNotFormARegionWithoutTheOthers(t *testing.T) {
 			f.empties(one, two)
 			f.start(one)
 			f.start(two)
-			f.waitsFor(one, three)
-			f.waitsFor(two, three)
+			f.waitFor(three, one, two)
 			f.start(three)
 			time.Sleep(5 * time.Second)
 			for _, name := range []string{one, two} {
@@ -95,10 +99,10 @@ func TestARegionIsFormedByAllItsNodes(t *testing.T) {
 		f.empties("us-1", "us-2", "us-3")
 		f.start("us-1")
 		f.start("us-2")
-		f.waitsFor("us-1", "us-3")
+		f.waitFor("us-3", "us-1", "us-2")
 		f.kill("us-1") // it comes again, on what it left
 		f.start("us-1")
-		f.waitsFor("us-2", "us-3")
+		f.waitFor("us-3", "us-1", "us-2")
 		f.start("us-3")
 		for f.nodes["us-1"].Health().Problem != "no leader was heard since the node started" {
 			time.Sleep(time.Millisecond)
@@ -122,7 +126,7 @@ func TestOnTheFirstDayAMajorityOfEachRegionIsEnough(t *testing.T) {
 		for _, name := range []string{"us-1", "us-2"} {
 			f.start(name)
 		}
-		f.waitsLong("us-1", "us-3", 7*time.Second)
+		f.waitLong("us-3", 7*time.Second, "us-1", "us-2")
 		if p := f.nodes["us-1"].Health().Problem; !strings.Contains(p,
 			"a majority of region eu, of which 0 of 3 nodes say that they know of no history") {
 			f.t.Errorf("says %q", p)
@@ -147,7 +151,7 @@ func TestOnTheFirstDayAMajorityOfEachRegionIsEnough(t *testing.T) {
 		f.empties("us-1", "us-2")
 		f.start("us-1")
 		f.start("us-2")
-		f.waitsLong("us-1", "us-3", 7*time.Second)
+		f.waitLong("us-3", 7*time.Second, "us-1", "us-2")
 		if p := f.nodes["us-1"].Health().Problem; !strings.Contains(p,
 			"this is not the first day of the fleet: node eu-2 of region eu knows of epoch 2") {
 			f.t.Errorf("says %q", p)
@@ -196,7 +200,7 @@ func TestARegionIsFormedByOrderWithoutANode(t *testing.T) {
 			f.t.Errorf("formed alone: %v", err)
 		}
 		f.start("us-2")
-		f.waitsLong("us-1", "us-3", 7*time.Second)
+		f.waitLong("us-3", 7*time.Second, "us-1", "us-2")
 		if p := f.nodes["us-1"].Health().Problem; !strings.Contains(p, "mimir fleet init --primary REGION") {
 			f.t.Errorf("says %q", p)
 		}

@@ -25,6 +25,57 @@ type ledgerState struct {
 	Meta     *replication.Metadata
 }
 
+// ledgerHead is what stands before the commands in a state.
+type ledgerHead struct {
+	Lengths []int // of the commands
+	Reigns  []replication.Reign
+	Meta    *replication.Metadata
+}
+
+// encode copies every command once: states are made often, and are large.
+func (s *ledgerState) encode() ([]byte, error) {
+	head := ledgerHead{Reigns: s.Reigns, Meta: s.Meta}
+	size := 4 << 10
+	for _, c := range s.Commands {
+		head.Lengths = append(head.Lengths, len(c))
+		size += len(c) + 4
+	}
+	var b bytes.Buffer
+	b.Grow(size)
+	if err := gob.NewEncoder(&b).Encode(head); err != nil {
+		return nil, err
+	}
+	for _, c := range s.Commands {
+		b.WriteString(c)
+	}
+	return b.Bytes(), nil
+}
+
+func decodeLedger(r io.Reader) (s ledgerState, err error) {
+	p, err := io.ReadAll(r)
+	if err != nil {
+		return s, err
+	}
+	rest := bytes.NewReader(p)
+	var head ledgerHead
+	if err := gob.NewDecoder(rest).Decode(&head); err != nil {
+		return s, err
+	}
+	text := string(p[len(p)-rest.Len():])
+	for _, n := range head.Lengths {
+		if n < 0 || n > len(text) {
+			return s, fmt.Errorf("a command of %d bytes in the last %d of a state", n, len(text))
+		}
+		s.Commands = append(s.Commands, text[:n])
+		text = text[n:]
+	}
+	if text != "" {
+		return s, fmt.Errorf("%d bytes behind a state", len(text))
+	}
+	s.Reigns, s.Meta = head.Reigns, head.Meta
+	return s, nil
+}
+
 func (l *ledger) Load() (*replication.Metadata, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -62,14 +113,13 @@ func (l *ledger) Sync() error { return replication.ErrVolatile }
 func (l *ledger) Snapshot() (replication.Snapshot, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var b bytes.Buffer
-	err := gob.NewEncoder(&b).Encode(l.held)
-	return replication.SnapshotBytes(b.Bytes()), err
+	p, err := l.held.encode()
+	return replication.SnapshotBytes(p), err
 }
 
 func (l *ledger) Restore(r io.Reader, meta *replication.Metadata) error {
-	var s ledgerState
-	if err := gob.NewDecoder(r).Decode(&s); err != nil {
+	s, err := decodeLedger(r)
+	if err != nil {
 		return err
 	}
 	if meta != nil {

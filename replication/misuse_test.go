@@ -28,7 +28,7 @@ var noContext context.Context
 func alone() *replication.Config {
 	return &replication.Config{
 		NodeID: "us-1", RegionID: "us", DataDir: "/data", FS: pebblefs.New(vfs.NewMem()), PeerAddr: "us-1",
-		Nodes: map[string]string{"us-1": "us-1"}, Logger: quiet, SegmentBytes: 64 << 10,
+		Nodes: map[string]string{"us-1": "us-1"}, Logger: quiet, SegmentBytes: 8 << 10,
 	}
 }
 

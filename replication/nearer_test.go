@@ -90,7 +90,7 @@ func TestACopyComesFromTheNearerRegion(t *testing.T) {
 // shortLogs is of nodes that keep little log, and tell said what they do.
 func shortLogs(said taken) func(*replication.Config) {
 	return func(c *replication.Config) {
-		c.RetainBytes, c.CompactBytes, c.SegmentBytes = 32<<10, 16<<10, 8<<10
+		c.RetainBytes, c.CompactBytes, c.SegmentBytes = 8<<10, 4<<10, 4<<10
 		c.Logger = slog.New(said)
 	}
 }
@@ -162,7 +162,7 @@ func TestACopyComesFromAnotherRegionWhileThePrimaryIsSilent(t *testing.T) {
 func TestANewRegionHasItsCopyOfItsSource(t *testing.T) {
 	said := newTaken()
 	growing(t, func(c *replication.Config) {
-		c.RetainBytes, c.CompactBytes, c.SegmentBytes = 32<<10, 16<<10, 8<<10
+		c.RetainBytes, c.CompactBytes, c.SegmentBytes = 8<<10, 4<<10, 4<<10
 		c.Logger = slog.New(said)
 	}, func(f *growingFleet) {
 		var want []string
@@ -201,7 +201,7 @@ func TestANewRegionHasItsCopyOfItsSource(t *testing.T) {
 func TestThePrimaryKeepsTheLogBehindACopyOfANearerRegion(t *testing.T) {
 	said := newTaken()
 	shape := func(c *replication.Config) {
-		c.RetainBytes, c.CompactBytes, c.SegmentBytes = 64<<10, 16<<10, 8<<10
+		c.RetainBytes, c.CompactBytes, c.SegmentBytes = 16<<10, 16<<10, 4<<10
 		c.Logger = slog.New(said)
 		c.RegionRate = func(string, time.Time) replication.RegionRate { return replication.RegionRate{Copy: 128 << 10} }
 	}
@@ -212,8 +212,8 @@ func TestThePrimaryKeepsTheLogBehindACopyOfANearerRegion(t *testing.T) {
 		f.source("ap", "eu")
 		f.follows("ap", "eu")
 		f.kill("ap-1")
-		for i := range 10 { // so much that no node has all of the log, and a copy takes a while
-			want = append(want, strings.Repeat(string(rune('a'+i)), 200<<10))
+		for i := range 4 { // so much that no node has all of the log, and a copy takes a while
+			want = append(want, strings.Repeat(string(rune('a'+i)), 500<<10))
 			f.put("us-1", want[len(want)-1])
 			time.Sleep(2 * time.Second)
 		}

@@ -26,8 +26,7 @@ func TestAPrimaryThatWentBackAndWentOnIsFenced(t *testing.T) {
 		f.within(time.Minute, "us-1 knows that it parted", func() bool {
 			return strings.Contains(f.nodes["us-1"].Health().Problem, "with other contents")
 		})
-		f.takesNothing("us-1")
-		f.takesNothing("eu-1")
+		f.takesNothing("us-1", "eu-1")
 		f.goesOnElsewhere(5)
 	})
 }

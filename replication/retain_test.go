@@ -13,7 +13,7 @@ import (
 )
 
 // blob is a large write that ends with a name.
-func blob(name string) string { return strings.Repeat("x", 2<<10) + name }
+func blob(name string) string { return strings.Repeat("x", 512) + name }
 
 // putMany writes count large commands at a node and returns them.
 func (f *testFleet) putMany(node, prefix string, count int) (written []string) {
@@ -29,7 +29,7 @@ func (f *testFleet) putMany(node, prefix string, count int) (written []string) {
 // A region that is away while another takes over has no slot; the log does not grow with what is written meanwhile.
 func TestALogIsBoundedThoughARegionIsAwaySinceTheTakeover(t *testing.T) {
 	small := func(c *replication.Config) {
-		c.RetainBytes, c.CompactBytes, c.SegmentBytes = 64<<10, 16<<10, 8<<10
+		c.RetainBytes, c.CompactBytes, c.SegmentBytes = 16<<10, 4<<10, 4<<10
 	}
 	shaped(t, map[string]int{"us": 1, "eu": 3}, small, func(f *testFleet) {
 		var want []string
@@ -46,8 +46,8 @@ func TestALogIsBoundedThoughARegionIsAwaySinceTheTakeover(t *testing.T) {
 			want = append(want, f.putMany("eu-1", "away", 40)...)
 			time.Sleep(5 * time.Second)
 			for _, name := range f.regions["eu"] {
-				if n := f.nodes[name].Health().LogBytes; n > 256<<10 {
-					t.Fatalf("%s holds %d bytes of log after %d writes of 2 KiB, RetainBytes is 64 KiB", name, n,
+				if n := f.nodes[name].Health().LogBytes; n > 64<<10 {
+					t.Fatalf("%s holds %d bytes of log after %d writes of 512 bytes, RetainBytes is 16 KiB", name, n,
 						len(want))
 				}
 			}
@@ -94,7 +94,7 @@ func TestABootstrapTakesOneCopyWhileWritesGoOn(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			said := &lines{count: map[string]int{}}
 			small := func(c *replication.Config) {
-				c.RetainBytes, c.CompactBytes, c.SegmentBytes = 32<<10, 16<<10, 8<<10
+				c.RetainBytes, c.CompactBytes, c.SegmentBytes = 8<<10, 4<<10, 4<<10
 				c.Logger = slog.New(said)
 			}
 			shaped(t, map[string]int{"us": 3, "eu": 3}, small, func(f *testFleet) {

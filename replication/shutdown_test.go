@@ -136,7 +136,7 @@ func TestEveryMethodBesideStartAndShutdown(t *testing.T) {
 					r.IsPrimaryRegion()
 					r.Fleet(ctx)
 					_ = r.Apply(&replication.Command{Data: []byte("x")}, time.Millisecond)
-					time.Sleep(time.Millisecond)
+					time.Sleep(5 * time.Millisecond)
 				}
 			})
 			callers.Go(func() {
@@ -144,7 +144,7 @@ func TestEveryMethodBesideStartAndShutdown(t *testing.T) {
 					short, done := context.WithTimeout(ctx, 50*time.Millisecond)
 					calls(r, short)
 					done()
-					time.Sleep(time.Millisecond)
+					time.Sleep(5 * time.Millisecond)
 				}
 			})
 			callers.Wait()

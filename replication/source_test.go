@@ -44,7 +44,7 @@ func TestASecondaryLeavesASourceThatIsCutOffFromItsRegion(t *testing.T) {
 
 // Where no node of the primary region can read the log that a secondary needs, it takes a copy.
 func TestASecondaryTakesACopyWhereTheLogIsDamaged(t *testing.T) {
-	shape := func(c *replication.Config) { c.SegmentBytes, c.CompactBytes = 32<<10, 1<<30 }
+	shape := func(c *replication.Config) { c.SegmentBytes, c.CompactBytes = 8<<10, 1<<30 }
 	shaped(t, map[string]int{"us": 1, "eu": 1}, shape, func(f *testFleet) {
 		want := f.putMany("us-1", "before", 3)
 		f.eventually(want)
@@ -77,11 +77,11 @@ func (f *testFleet) damageSegment(name string, nth int) (written []string) {
 	}
 	defer file.Close()
 	b := make([]byte, 1)
-	if _, err := file.ReadAt(b, 16<<10); err != nil {
+	if _, err := file.ReadAt(b, 4<<10); err != nil {
 		f.t.Fatal(err)
 	}
 	b[0] ^= 1
-	if _, err := file.WriteAt(b, 16<<10); err != nil {
+	if _, err := file.WriteAt(b, 4<<10); err != nil {
 		f.t.Fatal(err)
 	}
 	return written

@@ -15,7 +15,7 @@ import (
 func TestABootstrapThatIsHeldToARateTellsHowFarItIs(t *testing.T) {
 	const rate = 128 << 10
 	small := func(c *replication.Config) {
-		c.RetainBytes, c.CompactBytes, c.SegmentBytes = 128<<10, 64<<10, 32<<10
+		c.RetainBytes, c.CompactBytes, c.SegmentBytes = 128<<10, 1<<20, 32<<10
 		c.RegionRate = func(region string, _ time.Time) (r replication.RegionRate) {
 			if region == "eu" {
 				r.Copy, r.Stream = rate, rate
@@ -30,7 +30,7 @@ func TestABootstrapThatIsHeldToARateTellsHowFarItIs(t *testing.T) {
 		}
 		for i := range 30 {
 			f.put("us-1", strings.Repeat(string(rune('a'+i%26)), 100<<10))
-			time.Sleep(time.Second)
+			time.Sleep(time.Second / 10)
 		}
 		for _, name := range f.regions["eu"] {
 			f.start(name)

@@ -352,25 +352,26 @@ func TestARegionWithAnotherHistoryIsNotAdded(t *testing.T) {
 // TestADeadRegionIsRemoved, and holds no log any more. When it comes back, it hears of that, although no other region
 // asks it.
 func TestADeadRegionIsRemoved(t *testing.T) {
-	growing(t, func(c *replication.Config) { c.RetainBytes = 1 << 30 }, func(f *growingFleet) {
+	small := func(c *replication.Config) { c.RetainBytes, c.CompactBytes, c.SegmentBytes = 1<<30, 16<<10, 8<<10 }
+	growing(t, small, func(f *growingFleet) {
 		f.write("us-1", 3)
 		f.found("ap", 1)
 		f.add("us-1", "ap")
 		f.everywhere()
 		f.kill("ap-1")
 		for i := range 60 {
-			f.put("us-1", fmt.Sprintf("%d %s", i, strings.Repeat("x", 32<<10)))
+			f.put("us-1", fmt.Sprintf("%d %s", i, strings.Repeat("x", 4<<10)))
 		}
 		kept := f.nodes["us-1"].Health().LogBytes
 		f.remove("eu-1", replication.RegionRemoval{Region: "ap", Gone: true})
 		for i := range 30 {
-			f.put("us-1", fmt.Sprintf("%d %s", i, strings.Repeat("y", 32<<10)))
+			f.put("us-1", fmt.Sprintf("%d %s", i, strings.Repeat("y", 4<<10)))
 		}
 		for deadline := time.Now().Add(time.Minute); f.nodes["us-1"].Health().LogBytes > kept/2; {
 			if time.Sleep(100 * time.Millisecond); time.Now().After(deadline) {
 				t.Fatalf("%d bytes of log are kept, it was %d", f.nodes["us-1"].Health().LogBytes, kept)
 			}
-			f.put("us-1", strings.Repeat("z", 32<<10)) // log is released as it grows
+			f.put("us-1", strings.Repeat("z", 4<<10)) // log is released as it grows
 		}
 		f.start("ap-1")
 		if why := f.ends("ap-1"); !strings.Contains(why, "took region ap out of the fleet") {

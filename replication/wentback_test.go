@@ -283,8 +283,7 @@ func TestAPrimaryThatLostAPartOfItsReignIsFenced(t *testing.T) {
 		f.start("eu-1")
 		f.nodes["us-1"].disk = old
 		f.start("us-1")
-		f.takesNothing("us-1")
-		f.takesNothing("eu-1")
+		f.takesNothing("us-1", "eu-1")
 		if h := f.nodes["us-1"].Health(); h.Healthy || !strings.Contains(h.Problem, "failover --to eu --force") {
 			t.Errorf("us-1 is healthy: %t, %q", h.Healthy, h.Problem)
 		}

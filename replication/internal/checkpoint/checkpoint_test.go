@@ -64,8 +64,12 @@ func read(t testing.TB, fs vfs.FS, name string) []byte {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	p, err := io.ReadAll(f)
+	info, err := f.Stat()
 	if err != nil {
+		t.Fatal(err)
+	}
+	p := make([]byte, info.Size())
+	if _, err := io.ReadFull(f, p); err != nil {
 		t.Fatal(err)
 	}
 	return p
@@ -235,6 +239,9 @@ func TestInterruptedAtEveryMessageAndResumed(t *testing.T) {
 		}
 		for limit := range whole.messages - 1 { // the last message is only for the sender
 			for seed := range uint64(3) {
+				if int(seed)%raceShare != limit%raceShare {
+					continue
+				}
 				to := vfs.NewCrashableMem()
 				if o := transfer(t, from, m, to, limit, nil); !errors.Is(o.err, transport.ErrUnreachable) {
 					t.Fatalf("limit %d: %v", limit, o.err)

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
 
@@ -127,7 +128,7 @@ func (c *cluster) tryWrite(data string, padding int) bool {
 			continue
 		}
 		term := m.group.Status().Term
-		payload := append([]byte(data+" "), make([]byte, padding)...)
+		payload := []byte(data + " " + strings.Repeat("x", padding)) // zeros would be six times as long in a state
 		index, err := m.group.Propose(context.Background(), term, [][]byte{payload})
 		if err != nil {
 			continue

@@ -89,10 +89,10 @@ func TestOverGRPC(t *testing.T) {
 	}
 }
 
-// filled writes eight times 1 MiB at a leader, makes the fourth a member, and returns the last entry written.
+// filled writes three times 1 MiB at a leader, makes the fourth a member, and returns the last entry written.
 func filled(t *testing.T, l *Group) (last uint64, err error) {
 	payload := bytes.Repeat([]byte("x"), 1<<20)
-	for range 8 {
+	for range 3 {
 		if last, err = l.Propose(t.Context(), l.Status().Term, [][]byte{payload}); err != nil {
 			return 0, err
 		}
