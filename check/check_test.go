@@ -16,13 +16,16 @@ import (
 func TestCommandLine(t *testing.T) {
 	path := func(rooms ...string) string { return module + "/" + strings.Join(rooms, " "+module+"/") }
 	all := func() ([]string, error) {
-		return strings.Fields(path("bench", longest[0], "lint", "replication/internal/wal", "server")), nil
+		return strings.Fields(path("bench", longest[0], "lint", "replication/internal/succession",
+			"replication/internal/wal", "server")), nil
 	}
 	at := fmt.Sprintf("-p %d ", atOnce())
 	plain := "test -vet=off " + at + "-timeout 60m "
 	race := "test -vet=off " + at + "-race -timeout 60m "
 	seeds := "test -vet=off -timeout 60m ./sim -v -run ^(TestCampaign|TestFailureTable)$ -sim.campaign " + campaignSeeds
 	first := path(longest[0], "replication/internal/wal", "server") + " "
+	rest := path("bench", "lint", "replication/internal/succession")
+	without := path("replication/internal/succession", "lint", "replication/internal/wal")
 	for _, test := range []struct {
 		line      string
 		race      bool
@@ -30,12 +33,13 @@ func TestCommandLine(t *testing.T) {
 		sim       string
 	}{
 		{"", true, "vet ./...", race + first + path("bench") + "\n" +
-			plain + path("replication/internal/wal", "lint"), seeds},
-		{"", false, "vet ./...", plain + first + path("bench", "lint"), seeds},
-		{"-quick", true, "vet ./...", race + path("server", "bench") + "\n" + plain + path("lint"), ""},
+			plain + without, seeds},
+		{"", false, "vet ./...", plain + first + rest, seeds},
+		{"-quick", true, "vet ./...", race + path("server", "bench") + "\n" + plain +
+			path("replication/internal/succession", "lint"), ""},
 		{"-require-race -v", true, "vet ./...", race + first + path("bench") + " -v\n" +
-			plain + path("replication/internal/wal", "lint") + " -v", seeds},
-		{"-run=X", false, "vet ./...", plain + first + path("bench", "lint") + " -run=X", ""},
+			plain + without + " -v", seeds},
+		{"-run=X", false, "vet ./...", plain + first + rest + " -run=X", ""},
 		{"-run X ./kv ./lint", true, "vet ./kv ./lint", race + "./kv ./lint -run X", ""},
 		{"./kv -args -quick", true, "vet ./kv", race + "./kv -args -quick", ""},
 	} {

@@ -9,9 +9,10 @@ var longest = []string{"e2e", "replication", "sim", "replication/internal/wal", 
 var long = []string{"server", "cmd/mimir", "etcdapi", "server/verify", "backup/archive"}
 
 // single are packages in which nothing runs beside anything else, tests included: the race detector has nothing to see
-// there, and makes them many times slower. They are tested without it. A test looks for what would make that wrong.
+// there, and makes them many times slower. They are tested without it, in this order, the longest first. A test looks
+// for what would make that wrong.
 var single = []string{
-	"lint", "replication/internal/ballot", "replication/internal/succession", "replication/timeline",
+	"replication/internal/succession", "replication/internal/ballot", "lint", "replication/timeline",
 }
 
 // seeded are packages that run a part of their seeds with the race detector, and all of them without it.

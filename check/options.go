@@ -101,11 +101,12 @@ func (o *options) runs(packages []string, race bool) []testRun {
 	}
 	var with, without []string
 	for _, p := range packages {
-		alone := slices.Contains(single, roomOf(p))
-		if !alone {
+		if !slices.Contains(single, roomOf(p)) {
 			with = append(with, p)
 		}
-		if alone || slices.Contains(seeded, roomOf(p)) {
+	}
+	for _, room := range slices.Concat(single, seeded) { // the longest begins
+		if p := module + "/" + room; slices.Contains(packages, p) {
 			without = append(without, p)
 		}
 	}

@@ -109,9 +109,9 @@ func TestCountBesideApply(t *testing.T) {
 			}
 		})
 	}
-	for i := range 3000 {
+	for i := range 1000 {
 		n.apply(command.EncodePut(&pb.PutRequest{Key: fmt.Appendf(nil, "k%d", i)}))
-		if i == 1000 {
+		if i == 300 {
 			if err := n.Checkpoint("copy"); err != nil {
 				t.Fatal(err)
 			}

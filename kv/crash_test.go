@@ -76,8 +76,18 @@ func (n *node) replay(log []replication.Batch) {
 // log on what is left: contents and revisions are those of a store that never crashed, and the metadata never runs
 // ahead of the contents (invariant 5).
 func TestCrashKeepsAPrefix(t *testing.T) {
-	t.Run("plain", func(t *testing.T) { crashes(t, func(fs vfs.FS) vfs.FS { return fs }) })
-	t.Run("encrypted", func(t *testing.T) { crashes(t, encrypted(t)) })
+	log := script(1, 240)
+	want := make([]string, len(log)+1) // by applied index
+	reference := newNode(t)
+	want[0] = reference.fingerprint()
+	for i := range log {
+		if _, err := reference.Apply(&log[i]); err != nil {
+			t.Fatal(err)
+		}
+		want[i+1] = reference.fingerprint()
+	}
+	t.Run("plain", func(t *testing.T) { crashes(t, log, want, func(fs vfs.FS) vfs.FS { return fs }) })
+	t.Run("encrypted", func(t *testing.T) { crashes(t, log, want, encrypted(t)) })
 }
 
 // encrypted returns what puts encryption over a filesystem, with one key.
@@ -90,17 +100,8 @@ func encrypted(t *testing.T) func(vfs.FS) vfs.FS {
 	return func(fs vfs.FS) vfs.FS { return atrest.New(fs, keys) }
 }
 
-func crashes(t *testing.T, over func(vfs.FS) vfs.FS) {
-	log := script(1, 240)
-	want := make([]string, len(log)+1) // by applied index
-	reference := newNode(t)
-	want[0] = reference.fingerprint()
-	for i := range log {
-		if _, err := reference.Apply(&log[i]); err != nil {
-			t.Fatal(err)
-		}
-		want[i+1] = reference.fingerprint()
-	}
+// crashes has a store over a filesystem crash while it applies a log, after which its contents are as wanted.
+func crashes(t *testing.T, log []replication.Batch, want []string, over func(vfs.FS) vfs.FS) {
 	random := rand.New(rand.NewPCG(5, 6))
 	fs := vfs.NewCrashableMem()
 	// With tables so small, Pebble flushes by itself, between any two of its batches.

@@ -180,9 +180,9 @@ func TestWhatASyncFindsNoRoomForIsWrittenAnew(t *testing.T) {
 
 // A large append without a sync keeps no more than what a disk may have to be given again.
 func TestUnsyncedBytesAreBounded(t *testing.T) {
-	l := openLog(t, vfs.NewMem(), func(o *Options) { o.SegmentBytes = 64 << 20 })
+	l := openLog(t, vfs.NewMem(), func(o *Options) { o.SegmentBytes = 32 << 20 })
 	var w Write
-	for i := range uint64(45) {
+	for i := range uint64(24) {
 		w.Entries = append(w.Entries, entry(i+1, 1, frame(1, i+1, 1, 1<<20)))
 	}
 	if err := l.Append([]Write{w}, false); err != nil {
