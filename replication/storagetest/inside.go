@@ -20,7 +20,7 @@ func powerCutInside(t *testing.T, s Suite) {
 	h := newHistory(s, length)
 	h.reference(t)
 	random := rand.New(rand.NewPCG(s.Seed, 2))
-	for _, size := range []int{30, 7, 30} {
+	for _, size := range []int{30, 7, 30, 7, 30} {
 		cutWithin(t, h, size, random)
 	}
 }
