@@ -188,7 +188,7 @@ func TestDebtorsShareWhatIsHeard(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			virtual.Test(t, func(t *testing.T) {
-				const minute = 60
+				const seconds = 20
 				at := &clients{}
 				var heard atomic.Int64
 				var all sync.WaitGroup
@@ -198,13 +198,13 @@ func TestDebtorsShareWhatIsHeard(t *testing.T) {
 						c := flooding(at, true, test.one)
 						e := c.Conn.(*endless)
 						e.flood(t, c, debts)
-						heard.Add(int64(e.flood(t, c, debts.Add(minute*time.Second))))
+						heard.Add(int64(e.flood(t, c, debts.Add(seconds*time.Second))))
 					})
 				}
 				all.Wait()
-				most := (minute+5)*allTrifles + test.clients
-				if n := int(heard.Load()); n > most || n < minute*allTrifles/2 {
-					t.Errorf("%d frames in a minute, want at most %d", n, most)
+				most := (seconds+2)*allTrifles + test.clients
+				if n := int(heard.Load()); n > most || n < seconds*allTrifles/2 {
+					t.Errorf("%d frames in %d s, want at most %d", n, seconds, most)
 				}
 			})
 		})
