@@ -108,10 +108,10 @@ func testAnswersThatNobodyReads(t *testing.T, calls ...grpc.CallOption) {
 	for range 10 { // of 4 MiB each
 		stalled(t, c, bounded(t), all)
 	}
-	for range 100 { // which are small enough not to be counted while they are made
+	for range 40 { // which are small enough not to be counted while they are made
 		stalled(t, c, bounded(t), &pb.RangeRequest{Key: []byte("mid")})
 	}
-	for range 100 {
+	for range 40 {
 		watching(t, c, bounded(t), &pb.WatchCreateRequest{Key: []byte("k/"), RangeEnd: []byte("k0"), StartRevision: 1})
 	}
 	if used := heap() - before; used > limit+5*values*valueBytes/2 {

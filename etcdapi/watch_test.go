@@ -78,7 +78,7 @@ func (s watchStream) askProgress() {
 
 func put(t *testing.T, n *etcdapitest.Node, key, value string) {
 	t.Helper()
-	_, err := pb.NewKVClient(n.Dial(t)).Put(bounded(t), &pb.PutRequest{Key: []byte(key), Value: []byte(value)})
+	_, err := pb.NewKVClient(n.Conn).Put(bounded(t), &pb.PutRequest{Key: []byte(key), Value: []byte(value)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -65,7 +65,7 @@ func flip(path string, fraction int) error {
 	return os.WriteFile(path, text, 0o600)
 }
 
-const damagedKeys = 400
+const damagedKeys = 150
 
 // filledDirectory runs a node alone until it has several log segments and tables, and returns its configuration.
 func filledDirectory(t *testing.T) *Config {
@@ -91,7 +91,7 @@ func filledDirectory(t *testing.T) *Config {
 	return c
 }
 
-func damagedValue(i int) string { return strings.Repeat(fmt.Sprintf("%d-", i), 1000) }
+func damagedValue(i int) string { return strings.Repeat(fmt.Sprintf("%d-", i), 1500) }
 
 // kinds returns one file of each kind in a directory, relative to it: of files whose names differ in numbers only, the
 // first and the last. Of directories likewise the first.

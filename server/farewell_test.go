@@ -35,7 +35,7 @@ func TestFarewellStandsBetweenFrames(t *testing.T) {
 		var all []byte
 		var ends []int
 		for range 1 + random.IntN(6) {
-			size := []int{0, 1, 8, 300, 70_000}[random.IntN(5)]
+			size := []int{0, 0, 0, 1, 1, 1, 8, 8, 8, 300, 300, 300, 70_000}[random.IntN(13)]
 			if random.IntN(3) == 0 {
 				all = append(append(all, frame(size, frameHeaders, 0)...), frame(size, frameContinuation, 0)...)
 				all = append(all, frame(1, frameContinuation, flagEndHeaders)...)

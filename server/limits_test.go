@@ -82,14 +82,14 @@ func TestLimitsOfARunningNode(t *testing.T) {
 		_, err := client.Txn(t.Context()).Then(all...).Commit()
 		return err
 	}
-	if err := put(5 << 20); err == nil || !strings.Contains(err.Error(), "ResourceExhausted") {
-		t.Errorf("5 MiB by a limit of 1.5: %v", err)
+	if err := put(3 << 20); err == nil || !strings.Contains(err.Error(), "ResourceExhausted") {
+		t.Errorf("3 MiB by a limit of 1.5: %v", err)
 	}
 	large := *c
 	large.Limits.RequestBytes, large.Limits.TxnOps, large.Limits.ProgressInterval = 8<<20, 300, 100*time.Millisecond
 	node.read(large)
-	eventually(t, "5 MiB are taken", func(context.Context) bool { // once the client was told to come anew
-		return put(5<<20) == nil
+	eventually(t, "3 MiB are taken", func(context.Context) bool { // once the client was told to come anew
+		return put(3<<20) == nil
 	})
 	if err := ops(300); err != nil {
 		t.Errorf("within the limits of now: %v", err)

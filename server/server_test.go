@@ -137,7 +137,7 @@ func eventually(t *testing.T, what string, ok func(ctx context.Context) bool) {
 		select {
 		case <-ctx.Done():
 			t.Fatalf("not within %s: %s", patience, what)
-		case <-time.After(10 * time.Millisecond):
+		case <-time.After(50 * time.Millisecond):
 		}
 	}
 }

@@ -206,7 +206,7 @@ func startDev(t *testing.T, arguments ...string) (*dev.Fleet, *output, func() in
 
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(60 * time.Second); !ok(); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(60 * time.Second); !ok(); time.Sleep(100 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("not within 60 s: %s", what)
 		}
@@ -478,7 +478,7 @@ func TestBench(t *testing.T) {
 	code, text, errs := mimir(t, "bench", "-o", "json", "--endpoints", f.Regions[0].Nodes[0].Client,
 		"--compare-endpoints", f.Regions[1].Nodes[0].Client,
 		"--ops", "put,get,get-serializable,range,txn,watch", "--clients", "8", "--connections", "2",
-		"--key-space", "50", "--total", "200", "--warmup", "0s")
+		"--key-space", "20", "--total", "64", "--warmup", "0s")
 	var report struct {
 		Summary []struct {
 			Operation string

@@ -33,6 +33,8 @@ type Node struct {
 	Replicator *Replicator
 	// Endpoint is the address at which clients reach the node.
 	Endpoint string
+	// Conn is a connection to the node that closes before it stops.
+	Conn *grpc.ClientConn
 }
 
 // Start starts a node that stops with the test.
@@ -88,6 +90,7 @@ func StartOn(tb testing.TB, fs vfs.FS, o etcdapi.Options) *Node {
 			tb.Error(err)
 		}
 	})
+	n.Conn = n.Dial(tb)
 	return n
 }
 
