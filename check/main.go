@@ -48,16 +48,16 @@ func run(arguments []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if err := execute(root, out, o.vet()); err != nil {
+	if err := execute(root, out, o.vet(), false); err != nil {
 		return err
 	}
 	for _, r := range o.runs(packages, unable == nil) {
-		if err := execute(root, out, o.test(r)); err != nil {
+		if err := execute(root, out, o.test(r), r.race); err != nil {
 			return err
 		}
 	}
 	if seeds := o.campaign(); seeds != nil {
-		if err := execute(root, out, seeds); err != nil {
+		if err := execute(root, out, seeds, false); err != nil {
 			return err
 		}
 	}
@@ -91,8 +91,9 @@ func list(root string) ([]string, error) {
 	return strings.Fields(string(text)), nil
 }
 
-// execute runs a go command and shows what it runs.
-func execute(root string, out io.Writer, arguments []string) error {
+// execute runs a go command and shows what it runs: with cgo only where the race detector needs it. The tests that build
+// something do so without, as what is released is built, so that all of it is compiled once.
+func execute(root string, out io.Writer, arguments []string, race bool) error {
 	shown := arguments
 	if len(shown) > maxShown {
 		shown = append(shown[:maxShown:maxShown], fmt.Sprintf("... (%d more)", len(arguments)-maxShown))
@@ -100,6 +101,9 @@ func execute(root string, out io.Writer, arguments []string) error {
 	fmt.Fprintln(out, "check: go", strings.Join(shown, " "))
 	c := exec.Command("go", arguments...)
 	c.Dir, c.Stdin, c.Stdout, c.Stderr = root, os.Stdin, out, os.Stderr
+	if !race {
+		c.Env = append(os.Environ(), "CGO_ENABLED=0")
+	}
 	if err := c.Run(); err != nil {
 		return fmt.Errorf("go %s: %w", arguments[0], err)
 	}

@@ -126,7 +126,7 @@ func binaryOf(t *testing.T, version, dir string) string {
 	}
 	binary := filepath.Join(dir, "mimir.before")
 	build := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-o", binary, "./cmd/mimir")
-	build.Dir = source
+	build.Dir, build.Env = source, append(os.Environ(), "CGO_ENABLED=0")
 	if text, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build %s: %v: %s", version, err, text)
 	}

@@ -27,7 +27,7 @@ func TestDocumentedProgramCompiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	vet := exec.Command("go", "vet", path)
-	vet.Dir = ".."
+	vet.Dir, vet.Env = "..", append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := vet.CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}

@@ -97,7 +97,7 @@ func (b planted) find(t *testing.T, seeds int) {
 		args = append(args, b.flags...)
 	}
 	c := exec.CommandContext(t.Context(), "go", args...)
-	c.Dir = root
+	c.Dir, c.Env = root, append(os.Environ(), "CGO_ENABLED=0") // compiled once for all that is built in tests
 	out, err := c.CombinedOutput()
 	if err == nil {
 		t.Fatalf("%s did not find it within %d seeds", strings.Join(c.Args, " "), seeds)

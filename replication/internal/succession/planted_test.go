@@ -175,7 +175,9 @@ func walksFor(property string) []string {
 func build(t *testing.T, overlay string) (program string) {
 	program = filepath.Join(t.TempDir(), "damaged.test")
 	args := []string{"test", "-overlay", overlay, "-vet=off", "-ldflags=-s -w", "-c", "-o", program, "."}
-	if out, err := exec.CommandContext(t.Context(), "go", args...).CombinedOutput(); err != nil {
+	c := exec.CommandContext(t.Context(), "go", args...)
+	c.Env = append(os.Environ(), "CGO_ENABLED=0") // compiled once for all that is built in tests
+	if out, err := c.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	return program
