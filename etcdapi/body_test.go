@@ -171,13 +171,21 @@ func TestLargeMessagesOfAJSONStream(t *testing.T) {
 		m.begin("10.0.0.1:1", r)
 		sent := int64(0)
 		for _, c := range []struct{ size, times int }{
-			{1 << 10, 20}, {64 << 10, 20}, {64, 20}, {3 << 20, 2}, {8 << 10, 20}, // more than there is room for in all
+			{1 << 10, 20}, {64 << 10, 20}, {64, 20}, {3 << 20, 2}, {8 << 10, 20},
 		} {
 			one := `{"create_request":{"key":"` + strings.Repeat("YWFh", c.size/4) + `"}}`
 			go io.WriteString(w, strings.Repeat(one, c.times))
 			virtual.Wait()
 			if sent += int64(c.times); m.came.Load() != sent {
 				t.Fatalf("of %d bytes: %d of %d messages came", c.size, m.came.Load(), sent)
+			}
+		}
+		one := `{"create_request":{"key":"` + strings.Repeat("YWFh", 4<<10) + `"}}`
+		for range 2 * jsonBodiesBytes / DefaultRequestBytes { // each is one of which much may come
+			go io.WriteString(w, one)
+			virtual.Wait()
+			if sent++; m.came.Load() != sent {
+				t.Fatalf("one by one: %d of %d messages came", m.came.Load(), sent)
 			}
 		}
 		slow := `{"create_request":{"key":"` + strings.Repeat("YWFh", 1<<18) + `"}}`
