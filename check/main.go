@@ -91,8 +91,8 @@ func list(root string) ([]string, error) {
 	return strings.Fields(string(text)), nil
 }
 
-// execute runs a go command and shows what it runs: with cgo only where the race detector needs it. The tests that build
-// something do so without, as what is released is built, so that all of it is compiled once.
+// execute runs a go command and shows what it runs: with cgo only where the race detector needs it. The tests that
+// build something do so without, as what is released is built, so that all of it is compiled once.
 func execute(root string, out io.Writer, arguments []string, race bool) error {
 	shown := arguments
 	if len(shown) > maxShown {

@@ -206,8 +206,9 @@ func TestLargestRequest(t *testing.T) {
 	}
 	defer client.Close()
 	value := strings.Repeat("v", replication.CommandBytesLimit)
-	const overhead = 1 + 2 + 1 + 1 + 4                                     // tag of the command; key and value with their tags and lengths
-	eventually(t, "the largest is taken", func(ctx context.Context) bool { // a busy disk may take longer than a request
+	const overhead = 1 + 2 + 1 + 1 + 4 // tag of the command; key and value with their tags and lengths
+	// A busy disk may take longer than a request.
+	eventually(t, "the largest is taken", func(ctx context.Context) bool {
 		_, err := client.Put(ctx, "k", value[overhead:])
 		if err != nil && !errors.Is(err, rpctypes.ErrTimeout) && !errors.Is(err, rpctypes.ErrTimeoutDueToLeaderFail) {
 			t.Fatalf("the largest: %v", err)
