@@ -47,7 +47,9 @@ func TestBootstrapUnderFaults(t *testing.T) {
 		t.Skip("runs real processes for half a minute")
 	}
 	dir := t.TempDir()
-	o := Options{Binary: built(t), Dir: dir, Delay: 5 * time.Millisecond, Out: testWriter{t}}
+	o := Options{
+		Binary: built(t), Dir: dir, Delay: 5 * time.Millisecond, Pause: 50 * time.Millisecond, Out: testWriter{t},
+	}
 	if err := runCopied(t.Context(), o); err != nil {
 		showLogs(t, dir)
 		t.Fatal(err)
@@ -166,7 +168,7 @@ func (c *copied) copy(ctx context.Context) error {
 		return err
 	}
 	defer closeAll()
-	w := startWriters(ctx, clients, "/meanwhile/")
+	w := startWriters(ctx, clients, "/meanwhile/", c.Pause)
 	defer w.stop()
 	began, before := time.Now(), c.fleet.Answered()
 	if err := c.taker.Start(); err != nil {

@@ -41,7 +41,7 @@ func TestFirstLight(t *testing.T) {
 	// All phases but bootstrap, which writes gigabytes.
 	err = Run(ctx, Options{
 		Binary: binary, Dir: dir, Records: records, Delay: 5 * time.Millisecond, Cut: time.Second,
-		Writes: 200, Out: testWriter{t},
+		Writes: 100, Pause: 100 * time.Millisecond, Out: testWriter{t},
 		Phases: []string{"load", "switchover", "interrupted", "paused", "failover", "restart", "badinput"},
 	})
 	if err != nil {

@@ -31,7 +31,7 @@ func (r *run) failover(ctx context.Context) error {
 		return err
 	}
 	defer closeAll()
-	w := startWriters(ctx, clients, r.prefix("failover"))
+	w := startWriters(ctx, clients, r.prefix("failover"), r.Pause)
 	defer w.stop()
 	late, err := r.loseRegion(ctx, w, old, next)
 	if err != nil {

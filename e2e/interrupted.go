@@ -60,7 +60,7 @@ func (r *run) interrupt(
 		return err
 	}
 	defer closeAll()
-	w := startWriters(ctx, clients, prefix)
+	w := startWriters(ctx, clients, prefix, r.Pause)
 	defer w.stop()
 	beside.write()
 	defer beside.rest()

@@ -18,7 +18,7 @@ func (r *run) restart(ctx context.Context) error {
 		return err
 	}
 	defer closeAll()
-	w := startWriters(ctx, clients, r.prefix("restart"))
+	w := startWriters(ctx, clients, r.prefix("restart"), r.Pause)
 	defer w.stop()
 	if err := w.more(ctx, r.Writes); err != nil {
 		return err

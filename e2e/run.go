@@ -22,6 +22,7 @@ type Options struct {
 	Delay   time.Duration // between the regions, one way
 	Cut     time.Duration // for how long the load phase cuts the link between the regions
 	Writes  int           // acknowledged writes that the other phases wait for, before and after what they do
+	Pause   time.Duration // that a writer of the other phases makes between two writes
 	Phases  []string      // names of Phases(), run as they are listed, and as often
 	Out     io.Writer     // receives the report
 }

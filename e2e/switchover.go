@@ -57,7 +57,7 @@ func (r *run) move(ctx context.Context, from, to *localfleet.Region, prefix stri
 	if err != nil {
 		return err
 	}
-	w := startWriters(ctx, clients, prefix)
+	w := startWriters(ctx, clients, prefix, r.Pause)
 	defer w.stop()
 	if err := w.more(ctx, r.Writes); err != nil {
 		return err

@@ -141,7 +141,7 @@ func (m *mixed) roll(ctx context.Context, binary string, nodes ...*localfleet.No
 	}
 	defer closeAll()
 	prefix := m.prefix("roll")
-	w := startWriters(ctx, clients, prefix)
+	w := startWriters(ctx, clients, prefix, 0)
 	defer w.stop()
 	for _, n := range nodes {
 		if err := w.more(ctx, m.Writes); err != nil {

@@ -18,6 +18,7 @@ import (
 // library hides is hidden, and nothing else.
 type writers struct {
 	prefix string
+	pause  time.Duration // of each
 	began  time.Time
 	acks   atomic.Int64
 	errors atomic.Int64
@@ -42,10 +43,10 @@ const (
 	errorPause       = 50 * time.Millisecond
 )
 
-// startWriters begins to write under a prefix through every client.
-func startWriters(ctx context.Context, clients []*clientv3.Client, prefix string) *writers {
+// startWriters begins to write under a prefix through every client, with a pause between two writes of each writer.
+func startWriters(ctx context.Context, clients []*clientv3.Client, prefix string, pause time.Duration) *writers {
 	ctx, cancel := context.WithCancel(ctx)
-	w := &writers{prefix: prefix, began: time.Now(), cancel: cancel}
+	w := &writers{prefix: prefix, pause: pause, began: time.Now(), cancel: cancel}
 	for i, client := range clients {
 		for j := range writersPerClient {
 			w.all.Go(func() { w.work(ctx, client, fmt.Sprintf("%s%d-%d/", prefix, i, j)) })
@@ -67,14 +68,26 @@ func (w *writers) work(ctx context.Context, client *clientv3.Client, prefix stri
 			w.acks.Add(1)
 		} else if ctx.Err() == nil {
 			w.errors.Add(1)
-			select {
-			case <-time.After(errorPause):
-			case <-ctx.Done():
-			}
 		}
 		w.mu.Lock()
 		w.writes = append(w.writes, one)
 		w.mu.Unlock()
+		w.rest(ctx, err)
+	}
+}
+
+// rest waits as long as a writer does behind a write that came to err.
+func (w *writers) rest(ctx context.Context, err error) {
+	pause := w.pause
+	if err != nil {
+		pause = max(pause, errorPause)
+	}
+	if pause == 0 {
+		return
+	}
+	select {
+	case <-time.After(pause):
+	case <-ctx.Done():
 	}
 }
 
