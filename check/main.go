@@ -101,8 +101,8 @@ func execute(root string, out io.Writer, arguments []string, race bool) error {
 	fmt.Fprintln(out, "check: go", strings.Join(shown, " "))
 	c := exec.Command("go", arguments...)
 	c.Dir, c.Stdin, c.Stdout, c.Stderr = root, os.Stdin, out, os.Stderr
-	if c.Env = append(os.Environ(), "CGO_ENABLED=0"); race {
-		// A program would stand still for a second before it ends, a hundred times.
+	c.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if race { // each program would stand still for a second before it ends; what the caller has set stands
 		c.Env = append([]string{"GORACE=atexit_sleep_ms=10"}, os.Environ()...)
 	}
 	if err := c.Run(); err != nil {

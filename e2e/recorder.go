@@ -58,7 +58,7 @@ func (r *recorder) run(ctx context.Context, client *clientv3.Client) {
 		r.mu.Lock()
 		r.resumed++
 		r.mu.Unlock()
-		wait(ctx, errorPause) // a client that was closed ends each watch at once
+		_ = wait(ctx, errorPause) // a client that was closed ends each watch at once
 	}
 }
 

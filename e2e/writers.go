@@ -82,12 +82,8 @@ func (w *writers) rest(ctx context.Context, err error) {
 	if err != nil {
 		pause = max(pause, errorPause)
 	}
-	if pause == 0 {
-		return
-	}
-	select {
-	case <-time.After(pause):
-	case <-ctx.Done():
+	if pause > 0 {
+		_ = wait(ctx, pause) // the writer looks at ctx itself
 	}
 }
 

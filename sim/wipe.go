@@ -2,6 +2,7 @@ package sim
 
 import (
 	"context"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -111,7 +112,10 @@ func (f *fleet) takeOver(ctx context.Context) {
 		}
 		return
 	}
-	if n := f.lineage.countLost(); r.From == w.region && r.BehindKnown && n > r.Behind { // a later one lacks it no more
+	if f.lineage.epochBefore(r.Epoch) > w.epoch {
+		return // somebody took over in between, and was told what went with the disks: from then on nobody lacks it
+	}
+	if n := f.lineage.countLost(); r.From == w.region && r.BehindKnown && n > r.Behind {
 		f.trace.wrong("14", "the failover to %s is said to lack %d commands: %s; %d went with the disks of %s", r.To,
 			r.Behind, r.Loss, n, w.region)
 	}
@@ -171,11 +175,16 @@ func (l *lineage) countLost() (n uint64) {
 }
 
 // lastEpoch returns the last epoch that anybody began.
-func (l *lineage) lastEpoch() (last replication.Epoch) {
+func (l *lineage) lastEpoch() replication.Epoch { return l.epochBefore(math.MaxUint64) }
+
+// epochBefore returns the last epoch before another one that anybody began.
+func (l *lineage) epochBefore(limit replication.Epoch) (last replication.Epoch) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for epoch := range l.reigns {
-		last = max(last, epoch)
+		if epoch < limit {
+			last = max(last, epoch)
+		}
 	}
 	return last
 }
