@@ -21,6 +21,7 @@ import (
 const (
 	diskSize     = "size=64m"
 	reserveBytes = 32 << 20
+	littleBytes  = 8 << 20 // of it are given back first: the ballast, and what must be free beside it
 	valueBytes   = 64 << 10
 )
 
@@ -58,7 +59,7 @@ func (r misuse) fullDisk(ctx context.Context) error {
 	if err := r.useNearlyFull(ctx, n); err != nil {
 		return fmt.Errorf("on a nearly full disk: %w", err)
 	}
-	if err := r.fillAgainAndAgain(ctx, n, dir); err != nil {
+	if err := r.fillAgainAndAgain(ctx, n, dir, reserve); err != nil {
 		return err
 	}
 	r.line("on a disk that another program filled the node started, read and deleted, %d times", fillings)
@@ -124,7 +125,7 @@ func (r misuse) fillWhileItRuns(ctx context.Context, n *localfleet.Node, dir str
 const shortOfRoom = 2 * time.Second
 
 // fillAgainAndAgain has another program take all the disk has before each start.
-func (r misuse) fillAgainAndAgain(ctx context.Context, n *localfleet.Node, dir string) error {
+func (r misuse) fillAgainAndAgain(ctx context.Context, n *localfleet.Node, dir, reserve string) error {
 	whole := ballast(n)
 	for round := range fillings {
 		n.Kill()
@@ -137,7 +138,7 @@ func (r misuse) fillAgainAndAgain(ctx context.Context, n *localfleet.Node, dir s
 			return fmt.Errorf("after a start on a disk that was filled %d times: %w", round+1, err)
 		}
 		if round == fillings-2 { // much of what was kept is gone
-			if err := r.awaitBallast(ctx, n, whole, filepath.Join(dir, "rest0")); err != nil {
+			if err := r.awaitBallast(ctx, n, whole, reserve); err != nil {
 				return err
 			}
 		}
@@ -146,8 +147,8 @@ func (r misuse) fillAgainAndAgain(ctx context.Context, n *localfleet.Node, dir s
 }
 
 // awaitBallast gives a little of the space back, and wants the node to keep that for the next time.
-func (r misuse) awaitBallast(ctx context.Context, n *localfleet.Node, whole int64, file string) error {
-	if err := os.Remove(file); err != nil {
+func (r misuse) awaitBallast(ctx context.Context, n *localfleet.Node, whole int64, reserve string) error {
+	if err := os.Truncate(reserve, reserveBytes-littleBytes); err != nil {
 		return err
 	}
 	return r.await(ctx, "the ballast is made again", func(context.Context) string {
