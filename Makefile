@@ -1,6 +1,6 @@
 # The commands of README.md by name, and what a change is checked with before it is merged.
 
-.PHONY: build dev test quick compat bench release site ci
+.PHONY: build dev test quick planted compat bench release site ci
 
 # The version that `mimir version` says; empty: the commit.
 VERSION ?=
@@ -16,6 +16,10 @@ test:
 
 quick:
 	go run ./check -quick
+
+# Builds the tree with one mistake at a time, which its tests have to notice.
+planted:
+	CGO_ENABLED=0 go test -count=1 -timeout 60m -run '^TestPlanted(Bugs|Mistakes)AreCaught$$' ./sim ./replication/internal/succession
 
 compat:
 	cd compat && go test -timeout 15m ./...

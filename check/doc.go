@@ -5,8 +5,8 @@
 //	go run ./check ./kv -run Watch    what go test takes, packages among it
 //
 // With the race detector go test runs twice: packages in which nothing is concurrent are left to a run without it, and
-// so are most seeds of those that repeat much (longest.go). One package more than there are processors is tested at a
-// time: several wait for processes and elections about as long as they work.
+// so are most seeds of those that repeat much (longest.go). Two packages more than there are processors are tested at a
+// time: several wait for processes and elections longer than they work.
 //
 // A run of everything ends with some hundred seeds of sim, whose kinds of faults it shows in a table.
 //
@@ -15,5 +15,5 @@
 // failed, 2 wrong usage.
 //
 // It leaves the modules of their own and staticcheck to .ci/run, because both need more than this module's own
-// dependencies.
+// dependencies, and tests of tests, which build the tree with mistakes in it, to make planted.
 package main

@@ -15,5 +15,9 @@ var single = []string{
 	"replication/internal/succession", "replication/internal/ballot", "lint", "replication/timeline",
 }
 
+// planting are tests that build the tree again and again, each time with a mistake in it that others have to notice:
+// they test tests. A run of everything leaves them to a command of their own, make planted, which .ci/run does too.
+const planting = "^TestPlanted(Bugs|Mistakes)AreCaught$"
+
 // seeded are packages that run a part of their seeds with the race detector, and all of them without it.
 var seeded = []string{"replication/internal/wal", "replication/internal/checkpoint"}

@@ -141,9 +141,9 @@ func (o *options) campaign() []string {
 		"^(TestCampaign|TestFailureTable)$", "-sim.campaign", campaignSeeds}
 }
 
-// atOnce is how many packages are tested at a time: one more than there are processors, because several of them wait
-// for elections, processes and timers about as long as they work. A -p that is given overrides it.
-func atOnce() int { return runtime.NumCPU() + 1 }
+// atOnce is how many packages are tested at a time: two more than there are processors, because several of them wait
+// for elections, processes and timers longer than they work. A -p that is given overrides it.
+func atOnce() int { return runtime.NumCPU() + 2 }
 
 // test returns the arguments of go for a run of packages that go vet has seen already.
 func (o *options) test(r testRun) []string {
@@ -152,5 +152,8 @@ func (o *options) test(r testRun) []string {
 		arguments = append(arguments, "-race")
 	}
 	arguments = append(arguments, "-timeout", testTimeout)
+	if len(o.packages) == 0 { // a -skip that is given overrides it
+		arguments = append(arguments, "-skip", planting)
+	}
 	return slices.Concat(arguments, r.packages, o.rest)
 }

@@ -17,7 +17,7 @@ import (
 )
 
 // lastVersion is the commit that -before last means: the one before what is worked on. Move it with each version.
-const lastVersion = "9135f4fff03bc79f3b72d5143ecded0448e95ff5"
+const lastVersion = "5cfbd9f535a25be860d6cceff9bfabe81097aab3"
 
 var before = flag.String("before", "",
 	"the version that TestVersionBefore runs beside this one: a commit, a binary, or last; default: it is skipped")
