@@ -12,7 +12,10 @@ var long = []string{"server", "cmd/mimir", "etcdapi", "server/verify", "backup/a
 // there, and makes them many times slower. They are tested without it, in this order, the longest first. A test looks
 // for what would make that wrong.
 var single = []string{
-	"replication/internal/succession", "replication/internal/ballot", "lint", "replication/timeline",
+	"replication/internal/ballot", "replication/internal/succession", "kv/mvcc", "kv/command", "lint", "kv/snapshot",
+	"check", "backup/bolt", "backup/whole", "bench/goals", "bench/profile", "replication/contract",
+	"replication/durable", "replication/internal/progress", "replication/internal/rescue",
+	"replication/internal/tail", "replication/timeline", "server/authority", "server/fleetfile", "server/plain",
 }
 
 // planting are tests that build the tree again and again, each time with a mistake in it that others have to notice:
