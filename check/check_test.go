@@ -8,6 +8,7 @@ import (
 	"go/token"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -139,6 +140,38 @@ func TestLongestPackagesExist(t *testing.T) {
 		}
 		if slices.Contains(longest, room) && !strings.Contains(string(readme), "`"+room+"`") {
 			t.Errorf("README.md does not name %s", room)
+		}
+	}
+}
+
+// What a run of everything leaves out is run by make planted and by .ci/run: a pattern that finds nothing passes.
+func TestPlantingTestsAreRunElsewhere(t *testing.T) {
+	root, err := moduleRoot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := func(parts ...string) string {
+		p, err := os.ReadFile(filepath.Join(append([]string{root}, parts...)...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(p)
+	}
+	for room, test := range map[string]string{
+		"sim": "TestPlantedBugsAreCaught", "replication/internal/succession": "TestPlantedMistakesAreCaught",
+	} {
+		if !strings.Contains(text(room, "planted_test.go"), "\nfunc "+test+"(t *testing.T)") ||
+			!regexp.MustCompile(planting).MatchString(test) {
+			t.Errorf("%s has no %s that is left out", room, test)
+		}
+		for what, commands := range map[string]string{
+			"Makefile": strings.ReplaceAll(text("Makefile"), "$$", "$"), ".ci/run": text(".ci", "run"),
+		} {
+			_, packages, found := strings.Cut(commands, "-run '"+planting+"' ")
+			line, _, _ := strings.Cut(packages, "\n")
+			if !found || !slices.Contains(strings.Fields(line), "./"+room) {
+				t.Errorf("%s does not run %s of %s", what, test, room)
+			}
 		}
 	}
 }

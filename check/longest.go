@@ -9,8 +9,8 @@ var longest = []string{"e2e", "replication", "sim", "replication/internal/wal", 
 var long = []string{"server", "cmd/mimir", "etcdapi", "server/verify", "backup/archive"}
 
 // single are packages in which nothing runs beside anything else, tests included: the race detector has nothing to see
-// there, and makes them many times slower. They are tested without it, in this order, the longest first. A test looks
-// for what would make that wrong.
+// there, and makes them slower, to link at the least. They are tested without it, in this order, the longest first. A
+// test looks for what would make that wrong.
 var single = []string{
 	"replication/internal/ballot", "replication/internal/succession", "kv/mvcc", "kv/command", "lint", "kv/snapshot",
 	"check", "backup/bolt", "backup/whole", "bench/goals", "bench/profile", "replication/contract",
