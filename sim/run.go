@@ -209,6 +209,7 @@ func (e *evidence) converge(ctx context.Context) bool {
 	list := processesOf(here)
 	j.tell("the fleet is together at %v", list[0].auditor.at.Load())
 	c, before := newClient(f, e.operations, e.plan.clients), len(e.operations.list)
+	untended := f.tendOn(ctx) // what was asked of the fleet and not answered may land only now
 	for _, p := range list {
 		ctx, cancel := context.WithTimeout(ctx, lastWrites)
 		got := c.write(ctx, p, 1)
@@ -222,6 +223,7 @@ func (e *evidence) converge(ctx context.Context) bool {
 		c.read(ctx, p)
 		cancel()
 	}
+	untended()
 	var last replication.Position
 	for _, o := range e.operations.list[before:] {
 		last = max(last, o.position)

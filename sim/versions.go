@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/mimir-kv/mimir/replication/timeline"
@@ -148,6 +149,26 @@ func (f *fleet) tend(ctx context.Context) {
 			m.again = false
 			m.start(ctx)
 		}
+	}
+}
+
+// tendOn tends the fleet until the function that it returns has been called.
+func (f *fleet) tendOn(ctx context.Context) (end func()) {
+	ended := make(chan struct{})
+	var tending sync.WaitGroup
+	tending.Go(func() {
+		for {
+			select {
+			case <-ended:
+				return
+			case <-time.After(100 * time.Millisecond):
+				f.tend(ctx)
+			}
+		}
+	})
+	return func() {
+		close(ended)
+		tending.Wait()
 	}
 }
 

@@ -148,8 +148,8 @@ func (a *Applier) stored() (dir string, meta *contract.Metadata, err error) {
 func (a *Applier) Install(dir string) (index, term uint64, conf *raftpb.ConfState, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.torn != nil {
-		return 0, 0, nil, a.torn
+	if a.failed != nil {
+		return 0, 0, nil, a.failed
 	}
 	meta, err := a.config.Maker.Metadata(dir)
 	if err == nil && a.handed < meta.AppliedIndex && meta.AppliedIndex < a.index {
@@ -163,7 +163,13 @@ func (a *Applier) Install(dir string) (index, term uint64, conf *raftpb.ConfStat
 		err = a.adopt(dir, meta)
 	}
 	if err != nil {
-		return 0, 0, nil, fmt.Errorf("received state: %w", err)
+		err = fmt.Errorf("received state: %w", err)
+	}
+	if errors.Is(err, ErrTorn) {
+		a.failed = err
+	}
+	if err != nil {
+		return 0, 0, nil, err
 	}
 	a.handed = a.index
 	a.config.decided(&before, a.machine.State(), timeline.Learned)

@@ -84,6 +84,9 @@ type Config struct {
 //	A4  what is published is what is applied.
 //	A5  handed is at most index: what Raft has brought is applied.
 //	A6  what is behind is not in front of what is applied, and what the view says of it is so.
+//	A7  once an entry could not be applied nothing is, and nothing is saved or copied: what was decided may be in front
+//	    of what the storage has then, and its metadata would tell of commands that it has not (invariant 5). The others
+//	    need not hold any more.
 type Applier struct {
 	config  Config
 	applied *Applied
@@ -98,7 +101,7 @@ type Applier struct {
 	bytes    uint64        // of history entries applied by this process
 	run      run
 	told     []Outcome
-	torn     error // ErrTorn, once nothing must be applied or copied any more
+	failed   error // once nothing must be applied, saved or copied any more: why
 }
 
 var _ raftgroup.Machine = (*Applier)(nil)
@@ -115,11 +118,20 @@ func NewApplier(c Config, applied *Applied) *Applier {
 
 // Apply implements raftgroup.Machine.
 func (a *Applier) Apply(entries []*raftpb.Entry) error {
+	return change(a, func() error { return applyAll(a, entries) })
+}
+
+// change changes the state. If that fails it is the last change: only a start knows again what the storage has.
+func change(a *Applier, how func() error) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.torn != nil {
-		return a.torn
+	if a.failed == nil {
+		a.failed = how()
 	}
+	return a.failed
+}
+
+func applyAll(a *Applier, entries []*raftpb.Entry) error {
 	for _, e := range entries {
 		a.handed = e.GetIndex()
 		if e.GetIndex() <= a.index {
@@ -183,8 +195,8 @@ func (a *Applier) saveMetadata(meta *contract.Metadata) error {
 // saveAll makes the storage know its own place: what only moved the index may not be there yet. It returns the metadata
 // that is.
 func (a *Applier) saveAll() (*contract.Metadata, error) {
-	if a.torn != nil {
-		return nil, a.torn
+	if a.failed != nil {
+		return nil, a.failed
 	}
 	meta, err := a.metadata()
 	if err != nil || a.saved.Load() == a.inStorage().index {
@@ -230,8 +242,11 @@ func (a *Applier) valid() error {
 	return a.validHeld()
 }
 
-// validHeld checks A1 to A4, and with the record the properties of the state. The caller holds mu.
+// validHeld checks A1 to A6, and with the record the properties of the state. The caller holds mu.
 func (a *Applier) validHeld() error {
+	if a.failed != nil {
+		return nil
+	}
 	s, v := a.machine.State(), a.applied.View()
 	record, err := a.machine.Record()
 	if err == nil {

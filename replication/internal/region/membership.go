@@ -12,20 +12,22 @@ import (
 
 // ApplyConf implements raftgroup.Machine.
 func (a *Applier) ApplyConf(e *raftpb.Entry, cc *raftpb.ConfChangeV2, conf *raftpb.ConfState) error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
+	return change(a, func() error { return configure(a, e, cc, conf) })
+}
+
+func configure(a *Applier, e *raftpb.Entry, cc *raftpb.ConfChangeV2, conf *raftpb.ConfState) error {
 	a.handed = e.GetIndex()
 	if e.GetIndex() <= a.index {
 		return nil // a state that was adopted contains it
 	}
-	change, err := membershipOf(cc, conf)
+	members, err := membershipOf(cc, conf)
 	if err != nil {
 		return fmt.Errorf("apply configuration change %d: %w", e.GetIndex(), err)
 	}
-	a.machine.Configure(change)
+	a.machine.Configure(members)
 	a.advance(e)
 	if a.behind != nil {
-		a.behind.confs[e.GetIndex()] = change
+		a.behind.confs[e.GetIndex()] = members
 		if err := a.behind.show(); err != nil {
 			return err
 		}

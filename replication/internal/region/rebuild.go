@@ -33,8 +33,8 @@ func (a *Applier) Rebuild(ctx context.Context, aside string, may func() error) e
 		return err
 	}
 	defer a.mu.Unlock()
-	if a.torn != nil {
-		return a.torn
+	if a.failed != nil {
+		return a.failed
 	}
 	if err := may(); err != nil {
 		return err
@@ -47,8 +47,8 @@ func (a *Applier) Rebuild(ctx context.Context, aside string, may func() error) e
 		err = replaceBySibling(ctx, a)
 	}
 	if errors.Is(err, ErrTorn) {
-		a.torn = fmt.Errorf("%w; what was here before is in %s", err, aside)
-		return a.torn
+		a.failed = fmt.Errorf("%w; what was here before is in %s", err, aside)
+		return a.failed
 	}
 	if err != nil {
 		if gone := a.config.Maker.FS().RemoveAll(aside); gone != nil {

@@ -1,0 +1,100 @@
+package region
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/durable"
+	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
+
+// refusing is a storage that takes no batch while it says why.
+type refusing struct {
+	contract.Storage
+	why error
+}
+
+func (r *refusing) Apply(b *contract.Batch) ([][]byte, error) {
+	if r.why != nil {
+		return nil, r.why
+	}
+	return r.Storage.Apply(b)
+}
+
+// Whatever keeps an entry from being applied: what was decided before it and is not in the storage is told to nobody,
+// not to the storage either, and a node that starts again where it can go on comes to what the others have.
+func TestWhatCouldNotBeAppliedIsNotSaved(t *testing.T) {
+	noRoom := errors.New("no room")
+	for what, test := range map[string]struct {
+		entry func(a *author) []byte
+		why   error // of the storage
+		want  error
+	}{
+		"an entry of a later level": {
+			entry: func(*author) []byte {
+				placed := timeline.Reign{Epoch: 2, First: 4, Primary: "eu", Lossy: true, Place: 1}
+				return timeline.AppendReign(nil, placed)
+			},
+			want: timeline.ErrVersion,
+		},
+		"damage":               {entry: func(*author) []byte { return []byte("?") }, want: timeline.ErrFormat},
+		"a storage that fails": {entry: func(a *author) []byte { return a.frame("d") }, why: noRoom, want: noRoom},
+	} {
+		for _, kind := range kinds {
+			t.Run(what+"/"+kind.name, func(t *testing.T) {
+				fs := pebblefs.New(vfs.NewCrashableMem())
+				if err := durable.MakeDir(fs, dataDir); err != nil {
+					t.Fatal(err)
+				}
+				e, s, err := kind.open(fs)
+				if err != nil {
+					t.Fatal(err)
+				}
+				storage := &refusing{Storage: s}
+				p, a := newPlace(t, "us", fs, e, storage).load(), newAuthor(t, "us")
+				p.config.Level = timeline.LevelFirst
+				p.apply(a.begin(1, "us"), a.frame("a"))
+				storage.why = test.why
+				if err := p.Apply(p.enter(1, a.frame("b", "c"), test.entry(a))); !errors.Is(err, test.want) {
+					t.Fatalf("applied: %v", err)
+				}
+				storage.why = nil
+				p.goesOn(test.want)
+				c := p.engine.Content()
+				if len(c.Commands) != 1 || c.Meta.Position != 1 || c.Meta.AppliedIndex != 2 {
+					t.Errorf("the storage has %q, and says %+v", c.Commands, c.Meta)
+				}
+				if kept := p.config.Keeper.Kept(); kept > 2 {
+					t.Errorf("entry %d is kept", kept)
+				}
+			})
+		}
+	}
+}
+
+// goesOn tells what is done after the failure want.
+func (p *place) goesOn(want error) {
+	p.t.Helper()
+	next := p.enter(1, nil)
+	index, synced := p.Sync()
+	if synced == nil && index <= 2 {
+		synced = want // of a storage that keeps itself what it has
+	}
+	_, held := p.Hold("/held")
+	_, checkpoint := p.Checkpoint("/checkpoint")
+	_, _, _, installed := p.Install("/staging/own")
+	for what, err := range map[string]error{
+		"apply": p.Apply(next), "configure": p.ApplyConf(next[0], &raftpb.ConfChangeV2{}, &raftpb.ConfState{}),
+		"sync": synced, "hold": held, "checkpoint": checkpoint, "install": installed,
+		"rebuild": p.Rebuild(p.t.Context(), "/aside", mayBe),
+	} {
+		if !errors.Is(err, want) {
+			p.t.Errorf("%s goes on: %v", what, err)
+		}
+	}
+}
