@@ -21,9 +21,9 @@ func TestCommandLine(t *testing.T) {
 			"replication/internal/wal", "server")), nil
 	}
 	at := fmt.Sprintf("-p %d ", atOnce())
-	plain := "test -vet=off " + at + "-timeout 60m -skip " + planting + " "
-	race := "test -vet=off " + at + "-race -timeout 60m -skip " + planting + " "
-	named := "test -vet=off " + at + "-race -timeout 60m "
+	plain := "test -vet=off " + at + "-timeout 60m -skip " + planting + "|" + written + " "
+	race := "test -vet=off " + at + "-race -linked -timeout 60m -skip " + planting + "|" + written + " "
+	named := "test -vet=off " + at + "-race -linked -timeout 60m "
 	seeds := "test -vet=off -timeout 60m ./sim -v -run ^(TestCampaign|TestFailureTable)$ -sim.campaign " + campaignSeeds
 	first := path(longest[0], "replication/internal/wal", "server") + " "
 	rest := path("bench", "lint", "replication/internal/succession")
@@ -50,6 +50,7 @@ func TestCommandLine(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			o.link = []string{"-linked"}
 			packages, err := o.choose(all)
 			if err != nil {
 				t.Fatal(err)
@@ -144,8 +145,8 @@ func TestLongestPackagesExist(t *testing.T) {
 	}
 }
 
-// What a run of everything leaves out is run by make planted and by .ci/run: a pattern that finds nothing passes.
-func TestPlantingTestsAreRunElsewhere(t *testing.T) {
+// What a run of everything leaves out is run by make and by .ci/run: a pattern that finds nothing passes.
+func TestWhatIsLeftOutIsRunElsewhere(t *testing.T) {
 	root, err := moduleRoot()
 	if err != nil {
 		t.Fatal(err)
@@ -157,20 +158,24 @@ func TestPlantingTestsAreRunElsewhere(t *testing.T) {
 		}
 		return string(p)
 	}
-	for room, test := range map[string]string{
-		"sim": "TestPlantedBugsAreCaught", "replication/internal/succession": "TestPlantedMistakesAreCaught",
+	for _, left := range []struct{ of, room, file, test string }{
+		{planting, "sim", "planted_test.go", "TestPlantedBugsAreCaught"},
+		{planting, "replication/internal/succession", "planted_test.go", "TestPlantedMistakesAreCaught"},
+		{written, "cmd/mimir", "runbooks_test.go", "TestTheRunbooksRun"},
+		{written, "cmd/mimir", "blocks_test.go", "TestEveryBlockIsRun"},
+		{written, "cmd/mimir", "firstday_test.go", "TestTheFirstDayAsWritten"},
 	} {
-		if !strings.Contains(text(room, "planted_test.go"), "\nfunc "+test+"(t *testing.T)") ||
-			!regexp.MustCompile(planting).MatchString(test) {
-			t.Errorf("%s has no %s that is left out", room, test)
+		if !strings.Contains(text(left.room, left.file), "\nfunc "+left.test+"(t *testing.T)") ||
+			!regexp.MustCompile(left.of).MatchString(left.test) {
+			t.Errorf("%s has no %s that is left out", left.room, left.test)
 		}
 		for what, commands := range map[string]string{
 			"Makefile": strings.ReplaceAll(text("Makefile"), "$$", "$"), ".ci/run": text(".ci", "run"),
 		} {
-			_, packages, found := strings.Cut(commands, "-run '"+planting+"' ")
+			_, packages, found := strings.Cut(commands, "-run '"+left.of+"' ")
 			line, _, _ := strings.Cut(packages, "\n")
-			if !found || !slices.Contains(strings.Fields(line), "./"+room) {
-				t.Errorf("%s does not run %s of %s", what, test, room)
+			if !found || !slices.Contains(strings.Fields(line), "./"+left.room) {
+				t.Errorf("%s does not run %s of %s", what, left.test, left.room)
 			}
 		}
 	}
@@ -180,7 +185,7 @@ func TestPlantingTestsAreRunElsewhere(t *testing.T) {
 func TestWithoutCompiler(t *testing.T) {
 	t.Setenv("CGO_ENABLED", "0")
 	t.Setenv("CC", filepath.Join(t.TempDir(), "none"))
-	if err := tryRaceDetector(); err == nil || strings.Contains(err.Error(), "\n") {
+	if err := new(options).tryRaceDetector(); err == nil || strings.Contains(err.Error(), "\n") {
 		t.Errorf("got %v", err)
 	}
 	var out strings.Builder

@@ -15,5 +15,6 @@
 // failed, 2 wrong usage.
 //
 // It leaves the modules of their own and staticcheck to .ci/run, because both need more than this module's own
-// dependencies, and tests of tests, which build the tree with mistakes in it, to make planted.
+// dependencies; tests of tests, which build the tree with mistakes in it, to make planted; and what pages say, done
+// as it stands there, to make pages.
 package main

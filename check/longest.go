@@ -18,9 +18,14 @@ var single = []string{
 	"replication/internal/tail", "replication/timeline", "server/authority", "server/fleetfile", "server/plain",
 }
 
-// planting are tests that build the tree again and again, each time with a mistake in it that others have to notice:
-// they test tests. A run of everything leaves them to a command of their own, make planted, which .ci/run does too.
-const planting = "^TestPlanted(Bugs|Mistakes)AreCaught$"
+// A run of everything leaves these tests to commands of their own, which .ci/run does too.
+const (
+	// planting are tests that build the tree again and again, each time with a mistake in it that others have to
+	// notice: they test tests. make planted runs them.
+	planting = "^TestPlanted(Bugs|Mistakes)AreCaught$"
+	// written are tests that do what pages say, as it stands there, each command a process. make pages runs them.
+	written = "^Test(TheRunbooksRun|EveryBlockIsRun|TheFirstDayAsWritten)$"
+)
 
 // seeded are packages that run a part of their seeds with the race detector, and all of them without it.
 var seeded = []string{"replication/internal/wal", "replication/internal/checkpoint"}

@@ -26,6 +26,7 @@ var errUsage = errors.New("usage")
 type options struct {
 	quick, requireRace, help bool
 	packages                 []string // that are named, each with a leading dot
+	link                     []string // how what has the race detector is linked
 	rest                     []string // for go test, as it came
 }
 
@@ -149,11 +150,11 @@ func atOnce() int { return runtime.NumCPU() + 2 }
 func (o *options) test(r testRun) []string {
 	arguments := []string{"test", "-vet=off", "-p", strconv.Itoa(atOnce())}
 	if r.race {
-		arguments = append(arguments, "-race")
+		arguments = append(append(arguments, "-race"), o.link...)
 	}
 	arguments = append(arguments, "-timeout", testTimeout)
 	if len(o.packages) == 0 { // a -skip that is given overrides it
-		arguments = append(arguments, "-skip", planting)
+		arguments = append(arguments, "-skip", planting+"|"+written)
 	}
 	return slices.Concat(arguments, r.packages, o.rest)
 }
