@@ -286,13 +286,16 @@ func TestSnapshotRestore(t *testing.T) {
 	other.apply(put("c", "kept"))
 	whole := archive.String()
 	for _, i := range []int{0, 20, len(whole) / 2, len(whole) - 1} {
-		damaged := whole[:i] + string(whole[i]^1) + whole[i+1:]
+		damaged := whole[:i] + string([]byte{whole[i] ^ 1}) + whole[i+1:]
 		if err := other.Restore(strings.NewReader(damaged), nil); err == nil {
 			t.Errorf("byte %d damaged: restored", i)
 		}
 		if err := other.Restore(strings.NewReader(whole[:i]), nil); !errors.Is(err, mvcc.ErrCorrupt) {
 			t.Errorf("cut at %d: %v", i, err)
 		}
+	}
+	if err := other.Restore(strings.NewReader(whole+"?"), nil); !errors.Is(err, mvcc.ErrCorrupt) {
+		t.Errorf("with something behind it: %v", err)
 	}
 	expect(t, "after failed restores", other.get("c", 0), "kept c2 m2 v1")
 	if err := other.Restore(strings.NewReader(whole), nil); err != nil {
