@@ -84,9 +84,9 @@ type Config struct {
 //	A4  what is published is what is applied.
 //	A5  handed is at most index: what Raft has brought is applied.
 //	A6  what is behind is not in front of what is applied, and what the view says of it is so.
-//	A7  once an entry could not be applied nothing is, and nothing is saved or copied: what was decided may be in front
-//	    of what the storage has then, and its metadata would tell of commands that it has not (invariant 5). The others
-//	    need not hold any more.
+//	A7  once an entry could not be applied, or the storage did not take something, nothing is applied, saved or copied
+//	    any more: what was decided may be in front of what the storage has, and its metadata would tell of commands
+//	    that it has not (invariant 5). The others need not hold then.
 type Applier struct {
 	config  Config
 	applied *Applied
@@ -202,7 +202,8 @@ func (a *Applier) saveAll() (*contract.Metadata, error) {
 	if err != nil || a.saved.Load() == a.inStorage().index {
 		return meta, err
 	}
-	return meta, a.saveMetadata(meta)
+	a.failed = a.saveMetadata(meta)
+	return meta, a.failed
 }
 
 // Applied implements raftgroup.Machine.

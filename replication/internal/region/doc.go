@@ -2,7 +2,7 @@
 // batches for the storage, and the narrow handles by which everybody else sees it: [Applied] (the newest view, and
 // waiting for a newer one) and [Leadership] (the term in which this node leads).
 //
-// It promises, with the invariants A1 to A6 of [Applier] between its steps:
+// It promises, with the invariants A1 to A7 of [Applier] between its steps:
 //
 //   - Invariant 5: commands apply exactly once and in order, and the applied index is saved in the same atomic batch as
 //     the data. With timeline, also invariants 4, 6 and 13.

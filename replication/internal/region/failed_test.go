@@ -10,6 +10,7 @@ import (
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/durable"
 	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
+	"github.com/mimir-kv/mimir/replication/internal/enginetest"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
@@ -75,6 +76,21 @@ func TestWhatCouldNotBeAppliedIsNotSaved(t *testing.T) {
 			})
 		}
 	}
+}
+
+// What a storage did not take is not tried again, whoever wanted it saved.
+func TestAStorageThatDidNotTakeItsPlaceIsLeftAlone(t *testing.T) {
+	e := enginetest.Volatile()
+	storage := &refusing{Storage: e}
+	p, a := newPlace(t, "us", memory(), e, storage).load(), newAuthor(t, "us")
+	p.apply(a.begin(1, "us"), nil)
+	storage.why = errors.New("no room")
+	if _, err := p.Hold("/first"); !errors.Is(err, storage.why) {
+		t.Fatalf("held: %v", err)
+	}
+	want := storage.why
+	storage.why = nil
+	p.goesOn(want)
 }
 
 // goesOn tells what is done after the failure want.
