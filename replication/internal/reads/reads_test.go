@@ -283,6 +283,14 @@ func TestNoPlaceIsConfirmedWhileSealed(t *testing.T) {
 // A region that was not told yet whether another took over, or knows that one did, confirms nothing.
 func TestNoPlaceIsConfirmedWithoutTheRight(t *testing.T) {
 	pair(t, func(t *testing.T, us, eu *member) {
+		us.picture = fleet.View{Regions: map[string]fleet.Region{"eu": {}}} // of a moment ago; they were asked by now
+		if _, err := us.Confirmed(t.Context()); !errors.Is(err, contract.ErrNotReady) {
+			t.Errorf("while nothing is known of a loss: %v", err)
+		}
+		us.picture = fleet.View{Regions: map[string]fleet.Region{"eu": {Tries: 1}}}
+		if _, err := us.Confirmed(t.Context()); err != nil {
+			t.Error(err)
+		}
 		us.set(func() { us.settled = false })
 		if _, err := us.Confirmed(t.Context()); !errors.Is(err, contract.ErrNotReady) {
 			t.Errorf("before the others were asked: %v", err)

@@ -119,8 +119,13 @@ func (s *Standing) Confirms() bool {
 // has proposed, zero if it has proposed none: what it has not applied is not lost.
 func (s *Standing) MayWrite(reached timeline.Position) (at timeline.Cursor, reigns, below bool) {
 	v, _ := s.fleet.View() // before the state; and reached is where nothing is proposed meanwhile
+	return s.mayWrite(v, reached)
+}
+
+// mayWrite is MayWrite by a picture that was taken before.
+func (s *Standing) mayWrite(v fleet.View, reached timeline.Position) (at timeline.Cursor, reigns, below bool) {
 	st := s.applied.State()
-	reigns = s.Entitled(st) && s.Loss(v, st, reached) == nil
+	reigns = v.Settled() && s.Entitled(st) && s.Loss(v, st, reached) == nil
 	return st.Cursor, reigns, reigns && max(st.Cursor.Position, reached) <= s.fence.Ceiling(st)
 }
 
@@ -173,7 +178,8 @@ func (l *Loss) Error() string {
 
 // Loss returns what a primary in this state is known to have lost by a picture of the fleet, nil if nothing is: it
 // holds the history up to st or to reached, if that is further. The picture was taken before these, the state last:
-// what others have in a younger one may have been written since.
+// what others have in a younger one may have been written since. One that is not settled says nothing, though a younger
+// one, by which Entitled goes, may be: who asks whether a region may act asks that too.
 func (s *Standing) Loss(v fleet.View, st *timeline.State, reached timeline.Position) *Loss {
 	var most *Loss
 	for name, r := range v.Regions {

@@ -53,6 +53,14 @@ func TestOnlyTheHighestClaimEntitles(t *testing.T) {
 				if s.Entitled(&st) != c.want || s.Primary() != c.want {
 					t.Errorf("entitled %t, primary %t, want %t", s.Entitled(&st), s.Primary(), c.want)
 				}
+				if _, reigns, _ := s.MayWrite(0); reigns != c.want {
+					t.Errorf("reigns %t, want %t", reigns, c.want)
+				}
+				// Of before the answer: what it has of this reign is not in the picture, though it was asked by now.
+				unasked := fleet.View{Regions: map[string]fleet.Region{"eu": {}}}
+				if _, reigns, _ := s.mayWrite(unasked, 0); reigns {
+					t.Error("reigns by a picture that tells of no loss")
+				}
 				cancel()
 				running.Wait()
 			})
