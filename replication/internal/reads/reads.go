@@ -250,8 +250,8 @@ func (r *Reads) confirmed(ctx context.Context) (*confirmed, error) {
 		return nil, err
 	}
 	// While sealed, the next epoch may have begun elsewhere already; and as long as other regions were not asked, in a
-	// reign that is not known here. Nor is it known then what they have and this region lost: that is in the picture, and
-	// a younger one tells Entitled that they were asked.
+	// reign that is not known here. Nor is it known then what they have and this region lost: that is in the picture,
+	// and a younger one tells Entitled that they were asked.
 	if !picture.Settled() || !c.Standing.Entitled(&v.State) {
 		return nil, fmt.Errorf("%w: region %s is %s, sealed: %t",
 			contract.ErrNotReady, c.Region, v.State.Role(), v.State.Seal != nil)
