@@ -99,14 +99,13 @@ func fileHead(name string, size int64) []byte {
 	return append(head, name...)
 }
 
-// Read unpacks an archive, all of r, into the new directory dir. Any difference from what was written is
-// mvcc.ErrCorrupt.
+// Read unpacks an archive into the new directory dir. Any difference from what was written is mvcc.ErrCorrupt. What
+// stands behind it is not looked at, though some of it may be consumed: a file may go on with what is not the store's.
 func Read(r io.Reader, fs vfs.FS, dir string) error {
 	if err := fs.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	whole := bufio.NewReaderSize(r, 1<<20)
-	_, err := walk(whole, func(name string, size int64, content io.Reader) error {
+	_, err := walk(bufio.NewReaderSize(r, 1<<20), func(name string, size int64, content io.Reader) error {
 		f, err := fs.Create(fs.PathJoin(dir, name), vfs.WriteCategoryUnspecified)
 		if err != nil {
 			return err
@@ -114,16 +113,7 @@ func Read(r io.Reader, fs vfs.FS, dir string) error {
 		_, err = io.CopyN(f, content, size)
 		return cmp.Or(err, f.Close())
 	})
-	if err != nil {
-		return err
-	}
-	switch _, err := whole.ReadByte(); {
-	case err == nil:
-		return fmt.Errorf("%w: something stands behind the end of the snapshot", mvcc.ErrCorrupt)
-	case !errors.Is(err, io.EOF):
-		return unread(err)
-	}
-	return nil
+	return err
 }
 
 // Verify reads an archive to its end, and returns the note in it, nil if there is none. Nothing of r beyond it is
