@@ -37,8 +37,9 @@ func TestWhatCouldNotBeAppliedIsNotSaved(t *testing.T) {
 		want  error
 	}{
 		"an entry of a later level": {
-			entry: func(*author) []byte {
+			entry: func(a *author) []byte {
 				placed := timeline.Reign{Epoch: 2, First: 4, Primary: "eu", Lossy: true, Place: 1}
+				placed.Previous = a.machine.Cursor().Chain
 				return timeline.AppendReign(nil, placed)
 			},
 			want: timeline.ErrVersion,
@@ -61,7 +62,8 @@ func TestWhatCouldNotBeAppliedIsNotSaved(t *testing.T) {
 				p.config.Level = timeline.LevelFirst
 				p.apply(a.begin(1, "us"), a.frame("a"))
 				storage.why = test.why
-				if err := p.Apply(p.enter(1, a.frame("b", "c"), test.entry(a))); !errors.Is(err, test.want) {
+				entries := p.enter(1, a.frame("b", "c"), test.entry(a))
+				if err := p.Apply(entries); !errors.Is(err, test.want) {
 					t.Fatalf("applied: %v", err)
 				}
 				storage.why = nil
@@ -72,6 +74,11 @@ func TestWhatCouldNotBeAppliedIsNotSaved(t *testing.T) {
 				}
 				if kept := p.config.Keeper.Kept(); kept > 2 {
 					t.Errorf("entry %d is kept", kept)
+				}
+				again := newPlace(t, "us", fs, e, s).load() // of today, and on a storage that works
+				err = again.Apply(entries)
+				if got := again.commands(); test.want != timeline.ErrFormat && (err != nil || len(got) < 3) {
+					t.Errorf("started again: %q, %v", got, err)
 				}
 			})
 		}
