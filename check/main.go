@@ -117,7 +117,7 @@ func execute(root string, out io.Writer, arguments []string, race bool) error {
 }
 
 // undebugged is how this module is compiled, also by tests that build something: no debugger comes, and what is for one
-// costs a quarter of the time. Stacks and races name their lines without.
+// costs a fifth of compiling. Stacks and races name their lines without.
 const undebugged = "-gcflags=" + module + "/...=-dwarf=false"
 
 // maxShown is how many words of a command line are shown.

@@ -19,8 +19,9 @@ import "C"
 func main() { C.free(nil) }
 `
 
-// linked has the Go toolchain link what has the race detector, as it links what is released, and not the C compiler: in
-// half the time, for a hundred programs. Pebble's compression in C, which what is released has not either, cannot be.
+// linked has the Go toolchain link what has the race detector, as it links what is released, and not the C compiler,
+// which takes longer, for a hundred programs. Pebble's compression in C, which what is released has not either, cannot
+// be linked so.
 var linked = []string{"-tags=pebblegozstd", "-ldflags=-linkmode=internal"}
 
 // tryRaceDetector builds a program with it and runs that. The error says in one line why it does not work.

@@ -121,3 +121,20 @@ func (p *place) goesOn(want error) {
 		}
 	}
 }
+
+// What another node's state was about to replace is left alone where it is unknown which of the two the storage has.
+func TestAnInstallThatEndsHalfWay(t *testing.T) {
+	p, f := runningFailing(t)
+	f.sync = errors.New("no sync")
+	if _, _, _, err := p.Install("/staging/own"); !errors.Is(err, ErrTorn) || !errors.Is(err, f.sync) {
+		t.Fatalf("installed: %v", err)
+	}
+	f.sync = nil
+	_, held := p.Hold("/held")
+	_, checkpoint := p.Checkpoint("/checkpoint")
+	for what, err := range map[string]error{"apply": p.Apply(nil), "hold": held, "checkpoint": checkpoint} {
+		if !errors.Is(err, ErrTorn) {
+			t.Errorf("%s goes on: %v", what, err)
+		}
+	}
+}
