@@ -24,7 +24,15 @@ func (a *Applier) adopt(dir string, meta *contract.Metadata) error {
 	}
 	if dir != "" {
 		a.applied.Replaces(meta.Position, timeline.Latest(state.Reigns))
-		if err := a.patient.through(func() error { return a.config.replace(dir, meta) }); err != nil {
+		torn := false // by an attempt for which there was no room: the next one may fail before it changes anything
+		replace := func() error {
+			err := a.config.replace(dir, meta)
+			if torn = torn || errors.Is(err, ErrTorn); torn && err != nil && !errors.Is(err, ErrTorn) {
+				err = fmt.Errorf("%w: %w", ErrTorn, err)
+			}
+			return err
+		}
+		if err := a.patient.through(replace); err != nil {
 			return err
 		}
 	}

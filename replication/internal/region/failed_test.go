@@ -2,6 +2,8 @@ package region
 
 import (
 	"errors"
+	"io"
+	"syscall"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -136,5 +138,39 @@ func TestAnInstallThatEndsHalfWay(t *testing.T) {
 		if !errors.Is(err, ErrTorn) {
 			t.Errorf("%s goes on: %v", what, err)
 		}
+	}
+}
+
+// refusingCopies is a storage to which no state is given while it says why.
+type refusingCopies struct {
+	contract.Storage
+	why error
+}
+
+func (r *refusingCopies) Restore(from io.Reader, meta *contract.Metadata) error {
+	if r.why != nil {
+		return r.why
+	}
+	return r.Storage.Restore(from, meta)
+}
+
+// makesRoom does something in the place of waiting.
+type makesRoom func()
+
+func (m makesRoom) Await(error) bool { m(); return true }
+
+func (makesRoom) Found() {}
+
+// Where the first attempt left it unknown, and the second one is told that the copy is damaged, it is unknown still.
+func TestAnAttemptThatIsRepeatedMayHaveChangedTheState(t *testing.T) {
+	p, f := runningFailing(t)
+	copies := &refusingCopies{Storage: f.Storage}
+	f.Storage, f.sync = copies, syscall.ENOSPC
+	p.patient.room = makesRoom(func() { f.sync, copies.why = nil, contract.ErrDamaged })
+	if err := p.Rebuild(t.Context(), "/aside/1", mayBe); !errors.Is(err, ErrTorn) {
+		t.Errorf("rebuilt: %v", err)
+	}
+	if err := p.Apply(nil); !errors.Is(err, ErrTorn) {
+		t.Errorf("goes on: %v", err)
 	}
 }
