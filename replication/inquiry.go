@@ -129,31 +129,39 @@ func (q inquiry) report(ctx context.Context, addr string) (fleet.Report, error) 
 	return overview.Ask(ctx, q.client, addr, overview.Asker{Region: q.config.RegionID, Member: q.self})
 }
 
-// understood returns nil if every node of every region says that it understands what is of level, or which does not.
+// understood returns nil if every node of every region says that it understands what is of level, or which does not:
+// ErrOldNode if one is known that does not, whoever does not answer.
 func (q inquiry) understood(ctx context.Context, v fleet.View, level timeline.Level) error {
+	var silent error
 	for _, name := range slices.Sorted(maps.Keys(v.Regions)) {
 		r := v.Regions[name]
-		l := r.Leader()
-		if l == nil {
-			return fmt.Errorf("no leader of region %s answers", name)
-		}
-		for _, o := range l.Nodes {
-			if !slices.ContainsFunc(r.Nodes, func(h fleet.Heard) bool { return h.ID == o.ID }) {
-				return fmt.Errorf("node %s of region %s does not answer", cmp.Or(o.Name, fmt.Sprintf("%x", o.ID)), name)
-			}
-		}
 		if r.Level < level {
 			return fmt.Errorf("%w: a node of region %s is too old: upgrade all nodes first", contract.ErrOldNode, name)
 		}
+		silent = cmp.Or(silent, silentOf(&r))
 	}
 	if *q.config.EntryLevel < level {
 		return fmt.Errorf("%w: node %s is too old: upgrade all nodes first", contract.ErrOldNode, q.config.NodeID)
 	}
 	for _, addr := range q.directory.Others() {
 		if r, err := q.report(ctx, addr); err != nil {
-			return fmt.Errorf("the node at %s of this region does not answer: %w", addr, err)
+			silent = cmp.Or(silent, fmt.Errorf("the node at %s of this region does not answer: %w", addr, err))
 		} else if r.Level < level {
 			return fmt.Errorf("%w: node %s is too old: upgrade all nodes first", contract.ErrOldNode, r.Node)
+		}
+	}
+	return silent
+}
+
+// silentOf says who of a region does not answer, nil if all of it does.
+func silentOf(r *fleet.Region) error {
+	l := r.Leader()
+	if l == nil {
+		return fmt.Errorf("no leader of region %s answers", r.Name)
+	}
+	for _, o := range l.Nodes {
+		if !slices.ContainsFunc(r.Nodes, func(h fleet.Heard) bool { return h.ID == o.ID }) {
+			return fmt.Errorf("node %s of region %s does not answer", cmp.Or(o.Name, fmt.Sprintf("%x", o.ID)), r.Name)
 		}
 	}
 	return nil

@@ -59,6 +59,43 @@ type Under struct {
 	Position Position `json:"position"`
 }
 
+// In returns up to where may have been acknowledged in the epoch e by it, zero if it says nothing of that.
+func (u Under) In(e Epoch) Position {
+	if u.Epoch != e {
+		return 0
+	}
+	return u.Position
+}
+
+// Lost returns how many commands at most, of those that it is about, the candidate c may not have: one at least if c
+// has not heard of the reign.
+func (u Under) Lost(c *Candidacy) uint64 {
+	last := Latest(c.Reigns)
+	switch {
+	case u.Epoch == 0 || last.Epoch > u.Epoch || last.Epoch == u.Epoch && last.Primary == c.For:
+		return 0
+	case last.Epoch < u.Epoch:
+		return uint64(max(1, u.Position-min(u.Position, c.Cursor.Position)))
+	}
+	return uint64(u.Position - min(u.Position, c.Cursor.Position))
+}
+
+// Uncounts reports whether next, which is to follow c, no longer counts on what nobody may lose by c. That is in as many
+// regions as c says, of which some may not vote any more: then a majority of the voters of next may be without. Or next
+// allows a loss, of what it has counted itself.
+func (c *Charter) Uncounts(next *Charter) bool {
+	if c.MaxLoss != 0 {
+		return false
+	}
+	have := c.Spread()
+	for i := range c.Voters {
+		if w := &c.Voters[i]; !w.Witness() && next.Voter(w.ID) == nil {
+			have--
+		}
+	}
+	return next.MaxLoss != 0 || have < next.Spread()
+}
+
 // Bound returns what the voter knows of the newest reign, with what its charter says of holds: in one there is no
 // ceiling.
 func (b *Ballot) Bound() Known {

@@ -36,8 +36,8 @@ type HolderView struct {
 	Shared  timeline.Position // the highest one that a region which may be primary has acknowledged
 	// Wall is the wall time, for how much of a hold is left that another leader knew first.
 	Wall time.Time
-	// Ending says that a charter without the hold is about to be written: nothing counts by the hold any more, and
-	// nothing above Holder.Ends is acknowledged before.
+	// Ending says that a charter without the hold is about to be written, or one by which others than now are to have
+	// what nobody may lose: nothing counts by the hold any more, and nothing above Holder.Ends is acknowledged before.
 	Ending bool
 	// Stalled says that the log does not go on: what was proposed is not agreed on for half a lease. Then
 	// another region had better reign.
@@ -73,8 +73,11 @@ type Evidence struct {
 	Until   Instant
 	Ceiling timeline.Position
 	// Lossless says that it is by a charter under which nothing may be lost: there is no ceiling, and it entitles to
-	// what is in as many regions as the charter says.
+	// what is in as many regions as that says. Charter is that one, once a majority of its voters keeps it: before,
+	// somebody may be voted for by the one before, of which others were to have what is acknowledged, and it entitles
+	// to nothing.
 	Lossless bool
+	Charter  timeline.Mark
 }
 
 // NewHolder returns the holder of a region.
@@ -154,7 +157,7 @@ func (h *Holder) Left() time.Duration { return h.hold.Left(h.now-h.began, h.view
 // Expired reports whether the time of the hold of c, by which the voters are asked now, is over.
 func (h *Holder) Expired(c *timeline.Charter) bool { return c.Hold.Same(h.hold) && h.Left() == 0 }
 
-// Ends returns up to where may have been acknowledged in the hold, once it is Ending.
+// Ends returns up to where may have been acknowledged by the charter in force, once it is Ending.
 func (h *Holder) Ends() timeline.Position { return h.ends }
 
 // acknowledged returns what the region in this state may have acknowledged in its reign, as far as it knows without its
@@ -293,6 +296,11 @@ func (h *Holder) Evidence() Evidence {
 	}
 	if h.view.Ending {
 		e.Ceiling = h.limit
+	}
+	if e.Lossless && h.Known(c.Mark()) {
+		e.Charter = c.Mark()
+	} else if e.Lossless {
+		e.Ceiling = 0
 	}
 	return e
 }

@@ -102,6 +102,30 @@ func TestWhereNothingMayBeLostNoCeilingIsAsked(t *testing.T) {
 	}
 }
 
+// TestWhereNothingMayBeLostAMajorityKeepsTheCharter before anything is acknowledged by it: by the one before, of which
+// others were to have it, somebody may be voted for who has not.
+func TestWhereNothingMayBeLostAMajorityKeepsTheCharter(t *testing.T) {
+	s := reigning("a")
+	s.Ballot.Charter.MaxLoss = 0
+	h, v := NewHolder("a"), HolderView{Term: 1, State: s, Reached: 50, Shared: 40}
+	answers(h, 0, v, h.Step(0, v, nil), names[:]...)
+	if e := h.Evidence(); e.Ceiling != unbounded || e.Charter != s.Charter().Mark() {
+		t.Errorf("all keep it: %+v", e)
+	}
+	next, ballot := s.Clone(), *s.Ballot
+	ballot.Charter.Number++
+	next.Ballot, v.State = &ballot, next
+	asked := h.Step(0, v, nil)
+	answers(h, 0, v, asked, "a")
+	if e := h.Evidence(); e.Until == 0 || e.Ceiling != 0 || e.Charter != (timeline.Mark{}) {
+		t.Errorf("one of three keeps the next one: %+v", e)
+	}
+	answers(h, 0, v, asked, names[w])
+	if e := h.Evidence(); e.Ceiling != unbounded || e.Charter != ballot.Charter.Mark() {
+		t.Errorf("two keep it: %+v", e)
+	}
+}
+
 // TestAnotherVoterWaitsForAMajorityThatKnows: of the charter, and of how far was acknowledged.
 func TestAnotherVoterWaitsForAMajorityThatKnows(t *testing.T) {
 	h, v := NewHolder("a"), HolderView{Term: 1, State: reigning("a"), Reached: 50, Shared: 40}

@@ -226,8 +226,9 @@ type Region struct {
 	// Last is what the leader, or else the furthest node, said in the last round that had an answer; nil if none had.
 	Last *Heard
 
-	silent  time.Duration // up to counted, see SilentFor
-	counted time.Time     // when the leader that spoke was asked, or, if none did, until when silent is counted
+	claimed timeline.Reign // the highest one of its nodes, as its leader, or whoever spoke since, has it
+	silent  time.Duration  // up to counted, see SilentFor
+	counted time.Time      // when the leader that spoke was asked, or, if none did, until when silent is counted
 }
 
 // has reports whether the node with this identity has answered.
@@ -273,6 +274,10 @@ func (r Region) Furthest() *Heard {
 // remember takes over from the picture of the round before what this round does not say anew.
 func (r *Region) remember(before Region) {
 	r.Record, r.Level = before.Record, before.Level
+	if r.Leader() == nil { // what was claimed is not taken back by silence, or by a node that is behind
+		r.claimed = before.claimed
+	}
+	r.claimed = highest(r.Strange, highest(r.Nodes, r.claimed))
 	if f := r.Furthest(); f != nil && (r.Record == nil || f.beyond(r.Record)) {
 		r.Record = f
 	}
@@ -306,12 +311,13 @@ func (v View) Without(name string) View {
 	return View{Regions: regions, Former: v.Former}
 }
 
-// Claim returns the highest claim among own and everything heard.
+// Claim returns the highest claim among own and everything heard. What a region claimed counts until its leader says
+// otherwise: a primary that heard of a higher one stays deposed when the link breaks again (invariant 6).
 func (v View) Claim(own timeline.Reign) timeline.Reign {
 	for _, regions := range []map[string]Region{v.Regions, v.Former} {
 		for _, r := range regions {
-			for _, nodes := range [][]Heard{r.Nodes, r.Strange} {
-				own = highest(nodes, own)
+			if own = highest(r.Strange, highest(r.Nodes, own)); timeline.Supersedes(r.claimed, own) {
+				own = r.claimed
 			}
 		}
 	}

@@ -61,7 +61,7 @@ func (f *Fence) Admits(e timeline.Epoch, p timeline.Position) (regions int, ok b
 	}
 	f.mu.Lock()
 	has := f.evidence
-	held := has.Epoch == e && f.clock.Elapsed() < has.Until && p <= has.Ceiling && has.Lossless == lossless(c)
+	held := has.Epoch == e && f.clock.Elapsed() < has.Until && p <= has.Ceiling && isOf(has, c)
 	f.mu.Unlock()
 	if !held {
 		f.short.Nudge()
@@ -70,6 +70,12 @@ func (f *Fence) Admits(e timeline.Epoch, p timeline.Position) (regions int, ok b
 }
 
 func lossless(c *timeline.Charter) bool { return c.MaxLoss == 0 }
+
+// isOf reports whether what the voters promised entitles to something by the charter c. Where nothing may be lost they
+// keep that very one: by another one other regions were to have what is acknowledged.
+func isOf(e ballot.Evidence, c *timeline.Charter) bool {
+	return e.Lossless == lossless(c) && (!e.Lossless || e.Charter == c.Mark())
+}
 
 // Bound returns up to where may be acknowledged in the reign of s, whatever its primary hears from now on, of what is
 // in so many regions. ok is false if there is no bound to what a failover may lose.
@@ -80,7 +86,7 @@ func (f *Fence) Bound(s *timeline.State) (p timeline.Position, regions int, ok b
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.evidence.Epoch != s.Cursor.Epoch || f.evidence.Lossless != lossless(c) {
+	if f.evidence.Epoch != s.Cursor.Epoch || !isOf(f.evidence, c) {
 		return 0, c.Spread(), true
 	}
 	p = f.evidence.Ceiling

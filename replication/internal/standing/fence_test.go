@@ -38,7 +38,13 @@ func TestACeilingIsOfTheCharterInForce(t *testing.T) {
 		}
 	}
 	everywhere := timeline.Position(timeline.NoBound)
-	f.Grant(ballot.Evidence{Epoch: 1, Until: until, Ceiling: everywhere, Lossless: true})
+	kept := func(number uint64) ballot.Evidence {
+		return ballot.Evidence{
+			Epoch: 1, Until: until, Ceiling: everywhere, Lossless: true,
+			Charter: timeline.Mark{Epoch: 1, Number: number},
+		}
+	}
+	f.Grant(kept(1))
 	say("nothing may be lost", 2, true, everywhere)
 	applied.Publish(&region.View{State: state(2, 9)})
 	say("nine may be, and no voter was asked", 1, false, 0)
@@ -46,4 +52,10 @@ func TestACeilingIsOfTheCharterInForce(t *testing.T) {
 	say("nine may be", 1, true, 45)
 	applied.Publish(&region.View{State: state(3, 0)})
 	say("nothing may be, and no voter was asked", 2, false, 0)
+	f.Grant(kept(3))
+	say("nothing may be, and the voters keep that", 2, true, everywhere)
+	applied.Publish(&region.View{State: state(4, 0)})
+	say("by another charter, which nobody is known to keep", 2, false, 0)
+	f.Grant(kept(4))
+	say("by another charter, which they keep", 2, true, everywhere)
 }

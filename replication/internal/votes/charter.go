@@ -242,6 +242,13 @@ func (v *Votes) write(ctx context.Context, c *timeline.Charter) error {
 	if err := faultOf(c); err != nil {
 		return err
 	}
+	if old := v.config.Applied.State().Charter(); old != nil && old.Uncounts(c) {
+		return v.writeBehind(ctx, c)
+	}
+	return v.agree(ctx, c)
+}
+
+func (v *Votes) agree(ctx context.Context, c *timeline.Charter) error {
 	o, err := v.config.Controls.Control(ctx, &timeline.Control{
 		Op: timeline.OpCharter, Charter: c, To: v.config.Region,
 	})

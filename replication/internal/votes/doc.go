@@ -13,9 +13,12 @@
 //     voter comes or goes, but after a recovery; and the next one comes when what was acknowledged is known to a
 //     majority of this one (B3).
 //   - V6: what is of a later level stands in a charter only if every node of every region, and every witness, is known
-//     to understand it.
+//     to understand it; but see V8.
 //   - V7: who is asked for a voter's promise or vote is that voter, as far as its version says who it is: an address
 //     that leads to another gives nobody a second vote.
+//   - V8: a charter by whose voters what nobody may lose is not counted as before says up to where was acknowledged
+//     (B3): nothing above that is before it is written, or another one in its place. Only a node that is known to be
+//     too old keeps it from being written; who does not answer may be why it is.
 //
 // It leaves to its neighbours: what is decided (ballot, timeline), in which order it goes to the log (primary), what a
 // lease allows (standing), and a witness' file (replication/witness).

@@ -21,11 +21,12 @@ type holdOrder struct {
 	For time.Duration `json:"for,omitempty"` // zero: the hold ends
 }
 
-// ending is a hold that is to end: what this leader knows in its term.
+// ending is a hold that is to end, or the time of a charter without one, behind which another one says up to where was
+// acknowledged: what this leader knows in its term.
 type ending struct {
 	term    uint64
-	hold    *timeline.Hold // nil: none is
-	by      timeline.Mark  // of the charter without it
+	hold    *timeline.Hold // nil: there is none
+	by      timeline.Mark  // of the charter behind it; zero: nothing is to end
 	writing bool           // that is on its way; else nothing is known of it
 	wanted  bool           // nothing was written yet: it waits for a majority
 }
@@ -160,7 +161,7 @@ func (v Orders) ends(e ending) (before ending, ok bool) {
 // of reports whether that leader ends this hold: not any more when a charter took the place of the one that was to end
 // it, and has the hold.
 func (e ending) of(term uint64, c *timeline.Charter) bool {
-	return e.hold != nil && e.term == term && e.hold.Same(c.Hold) && c.Mark().Before(e.by)
+	return e.term == term && e.hold.Same(c.Hold) && c.Mark().Before(e.by)
 }
 
 // waits reports whether that leader ends this hold once a majority supports it without.

@@ -177,14 +177,17 @@ func rule(t *testing.T, hold *timeline.Hold, f func(t *testing.T, r *ruled)) {
 	t.Helper()
 	virtual.Test(t, func(t *testing.T) {
 		network := memory.NewNetwork(clock.Unsuspended, 1)
-		own, second := network.Node("us"), network.Node("w2")
-		questions := peer.NewRegistry(func() error { return nil })
-		peer.Handle(questions, askEnrol, func(context.Context, peer.Nothing) (Enrolment, error) {
-			return Enrolment{Voter: "witness/w2", Identity: timeline.Nonce{7}, Level: timeline.LevelNow}, nil
-		})
-		err := second.Serve(map[string]transport.Handler{peer.Service: questions.Serve})
-		if err != nil {
-			t.Fatal(err)
+		own := network.Node("us")
+		closing := []func() error{own.Close}
+		for _, name := range []string{"w1", "w2"} {
+			node, questions := network.Node(name), peer.NewRegistry(func() error { return nil })
+			peer.Handle(questions, askEnrol, func(context.Context, peer.Nothing) (Enrolment, error) {
+				return Enrolment{Voter: "witness/" + name, Identity: timeline.Nonce{7}, Level: timeline.LevelNow}, nil
+			})
+			if err := node.Serve(map[string]transport.Handler{peer.Service: questions.Serve}); err != nil {
+				t.Fatal(err)
+			}
+			closing = append(closing, node.Close)
 		}
 		s := timeline.State{
 			Region: "us", Cursor: timeline.Cursor{Epoch: 1},
@@ -211,8 +214,10 @@ func rule(t *testing.T, hold *timeline.Hold, f func(t *testing.T, r *ruled)) {
 		fence.Grant(ballot.Evidence{Epoch: 1, Until: at.Elapsed() + time.Hour})
 		r.ask()
 		f(t, r)
-		if err := errors.Join(own.Close(), second.Close()); err != nil {
-			t.Error(err)
+		for _, c := range closing {
+			if err := c(); err != nil {
+				t.Error(err)
+			}
 		}
 	})
 }

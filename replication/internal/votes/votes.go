@@ -175,7 +175,8 @@ func (v *Votes) look() {
 	}
 	v.hold(nil)
 	v.stand(nil)
-	for _, tend := range []func(upkeep){upkeep.restamp, upkeep.lower, upkeep.strike, upkeep.expire} {
+	for _, tend := range []func(upkeep){upkeep.restamp, upkeep.lower, upkeep.strike, upkeep.expire,
+		upkeep.decide} {
 		tend(upkeep{v})
 	}
 	v.back()
