@@ -80,9 +80,9 @@ func (u Under) Lost(c *Candidacy) uint64 {
 	return uint64(u.Position - min(u.Position, c.Cursor.Position))
 }
 
-// Uncounts reports whether next, which is to follow c, no longer counts on what nobody may lose by c. That is in as many
-// regions as c says, of which some may not vote any more: then a majority of the voters of next may be without. Or next
-// allows a loss, of what it has counted itself.
+// Uncounts reports whether next, which is to follow c, no longer counts on what nobody may lose by c. That is in as
+// many regions as c says, of which some may not vote any more: then a majority of the voters of next may be without. Or
+// next allows a loss, of what it has counted itself.
 func (c *Charter) Uncounts(next *Charter) bool {
 	if c.MaxLoss != 0 {
 		return false

@@ -39,18 +39,20 @@ func TestACandidateLacksWhatWasAcknowledged(t *testing.T) {
 	reigns := []Reign{{Epoch: 1, First: 1, Primary: "a"}, {Epoch: 3, First: 20, Primary: "b"}}
 	for name, test := range map[string]struct {
 		under Under
-		c     Candidacy
+		who   string
+		at    Position
 		want  uint64
 	}{
-		"nothing was said":          {Under{}, Candidacy{For: "c", Reigns: reigns}, 0},
-		"it has all":                {Under{3, 40}, Candidacy{For: "c", Reigns: reigns, Cursor: Cursor{3, 40, Chain{}}}, 0},
-		"it has less":               {Under{3, 40}, Candidacy{For: "c", Reigns: reigns, Cursor: Cursor{3, 33, Chain{}}}, 7},
-		"of a reign before":         {Under{1, 40}, Candidacy{For: "c", Reigns: reigns, Cursor: Cursor{3, 33, Chain{}}}, 0},
-		"of a reign it never saw":   {Under{4, 40}, Candidacy{For: "c", Reigns: reigns, Cursor: Cursor{3, 33, Chain{}}}, 7},
-		"and it is further by then": {Under{4, 40}, Candidacy{For: "c", Reigns: reigns, Cursor: Cursor{3, 60, Chain{}}}, 1},
-		"it acknowledged them":      {Under{3, 40}, Candidacy{For: "b", Reigns: reigns, Cursor: Cursor{3, 33, Chain{}}}, 0},
+		"nothing was said":          {Under{}, "c", 33, 0},
+		"it has all":                {Under{3, 40}, "c", 40, 0},
+		"it has less":               {Under{3, 40}, "c", 33, 7},
+		"of a reign before":         {Under{1, 40}, "c", 33, 0},
+		"of a reign it never saw":   {Under{4, 40}, "c", 33, 7},
+		"and it is further by then": {Under{4, 40}, "c", 60, 1},
+		"it acknowledged them":      {Under{3, 40}, "b", 33, 0},
 	} {
-		if got := test.under.Lost(&test.c); got != test.want {
+		c := &Candidacy{For: test.who, Reigns: reigns, Cursor: Cursor{Epoch: 3, Position: test.at}}
+		if got := test.under.Lost(c); got != test.want {
 			t.Errorf("%s: %d, want %d", name, got, test.want)
 		}
 	}

@@ -12,7 +12,7 @@ import (
 // writeBehind writes a charter by whose voters what was acknowledged without loss is not counted as by those before: a
 // majority of them may have none of it. So the charter says up to where was acknowledged, and they judge a candidate by
 // that: nothing above it is acknowledged before the charter is written (V8).
-func (v *Votes) writeBehind(ctx context.Context, c *timeline.Charter) error {
+func writeBehind(ctx context.Context, v *Votes, c *timeline.Charter) error {
 	c.Under = timeline.Under{Epoch: c.Epoch, Position: c.Under.In(c.Epoch)}
 	if err := v.understood(ctx, c); errors.Is(err, contract.ErrOldNode) {
 		return err // who does not answer, and may be the reason of all this, is not waited for
@@ -25,7 +25,7 @@ func (v *Votes) writeBehind(ctx context.Context, c *timeline.Charter) error {
 	v.hold(nil)
 	reached := v.config.Writes.Reached()
 	c.Under.Position = max(c.Under.Position, reached, v.config.Applied.State().Cursor.Position)
-	err := v.agree(ctx, c)
+	err := agree(ctx, v, c)
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.ending.writing = false; err != nil && !errors.Is(err, contract.ErrUnknownOutcome) {
@@ -46,6 +46,6 @@ func (v upkeep) decide() {
 		return
 	}
 	if next, err := v.next(); err == nil {
-		v.alone(func(ctx context.Context) error { return v.agree(ctx, next) })
+		v.alone(func(ctx context.Context) error { return agree(ctx, v.Votes, next) })
 	}
 }

@@ -243,12 +243,12 @@ func (v *Votes) write(ctx context.Context, c *timeline.Charter) error {
 		return err
 	}
 	if old := v.config.Applied.State().Charter(); old != nil && old.Uncounts(c) {
-		return v.writeBehind(ctx, c)
+		return writeBehind(ctx, v, c)
 	}
-	return v.agree(ctx, c)
+	return agree(ctx, v, c)
 }
 
-func (v *Votes) agree(ctx context.Context, c *timeline.Charter) error {
+func agree(ctx context.Context, v *Votes, c *timeline.Charter) error {
 	o, err := v.config.Controls.Control(ctx, &timeline.Control{
 		Op: timeline.OpCharter, Charter: c, To: v.config.Region,
 	})
