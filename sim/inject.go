@@ -33,6 +33,7 @@ const (
 	injectKill     = "kill"     // a process is killed instead: what it wrote stays, and is not yet durable: killed.go
 	injectCrash    = "crash"    // the power fails at a step of a vote, a handoff, a rejoin: steps.go
 	injectBack     = "back"     // a witness comes back with an older copy of its disk
+	injectCharters = "charters" // of a fleet that votes: who votes changes, by orders
 	injectRosters  = "rosters"  // regions are state of the fleet, and where they are is ordered again and again
 )
 
@@ -41,7 +42,7 @@ func Injections() []string {
 	return []string{injectHang, injectSlow, injectError, injectFull, injectRot, injectOld, injectSkew, injectPause,
 		injectFive, injectBusy, injectMembers, injectWatch, injectLie, injectLease,
 		injectVersions, injectVotes, injectEmpty, injectWiped, injectCrash, injectUsers, injectBack, injectKill,
-		injectRosters}
+		injectRosters, injectCharters}
 }
 
 // injections is which kinds a run has.
@@ -108,6 +109,7 @@ func (x *faults) injected() []fault {
 		injectVotes:    {4, elections{x}.losePrimary},
 		injectVersions: {8, upgrades{x}.upgrade},
 		injectRosters:  {6, x.orderRegions},
+		injectCharters: {4, elections{x}.changeVoters},
 	}
 	var list []fault
 	for _, kind := range Injections() {

@@ -85,12 +85,15 @@ func newPlan(o Options) *plan {
 		p.fit()
 	}
 	p.aimAt(o)
+	if p.inject[injectCharters] && o.Inject != "drawn" {
+		p.inject[injectVotes] = true
+	}
 	several := p.inject[injectVotes] || p.inject[injectWiped] || p.inject[injectCrash]
 	if several && len(p.regions) == 1 && o.Regions == 0 {
 		p.regions = regionNames[:2]
 	}
 	if p.inject[injectVotes] && len(p.regions) > 1 {
-		p.election = newElection(o.Seed, p.regions, p.inject[injectSkew])
+		p.election = newElection(o.Seed, p.regions, p.inject)
 		p.chaos += electionTime
 	}
 	if o.Nodes > 0 {
@@ -122,8 +125,12 @@ func (p *plan) fit() {
 	if len(p.regions) == 1 {
 		delete(p.inject, injectOld)
 		delete(p.inject, injectVotes)
+		delete(p.inject, injectCharters)
 		delete(p.inject, injectWiped)
 		delete(p.inject, injectCrash)
+	}
+	if !p.inject[injectVotes] {
+		delete(p.inject, injectCharters)
 	}
 	if p.inject[injectMembers] { // who belongs to a region that is formed anew is another question
 		delete(p.inject, injectWiped)

@@ -26,7 +26,7 @@ type election struct {
 // electionTime is how much longer the faults of a fleet that votes go on: a lease has to run out in it.
 const electionTime = 8 * time.Second
 
-func newElection(seed uint64, regions []string, skewed bool) *election {
+func newElection(seed uint64, regions []string, on injections) *election {
 	r := stream(seed, "votes")
 	e := &election{settings: replication.VoteSettings{
 		Automatic: true, Lease: pick(r, time.Second, 2*time.Second, 3*time.Second),
@@ -34,7 +34,7 @@ func newElection(seed uint64, regions []string, skewed bool) *election {
 		MaxLoss:    pick(r, 0, 3, 20, 10_000, replication.AnyLoss),
 		StopWrites: r.IntN(4) == 0, Witnesses: map[string][]string{},
 	}}
-	if skewed {
+	if on[injectSkew] {
 		e.settings.DriftPPM = uint32(1_000_000 * rateSpan / 2)
 	}
 	witnesses := 1
@@ -43,6 +43,10 @@ func newElection(seed uint64, regions []string, skewed bool) *election {
 		if r.IntN(3) == 0 {
 			e.never = regions[2]
 		}
+	}
+	if on[injectCharters] && len(regions) == 3 { // of four voters, one of two who have a write may vote no more
+		witnesses = pick(r, 1, 1, 2)
+		e.settings.MaxLoss = pick(r, 0, 0, 3, e.settings.MaxLoss)
 	}
 	for i := range witnesses {
 		name := fmt.Sprintf("w%d", i+1)

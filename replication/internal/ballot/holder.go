@@ -239,8 +239,9 @@ func margin(c *timeline.Charter) timeline.Position { return timeline.Position(c.
 
 // ceiling returns up to where this region wants to acknowledge: as far as the budget reaches beyond what a secondary
 // has. Where that lags, the primary goes on nevertheless, unless the charter forbids it, and no failover happens by
-// itself until it has caught up. Where nothing may be lost it wants nothing: no majority of voters is without what it
-// acknowledges, and they judge a candidate by what they hold.
+// itself until it has caught up. There is nobody to wait for if no other region may take over. Where nothing may be
+// lost it wants nothing: no majority of voters is without what it acknowledges, and they judge a candidate by what they
+// hold.
 func (h *Holder) ceiling() timeline.Position {
 	c := h.view.State.Charter()
 	held := max(h.view.Shared, h.reign.First-1)
@@ -251,10 +252,15 @@ func (h *Holder) ceiling() timeline.Position {
 		return unbounded
 	}
 	want := held + timeline.Position(c.MaxLoss)
-	if !c.StopWrites && h.view.Reached+timeline.Position(c.MaxLoss/4) >= want {
+	if (!c.StopWrites || !h.rivals(c)) && h.view.Reached+timeline.Position(c.MaxLoss/4) >= want {
 		want = h.view.Reached + margin(c) + 1
 	}
 	return max(want, h.asked, h.floor)
+}
+
+// rivals reports whether another region may take over by c, for which writes may have to wait.
+func (h *Holder) rivals(c *timeline.Charter) bool {
+	return slices.ContainsFunc(c.Voters, func(v timeline.Voter) bool { return v.ID != h.id && v.Priority > 0 })
 }
 
 // unbounded is a ceiling above every position.

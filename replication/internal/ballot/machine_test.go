@@ -1,6 +1,7 @@
 package ballot
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -123,6 +124,29 @@ func TestWhereNothingMayBeLostAMajorityKeepsTheCharter(t *testing.T) {
 	answers(h, 0, v, asked, names[w])
 	if e := h.Evidence(); e.Ceiling != unbounded || e.Charter != ballot.Charter.Mark() {
 		t.Errorf("two keep it: %+v", e)
+	}
+}
+
+// TestWritesWaitForNobodyWhoMayNotTakeOver: where the vote of every other region was taken away, or none of them may be
+// primary by itself, what they have bounds nothing.
+func TestWritesWaitForNobodyWhoMayNotTakeOver(t *testing.T) {
+	for name, test := range map[string]struct {
+		change func(c *timeline.Charter)
+		stops  bool
+	}{
+		"another may":          {func(*timeline.Charter) {}, true},
+		"it has no precedence": {func(c *timeline.Charter) { c.Voters[1].Priority = 0 }, false},
+		"it does not vote":     {func(c *timeline.Charter) { c.Voters = slices.Delete(c.Voters, 1, 2) }, false},
+	} {
+		s := reigning("a")
+		c := &s.Ballot.Charter
+		c.Voters, c.MaxLoss, c.StopWrites, c.Automatic = slices.Clone(c.Voters), 5, true, false
+		test.change(c)
+		h, v := NewHolder("a"), HolderView{Term: 1, State: s, Reached: 50, Shared: 20}
+		s.Ballot.Known = timeline.Known{Reigns: s.Reigns, Ceiling: 25}
+		if asks := h.Step(0, v, nil)[0].Renewal.Ceiling; (asks <= v.Reached) != test.stops {
+			t.Errorf("%s: asks for %d, and %d are proposed", name, asks, v.Reached)
+		}
 	}
 }
 
