@@ -103,3 +103,21 @@ func TestWhatTheOnlyVoterAcknowledgedIsNotLost(t *testing.T) {
 		f.comesToNothing("eu", written)
 	})
 }
+
+// TestARecoverySaysNothingOfHowFarItWas: it judges by itself, and goes on where it is told to.
+func TestARecoverySaysNothingOfHowFarItWas(t *testing.T) {
+	inLossless(t, "", []string{"us", "eu", "ap"}, func(f *smallest) {
+		f.kill("eu-1")
+		f.kill("ap-1")
+		f.witness.Shutdown()
+		if _, err := f.nodes["us-1"].Voting().Recover(f.t.Context(), "us"); err != nil {
+			f.t.Fatal(err)
+		}
+		f.putAfter("us-1", "c1")
+		c := f.change("us-1", replication.VoteChange{Automatic: new(false)})
+		if len(c.Voters) != 1 || c.Under.Epoch != 0 {
+			f.t.Errorf("%+v", c)
+		}
+		f.startWitness()
+	})
+}

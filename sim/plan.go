@@ -85,9 +85,6 @@ func newPlan(o Options) *plan {
 		p.fit()
 	}
 	p.aimAt(o)
-	if p.inject[injectCharters] && o.Inject != "drawn" {
-		p.inject[injectVotes] = true
-	}
 	several := p.inject[injectVotes] || p.inject[injectWiped] || p.inject[injectCrash]
 	if several && len(p.regions) == 1 && o.Regions == 0 {
 		p.regions = regionNames[:2]
@@ -140,6 +137,9 @@ func (p *plan) fit() {
 // aimAt chooses the crash point that a run has to come to, of drawn ones one after the other as seeds go on, and makes
 // the plan one whose fleet can come there. A point that is left to chance is tested by chance.
 func (p *plan) aimAt(o Options) {
+	if p.inject[injectCharters] && o.Inject != "drawn" {
+		p.inject[injectVotes] = true
+	}
 	if p.inject[injectBack] && o.Inject != "drawn" { // of three regions few have a witness
 		p.inject[injectVotes], p.regions = true, p.regions[:min(len(p.regions), 2)]
 	}

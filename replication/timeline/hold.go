@@ -67,12 +67,12 @@ func (u Under) In(e Epoch) Position {
 	return u.Position
 }
 
-// Lost returns how many commands at most, of those that it is about, the candidate c may not have: one at least if c
-// has not heard of the reign.
-func (u Under) Lost(c *Candidacy) uint64 {
-	last := Latest(c.Reigns)
+// Under returns how many commands at most that were acknowledged, as its own charter says, a candidate may not have:
+// one at least if it has not heard of the reign. Who votes for it may not know the charter yet.
+func (c *Candidacy) Under() uint64 {
+	u, last := c.Charter.Under, Latest(c.Reigns)
 	switch {
-	case u.Epoch == 0 || last.Epoch > u.Epoch || last.Epoch == u.Epoch && last.Primary == c.For:
+	case c.Handoff != 0 || u.Epoch == 0 || last.Epoch > u.Epoch || last.Epoch == u.Epoch && last.Primary == c.For:
 		return 0
 	case last.Epoch < u.Epoch:
 		return uint64(max(1, u.Position-min(u.Position, c.Cursor.Position)))
@@ -82,10 +82,11 @@ func (u Under) Lost(c *Candidacy) uint64 {
 
 // Uncounts reports whether next, which is to follow c, no longer counts on what nobody may lose by c. That is in as
 // many regions as c says, of which some may not vote any more: then a majority of the voters of next may be without. Or
-// next allows a loss, of what it has counted itself.
+// next allows a loss, of what it has counted itself. What an only voter acknowledged, by whatever charter, nobody else
+// was told of.
 func (c *Charter) Uncounts(next *Charter) bool {
 	if c.MaxLoss != 0 {
-		return false
+		return len(c.Voters) == 1 && len(next.Voters) > 1 && next.MaxLoss != NoBound
 	}
 	have := c.Spread()
 	for i := range c.Voters {

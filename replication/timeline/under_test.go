@@ -23,6 +23,8 @@ func TestAMajorityOfOthersCountsAnew(t *testing.T) {
 		"a witness has nothing":         {charter(0, "a", "b", "c", w), charter(0, "a", "b", "c"), false},
 		"others come behind a recovery": {charter(0, "a"), charter(0, "a", "b", w), true},
 		"one more":                      {charter(0, "a", "b", w), charter(0, "a", "b", "c", w), false},
+		"behind one, with a loss":       {charter(9, "a"), charter(9, "a", "b", w), true},
+		"with any":                      {charter(9, "a"), charter(NoBound, "a", "b", w), false},
 		"a loss is allowed":             {charter(0, "a", "b", w), charter(9, "a", "b", w), true},
 		"one is allowed already":        {charter(9, "a", "b", "c", w), charter(9, "a", "c", w), false},
 		"none is allowed from now on":   {charter(9, "a", "b", w), charter(0, "a", "b", w), false},
@@ -51,8 +53,11 @@ func TestACandidateLacksWhatWasAcknowledged(t *testing.T) {
 		"and it is further by then": {Under{4, 40}, "c", 60, 1},
 		"it acknowledged them":      {Under{3, 40}, "b", 33, 0},
 	} {
-		c := &Candidacy{For: test.who, Reigns: reigns, Cursor: Cursor{Epoch: 3, Position: test.at}}
-		if got := test.under.Lost(c); got != test.want {
+		c := &Candidacy{
+			For: test.who, Reigns: reigns, Cursor: Cursor{Epoch: 3, Position: test.at},
+			Charter: Charter{Under: test.under},
+		}
+		if got := c.Under(); got != test.want {
 			t.Errorf("%s: %d, want %d", name, got, test.want)
 		}
 	}

@@ -307,7 +307,7 @@ func (c *Candidate) mandate() (m timeline.Mandate) {
 			m = m.Counted(candidacy, &a.Known)
 		}
 	}
-	m.Lost = max(m.Lost, candidacy.Charter.Under.Lost(candidacy)) // who votes may not know the charter yet
+	m.Lost = max(m.Lost, candidacy.Under())
 	return m
 }
 

@@ -227,6 +227,7 @@ type Region struct {
 	Last *Heard
 
 	claimed timeline.Reign // the highest one of its nodes, as its leader, or whoever spoke since, has it
+	term    uint64         // of that leader
 	silent  time.Duration  // up to counted, see SilentFor
 	counted time.Time      // when the leader that spoke was asked, or, if none did, until when silent is counted
 }
@@ -274,8 +275,9 @@ func (r Region) Furthest() *Heard {
 // remember takes over from the picture of the round before what this round does not say anew.
 func (r *Region) remember(before Region) {
 	r.Record, r.Level = before.Record, before.Level
-	if r.Leader() == nil { // what was claimed is not taken back by silence, or by a node that is behind
-		r.claimed = before.claimed
+	r.claimed, r.term = before.claimed, before.term
+	if l := r.Leader(); l != nil && !l.CutOff() && l.Term >= before.term { // else nobody may take a claim back
+		r.claimed, r.term = timeline.Reign{}, l.Term
 	}
 	r.claimed = highest(r.Strange, highest(r.Nodes, r.claimed))
 	if f := r.Furthest(); f != nil && (r.Record == nil || f.beyond(r.Record)) {

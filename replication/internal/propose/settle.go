@@ -16,8 +16,12 @@ func (p *Proposer) Settled(s *timeline.State) (to contract.Position, ok bool) {
 	if !ok {
 		return 0, false
 	}
-	if k > 1 { // no voter of a lease votes for who has not what was before this reign
-		to = min(to, max(p.config.Durability.Reached(k, s), timeline.Latest(s.Reigns).First-1))
+	if k > 1 { // no voter of a lease votes for who has not what was before this reign, or is said to be acknowledged
+		have := max(p.config.Durability.Reached(k, s), timeline.Latest(s.Reigns).First-1)
+		if c := s.Charter(); c != nil {
+			have = max(have, c.Under.In(s.Cursor.Epoch))
+		}
+		to = min(to, have)
 	}
 	return to, true
 }

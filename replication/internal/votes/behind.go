@@ -23,6 +23,12 @@ func writeBehind(ctx context.Context, v *Votes, c *timeline.Charter) error {
 		return fmt.Errorf("%w: another charter is about to be written", contract.ErrNotReady)
 	}
 	v.hold(nil)
+	if now, leads := v.config.Leadership.Term(); !leads || now != term { // nothing was held back
+		v.mu.Lock()
+		v.ending = before
+		v.mu.Unlock()
+		return fmt.Errorf("%w: another leader's time began", contract.ErrNotLeader)
+	}
 	reached := v.config.Writes.Reached()
 	c.Under.Position = max(c.Under.Position, reached, v.config.Applied.State().Cursor.Position)
 	err := agree(ctx, v, c)

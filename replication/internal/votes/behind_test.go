@@ -3,10 +3,12 @@ package votes
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/internal/ballot"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
@@ -83,5 +85,36 @@ func TestOlderNodesAreNotToldHowFarWasAcknowledged(t *testing.T) {
 				t.Errorf("%v: %v, and %+v", says, err, r.charter())
 			}
 		})
+	}
+}
+
+// TestAnOlderWitnessIsNotToldEither, also while somebody else does not answer: it would drop what it is told.
+func TestAnOlderWitnessIsNotToldEither(t *testing.T) {
+	for _, says := range []error{nil, contract.ErrNotReady} {
+		rule(t, nil, func(t *testing.T, r *ruled) {
+			r.lossless()
+			r.level = timeline.LevelBallots
+			r.v.config.Ready = func(context.Context, timeline.Level) error { return says }
+			_, err := Orders{r.v}.change(t.Context(), Change{Remove: "eu"})
+			if !errors.Is(err, contract.ErrOldNode) || !strings.Contains(err.Error(), "witness/w1") {
+				t.Errorf("with %v: %v", says, err)
+			}
+		})
+	}
+}
+
+// TestWhoOrdersKnowsWhatACandidateLacks, by the candidate's own charter, also if no voter knows that yet.
+func TestWhoOrdersKnowsWhatACandidateLacks(t *testing.T) {
+	c := &timeline.Candidacy{
+		For: "ap", Reigns: []timeline.Reign{{Epoch: 1, First: 1, Primary: "us"}},
+		Cursor:  timeline.Cursor{Epoch: 1, Position: 600},
+		Charter: timeline.Charter{Under: timeline.Under{Epoch: 1, Position: 1000}},
+	}
+	votes := map[string]*ballot.Answer{"ap": {Granted: true}, "witness/w": {Granted: true}}
+	if m := mandateOf(c, votes); m.Lost != 400 {
+		t.Errorf("%+v", m)
+	}
+	if c.Handoff = 7; mandateOf(c, votes).Lost != 0 {
+		t.Error("the primary before is sealed, and has handed over all of it")
 	}
 }

@@ -156,6 +156,7 @@ func mandateOf(c *timeline.Candidacy, votes map[string]*ballot.Answer) (m timeli
 	for _, a := range votes {
 		m = m.Counted(c, &a.Known)
 	}
+	m.Lost = max(m.Lost, c.Under())
 	return m
 }
 

@@ -2,6 +2,7 @@ package votes
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -12,27 +13,30 @@ import (
 )
 
 // understood returns nil if every node of every region, and every witness, understands the charter c: who does not
-// would drop of it what it does not know (V6).
+// would drop of it what it does not know (V6). ErrOldNode if one is known that does not, whoever does not answer.
 func (v *Votes) understood(ctx context.Context, c *timeline.Charter) error {
 	level := c.Level()
 	if now := v.config.Applied.State().Charter(); now != nil && now.Level() >= level {
 		return nil
 	}
-	if err := v.config.Ready(ctx, level); err != nil {
-		return fmt.Errorf("%w: %w", contract.ErrNotReady, err)
-	}
+	why := v.config.Ready(ctx, level)
 	for i := range c.Voters {
-		if w := &c.Voters[i]; level > timeline.LevelBallots && w.Witness() {
-			ctx, cancel := context.WithTimeout(ctx, v.config.Timeout)
-			e, err := reach(ctx, v, w.ID, w.Addrs, askEnrol, peer.Nothing{})
-			cancel()
-			if err == nil {
-				err = e.understands(level)
-			}
-			if err != nil {
-				return fmt.Errorf("%w: %s: %w", contract.ErrNotReady, w.ID, err)
-			}
+		w := &c.Voters[i]
+		if errors.Is(why, contract.ErrOldNode) || level <= timeline.LevelBallots || !w.Witness() {
+			continue
 		}
+		asked, cancel := context.WithTimeout(ctx, v.config.Timeout)
+		e, err := reach(asked, v, w.ID, w.Addrs, askEnrol, peer.Nothing{})
+		cancel()
+		if err == nil {
+			err = e.understands(level)
+		}
+		if err != nil && (why == nil || errors.Is(err, contract.ErrOldNode)) {
+			why = fmt.Errorf("%s: %w", w.ID, err)
+		}
+	}
+	if why != nil {
+		return fmt.Errorf("%w: %w", contract.ErrNotReady, why)
 	}
 	return nil
 }
@@ -42,7 +46,7 @@ func (e *Enrolment) understands(level timeline.Level) error {
 	if level <= timeline.LevelBallots || e.Level >= level {
 		return nil
 	}
-	return fmt.Errorf("it is too old for that: start it with a version that knows it first")
+	return fmt.Errorf("%w: it is too old for that: start it with a version that knows it first", contract.ErrOldNode)
 }
 
 // remember takes note of the moves that a voter told of.

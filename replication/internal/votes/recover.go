@@ -97,7 +97,10 @@ func (v Orders) recover(ctx context.Context, at *contract.Point) (*timeline.Reig
 	c.Epoch, c.Number = max(s.Ballot.Promised, s.HighestClaim().Epoch)+1, c.Number+1
 	c.Voters, c.Automatic, c.Paused = v.only(&c, s.Ballot.Identity), false, ""
 	c.Hold, c.Under = nil, timeline.Under{}
-	if err := v.write(ctx, &c); err != nil {
+	if err := faultOf(&c); err != nil {
+		return nil, err
+	}
+	if err := agree(ctx, v.Votes, &c); err != nil { // it judges by itself, and nobody is told how far it had come
 		return nil, err
 	}
 	// Also a primary may have been followed by an epoch of which nobody is left to tell.

@@ -119,6 +119,7 @@ type ruled struct {
 	fails   error                     // of that one
 	at      int                       // the number of that one; zero: none
 	answers map[string]ballot.Renewed // of voters, in the place of yes
+	level   timeline.Level            // that witnesses understand
 }
 
 func (r *ruled) Reached() timeline.Position  { return 0 }
@@ -177,12 +178,12 @@ func rule(t *testing.T, hold *timeline.Hold, f func(t *testing.T, r *ruled)) {
 	t.Helper()
 	virtual.Test(t, func(t *testing.T) {
 		network := memory.NewNetwork(clock.Unsuspended, 1)
-		own := network.Node("us")
+		own, r := network.Node("us"), &ruled{t: t, level: timeline.LevelNow}
 		closing := []func() error{own.Close}
 		for _, name := range []string{"w1", "w2"} {
 			node, questions := network.Node(name), peer.NewRegistry(func() error { return nil })
 			peer.Handle(questions, askEnrol, func(context.Context, peer.Nothing) (Enrolment, error) {
-				return Enrolment{Voter: "witness/" + name, Identity: timeline.Nonce{7}, Level: timeline.LevelNow}, nil
+				return Enrolment{Voter: "witness/" + name, Identity: timeline.Nonce{7}, Level: r.level}, nil
 			})
 			if err := node.Serve(map[string]transport.Handler{peer.Service: questions.Serve}); err != nil {
 				t.Fatal(err)
@@ -199,7 +200,7 @@ func rule(t *testing.T, hold *timeline.Hold, f func(t *testing.T, r *ruled)) {
 				},
 			}},
 		}
-		r := &ruled{t: t, machine: timeline.NewMachine(&s)}
+		r.machine = timeline.NewMachine(&s)
 		applied, leads := region.NewApplied(&region.View{State: s}, endless{}), &region.Leadership{}
 		leads.Set(3)
 		log := slog.New(slog.DiscardHandler)
