@@ -92,12 +92,12 @@ func (s *leaseServer) LeaseTimeToLive(
 		return nil, s.statusOf(ctx, ErrAsk)
 	}
 	response := &pb.LeaseTimeToLiveResponse{ID: r.ID, TTL: numbers[0], GrantedTTL: numbers[1]}
-	sure, err := s.begin(ctx) // behind the answer: what the leader has, acknowledged or not, is here then
+	taken := s.answers.begin(ctx)
+	defer taken.close()
+	sure, err := s.begin(ctx, taken) // behind the answer: what the leader has, acknowledged or not, is here then
 	if err != nil {
 		return nil, err
 	}
-	taken := s.answers.begin(ctx)
-	defer taken.close()
 	if r.Keys && response.TTL != leaseGone {
 		if response.Keys, err = attached(s.store, r.ID, taken.take); err != nil {
 			return nil, s.statusOf(ctx, err)
@@ -118,16 +118,19 @@ func (s *leaseServer) LeaseTimeToLive(
 
 // LeaseLeases lists all leases: at the node that keeps them in the order in which they expire, else by ID.
 func (s *leaseServer) LeaseLeases(ctx context.Context, _ *pb.LeaseLeasesRequest) (*pb.LeaseLeasesResponse, error) {
-	sure, err := s.begin(ctx)
+	taken := s.answers.begin(ctx)
+	defer taken.close()
+	sure, err := s.begin(ctx, taken)
 	if err != nil {
 		return nil, err
 	}
-	taken := s.answers.begin(ctx)
-	defer taken.close()
 	if err := taken.take(int64(kv.LeaseCount(s.store)) * leaseBytes); err != nil {
 		return nil, s.statusOf(ctx, err)
 	}
 	leases, before := s.store.Leases(), s.store.Auth().Revision()
+	if err := taken.waits(); err != nil { // whoever is refused may ask the primary why
+		return nil, s.statusOf(ctx, err)
+	}
 	_, err = s.judge(ctx, s.clock.Now(), func(now *auth.State, id auth.Identity) error {
 		for _, l := range leases {
 			if err := s.mayRead(l.ID)(now, id); err != nil {
