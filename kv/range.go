@@ -152,7 +152,11 @@ func (v view) rangeKeys(ctx context.Context, r *pb.RangeRequest) (*pb.RangeRespo
 		if err != nil {
 			return nil, err
 		}
-		return v.answerOne(r, &ver), nil
+		resp := v.answerOne(r, &ver)
+		for _, kv := range resp.Kvs {
+			err = v.taking(kv)
+		}
+		return resp, err
 	}
 	resp := &pb.RangeResponse{Header: &pb.ResponseHeader{Revision: v.now}}
 	var slab keyValueSlab
