@@ -17,6 +17,10 @@ func (s *Store) Leases() []lease.Lease { return s.leases.All() }
 // LeaseCount returns how many leases s has.
 func LeaseCount(s *Store) int { return s.leases.Len() }
 
+// LeaseTTL returns the granted time to live of a lease in seconds, whatever is attached to it. ok is false if there is
+// no such lease.
+func LeaseTTL(s *Store, id int64) (ttl int64, ok bool) { return s.leases.TTL(id) }
+
 // Lease returns the granted time to live of a lease in seconds and the keys attached to it, in order. ok is false if
 // there is no such lease.
 func (s *Store) Lease(id int64) (ttl int64, keys [][]byte, ok bool) {
