@@ -81,7 +81,7 @@ func (k *keepAliveStream) receive(ctx context.Context) error {
 		// already.
 		header := k.header(k.store.Revision())
 		before := k.store.Auth().Revision()
-		if _, err := k.permittedSince(ctx, k.began, k.mayRenew(r.ID)); err != nil {
+		if _, err := k.permittedSince(ctx, k.began, k.mayRenew(ctx, r.ID)); err != nil {
 			return err
 		}
 		if err := k.since(before); err != nil {

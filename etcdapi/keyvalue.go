@@ -78,7 +78,7 @@ func (s *kvServer) Put(ctx context.Context, r *pb.PutRequest) (*pb.PutResponse, 
 	if err := command.CheckPut(r); err != nil {
 		return nil, s.statusOf(ctx, err)
 	}
-	who, err := s.asks(ctx, s.mayDo(r))
+	who, err := s.asks(ctx, s.mayDo(ctx, r))
 	if err != nil {
 		return nil, err
 	}
@@ -102,7 +102,7 @@ func (s *kvServer) DeleteRange(ctx context.Context, r *pb.DeleteRangeRequest) (*
 	if err := command.CheckDeleteRange(r); err != nil {
 		return nil, s.statusOf(ctx, err)
 	}
-	who, err := s.asks(ctx, s.mayDo(r))
+	who, err := s.asks(ctx, s.mayDo(ctx, r))
 	if err != nil {
 		return nil, err
 	}
@@ -128,7 +128,7 @@ func (s *kvServer) Txn(ctx context.Context, r *pb.TxnRequest) (*pb.TxnResponse, 
 	if command.IsReadOnly(r) {
 		return s.readOnlyTxn(ctx, r)
 	}
-	who, err := s.asks(ctx, s.mayDo(r))
+	who, err := s.asks(ctx, s.mayDo(ctx, r))
 	if err != nil {
 		return nil, err
 	}

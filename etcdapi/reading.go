@@ -78,7 +78,7 @@ func (a *API) begin(ctx context.Context, taken *answer) (sure func() error, err 
 func (a *API) look(
 	ctx context.Context, r proto.Message, serializable, awaits bool, rev int64, local func() error,
 ) error {
-	id, err := a.judge(ctx, a.clock.Now(), a.mayDo(r), &catchUp{barrier: a.barrier})
+	id, err := a.judge(ctx, a.clock.Now(), a.mayDo(ctx, r), &catchUp{barrier: a.barrier})
 	if err != nil {
 		return a.statusOf(ctx, err)
 	}
