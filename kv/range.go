@@ -25,8 +25,8 @@ type view struct {
 	reader
 	now   int64
 	state *mvcc.State
-	keys  *keyset.Index   // counts them; nil if a scan has to
-	own   []keyset.Change // flips that a run has not yet committed, which keys knows nothing of
+	keys  *keyset.Index // counts them; nil if a scan has to
+	own   *keyset.Flips // that a run has not yet committed, which keys knows nothing of; nil if there is no run
 	// changed says that a run has changes that are not committed.
 	changed bool
 	take    Take // of what a read answers
