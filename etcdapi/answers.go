@@ -12,8 +12,8 @@ import (
 )
 
 // answers bounds the memory of large answers, of all together: those that are being made, of which what is less than a
-// megabyte is not counted by its bytes but by making, and those that wait in gRPC, or in the JSON gateway, until their
-// clients read them, from smallBytes on. A
+// megabyte is not counted by its bytes but by making, and from smallBytes on those that wait for other regions, and
+// those that wait in gRPC, or in the JSON gateway, until their clients read them. A
 // connection that has left something unread gets no more than is free beside it, so that there is always something
 // left for others; one that has left nothing is not refused for what others did, below a megabyte, until all of that
 // has come to half as much again. What streams send is bounded alike, by itself: no range is refused for what watches

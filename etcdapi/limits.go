@@ -18,9 +18,9 @@ type Limits struct {
 	// bytes for each change of the transaction that a range in it comes behind. It bounds those under way together
 	// too, which wait. Default DefaultEffectBytes.
 	EffectBytes int64
-	// AnswerBytes bounds the answers of ranges, and of transactions that only read, which are being made at a time or
-	// wait for their clients to read them, of one connection at most as much as is free beside it. Default
-	// DefaultAnswerBytes.
+	// AnswerBytes bounds the answers of ranges, and of transactions that only read, which are being made at a time, or
+	// wait for other regions, or for their clients to read them, of one connection at most as much as is free beside
+	// it. Default DefaultAnswerBytes.
 	AnswerBytes int64
 	// Streams bounds the requests under way on one connection, watches included. Default DefaultStreams, which is
 	// less than etcd's: each costs about 11 KiB.
