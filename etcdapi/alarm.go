@@ -54,24 +54,27 @@ func (s *maintenanceServer) Alarm(ctx context.Context, r *pb.AlarmRequest) (*pb.
 // listAlarms answers as etcd does: all of a kind, or all if none is named, of whatever member.
 func (s *maintenanceServer) listAlarms(r *pb.AlarmRequest) *pb.AlarmResponse {
 	response := &pb.AlarmResponse{Header: s.header(s.store.Revision())}
-	for _, a := range s.store.Alarms() {
+	for _, a := range alarmsOf(s.store) {
 		if r.Alarm == pb.AlarmType_NONE || r.Alarm == a.Alarm {
 			response.Alarms = append(response.Alarms, a)
 		}
 	}
-	if r.Alarm != pb.AlarmType_NONE && r.Alarm != pb.AlarmType_CORRUPT {
-		return response
-	}
-	for _, member := range slices.Concat(kv.Members(s.store, command.AlarmDiffers),
-		kv.Members(s.store, command.AlarmUnsure)) {
+	return response
+}
+
+// alarmsOf returns all alarms as clients are told of them: what says that a member holds something else than others is
+// CORRUPT there, once for each.
+func alarmsOf(s *kv.Store) []*pb.AlarmMember {
+	list := slices.Clone(s.Alarms())
+	for _, member := range slices.Concat(kv.Members(s, command.AlarmDiffers), kv.Members(s, command.AlarmUnsure)) {
 		one := &pb.AlarmMember{MemberID: member, Alarm: pb.AlarmType_CORRUPT}
-		if !slices.ContainsFunc(response.Alarms, func(o *pb.AlarmMember) bool {
+		if !slices.ContainsFunc(list, func(o *pb.AlarmMember) bool {
 			return o.MemberID == member && o.Alarm == one.Alarm
 		}) {
-			response.Alarms = append(response.Alarms, one)
+			list = append(list, one)
 		}
 	}
-	return response
+	return list
 }
 
 // disarmCompared disarms what says that a member holds something else than others, and what a client raised beside it.

@@ -3,6 +3,7 @@ package etcdapi_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"testing"
 
@@ -12,6 +13,8 @@ import (
 
 	"github.com/mimir-kv/mimir/etcdapi"
 	"github.com/mimir-kv/mimir/etcdapi/etcdapitest"
+	"github.com/mimir-kv/mimir/kv/command"
+	"github.com/mimir-kv/mimir/replication"
 )
 
 // Once it is acknowledged that an alarm is disarmed, no node refuses a write for it, also one that is behind and has
@@ -61,5 +64,34 @@ func TestAlarmsAtANodeThatIsBehind(t *testing.T) {
 			n.Replicator.AtBarriers(func() {})
 			alarm(pb.AlarmRequest_DEACTIVATE)
 		}
+	}
+}
+
+// The status of a node names every alarm that the list of alarms shows, also that a member differs from others or that
+// none can tell, and each once.
+func TestTheStatusNamesEveryAlarm(t *testing.T) {
+	n := etcdapitest.Start(t, etcdapi.Limits{})
+	c, ctx := client(t, n), bounded(t)
+	for _, one := range []*pb.AlarmRequest{
+		{Alarm: pb.AlarmType_NOSPACE, MemberID: 1}, {Alarm: command.AlarmDiffers, MemberID: 2},
+		{Alarm: command.AlarmUnsure, MemberID: 3}, {Alarm: command.AlarmDiffers, MemberID: 4},
+		{Alarm: pb.AlarmType_CORRUPT, MemberID: 4},
+	} {
+		one.Action = pb.AlarmRequest_ACTIVATE
+		raise := []*replication.Command{{Data: command.EncodeAlarm(one)}}
+		if _, err := n.Replicator.Propose(ctx, raise); err != nil {
+			t.Fatal(err)
+		}
+	}
+	listed, err := c.AlarmList(ctx)
+	if err != nil || len(listed.Alarms) != 4 {
+		t.Fatalf("alarms: %v, %v", listed, err)
+	}
+	var want []string
+	for _, a := range listed.Alarms {
+		want = append(want, (*pb.AlarmMember)(a).String())
+	}
+	if s, err := c.Status(ctx, n.Endpoint); err != nil || !slices.Equal(s.Errors, want) {
+		t.Errorf("status: %v, %v, want %q", s, err, want)
 	}
 }

@@ -12,8 +12,8 @@ import (
 )
 
 // answers bounds the memory of large answers, of all together: those that are being made, of which what is less than a
-// megabyte is not counted by its bytes but by making, and those that wait in gRPC, or in the JSON gateway, until their
-// clients read them, from smallBytes on. A
+// megabyte is not counted by its bytes but by making, and from smallBytes on those that wait for other regions, and
+// those that wait in gRPC, or in the JSON gateway, until their clients read them. A
 // connection that has left something unread gets no more than is free beside it, so that there is always something
 // left for others; one that has left nothing is not refused for what others did, below a megabyte, until all of that
 // has come to half as much again. What streams send is bounded alike, by itself: no range is refused for what watches
@@ -85,16 +85,16 @@ func (a *answer) take(bytes int64) error {
 	if a.grown < madeBytes {
 		return nil
 	}
-	return a.count()
+	return a.count(func() int64 { return a.of.limit })
 }
 
-// count counts what has grown.
-func (a *answer) count() error {
+// count counts what has grown, and refuses it where all together come to more than most.
+func (a *answer) count(most func() int64) error {
 	a.of.mu.Lock()
 	defer a.of.mu.Unlock()
 	a.of.bytes += a.grown
 	a.bytes, a.grown = a.bytes+a.grown, 0
-	if a.of.bytes <= a.of.limit {
+	if a.of.bytes <= most() {
 		return nil
 	}
 	return a.of.refusal("the answers under way, and those that their clients do not read,")
@@ -105,6 +105,26 @@ func (a *answer) made() {
 	if a.making {
 		a.making = false
 		a.of.making.Release(1)
+	}
+}
+
+// waits says that the answer is there, and that others decide when it is told: it is counted from now on, and holds up
+// nobody who makes another. A nil answer is one that is not counted.
+func (a *answer) waits() error {
+	if a == nil {
+		return nil
+	}
+	defer a.made()
+	if a.grown < smallBytes {
+		return nil
+	}
+	return a.count(a.of.most)
+}
+
+// holds says how much there is of an answer that took nothing while it was made.
+func (a *answer) holds(bytes int) {
+	if a.bytes == 0 {
+		a.grown = max(a.grown, int64(bytes))
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 func told[R any](
 	ctx context.Context, a *API, answer func(*auth.State, auth.Identity) (R, error),
 ) (response R, header *pb.ResponseHeader, err error) {
-	sure, err := a.begin(ctx)
+	sure, err := a.begin(ctx, nil)
 	if err != nil {
 		return response, nil, err
 	}

@@ -38,9 +38,10 @@ type guard struct {
 // right says whether somebody may do what was asked, as far as is applied here.
 type right func(*auth.State, auth.Identity) error
 
-// mayDo is the right to do a request.
-func (g *guard) mayDo(r proto.Message) right {
-	return func(s *auth.State, id auth.Identity) error { return s.Check(id, r, kv.LeaseKeys{Store: g.store}.Each) }
+// mayDo is the right to do a request, for as long as ctx is not over.
+func (g *guard) mayDo(ctx context.Context, r proto.Message) right {
+	attached := kv.LeaseKeys{Store: g.store}.While(ctx)
+	return func(s *auth.State, id auth.Identity) error { return s.Check(id, r, attached) }
 }
 
 // isRoot is the right of the role root, and isSomebody that of whoever says who asks.

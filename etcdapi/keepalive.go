@@ -81,7 +81,7 @@ func (k *keepAliveStream) receive(ctx context.Context) error {
 		// already.
 		header := k.header(k.store.Revision())
 		before := k.store.Auth().Revision()
-		if _, err := k.permittedSince(ctx, k.began, k.mayRenew(r.ID)); err != nil {
+		if _, err := k.permittedSince(ctx, k.began, k.mayRenew(ctx, r.ID)); err != nil {
 			return err
 		}
 		if err := k.since(before); err != nil {
@@ -106,7 +106,7 @@ func (k *keepAliveStream) unsure(answer *renewal) bool {
 // has the permit of the answer yet, so that there is room for it.
 func (k *keepAliveStream) settle(ctx context.Context, answer renewal) {
 	began := k.clock.Now()
-	sure, err := k.begin(ctx)
+	sure, err := k.begin(ctx, nil)
 	if err == nil {
 		note := kv.LeaseNotes{Store: k.store}.Of(answer.response.ID)
 		if err = sure(); err == nil && note != nil && answer.response.TTL > 0 {

@@ -7,6 +7,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/mimir-kv/mimir/kv/command"
 )
@@ -23,10 +24,11 @@ func (s *kvServer) Range(ctx context.Context, r *pb.RangeRequest) (*pb.RangeResp
 		return nil, s.statusOf(ctx, err)
 	}
 	var response *pb.RangeResponse
-	taken := s.answers.begin(ctx)
-	defer taken.close()
-	err := s.read(ctx, r, r.Serializable, r.Revision, func(func() error) (err error) {
+	err := s.read(ctx, r, r.Serializable, r.Revision, func(taken *answer, _ func() error) (err error) {
 		response, err = s.store.RangeTaking(ctx, r, taken.take)
+		if len(response.GetKvs()) == 1 {
+			taken.holds(proto.Size(response))
+		}
 		return err
 	})
 	if err != nil {
@@ -52,9 +54,7 @@ func (s *kvServer) sendRange(
 	r *pb.RangeRequest, stream grpc.ServerStreamingServer[pb.RangeStreamResponse], u *unread,
 ) error {
 	ctx := stream.Context()
-	taken := s.answers.begin(ctx)
-	defer taken.close()
-	return s.read(ctx, r, r.Serializable, r.Revision, func(sure func() error) error {
+	return s.read(ctx, r, r.Serializable, r.Revision, func(taken *answer, sure func() error) error {
 		return s.store.RangeStream(ctx, r, taken.take, func(chunk *pb.RangeResponse) error {
 			taken.made()
 			if err := sure(); err != nil { // all chunks are of the revision of the first
@@ -78,7 +78,7 @@ func (s *kvServer) Put(ctx context.Context, r *pb.PutRequest) (*pb.PutResponse, 
 	if err := command.CheckPut(r); err != nil {
 		return nil, s.statusOf(ctx, err)
 	}
-	who, err := s.asks(ctx, s.mayDo(r))
+	who, err := s.asks(ctx, s.mayDo(ctx, r))
 	if err != nil {
 		return nil, err
 	}
@@ -102,7 +102,7 @@ func (s *kvServer) DeleteRange(ctx context.Context, r *pb.DeleteRangeRequest) (*
 	if err := command.CheckDeleteRange(r); err != nil {
 		return nil, s.statusOf(ctx, err)
 	}
-	who, err := s.asks(ctx, s.mayDo(r))
+	who, err := s.asks(ctx, s.mayDo(ctx, r))
 	if err != nil {
 		return nil, err
 	}
@@ -128,7 +128,7 @@ func (s *kvServer) Txn(ctx context.Context, r *pb.TxnRequest) (*pb.TxnResponse, 
 	if command.IsReadOnly(r) {
 		return s.readOnlyTxn(ctx, r)
 	}
-	who, err := s.asks(ctx, s.mayDo(r))
+	who, err := s.asks(ctx, s.mayDo(ctx, r))
 	if err != nil {
 		return nil, err
 	}
@@ -151,9 +151,7 @@ func (s *kvServer) Txn(ctx context.Context, r *pb.TxnRequest) (*pb.TxnResponse, 
 
 func (s *kvServer) readOnlyTxn(ctx context.Context, r *pb.TxnRequest) (*pb.TxnResponse, error) {
 	var response *pb.TxnResponse
-	taken := s.answers.begin(ctx)
-	defer taken.close()
-	err := s.read(ctx, r, isSerializable(r), namedRevision(r), func(func() error) (err error) {
+	err := s.read(ctx, r, isSerializable(r), namedRevision(r), func(taken *answer, _ func() error) (err error) {
 		response, err = s.store.ReadOnlyTxn(ctx, r, taken.take)
 		return err
 	})

@@ -47,7 +47,7 @@ func (s *leaseServer) grant(
 
 // LeaseRevoke revokes a lease and deletes its keys.
 func (s *leaseServer) LeaseRevoke(ctx context.Context, r *pb.LeaseRevokeRequest) (*pb.LeaseRevokeResponse, error) {
-	who, err := s.asks(ctx, s.mayDo(r))
+	who, err := s.asks(ctx, s.mayDo(ctx, r))
 	if err != nil {
 		return nil, err
 	}
@@ -74,7 +74,7 @@ func (s *leaseServer) LeaseTimeToLive(
 ) (*pb.LeaseTimeToLiveResponse, error) {
 	may := isSomebody
 	if r.Keys {
-		may = s.mayRead(r.ID)
+		may = s.mayRead(ctx, r.ID)
 	}
 	before := s.store.Auth().Revision()
 	id, err := s.permitted(ctx, may)
@@ -92,12 +92,12 @@ func (s *leaseServer) LeaseTimeToLive(
 		return nil, s.statusOf(ctx, ErrAsk)
 	}
 	response := &pb.LeaseTimeToLiveResponse{ID: r.ID, TTL: numbers[0], GrantedTTL: numbers[1]}
-	sure, err := s.begin(ctx) // behind the answer: what the leader has, acknowledged or not, is here then
+	taken := s.answers.begin(ctx)
+	defer taken.close()
+	sure, err := s.begin(ctx, taken) // behind the answer: what the leader has, acknowledged or not, is here then
 	if err != nil {
 		return nil, err
 	}
-	taken := s.answers.begin(ctx)
-	defer taken.close()
 	if r.Keys && response.TTL != leaseGone {
 		if response.Keys, err = attached(s.store, r.ID, taken.take); err != nil {
 			return nil, s.statusOf(ctx, err)
@@ -118,19 +118,22 @@ func (s *leaseServer) LeaseTimeToLive(
 
 // LeaseLeases lists all leases: at the node that keeps them in the order in which they expire, else by ID.
 func (s *leaseServer) LeaseLeases(ctx context.Context, _ *pb.LeaseLeasesRequest) (*pb.LeaseLeasesResponse, error) {
-	sure, err := s.begin(ctx)
+	taken := s.answers.begin(ctx)
+	defer taken.close()
+	sure, err := s.begin(ctx, taken)
 	if err != nil {
 		return nil, err
 	}
-	taken := s.answers.begin(ctx)
-	defer taken.close()
 	if err := taken.take(int64(kv.LeaseCount(s.store)) * leaseBytes); err != nil {
 		return nil, s.statusOf(ctx, err)
 	}
 	leases, before := s.store.Leases(), s.store.Auth().Revision()
+	if err := taken.waits(); err != nil { // whoever is refused may ask the primary why
+		return nil, s.statusOf(ctx, err)
+	}
 	_, err = s.judge(ctx, s.clock.Now(), func(now *auth.State, id auth.Identity) error {
 		for _, l := range leases {
-			if err := s.mayRead(l.ID)(now, id); err != nil {
+			if err := s.mayRead(ctx, l.ID)(now, id); err != nil {
 				return err
 			}
 		}
@@ -177,22 +180,26 @@ func mayReadAll(now *auth.State, id auth.Identity, keys [][]byte) error {
 }
 
 // mayRead is the right to know of a lease with its keys: root's, or of whoever may read all of them.
-func (g *guard) mayRead(lease int64) right {
-	return g.mayWithKeys(lease, func(s *auth.State, id auth.Identity, key []byte) error {
+func (g *guard) mayRead(ctx context.Context, lease int64) right {
+	return g.mayWithKeys(ctx, lease, func(s *auth.State, id auth.Identity, key []byte) error {
 		return s.ReadRange(id, key, nil)
 	})
 }
 
 // mayRenew is the right to extend a lease: root's, or of whoever may write all of its keys.
-func (g *guard) mayRenew(lease int64) right {
-	return g.mayWithKeys(lease, func(s *auth.State, id auth.Identity, key []byte) error { return s.WriteKey(id, key) })
+func (g *guard) mayRenew(ctx context.Context, lease int64) right {
+	return g.mayWithKeys(ctx, lease, func(s *auth.State, id auth.Identity, key []byte) error {
+		return s.WriteKey(id, key)
+	})
 }
 
-func (g *guard) mayWithKeys(lease int64, may func(*auth.State, auth.Identity, []byte) error) right {
+func (g *guard) mayWithKeys(
+	ctx context.Context, lease int64, may func(*auth.State, auth.Identity, []byte) error,
+) right {
 	return func(s *auth.State, id auth.Identity) error {
 		if err := isSomebody(s, id); err != nil || s.Admin(id) == nil {
 			return err
 		}
-		return kv.LeaseKeys{Store: g.store}.Each(lease, func(key []byte) error { return may(s, id, key) })
+		return kv.LeaseKeys{Store: g.store}.While(ctx)(lease, func(key []byte) error { return may(s, id, key) })
 	}
 }

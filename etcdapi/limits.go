@@ -14,12 +14,13 @@ type Limits struct {
 	// TxnOps bounds the operations of each branch of a transaction, and its comparisons. Default DefaultTxnOps.
 	TxnOps int
 	// EffectBytes bounds what one request may delete, and answer inside a transaction that writes, by an estimate of
-	// what each node needs for it: the values that have to be held, the keys twice, and 256 bytes for each. It bounds
-	// those under way together too, which wait. Default DefaultEffectBytes.
+	// what each node needs for it: the values that have to be held, the keys twice, and 256 bytes for each; and 32
+	// bytes for each change of the transaction that a range in it comes behind. It bounds those under way together
+	// too, which wait. Default DefaultEffectBytes.
 	EffectBytes int64
-	// AnswerBytes bounds the answers of ranges, and of transactions that only read, which are being made at a time or
-	// wait for their clients to read them, of one connection at most as much as is free beside it. Default
-	// DefaultAnswerBytes.
+	// AnswerBytes bounds the answers of ranges, and of transactions that only read, which are being made at a time, or
+	// wait for other regions, or for their clients to read them, of one connection at most as much as is free beside
+	// it. Default DefaultAnswerBytes.
 	AnswerBytes int64
 	// Streams bounds the requests under way on one connection, watches included. Default DefaultStreams, which is
 	// less than etcd's: each costs about 11 KiB.

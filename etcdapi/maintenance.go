@@ -52,7 +52,7 @@ func (s *maintenanceServer) Status(ctx context.Context, _ *pb.StatusRequest) (*p
 	if health.LeaderRaftID == 0 {
 		response.Errors = append(response.Errors, rpctypes.ErrorDesc(rpctypes.ErrGRPCNoLeader))
 	}
-	for _, a := range s.store.Alarms() {
+	for _, a := range alarmsOf(s.store) {
 		response.Errors = append(response.Errors, a.String())
 	}
 	if health.Problem != "" {

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/mimir-kv/mimir/kv"
 	"github.com/mimir-kv/mimir/kv/command"
 	"github.com/mimir-kv/mimir/kv/watch"
 )
@@ -129,7 +130,7 @@ func (p *place) turn(ctx context.Context) (*pb.ResponseHeader, error) {
 
 // patience is how long the lease lives without being renewed.
 func (p *place) patience() time.Duration {
-	if ttl, _, ok := p.store.Lease(p.lease); ok {
+	if ttl, ok := kv.LeaseTTL(p.store, p.lease); ok {
 		return time.Duration(ttl) * time.Second
 	}
 	return queueTTL * time.Second

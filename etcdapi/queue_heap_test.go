@@ -2,6 +2,8 @@ package etcdapi_test
 
 import (
 	"context"
+	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -36,6 +38,32 @@ func TestWhoWaitsHoldsNothingOfOthers(t *testing.T) {
 	await(t, "all wait", func() bool { return q.Store.Metrics().Watchers == 2*waiters })
 	if used := heap() - before; used > waiters*value/4 {
 		t.Errorf("%d who wait hold %d MiB", waiters, used>>20)
+	}
+}
+
+// Who waits with a lease that has many keys reads none of them.
+func TestWhoWaitsReadsNoKeysOfHisLease(t *testing.T) {
+	q := newQueues(t)
+	const keys, keyBytes, waiters = 2000, 1 << 10, 32
+	var puts []*replication.Command
+	for i := range keys {
+		key := fmt.Appendf(nil, "k/%0*d", keyBytes, i)
+		puts = append(puts, &replication.Command{Data: command.EncodePut(&pb.PutRequest{Key: key, Lease: 2})})
+	}
+	_, err := q.Replicator.Propose(q.ctx, puts)
+	q.must(err)
+	q.must(<-q.locks(q.ctx, 1))
+	ctx, leave := context.WithCancel(q.ctx)
+	defer leave()
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range waiters {
+		q.locks(ctx, 2)
+	}
+	await(t, "all wait", func() bool { return q.Store.Metrics().Watchers == 2*waiters })
+	runtime.ReadMemStats(&after)
+	if took := after.TotalAlloc - before.TotalAlloc; took > waiters*keys*keyBytes/4 {
+		t.Errorf("%d who wait took %d MiB, with a lease whose keys have %d MiB", waiters, took>>20, keys*keyBytes>>20)
 	}
 }
 

@@ -22,10 +22,13 @@ const AwaitKey = "mimir-await-revision"
 // read runs a read of the local store as fresh as asked for, if whoever asks may. rev is the highest revision that the
 // read names, 0 for none: it may come from a write that was acknowledged elsewhere, and not be here yet. What was read
 // is not told if users or roles were changed meanwhile, nor, if it is to be linearizable, before it is as safe as what
-// was acknowledged: local calls sure before it tells anything by itself.
+// was acknowledged: local calls sure before it tells anything by itself. What it reads is taken from the answers.
 func (a *API) read(
-	ctx context.Context, r proto.Message, serializable bool, rev int64, local func(sure func() error) error,
+	ctx context.Context, r proto.Message, serializable bool, rev int64,
+	local func(taken *answer, sure func() error) error,
 ) error {
+	taken := a.answers.begin(ctx)
+	defer taken.close()
 	awaits, err := awaitsRevision(ctx)
 	if err != nil {
 		return err
@@ -34,12 +37,12 @@ func (a *API) read(
 	if serializable {
 		err = a.freshForStale(ctx)
 	} else {
-		sure, err = a.begin(ctx)
+		sure, err = a.begin(ctx, taken)
 	}
 	if err != nil {
 		return err
 	}
-	look := func() error { return local(sure) }
+	look := func() error { return local(taken, sure) }
 	if err := a.look(ctx, r, serializable, awaits, rev, look); err != nil {
 		return err
 	}
@@ -47,8 +50,8 @@ func (a *API) read(
 }
 
 // begin returns once a local read is linearizable, and how it is made sure that what was seen is as safe as what was
-// acknowledged; once it is, it stays so.
-func (a *API) begin(ctx context.Context) (sure func() error, err error) {
+// acknowledged; once it is, it stays so. The answer, nil if it is not counted, is there when that is asked, and waits.
+func (a *API) begin(ctx context.Context, taken *answer) (sure func() error, err error) {
 	bounded, cancel := context.WithTimeout(ctx, a.patience())
 	defer cancel()
 	end, err := a.replicator.BeginRead(bounded)
@@ -59,6 +62,9 @@ func (a *API) begin(ctx context.Context) (sure func() error, err error) {
 	return func() error {
 		if is {
 			return nil
+		}
+		if err := taken.waits(); err != nil {
+			return err
 		}
 		bounded, cancel := context.WithTimeout(ctx, a.limits.now().RequestTimeout)
 		defer cancel()
@@ -72,7 +78,7 @@ func (a *API) begin(ctx context.Context) (sure func() error, err error) {
 func (a *API) look(
 	ctx context.Context, r proto.Message, serializable, awaits bool, rev int64, local func() error,
 ) error {
-	id, err := a.judge(ctx, a.clock.Now(), a.mayDo(r), &catchUp{barrier: a.barrier})
+	id, err := a.judge(ctx, a.clock.Now(), a.mayDo(ctx, r), &catchUp{barrier: a.barrier})
 	if err != nil {
 		return a.statusOf(ctx, err)
 	}

@@ -150,7 +150,7 @@ func (s *Store) commit(g *generation, r *run, meta *replication.Metadata) error 
 		r.latest[key] = h.keep()
 	}
 	// Before anybody can read at the revision. What is counted at those before it stays what it is.
-	wide := g.keys != nil && g.keys.Apply(r.state.Revision, r.liveness, r.rewritten)
+	wide := g.keys != nil && g.keys.Apply(r.state.Revision, r.liveness.All(), r.rewritten)
 	after := &moment{State: r.state, alarms: r.alarms, auth: r.auth.State}
 	after.stay = before.stay.next(meta, r.leases.Changed() || after.auth != before.auth ||
 		!slices.Equal(after.alarms, before.alarms), after.Revision != before.Revision ||

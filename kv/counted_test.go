@@ -274,3 +274,42 @@ func TestTooLittleMemoryIsSaidOnce(t *testing.T) {
 		t.Errorf("it says %q", got)
 	}
 }
+
+// A transaction counts what it has changed, and what those before it in its batch have, however much that is; and so
+// it does where keys are not counted beforehand.
+func TestATransactionCountsItsManyChanges(t *testing.T) {
+	count := opRange(&pb.RangeRequest{Key: []byte("k/1"), RangeEnd: []byte("k/3"), CountOnly: true})
+	was := opRange(&pb.RangeRequest{Key: []byte("k/1"), RangeEnd: []byte("k/3"), CountOnly: true, Revision: 3})
+	for _, counted := range []int64{0, -1} {
+		n := openNodeWith(t, Options{FS: vfs.NewMem(), MemTableBytes: 1 << 20, CountBytes: counted})
+		n.apply(put("k/1", "v"), put("k/3", "v")) // revisions 2 and 3
+		settle(t, n.Store)
+		var puts, txns [][]byte
+		for i := range 1000 {
+			puts = append(puts, put(fmt.Sprintf("k/1/%04d", i), "v"))
+		}
+		var ops []*pb.RequestOp
+		for i := range 500 {
+			ops = append(ops, opPut(fmt.Sprintf("k/2/%04d", i), "v"), count)
+		}
+		ops = append(ops, opDelete("k/1/", "k/10"), count, was)
+		txns = append(puts, command.EncodeTxn(&pb.TxnRequest{Success: ops}))
+		results := n.apply(txns...)
+		r, err := command.DecodeTxnResult(results[len(results)-1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range 500 {
+			if got := r.Responses[2*i+1].GetResponseRange().Count; got != int64(1+1000+i+1) {
+				t.Fatalf("behind %d puts there are %d keys", i+1, got)
+			}
+		}
+		last := r.Responses[len(r.Responses)-2:]
+		if got := last[0].GetResponseRange().Count; got != 501 {
+			t.Errorf("without what was deleted there are %d keys", got)
+		}
+		if got := last[1].GetResponseRange().Count; got != 1 {
+			t.Errorf("before all there were %d keys", got)
+		}
+	}
+}

@@ -20,6 +20,8 @@ const (
 	// write until its caller has it, and once more on its way to the node that forwarded it. Each node makes the
 	// answer, and those of several transactions lie beside each other.
 	answerCopies = 16
+	// ownBytes stands for the time that a read takes for each change that its transaction has made before it.
+	ownBytes = 32
 )
 
 // effect counts what a request does.
@@ -30,6 +32,13 @@ type effect struct {
 	limit  int64
 	bytes  int64
 	times  int64 // that what is counted now is held
+	own    own
+}
+
+// own is what a transaction has changed before an operation, whichever branches were taken.
+type own struct {
+	puts    []*pb.PutRequest
+	deleted int64 // keys
 }
 
 // Estimator estimates what requests cost before they are proposed. It is safe for concurrent use.
@@ -49,7 +58,8 @@ func (e Estimator) Put(r *pb.PutRequest, limit int64) (bytes int64, err error) {
 	return e.count(limit, func(e *effect) error { return e.put(r) })
 }
 
-// Txn is Delete for a transaction: of the branch that does more, with what its ranges answer and its comparisons read.
+// Txn is Delete for a transaction: of the branch that does more, with what its ranges answer, of what it has put itself
+// too, and its comparisons read.
 func (e Estimator) Txn(ctx context.Context, r *pb.TxnRequest, limit int64) (bytes int64, err error) {
 	return e.count(limit, func(e *effect) error { return e.txn(ctx, r) })
 }
@@ -97,17 +107,21 @@ func (e *effect) txn(ctx context.Context, r *pb.TxnRequest) error {
 	if err := e.compares(ctx, r.Compare); err != nil {
 		return err
 	}
-	before, most := e.bytes, e.bytes
+	before, most, own := e.bytes, e.bytes, e.own
+	var puts []*pb.PutRequest
+	deleted := own.deleted
 	for _, branch := range [][]*pb.RequestOp{r.Success, r.Failure} {
-		e.bytes = before
+		e.bytes, e.own = before, own
 		for _, op := range branch {
 			if err := e.op(ctx, op); err != nil {
 				return err
 			}
 		}
 		most = max(most, e.bytes)
+		puts = append(puts, e.own.puts[len(own.puts):]...)
+		deleted = max(deleted, e.own.deleted)
 	}
-	e.bytes = most
+	e.bytes, e.own.puts, e.own.deleted = most, append(own.puts, puts...), deleted
 	return nil
 }
 
@@ -118,20 +132,61 @@ func (e *effect) op(ctx context.Context, op *pb.RequestOp) error {
 	case op.GetRequestTxn() != nil:
 		return e.txn(ctx, op.GetRequestTxn())
 	case op.GetRequestRange() != nil:
-		r := op.GetRequestRange()
-		if r.CountOnly {
-			return nil
-		}
+		return e.ranges(ctx, op.GetRequestRange())
+	case op.GetRequestPut() != nil:
+		err := e.put(op.GetRequestPut())
+		e.own.puts = append(e.own.puts, op.GetRequestPut())
+		return err
+	}
+	return nil
+}
+
+func (e *effect) ranges(ctx context.Context, r *pb.RangeRequest) error {
+	sp, most := command.SpanOf(r.Key, r.RangeEnd), fetchLimit(r)
+	if r.CountOnly && sp.Single() {
+		return nil
+	}
+	e.times = answerCopies
+	if !r.CountOnly {
 		rev := e.now
 		if r.Revision > 0 { // one that cannot be read is refused where it is applied
 			rev = min(rev, r.Revision)
 		}
-		e.times = answerCopies
-		return e.span(ctx, command.SpanOf(r.Key, r.RangeEnd), rev, fetchLimit(r), !r.KeysOnly)
-	case op.GetRequestPut() != nil:
-		return e.put(op.GetRequestPut())
+		if _, err := e.span(ctx, sp, rev, most, !r.KeysOnly); err != nil {
+			return err
+		}
 	}
+	e.ownSpan(sp, most, !r.KeysOnly)
 	return nil
+}
+
+// ownSpan adds what the transaction has put itself of a span, no more than most keys, and the time that it takes to go
+// through what it has changed.
+func (e *effect) ownSpan(sp command.Span, most int64, values bool) {
+	if !sp.Single() {
+		e.bytes += ownBytes * e.own.deleted
+	}
+	for _, p := range e.own.puts {
+		if e.bytes += ownBytes; e.bytes > e.limit {
+			return
+		}
+		if most == 0 || !sp.Contains(p.Key) {
+			continue
+		}
+		most--
+		e.bytes += e.times * keyBytes(sp, p.Key, p.Value, values)
+	}
+}
+
+// keyBytes is what a key of a span takes. That of a single one is bounded by the request that names it.
+func keyBytes(sp command.Span, key, value []byte, values bool) (bytes int64) {
+	if !sp.Single() {
+		bytes = changeBytes + 2*int64(len(key))
+	}
+	if values {
+		bytes += int64(len(value))
+	}
+	return bytes
 }
 
 func (e *effect) put(r *pb.PutRequest) error {
@@ -174,7 +229,9 @@ func (e *effect) deletes(ctx context.Context, r *pb.DeleteRangeRequest) error {
 	if r.PrevKv {
 		e.times = answerCopies
 	}
-	return e.span(ctx, command.SpanOf(r.Key, r.RangeEnd), e.now, mvcc.NoLimit, r.PrevKv || e.values)
+	n, err := e.span(ctx, command.SpanOf(r.Key, r.RangeEnd), e.now, mvcc.NoLimit, r.PrevKv || e.values)
+	e.own.deleted += n
+	return err
 }
 
 // single adds the value of one key. The key is bounded by the request that names it.
@@ -187,21 +244,21 @@ func (e *effect) single(key []byte, rev int64) error {
 	return err
 }
 
-// span adds the keys of a span as they were at rev, no more than most of them.
-func (e *effect) span(ctx context.Context, sp command.Span, rev, most int64, values bool) error {
+// span adds the keys of a span as they were at rev, no more than most of them, and returns how many those are.
+func (e *effect) span(
+	ctx context.Context, sp command.Span, rev, most int64, values bool,
+) (keys int64, err error) {
 	switch {
-	case e.bytes > e.limit, sp.Single() && !values:
-		return nil
+	case e.bytes > e.limit:
+		return 0, nil
+	case sp.Single() && values:
+		return 1, e.single(sp.Start, rev)
 	case sp.Single():
-		return e.single(sp.Start, rev)
+		return 1, nil
 	}
-	_, err := e.Scan(ctx, sp, rev, mvcc.NoLimit, func(key []byte, v *mvcc.Version) error {
-		bytes := changeBytes + 2*int64(len(key))
-		if values {
-			bytes += int64(len(v.Value))
-		}
-		e.bytes += e.times * bytes
-		if most--; most == 0 || e.bytes > e.limit {
+	_, err = e.Scan(ctx, sp, rev, mvcc.NoLimit, func(key []byte, v *mvcc.Version) error {
+		e.bytes += e.times * keyBytes(sp, key, v.Value, values)
+		if keys++; keys == most || e.bytes > e.limit {
 			return errEnough
 		}
 		return nil
@@ -209,5 +266,5 @@ func (e *effect) span(ctx context.Context, sp command.Span, rev, most int64, val
 	if errors.Is(err, errEnough) {
 		err = nil
 	}
-	return err
+	return keys, err
 }

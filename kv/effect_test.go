@@ -52,7 +52,7 @@ func TestEffect(t *testing.T) {
 		expect(t, "no key", deletes(&pb.DeleteRangeRequest{Key: []byte("l"), RangeEnd: []byte("m")}, limit), 0)
 		expect(t, "the larger branch", txn(&pb.TxnRequest{
 			Success: []*pb.RequestOp{get}, Failure: []*pb.RequestOp{nested, get},
-		}), keys*one+answerCopies*10*(one+valueBytes))
+		}), keys*one+answerCopies*10*(one+valueBytes)+keys*ownBytes)
 		w, err := n.Watch(watch.Request{Key: []byte("k"), PrevKV: true})
 		if err != nil {
 			t.Fatal(err)

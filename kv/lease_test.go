@@ -227,3 +227,28 @@ func TestTheEndOfALeaseIsVoidForALaterGrant(t *testing.T) {
 		t.Error("a key of the later grant is gone")
 	}
 }
+
+// Whoever asks for the keys of a lease and leaves has none told any more.
+func TestAWalkOverTheKeysOfALeaseEndsWithWhoAsked(t *testing.T) {
+	n := newNode(t)
+	n.apply(grant(1, 60))
+	for _, key := range []string{"a", "b", "c", "d"} {
+		n.apply(command.EncodePut(&pb.PutRequest{Key: []byte(key), Lease: 1}))
+	}
+	ctx, leave := context.WithCancel(t.Context())
+	seen := 0
+	walk := func() error {
+		return LeaseKeys{Store: n.Store}.While(ctx)(1, func([]byte) error {
+			if seen++; seen == 6 {
+				leave()
+			}
+			return nil
+		})
+	}
+	if err := walk(); err != nil || seen != 4 {
+		t.Errorf("%d keys: %v", seen, err)
+	}
+	if err := walk(); !errors.Is(err, context.Canceled) || seen != 6 {
+		t.Errorf("%d keys, the sixth being the last: %v", seen, err)
+	}
+}

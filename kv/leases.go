@@ -3,10 +3,12 @@ package kv
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
 
+	"github.com/mimir-kv/mimir/kv/auth"
 	"github.com/mimir-kv/mimir/kv/lease"
 	"github.com/mimir-kv/mimir/kv/mvcc"
 )
@@ -16,6 +18,10 @@ func (s *Store) Leases() []lease.Lease { return s.leases.All() }
 
 // LeaseCount returns how many leases s has.
 func LeaseCount(s *Store) int { return s.leases.Len() }
+
+// LeaseTTL returns the granted time to live of a lease in seconds, whatever is attached to it. ok is false if there is
+// no such lease.
+func LeaseTTL(s *Store, id int64) (ttl int64, ok bool) { return s.leases.TTL(id) }
 
 // Lease returns the granted time to live of a lease in seconds and the keys attached to it, in order. ok is false if
 // there is no such lease.
@@ -79,6 +85,18 @@ func (l LeaseKeys) Each(id int64, visit func(key []byte) error) (err error) {
 	}
 	defer g.release()
 	return eachAttached(g.db, id, visit)
+}
+
+// While is Each for as long as ctx is not over, with whose error it ends then.
+func (l LeaseKeys) While(ctx context.Context) auth.Attached {
+	return func(id int64, visit func(key []byte) error) error {
+		return l.Each(id, func(key []byte) error {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			return visit(key)
+		})
+	}
 }
 
 // Cost returns about how many bytes each node needs to end a lease with its keys, at once. It counts no further

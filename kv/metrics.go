@@ -45,9 +45,14 @@ func (s *Store) Metrics() Metrics {
 }
 
 // SizeBytes returns what the store takes on disk, and how much of that is not obsolete. What is not yet flushed is
-// counted in both.
+// counted in both. It waits for no commit that is being published. Zero if the store is closed.
 func (s *Store) SizeBytes() (total, inUse int64) {
-	m := s.Metrics()
-	unflushed := int64(m.MemTableBytes)
-	return m.TotalBytes + unflushed, m.InUseBytes + unflushed
+	g, err := s.acquire()
+	if err != nil {
+		return 0, 0
+	}
+	defer g.release()
+	p := g.db.Metrics()
+	levels, unflushed := p.Total(), int64(p.MemTable.Size)
+	return int64(p.DiskSpaceUsage()) + unflushed, levels.AggregateSize() + unflushed
 }

@@ -25,8 +25,8 @@ type view struct {
 	reader
 	now   int64
 	state *mvcc.State
-	keys  *keyset.Index   // counts them; nil if a scan has to
-	own   []keyset.Change // flips that a run has not yet committed, which keys knows nothing of
+	keys  *keyset.Index // counts them; nil if a scan has to
+	own   *keyset.Flips // that a run has not yet committed, which keys knows nothing of; nil if there is no run
 	// changed says that a run has changes that are not committed.
 	changed bool
 	take    Take // of what a read answers
@@ -152,7 +152,11 @@ func (v view) rangeKeys(ctx context.Context, r *pb.RangeRequest) (*pb.RangeRespo
 		if err != nil {
 			return nil, err
 		}
-		return v.answerOne(r, &ver), nil
+		resp := v.answerOne(r, &ver)
+		for _, kv := range resp.Kvs {
+			err = v.taking(kv)
+		}
+		return resp, err
 	}
 	resp := &pb.RangeResponse{Header: &pb.ResponseHeader{Revision: v.now}}
 	var slab keyValueSlab

@@ -41,7 +41,7 @@ type run struct {
 	position replication.Position
 	auth     auth.Edit
 
-	liveness  []keyset.Change // flips
+	liveness  keyset.Flips
 	rewritten []keyset.Change // the others, if keys is there to know of them
 	written   watch.Written
 }
@@ -87,7 +87,7 @@ func (r *run) finish() {
 }
 
 func (r *run) view() view {
-	return view{reader: r, now: r.now(), state: r.state, keys: r.keys, own: r.liveness, changed: len(r.latest) > 0}
+	return view{reader: r, now: r.now(), state: r.state, keys: r.keys, own: &r.liveness, changed: len(r.latest) > 0}
 }
 
 var errNoIndex = errors.New("kv: scan in a batch without index")
@@ -190,7 +190,7 @@ func (r *run) record(key []byte, prev *mvcc.Version, v mvcc.Version) error {
 	name := string(key)
 	switch exists := v.Kind == mvcc.KindPut; {
 	case exists != prev.Exists():
-		r.liveness = append(r.liveness, keyset.Change{Key: name, Revision: v.Main, Exists: exists, Flip: true})
+		r.liveness.Add(keyset.Change{Key: name, Revision: v.Main, Exists: exists, Flip: true})
 	case r.keys != nil:
 		r.rewritten = append(r.rewritten, keyset.Change{Key: name, Revision: v.Main, Exists: exists})
 	}

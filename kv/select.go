@@ -10,7 +10,6 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 
 	"github.com/mimir-kv/mimir/kv/command"
-	"github.com/mimir-kv/mimir/kv/keyset"
 	"github.com/mimir-kv/mimir/kv/mvcc"
 )
 
@@ -78,7 +77,10 @@ func (v view) selected(
 		return count, v.walk(ctx, sp, rev, mvcc.NoLimit, visit)
 	}
 	if !filters {
-		sp.Start = []byte(v.keys.Back(intervalOf(sp), rev, want+int64(len(v.own))))
+		if v.own != nil {
+			want += int64(len(v.own.All()))
+		}
+		sp.Start = []byte(v.keys.Back(intervalOf(sp), rev, want))
 		return count, v.walk(ctx, sp, rev, mvcc.NoLimit, visit)
 	}
 	if descending {
@@ -191,13 +193,10 @@ func (v view) visitKeys(ctx context.Context, keys map[string]struct{}, rev int64
 // count returns how many keys of sp exist at rev.
 func (v view) count(ctx context.Context, sp command.Span, rev int64) (count int64, err error) {
 	count, rest := v.keys.Count(intervalOf(sp), rev)
-	for i := range v.own {
-		c := &v.own[i]
-		if c.Revision > rev || !sp.Contains([]byte(c.Key)) || covered(rest, c.Key) {
-			continue
-		}
-		if count--; c.Exists {
-			count += 2
+	if v.own != nil {
+		count += v.own.Count(intervalOf(sp), rev)
+		for _, in := range rest { // a scan finds them
+			count -= v.own.Count(in, rev)
 		}
 	}
 	for _, in := range rest {
@@ -208,13 +207,6 @@ func (v view) count(ctx context.Context, sp command.Span, rev int64) (count int6
 		count += n
 	}
 	return count, nil
-}
-
-// covered reports whether one of the intervals has a key.
-func covered(all []keyset.Interval, key string) bool {
-	return slices.ContainsFunc(all, func(in keyset.Interval) bool {
-		return key >= in.From && (!in.Bounded || key < in.To)
-	})
 }
 
 // skip is what a scan asks where it finds nothing for long.

@@ -12,13 +12,13 @@ import (
 type Attached func(lease int64, visit func(key []byte) error) error
 
 // Check says whether id may do a request: nil, or an error of etcd's. attached is asked about the leases that requests
-// to write name; nil if there are none, or if that is checked later. Besides etcd's rules, every request needs somebody
-// who asks.
+// to write name, about each once; nil if there are none, or if that is checked later. Besides etcd's rules, every
+// request needs somebody who asks.
 func (s *State) Check(id Identity, r proto.Message, attached Attached) error {
 	if !s.enabled {
 		return nil
 	}
-	c := checker{s, id, attached}
+	c := checker{s: s, id: id, attached: attached}
 	switch r := r.(type) {
 	case *pb.RangeRequest:
 		return c.keys(r.Key, r.RangeEnd, authpb.Permission_READ)
@@ -27,6 +27,7 @@ func (s *State) Check(id Identity, r proto.Message, attached Attached) error {
 	case *pb.DeleteRangeRequest:
 		return c.deleteRange(r)
 	case *pb.TxnRequest:
+		c.permitted = map[int64]struct{}{}
 		return c.txn(r)
 	case *pb.LeaseRevokeRequest:
 		if err := c.somebody(); err != nil {
@@ -78,6 +79,9 @@ type checker struct {
 	s        *State
 	id       Identity
 	attached Attached
+	// permitted has the leases of which every key may be written, of a request that may name one again: nothing changes
+	// what is attached while it is checked.
+	permitted map[int64]struct{}
 }
 
 func (c checker) somebody() error {
@@ -123,7 +127,14 @@ func (c checker) lease(id int64) error {
 	if u := c.s.users[c.id.User]; u != nil && c.id.Revision >= c.s.revision && c.s.permitsOf(u).write.everything() {
 		return nil
 	}
-	return c.attached(id, func(key []byte) error { return c.keys(key, nil, authpb.Permission_WRITE) })
+	if _, known := c.permitted[id]; known {
+		return nil
+	}
+	err := c.attached(id, func(key []byte) error { return c.keys(key, nil, authpb.Permission_WRITE) })
+	if err == nil && c.permitted != nil {
+		c.permitted[id] = struct{}{}
+	}
+	return err
 }
 
 func (c checker) deleteRange(r *pb.DeleteRangeRequest) error {

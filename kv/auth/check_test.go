@@ -173,3 +173,41 @@ func TestAnOldIdentityIsRefused(t *testing.T) {
 		t.Error("alice may not write what she may")
 	}
 }
+
+// A request that names a lease again and again has its keys looked at once, and is answered as if they had been looked
+// at each time; the next request has them looked at anew.
+func TestTheKeysOfALeaseAreLookedAtOnceForARequest(t *testing.T) {
+	s := permitted(t)
+	alice := who("alice", s.State.Revision())
+	walks := map[int64]int{}
+	counting := func(lease int64, visit func(key []byte) error) error {
+		walks[lease]++
+		return attached(lease, visit)
+	}
+	txn := func(lease int64) *pb.TxnRequest {
+		q := &pb.TxnRequest{}
+		for range 50 {
+			q.Success = append(q.Success, opOf(put("c", lease, false)))
+			q.Failure = append(q.Failure, opOf(&pb.TxnRequest{Success: []*pb.RequestOp{opOf(put("d", lease, true))}}))
+		}
+		return q
+	}
+	for range 2 {
+		if err := s.State.Check(alice, txn(1), counting); err != nil {
+			t.Error(err)
+		}
+	}
+	if walks[1] != 2 {
+		t.Errorf("%d walks over the keys of a lease for two requests", walks[1])
+	}
+	mixed := txn(1)
+	mixed.Success = append(mixed.Success, opOf(put("c", 2, false)))
+	if err := s.State.Check(alice, mixed, counting); !errors.Is(err, command.ErrPermissionDenied) {
+		t.Errorf("another's lease behind one's own: %v", err)
+	}
+	mixed = txn(1)
+	mixed.Failure = append(mixed.Failure, opOf(put("f", 1, false)))
+	if err := s.State.Check(alice, mixed, counting); !errors.Is(err, command.ErrPermissionDenied) {
+		t.Errorf("another's key with a lease that was looked at: %v", err)
+	}
+}

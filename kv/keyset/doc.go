@@ -17,6 +17,8 @@
 //   - K5: what [Index.Young] leaves out has no key that is young. It knows of each block when one of its keys was last
 //     changed, and when one last began or ceased to exist.
 //
+// [Flips] are what no index has yet: changes of a batch that is being made, which is counted while it grows.
+//
 // It leaves to its neighbours: which keys exist (kv tells it of each change), reading keys from disk
 // when a block is unknown or became too wide ([Index.Begin]), and when what is old need not be known any more.
 package keyset

@@ -10,6 +10,7 @@
 //   - W3: a watcher that is not synced goes on from the revision after all that was yielded and waits.
 //   - W4: the index of a hub holds each of its watchers, once, and the hub asks for as much as the most demanding
 //     wants.
+//   - W5: the watchers that read from disk are counted.
 //
 // It leaves to its neighbours: what a batch changes, and telling of it in order (kv); reading a stretch of history
 // (mvcc, by [Disk]); streams of clients (etcdapi).

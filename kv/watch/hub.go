@@ -61,6 +61,7 @@ func (h *Hub) Watch(r Request) (*Watcher, error) {
 		wake: make(chan struct{}, 1), position: begin(h.now, r.StartRevision),
 	}
 	w.position.held = &h.memory
+	w.position.counted()
 	h.watchers.add(w)
 	h.setLevel()
 	return w, nil
@@ -157,12 +158,7 @@ func (h *Hub) Close(err error) {
 func (h *Hub) Count() (all, slow int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for w := range h.watchers.all {
-		if p := &w.position; p.err == nil && (!p.synced || p.diskFrom != 0) {
-			slow++
-		}
-	}
-	return len(h.watchers.all), slow
+	return len(h.watchers.all), h.memory.slow
 }
 
 // Align takes what waits for the watchers, which are of one hub, as [Hub.Align] does. Of no watchers there is nothing
@@ -238,7 +234,7 @@ func (h *Hub) wakeWaiters() {
 	}
 }
 
-// valid checks W1 to W4. h.mu is held.
+// valid checks W1 to W5. h.mu is held.
 func (h *Hub) valid() error {
 	if err := h.watchers.valid(); err != nil {
 		return err
@@ -246,10 +242,17 @@ func (h *Hub) valid() error {
 	if h.Wanted() != h.watchers.level() {
 		return fmt.Errorf("level %d is wanted, %d asked for", h.watchers.level(), h.Wanted())
 	}
+	slow := 0
 	for w := range h.watchers.all {
 		if err := w.position.valid(h.now.Revision); err != nil {
 			return fmt.Errorf("watcher of %q, %q: %w", w.span.Start, w.span.End, err)
 		}
+		if w.position.readsDisk() {
+			slow++
+		}
+	}
+	if slow != h.memory.slow {
+		return fmt.Errorf("W5: %d watchers read from disk, %d are counted", slow, h.memory.slow)
 	}
 	return nil
 }

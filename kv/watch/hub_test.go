@@ -214,7 +214,7 @@ func (s *store) wanted(w *seen) (events []string) {
 	return events
 }
 
-// TestEachEventOnce lets watchers take, read from disk and be published to in every order, and checks W1 to W4 after
+// TestEachEventOnce lets watchers take, read from disk and be published to in every order, and checks W1 to W5 after
 // each step and invariant 11 at the end.
 func TestEachEventOnce(t *testing.T) {
 	for seed := range uint64(40) {

@@ -42,6 +42,7 @@ type position struct {
 
 	held  *memory // nil for a watcher that stands alone
 	taken int     // bytes of the batch that was yielded last
+	slow  bool    // as held counts it
 
 	err error
 }
@@ -104,7 +105,24 @@ func (p *position) dropQueue() {
 type memory struct {
 	queued int // bytes of events that wait
 	taken  int // bytes of batches that were yielded and are not yet done with
+	slow   int // watchers that read from disk
 }
+
+// counted has the watcher counted as what it is after each step that may change that.
+func (p *position) counted() {
+	is := p.readsDisk()
+	if p.held == nil || is == p.slow {
+		return
+	}
+	if p.slow = is; is {
+		p.held.slow++
+	} else {
+		p.held.slow--
+	}
+}
+
+// readsDisk reports whether the watcher lives, and reads from disk.
+func (p *position) readsDisk() bool { return p.err == nil && (!p.synced || p.diskFrom != 0) }
 
 // done says that the watcher is done with the batch that it was given last.
 func (p *position) done() {
@@ -128,6 +146,7 @@ func (p *position) end(err error) {
 		p.err = err
 		p.fetched = Batch{}
 		p.dropQueue()
+		p.counted()
 	}
 }
 
@@ -166,6 +185,7 @@ func (p *position) behindBy(now int64, limits *Limits) *stretch {
 	}
 	p.diskFrom = p.next
 	p.synced = now-p.next < limits.JoinRevisions
+	p.counted()
 	return &stretch{from: p.next, to: now}
 }
 
@@ -181,6 +201,7 @@ func (p *position) read(s *stretch, batch Batch) {
 	} else if p.next == s.from { // else it fell behind meanwhile
 		p.next = upTo + 1
 	}
+	p.counted()
 }
 
 // unread settles where the watcher is after it has failed to read a stretch.
@@ -194,6 +215,7 @@ func (p *position) unread(s *stretch) {
 func (p *position) behind(upTo int64) {
 	p.synced, p.next = false, upTo+1
 	p.dropQueue()
+	p.counted()
 }
 
 // publish adds events to the queue of a synced watcher. They are all that it wants of the revisions after from up to
@@ -220,7 +242,10 @@ func (p *position) publish(events []*mvccpb.Event, bytes int, from, to int64, li
 }
 
 // fallBehind makes a synced watcher read everything after revision from from disk, once it has yielded what waits.
-func (p *position) fallBehind(from int64) { p.synced, p.next = false, from+1 }
+func (p *position) fallBehind(from int64) {
+	p.synced, p.next = false, from+1
+	p.counted()
+}
 
 // replace settles the position in a store whose content was replaced.
 func (p *position) replace(old, now *mvcc.State) {
@@ -233,6 +258,7 @@ func (p *position) replace(old, now *mvcc.State) {
 		p.dropQueue()
 	}
 	p.synced, p.next, p.diskFrom = upTo == now.Revision, upTo+1, 0
+	p.counted()
 }
 
 // valid checks W1 to W3 at a published revision.
