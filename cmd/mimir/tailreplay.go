@@ -65,7 +65,7 @@ func (r *tailReplay) run(c *cobra.Command, client *admin.Client, name string) (e
 	if err := r.find(ctx, tailSearch{client: client}, name, note); err != nil {
 		return err
 	}
-	t, err := r.n.today(ctx, &r.n.who)
+	t, err := r.n.today(ctx)
 	if err != nil {
 		return err
 	}
