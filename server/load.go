@@ -138,7 +138,7 @@ func (d *decoder) mapping(prefix string, n *yaml.Node) {
 		i := slices.IndexFunc(settings, func(s setting) bool { return s.key == full })
 		switch {
 		case i >= 0:
-			if err := settings[i].decode(d.config, &value); err != nil {
+			if err := settings[i].read(d.config, &value); err != nil {
 				d.complain(err)
 			}
 			d.config.from(full, d.file)

@@ -461,7 +461,7 @@ func TestRulesOfOperatorsThatCannotBe(t *testing.T) {
 	for want, change := range map[string]func(*Config){
 		"need client-tls.ca":                   func(c *Config) { c.Operator.AllowedCN = []string{"op"} },
 		"audit-log-required needs audit-log":   func(c *Config) { c.Operator.AuditRequired = true },
-		"operator.token-file: stat " + missing: func(c *Config) { c.Operator.TokenFile = missing },
+		"operator.token-file: open " + missing: func(c *Config) { c.Operator.TokenFile = missing },
 		"audit-log: open " + missing:           func(c *Config) { c.Operator.AuditLog = missing },
 	} {
 		c := testConfig(t, "n")

@@ -20,10 +20,10 @@ type setting struct {
 	reset   func(*Config) // to the default
 	set     func(*Config, string) error
 	get     func(*Config) string
-	copy    func(to, from *Config) // as it is: its text may not lead back to it
-	decode  func(*Config, *yaml.Node) error
-	number  func(*Config) int64 // nil unless it can be compared
-	check   func(*Config) error // nil if every value will do
+	copy    func(to, from *Config)          // as it is: its text may not lead back to it
+	decode  func(*Config, *yaml.Node) error // from the file; nil: as set has its text
+	number  func(*Config) int64             // nil unless it can be compared
+	check   func(*Config) error             // nil if every value will do
 }
 
 // unbounded is the upper bound of what may be as large as it likes.
@@ -34,6 +34,21 @@ func (s *setting) name() string { return strings.ReplaceAll(s.key, ".", "-") }
 
 func (s *setting) env() string {
 	return "MIMIR_" + strings.ToUpper(strings.ReplaceAll(s.name(), "-", "_"))
+}
+
+// read takes what the file has. Nothing leaves what is there.
+func (s *setting) read(c *Config, n *yaml.Node) error {
+	if s.decode != nil {
+		return s.decode(c, n)
+	}
+	var text *string
+	if err := n.Decode(&text); err != nil || text == nil {
+		return err
+	}
+	if err := s.set(c, *text); err != nil {
+		return fmt.Errorf("line %d: %w", n.Line, err)
+	}
+	return nil
 }
 
 // help is what the setting means and which values it takes, in one line.
@@ -163,13 +178,29 @@ func durabilityOfEach(key, meaning string, at func(*Config) *map[string]string) 
 
 func count(key string, preset, low, high int, meaning string, at func(*Config) *int) setting {
 	s := of(key, "int", meaning, preset, at, form[int]{parseInt, strconv.Itoa})
+	s.decode = func(c *Config, n *yaml.Node) error {
+		if err := isWhole(n); err != nil {
+			return fmt.Errorf("line %d: %w", n.Line, err)
+		}
+		return n.Decode(at(c))
+	}
 	return s.between(int64(low), int64(high), func(c *Config) int64 { return int64(*at(c)) }, func(n int64) string {
 		return strconv.FormatInt(n, 10)
 	})
 }
 
+// isWhole refuses a number that is none of whole ones, which YAML would cut off to one.
+func isWhole(n *yaml.Node) error {
+	var f float64
+	if n.ShortTag() == "!!float" && n.Decode(&f) == nil && (math.Trunc(f) != f || math.IsInf(f, 0)) {
+		return fmt.Errorf("%s is not a whole number", n.Value)
+	}
+	return nil
+}
+
 func duration(key string, preset, low, high time.Duration, meaning string, at func(*Config) *time.Duration) setting {
 	s := of(key, "duration", meaning, preset, at, form[time.Duration]{parseDuration, formatDuration})
+	s.decode = nil
 	return s.between(int64(low), int64(high), func(c *Config) int64 { return int64(*at(c)) }, func(n int64) string {
 		return formatDuration(time.Duration(n))
 	})
@@ -191,16 +222,7 @@ func size[T ~int | ~int32 | ~int64 | ~uint64](
 		return n, nil
 	}
 	s := of(key, "size", meaning, T(preset), at, form[T]{parse, func(n T) string { return Bytes(n).String() }})
-	s.decode = func(c *Config, n *yaml.Node) error {
-		var scalar string
-		if err := n.Decode(&scalar); err != nil {
-			return err
-		}
-		if err := s.set(c, scalar); err != nil {
-			return fmt.Errorf("line %d: %w", n.Line, err)
-		}
-		return nil
-	}
+	s.decode = nil
 	return s.between(int64(low), int64(high), func(c *Config) int64 { return int64(*at(c)) }, func(n int64) string {
 		return Bytes(n).String()
 	})

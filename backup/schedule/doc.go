@@ -13,6 +13,8 @@
 //     A primary that is cut off goes on as well, and lets none go of before for those that it takes then.
 //   - K3: two nodes that do it at the same time do no harm: there are two backups, of two names.
 //   - K4: nothing that fails here ends the node.
+//   - K5: none counts as the newest that this node has not read, all of it, and found whole; after a start, too. What
+//     it finds broken never counts, and is deleted only if it has just saved it.
 //
 // Which node does it, and what a backup is, is the business of who runs it (server, backup); where it lies, that of
 // backup/store. [Plan] decides; [Keeper] does.

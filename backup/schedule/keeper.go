@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -37,7 +38,8 @@ type Config struct {
 	History func() string
 	// Content returns what a backup begun at this time is to hold. It is closed in any case.
 	Content func(ctx context.Context, at time.Time) (io.ReadCloser, error)
-	// Check reads all of a backup of so many bytes as it lies in the place, and says what is wrong with it.
+	// Check reads all of a backup of so many bytes as it lies in the place, and says what is wrong with it: an error
+	// that is [backup.ErrBroken], or one of the reader.
 	Check func(r io.Reader, bytes int64) error
 	// Kept is told which are left, after some went that the plan keeps no more, until it returns no error. May be nil.
 	Kept   func(ctx context.Context, kept []Backup) error
@@ -68,6 +70,7 @@ type memory struct {
 	gone   bool     // some went, and Kept was not told
 	taken  []Backup // as they were at the last look; the oldest first
 	report Report   // without totals
+	read
 	// shared is when others were last known to share the history here, or, if not yet, when this node began.
 	shared time.Time
 }
@@ -95,7 +98,7 @@ func (k *Keeper) adopt() {
 	k.former.mu.Lock()
 	k.former.adopt() // it may not have come to run
 	m := k.former.memory
-	m.taken = slices.Clone(m.taken)
+	m.taken, m.broken = slices.Clone(m.taken), maps.Clone(m.broken)
 	k.former.mu.Unlock()
 	if m.report.To != k.report.To || m.report.Region != k.report.Region {
 		k.report.LastBytes, k.report.LastTook = m.report.LastBytes, m.report.LastTook
@@ -205,18 +208,24 @@ func (k *Keeper) due(ctx context.Context, now time.Time) (time.Time, error) {
 
 func (k *Keeper) look(ctx context.Context) (due time.Time, err error) {
 	bounded, cancel := context.WithTimeout(ctx, lookTime)
-	defer cancel()
 	taken, err := Taken(bounded, k.Store, k.Fleet)
+	cancel()
 	if err != nil {
 		return due, err
 	}
-	now, history := k.Clock.Now(), k.history()
+	history := k.history()
+	region := Of(k.Region, taken)
+	own := OfHistory(history, region)
+	counts, err := k.counting(ctx, own)
+	if err != nil {
+		return due, err
+	}
+	now := k.Clock.Now()
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	first := k.report.Looked.IsZero()
 	k.taken = taken
-	region, own := Of(k.Region, k.taken), k.own(history)
-	k.report.see(own, now, k.Due(own, now))
+	k.report.see(counts, now, k.Due(counts, now))
 	k.report.Others, k.report.OtherHistory = len(k.taken)-len(region), len(region)-len(own)
 	if first {
 		k.Logger.Info("this node takes the backups", "to", k.report.To, "there", k.report.Count, "due",
@@ -225,8 +234,11 @@ func (k *Keeper) look(ctx context.Context) (due time.Time, err error) {
 	return k.report.Due, nil
 }
 
-// own returns what counts and goes of all that there are: what this region took of a history.
-func (k *Keeper) own(history string) []Backup { return OfHistory(history, Of(k.Region, k.taken)) }
+// own returns what counts and goes of all that there are: what this region took of a history, and is not known to be
+// broken.
+func (k *Keeper) own(history string) []Backup {
+	return k.unbroken(OfHistory(history, Of(k.Region, k.taken)))
+}
 
 func (k *Keeper) history() string {
 	if k.History == nil {
@@ -280,7 +292,8 @@ func (k *Keeper) prune(ctx context.Context) error {
 	return nil
 }
 
-// save puts a backup into the place, and reads it back. One that is not what it should be goes.
+// save puts a backup into the place, and reads it back. One that is not what it should be goes; one that cannot be read
+// stays, and counts once it was.
 func (k *Keeper) save(ctx context.Context, name string, now time.Time) (int64, error) {
 	content, err := k.Content(ctx, now)
 	if err != nil {
@@ -291,27 +304,17 @@ func (k *Keeper) save(ctx context.Context, name string, now time.Time) (int64, e
 		return 0, err
 	}
 	bytes, err := k.readBack(ctx, name)
-	if err != nil {
+	switch {
+	case err == nil:
+	case !isBroken(err):
+		k.unread(name, now)
+		err = fmt.Errorf("a backup was saved, and does not count until it is read back, which failed: %w", err)
+	default:
+		k.breaks(name)
 		err = fmt.Errorf("a backup was not whole a moment after it was saved: %w", err)
 		if ctx.Err() == nil {
 			err = errors.Join(err, k.Store.Delete(ctx, name))
 		}
 	}
 	return bytes, err
-}
-
-func (k *Keeper) readBack(ctx context.Context, name string) (int64, error) {
-	objects, err := k.Store.List(ctx, name)
-	if err != nil {
-		return 0, err
-	}
-	if len(objects) != 1 {
-		return 0, fmt.Errorf("%w: %s", store.ErrNotFound, name)
-	}
-	r, err := k.Store.Get(ctx, name)
-	if err != nil {
-		return 0, err
-	}
-	err = k.Check(r, objects[0].Size)
-	return objects[0].Size, errors.Join(err, r.Close())
 }

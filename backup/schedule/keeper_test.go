@@ -4,14 +4,17 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"maps"
 	"strings"
 	"sync"
 	"testing"
+	"testing/iotest"
 	"time"
 
+	"github.com/mimir-kv/mimir/backup"
 	"github.com/mimir-kv/mimir/backup/store"
 	"github.com/mimir-kv/mimir/replication/clock"
 	"github.com/mimir-kv/mimir/replication/clock/virtual"
@@ -25,6 +28,7 @@ type place struct {
 	objects map[string]string
 	fails   map[string]error // by what is done
 	tears   bool
+	reads   int // how often something was read
 	where   string
 	still   bool // to look takes no time
 	alone   bool // no other region is known to share the history of those who come here
@@ -52,6 +56,10 @@ func (p *place) Put(_ context.Context, name string, r io.Reader) error {
 func (p *place) Get(_ context.Context, name string) (io.ReadCloser, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.reads++
+	if err := p.fails["cut"]; err != nil {
+		return io.NopCloser(io.MultiReader(strings.NewReader(whole), iotest.ErrReader(err))), nil
+	}
 	return io.NopCloser(strings.NewReader(p.objects[name])), p.fails["get"]
 }
 
@@ -135,6 +143,9 @@ func (n *node) said() string {
 
 const whole = "whole"
 
+// content is that of a backup which is whole.
+func content() string { return whole + strings.Repeat("x", 544-len(whole)) }
+
 func run(t *testing.T, p *place, name string, plan Plan) *node {
 	return runAfter(t, nil, p, name, plan)
 }
@@ -154,14 +165,17 @@ func runAs(t *testing.T, former *Keeper, p *place, name string, plan Plan, histo
 		Shares:  func() bool { p.mu.Lock(); defer p.mu.Unlock(); return !p.alone },
 		History: func() string { return history },
 		Content: func(context.Context, time.Time) (io.ReadCloser, error) {
-			return io.NopCloser(strings.NewReader(whole + strings.Repeat("x", 544-len(whole)))), nil
+			return io.NopCloser(strings.NewReader(content())), nil
 		},
 		Check: func(r io.Reader, size int64) error {
 			text, err := io.ReadAll(r)
-			if err == nil && (int64(len(text)) != size || !strings.HasPrefix(string(text), whole)) {
-				err = errors.New("not whole")
+			if err != nil { // as a content says it that breaks off
+				return fmt.Errorf("%w: %w", backup.ErrBroken, err)
 			}
-			return err
+			if int64(len(text)) != size || !strings.HasPrefix(string(text), whole) {
+				return fmt.Errorf("%w: torn", backup.ErrBroken)
+			}
+			return nil
 		},
 		Kept: func(_ context.Context, kept []Backup) error {
 			n.mu.Lock()
@@ -290,7 +304,7 @@ func TestAKeeperGoesOnWithWhatTheOneBeforeKnew(t *testing.T) {
 		p := &place{objects: map[string]string{}}
 		for i := range 3 {
 			when := time.Now().Add(time.Duration(i-3) * time.Hour)
-			p.objects[Name("f", "us", "-old", "", when)] = strings.Repeat("x", 544)
+			p.objects[Name("f", "us", "-old", "", when)] = content()
 		}
 		p.fail("delete", errors.New("the disk burns"))
 		plan := Plan{Every: 24 * time.Hour, Keep: 1}
@@ -332,7 +346,7 @@ func TestAnotherRegionGoesOn(t *testing.T) {
 		p := &place{objects: map[string]string{}}
 		for hour := range 48 {
 			at := time.Now().Add(time.Duration(hour)*time.Hour - time.Minute)
-			p.objects[Name("f", "eu", "-old", "", at)] = strings.Repeat("x", 544)
+			p.objects[Name("f", "eu", "-old", "", at)] = content()
 		}
 		n := run(t, p, "-a", Plan{Every: 6 * time.Hour, Keep: 3})
 		defer n.stop()
@@ -373,7 +387,7 @@ func TestAnotherHistoryOfTheRegion(t *testing.T) {
 		}
 		old := "fleet@f/snapshot@20000101T000000Z@us@-old.mimir" // of a version that did not say
 		p.mu.Lock()
-		p.objects[old] = strings.Repeat("x", 544)
+		p.objects[old] = content()
 		p.mu.Unlock()
 		time.Sleep(6 * time.Hour)
 		virtual.Wait()
@@ -417,15 +431,15 @@ func TestAnotherNodeTakesOver(t *testing.T) {
 
 func TestWhatFails(t *testing.T) {
 	for _, c := range []struct{ doing, says string }{
-		{"put", "the disk burns"}, {"list", "the disk burns"}, {"get", "not whole a moment after"},
-		{"delete", "cannot be deleted"}, {"tears", "not whole a moment after"},
+		{"put", "the disk burns"}, {"list", "the disk burns"}, {"delete", "cannot be deleted"},
+		{"tears", "not whole a moment after"},
 	} {
 		t.Run(c.doing, func(t *testing.T) {
 			virtual.Test(t, func(t *testing.T) {
 				old := map[string]string{}
 				for i := range 3 {
 					when := time.Now().Add(time.Duration(i-3) * time.Hour)
-					old[Name("f", "us", "-old", "", when)] = strings.Repeat("x", 544)
+					old[Name("f", "us", "-old", "", when)] = content()
 				}
 				p := &place{objects: old, tears: c.doing == "tears"}
 				before := p.names()

@@ -115,6 +115,7 @@ func (k *Keeper) done(name string, bytes int64, took time.Duration) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.letGo = true
+	k.whole, k.put = name, ""
 	r := &k.report
 	r.Since = time.Time{}
 	r.LastBytes, r.LastTook = bytes, took

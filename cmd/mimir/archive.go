@@ -65,9 +65,9 @@ type archived struct {
 
 // openArchive looks at the archive of a fleet; if fleet is empty, of the only one in the place.
 func openArchive(ctx context.Context, p *places, place, fleet string) (*archived, error) {
-	s, err := store.Open(place, p.Options)
+	s, err := p.store(place)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errUsage, err)
+		return nil, err
 	}
 	if s, err = archive.OfOnly(ctx, s, fleet); err != nil {
 		return nil, err

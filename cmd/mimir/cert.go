@@ -113,7 +113,7 @@ func newCertNodes() *cobra.Command {
 				return err
 			}
 			made, err := authority.Members(f.dir, certMembers(fleet), terms, time.Now())
-			return tellMade(c.OutOrStdout(), made, withoutAuthority(f.dir, err))
+			return f.tell(c, made, withoutAuthority(f.dir, err), authority.Peers, authority.Clients)
 		},
 	}
 	f.add(c)
@@ -151,11 +151,28 @@ func withoutAuthority(dir string, err error) error {
 	return err
 }
 
-func tellMade(w io.Writer, made []authority.Made, err error) error {
+// tell tells what was made, and which of the authorities that sign end soon: what they signed ends with them, and
+// cannot be renewed.
+func (f *certFlags) tell(c *cobra.Command, made []authority.Made, err error, signing ...string) error {
+	w := c.OutOrStdout()
 	for _, m := range made {
 		fmt.Fprintf(w, "made %s.crt, since %s; it ends on %s\n", m.Path, m.Why, m.Ends.UTC().Format(time.DateOnly))
 	}
-	if len(made) == 0 && err == nil {
+	ending := false
+	for _, name := range signing {
+		path := filepath.Join(f.dir, name+".crt")
+		ca, unread := authority.ReadCertificate(path)
+		if unread != nil || time.Now().After(ca.NotAfter) { // err says it
+			continue
+		}
+		if days := int(time.Until(ca.NotAfter).Hours() / 24); days < f.within {
+			ending = true
+			fmt.Fprintf(c.ErrOrStderr(), "mimir: %s ends on %s, in %d days, and with it all that it signed, which "+
+				"cannot be renewed: make a new one, as docs/certificates.md says under New authorities\n", path,
+				ca.NotAfter.UTC().Format(time.DateOnly), days)
+		}
+	}
+	if len(made) == 0 && !ending && err == nil {
 		fmt.Fprintln(w, "nothing is due")
 	}
 	return err
@@ -179,7 +196,7 @@ func newCertClient() *cobra.Command {
 				return err
 			}
 			made, err := authority.One(f.dir, name, terms, time.Now())
-			return tellMade(c.OutOrStdout(), made, withoutAuthority(f.dir, err))
+			return f.tell(c, made, withoutAuthority(f.dir, err), authority.Clients)
 		},
 	}
 	f.add(c)

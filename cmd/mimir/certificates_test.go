@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/mimir-kv/mimir/replication"
+	"github.com/mimir-kv/mimir/server/authority"
 	"github.com/mimir-kv/mimir/server/trust"
 )
 
@@ -53,5 +54,31 @@ func TestACertificateIsNotForEver(t *testing.T) {
 	status, _, errs := mimir(t, "cert", "client", "a", "--dir", t.TempDir(), "--days", "9999999")
 	if status != exitUsage || !strings.Contains(errs, "at most 3650") {
 		t.Errorf("status %d\n%s", status, errs)
+	}
+}
+
+// What an authority signed ends with it: that it ends is told by who renews, week by week, before it is too late, and
+// that it has ended is an error.
+func TestAnAuthorityEnds(t *testing.T) {
+	for _, test := range []struct {
+		days   int // that are left
+		status int
+		out    string
+		errs   string
+	}{
+		{days: 100, out: "nothing is due\n"},
+		{days: 10, errs: "client-ca.crt ends on "},
+		{days: -10, status: exitFailed, errs: "client-ca.crt: the authority has ended"},
+	} {
+		dir := t.TempDir()
+		if err := authority.Make(dir, authority.Clients, "mimir", time.Now().AddDate(-10, 0, test.days)); err != nil {
+			t.Fatal(err)
+		}
+		mimir(t, "cert", "client", "operator", "--dir", dir)
+		status, out, errs := mimir(t, "cert", "client", "operator", "--dir", dir)
+		if status != test.status || out != test.out || (test.errs == "") != (errs == "") ||
+			!strings.Contains(errs, test.errs) || test.errs != "" && !strings.Contains(errs, "under New authorities") {
+			t.Errorf("%d days: status %d, %q, %q", test.days, status, out, errs)
+		}
 	}
 }

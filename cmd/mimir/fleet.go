@@ -164,12 +164,12 @@ func newFleetRecover(n *connection) *cobra.Command {
 			if !stopped {
 				return fmt.Errorf("%w: --others-are-stopped says that you have seen to that", errUsage)
 			}
-			ctx, cancel := context.WithTimeout(c.Context(), moveTimeout)
-			defer cancel()
 			point, err := at.point(c)
 			if err != nil {
 				return err
 			}
+			ctx, cancel := context.WithTimeout(c.Context(), recoveryTimeout(c.Context(), client))
+			defer cancel()
 			r, err := client.RecoverVotes(ctx, keep, point)
 			if err != nil {
 				return err
@@ -187,6 +187,17 @@ func newFleetRecover(n *connection) *cobra.Command {
 	completes(c, "keep", n.regions)
 	c.MarkFlagRequired("keep")
 	return c
+}
+
+// recoveryTimeout bounds a recovery: longer than the node does that would be asked.
+func recoveryTimeout(ctx context.Context, client *admin.Client) time.Duration {
+	ctx, cancel := context.WithTimeout(ctx, fleetTimeout)
+	defer cancel()
+	node, err := client.Node(ctx)
+	if err != nil {
+		return moveTimeout
+	}
+	return admin.RecoveryTime(node.Votes) + beyondNode
 }
 
 func newFleetShow(n *connection) *cobra.Command {

@@ -12,12 +12,11 @@ import (
 	"github.com/mimir-kv/mimir/server/admin"
 )
 
-// moveTimeout bounds a failover, and switchoverTimeout a switchover, which waits for a region that comes closer. They
-// are longer than the server's own bounds, so that a node says how it ended.
-const (
-	moveTimeout       = 90 * time.Second
-	switchoverTimeout = 6 * time.Minute
-)
+// beyondNode is how much longer than the node's own bound an order is waited for, so that the node says how it ended.
+const beyondNode = time.Minute
+
+// moveTimeout bounds all that moves the primary.
+const moveTimeout = admin.MoveTime + beyondNode
 
 func newSwitchover(n *connection) *cobra.Command {
 	to, abort := "", false
@@ -37,7 +36,7 @@ func newSwitchover(n *connection) *cobra.Command {
 			case abort:
 				return n.abort(c, client)
 			}
-			return n.move(c, switchoverTimeout, func(ctx context.Context) (*replication.MoveReport, error) {
+			return n.move(c, moveTimeout, func(ctx context.Context) (*replication.MoveReport, error) {
 				w, end := watchMove(ctx, c.ErrOrStderr(), client)
 				defer end()
 				return admin.Telling(client, w.waits).Switchover(ctx, to)
@@ -92,7 +91,7 @@ func newFailover(n *connection) *cobra.Command {
 				return err
 			}
 			if point != nil {
-				return n.move(c, switchoverTimeout, func(ctx context.Context) (*replication.MoveReport, error) {
+				return n.move(c, moveTimeout, func(ctx context.Context) (*replication.MoveReport, error) {
 					return client.FailoverAt(ctx, to, *point)
 				})
 			}

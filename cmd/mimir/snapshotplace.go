@@ -42,13 +42,22 @@ func (p *places) addWorkFlag(c *cobra.Command) {
 		"where files lie meanwhile, as large as the snapshot; default: the machine's for temporary files")
 }
 
+// store returns the store that a place is. What cannot be one is wrong usage.
+func (p *places) store(place string) (store.Store, error) {
+	s, err := store.Open(place, p.Options)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errUsage, err)
+	}
+	return s, nil
+}
+
 // object returns the store that the URL of an object is in, and its name there.
 func (p *places) object(where string) (store.Store, string, error) {
 	place, name, err := store.Split(where)
 	if err != nil {
-		return nil, "", err
+		return nil, "", fmt.Errorf("%w: %w", errUsage, err)
 	}
-	s, err := store.Open(place, p.Options)
+	s, err := p.store(place)
 	return s, name, err
 }
 
@@ -160,7 +169,7 @@ func newSnapshotList() *cobra.Command {
 			if err := n.check(); err != nil {
 				return err
 			}
-			s, err := store.Open(arguments[0], p.Options)
+			s, err := p.store(arguments[0])
 			if err != nil {
 				return err
 			}

@@ -275,7 +275,7 @@ func newTailExport(n *connection) *cobra.Command {
 		Args: oneArgument("the name of a tail"),
 		RunE: n.asking(func(c *cobra.Command, client *admin.Client, arguments []string) error {
 			if !e.state && c.Flags().Changed("after") {
-				return errors.New("--after goes with --state")
+				return fmt.Errorf("%w: --after goes with --state", errUsage)
 			}
 			good := anyCopy
 			if e.state {

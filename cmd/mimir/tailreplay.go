@@ -30,7 +30,8 @@ func newTailReplay(n *connection) *cobra.Command {
 	c := r.command("replay NAME", "Do what of a tail still applies",
 		"Do each write of a tail to today's history, as what it did when it was lost, if every key that it wrote or\n"+
 			"compared is today as it was at the fork, or as the tail itself left it. What conflicts is not done, and\n"+
-			"is listed with both values; so is what builds on it. Run again, it goes on where it was.\n")
+			"is listed with both values; so is what builds on it. Run again, it goes on where it was; but a key that\n"+
+			"was not there at the fork, that a run put and that somebody deleted since, is put again.\n")
 	c.Flags().BoolVar(&r.dry, "dry-run", false, "change nothing: mimir tail diff")
 	return c
 }
@@ -65,7 +66,7 @@ func (r *tailReplay) run(c *cobra.Command, client *admin.Client, name string) (e
 	if err := r.find(ctx, tailSearch{client: client}, name, note); err != nil {
 		return err
 	}
-	t, err := r.n.today(ctx, &r.n.who)
+	t, err := r.n.today(ctx)
 	if err != nil {
 		return err
 	}

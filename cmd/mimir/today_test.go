@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"testing"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -11,7 +12,7 @@ import (
 // TestALeaseOfAReplayLives as long as the replay does: another one with the same time to live runs out meanwhile.
 func TestALeaseOfAReplayLives(t *testing.T) {
 	n := &connection{endpoints: []string{etcdapitest.StartPlain(t).Endpoint}}
-	fleet, err := n.today(t.Context(), &login{})
+	fleet, err := n.today(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,5 +31,20 @@ func TestALeaseOfAReplayLives(t *testing.T) {
 	<-fleet.client.Watch(t.Context(), "k", clientv3.WithRev(put.Header.Revision+1))
 	if _, err := fleet.Lease(t.Context(), 7); err != nil {
 		t.Errorf("the lease that was granted before: %v", err)
+	}
+}
+
+// A replay shows a password to nobody without TLS where TLS was asked for, as all that asks does.
+func TestAReplayShowsNoPasswordInClear(t *testing.T) {
+	n := &connection{
+		endpoints: []string{"http://" + etcdapitest.StartPlain(t).Endpoint}, insecure: true,
+		who: login{user: "root:geheim"},
+	}
+	fleet, err := n.today(t.Context())
+	if err == nil {
+		fleet.client.Close()
+	}
+	if !errors.Is(err, errUsage) {
+		t.Errorf("got %v", err)
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -55,7 +54,7 @@ func (c *Client) FailoverWithin(ctx context.Context, to string, accept uint64) (
 // Tails returns the rescue files of the first endpoint that answers.
 func (c *Client) Tails(ctx context.Context) ([]replication.TailInfo, error) {
 	var tails []replication.TailInfo
-	return tails, c.getWithin(ctx, tailsTimeout, "/mimir/v1/tails", &tails)
+	return tails, c.getWithin(ctx, c.tails, "/mimir/v1/tails", &tails)
 }
 
 // ReadState calls begin with what is known of the state beside a tail, and then visit with each of its changes, in
@@ -119,37 +118,14 @@ func FirstWrites(ctx context.Context, c *Client, name string, most int) ([]*Writ
 // TailFork returns where a tail parted from the history of the first endpoint that answers, which has the tail.
 func (c *Client) TailFork(ctx context.Context, name string) (*Fork, error) {
 	f := &Fork{}
-	return f, c.getWithin(ctx, tailsTimeout, "/mimir/v1/tails/"+url.PathEscape(name)+"/fork", f)
+	return f, c.getWithin(ctx, c.tails, "/mimir/v1/tails/"+url.PathEscape(name)+"/fork", f)
 }
 
 // DiscardTail deletes what the first endpoint that answers has of a tail.
 func (c *Client) DiscardTail(ctx context.Context, name string) error {
+	ctx, cancel := context.WithTimeout(ctx, c.tails)
+	defer cancel()
 	return c.change(ctx, http.MethodDelete, "/mimir/v1/tails/"+url.PathEscape(name), nil, nil)
-}
-
-// lines calls visit with each JSON object of an answer.
-func (c *Client) lines(ctx context.Context, path string, visit func(json.RawMessage) error) error {
-	return c.each(ctx, func(endpoint string) error {
-		if err := reachableAloud(ctx, c, endpoint); err != nil {
-			return err
-		}
-		body, err := c.open(ctx, http.MethodGet, endpoint, path, nil)
-		if err != nil {
-			return err
-		}
-		defer body.Close()
-		for d := json.NewDecoder(body); ; {
-			var line json.RawMessage
-			if err := d.Decode(&line); errors.Is(err, io.EOF) {
-				return nil
-			} else if err != nil {
-				return &Error{Endpoint: endpoint, Text: endpoint + ": tail cut short: " + err.Error()}
-			}
-			if err := visit(line); err != nil {
-				return &visitError{err}
-			}
-		}
-	})
 }
 
 // PartialPath is where a node of a partial region tells how it is.

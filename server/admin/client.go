@@ -21,11 +21,13 @@ import (
 var ErrNoEndpoint = errors.New("no endpoint answered")
 
 // An endpoint that does not connect, or does not answer a question, within these times is given up for the next one. To
-// tell of its tails a node reads them whole.
+// tell of its tails a node reads them whole. Of a tail that is on its way something comes within pauseTimeout, however
+// long all of it takes.
 const (
 	dialTimeout   = 3 * time.Second
 	answerTimeout = 10 * time.Second
 	tailsTimeout  = 5 * time.Minute
+	pauseTimeout  = time.Minute
 )
 
 // Client asks nodes. It is safe for concurrent use.
@@ -33,6 +35,8 @@ type Client struct {
 	endpoints []string
 	http      *http.Client
 	answer    time.Duration // for a question
+	tails     time.Duration // for one about tails, and until one begins to come
+	pause     time.Duration // while one comes
 	waits     waits
 	silence   time.Duration // see GivingUp; zero: dialTimeout, and one endpoint is not probed
 	secure    bool          // TLS was asked for
@@ -45,8 +49,8 @@ type Client struct {
 // scheme.
 func NewClient(endpoints []string, secure *tls.Config) (*Client, error) {
 	c := &Client{
-		answer: answerTimeout, waits: waits{first: firstWord}, secure: secure != nil,
-		http: asking(newTransport(secure)),
+		answer: answerTimeout, tails: tailsTimeout, pause: pauseTimeout, waits: waits{first: firstWord},
+		secure: secure != nil, http: asking(newTransport(secure)),
 	}
 	for _, e := range endpoints {
 		c.endpoints = append(c.endpoints, baseURL(e, secure != nil))

@@ -93,13 +93,16 @@ func TestAnOrderThatContradictsItselfIsRefused(t *testing.T) {
 type ordered struct {
 	Voting
 	orders, endless int
+	within          time.Duration // that the last one had
 }
 
 func (o *ordered) count(ctx context.Context) (*replication.Charter, error) {
 	o.orders++
-	if _, ends := ctx.Deadline(); !ends {
+	end, ends := ctx.Deadline()
+	if !ends {
 		o.endless++
 	}
+	o.within = time.Until(end)
 	return &replication.Charter{}, nil
 }
 
@@ -122,6 +125,10 @@ func (o *ordered) Change(ctx context.Context, _ replication.VoteChange) (*replic
 func (o *ordered) Recover(ctx context.Context, _ string) (*replication.Reign, error) {
 	_, err := o.count(ctx)
 	return &replication.Reign{}, err
+}
+
+func (o *ordered) RecoverAt(ctx context.Context, _ string, _ replication.Point) (*replication.Reign, error) {
+	return o.Recover(ctx, "")
 }
 
 // noEvents keeps none.
@@ -148,5 +155,43 @@ func TestOrdersAboutVotesEnd(t *testing.T) {
 	}
 	if o.orders != 5 {
 		t.Errorf("%d orders", o.orders)
+	}
+}
+
+// promised is a node of a fleet that votes.
+type promised struct {
+	fake
+	votes *replication.VoteStatus
+}
+
+func (p *promised) Health() *replication.HealthStatus {
+	return &replication.HealthStatus{NodeID: "us-1", Region: "us", Votes: p.votes}
+}
+
+// A recovery, which waits until no promise is left, has the time of any order beside that; and who asks can tell how
+// long that is.
+func TestARecoveryOutlastsTheLease(t *testing.T) {
+	const small = time.Minute // of the time that the test itself takes
+	for _, test := range []struct {
+		votes *replication.VoteStatus
+		waits time.Duration
+	}{
+		{nil, time.Hour}, // the longest that there is
+		{&replication.VoteStatus{Lease: 3 * time.Second}, 3 * time.Second},
+		{&replication.VoteStatus{Lease: time.Hour}, time.Hour},
+		{&replication.VoteStatus{Lease: time.Second, Former: 30 * time.Minute}, 30 * time.Minute},
+	} {
+		o := &ordered{}
+		h := NewHandler(HandlerOptions{
+			Replicator: &promised{votes: test.votes}, Voting: o, Logger: slog.New(slog.DiscardHandler),
+			States: fakeState{}, Events: noEvents{}, Guard: func(_ string, h http.Handler) http.Handler { return h },
+		})
+		for _, body := range []string{`{"keep":"us"}`, `{"keep":"us","at":{"position":7}}`} {
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, httptest.NewRequest("POST", "/mimir/v1/votes/recover", strings.NewReader(body)))
+			if o.orders == 0 || o.within < MoveTime+test.waits-small || o.within > RecoveryTime(test.votes) {
+				t.Errorf("%+v: %d orders, within %v", test.votes, o.orders, o.within)
+			}
+		}
 	}
 }

@@ -180,9 +180,22 @@ const (
 	mostLooks = 2
 	// mostDigests is how many questions about what the store holds are answered at a time: each reads much of it.
 	mostDigests = 1
-	// moveTime is how long a move, or a change of who votes, may take: far longer than one does.
-	moveTime = 5 * time.Minute
 )
+
+// MoveTime is how long a node lets a move take, or a change of who votes: far longer than one does.
+const MoveTime = 5 * time.Minute
+
+// longestLease is the longest that a fleet can have.
+const longestLease = time.Hour
+
+// RecoveryTime is how long a node lets a recovery take that knows so much of the votes: a recovery waits until no
+// promise is left. Nil is a region that does not know for how long they are any more, as one whose ballot is lost.
+func RecoveryTime(v *replication.VoteStatus) time.Duration {
+	if v == nil {
+		return MoveTime + longestLease
+	}
+	return MoveTime + max(v.Lease, v.Former)
+}
 
 type handler struct {
 	HandlerOptions
@@ -191,8 +204,10 @@ type handler struct {
 }
 
 // lasting returns a context for what goes on if its caller hangs up.
-func lasting(r *http.Request) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(r.Context()), moveTime)
+func lasting(r *http.Request) (context.Context, context.CancelFunc) { return lastingFor(r, MoveTime) }
+
+func lastingFor(r *http.Request, bound time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(r.Context()), bound)
 }
 
 // NewHandler returns the handler of everything under /mimir/v1/.

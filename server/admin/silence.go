@@ -44,6 +44,7 @@ const (
 	stepConnect = "it does not take the connection (the machine is gone, or the network drops what is sent there)"
 	stepTLS     = "it takes the connection, and does not begin with TLS (its process stands still, or has no TLS there)"
 	stepAnswer  = "it takes the connection, and says nothing (its process or its disk stands still, or it is no node)"
+	stepTail    = "it answers for itself, and does not begin to send the tail (its disk stands still, or others read)"
 	stepFleet   = "it answers for itself, and does not tell of the fleet (what it asks of others stands still there)"
 )
 

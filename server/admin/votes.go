@@ -107,7 +107,7 @@ func (h *handler) recoverVotes(w http.ResponseWriter, r *http.Request) {
 	if !decode(w, r, &in) {
 		return
 	}
-	ctx, cancel := lasting(r)
+	ctx, cancel := lastingFor(r, RecoveryTime(h.Replicator.Health().Votes))
 	defer cancel()
 	if in.At != nil {
 		reign, err := h.Voting.RecoverAt(ctx, in.Keep, *in.At)

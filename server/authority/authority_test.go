@@ -167,3 +167,28 @@ func TestAClient(t *testing.T) {
 		t.Errorf("until %s, its authority until %s, %v", c.NotAfter, ca.NotAfter, err)
 	}
 }
+
+// Of an authority that has ended nothing is made, and nobody is told that nothing is due; what is due of the other one
+// is made.
+func TestAnAuthorityThatHasEnded(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "certs")
+	for name, made := range map[string]time.Time{Peers: today.AddDate(-authorityYears, 0, 1), Clients: today} {
+		if err := Make(dir, name, "mimir", made); err != nil {
+			t.Fatal(err)
+		}
+	}
+	terms := Terms{Lasts: 365 * day, Within: 30 * day}
+	if made, err := Members(dir, members, terms, today); err != nil || len(made) != 3 {
+		t.Fatalf("made %+v, %v", made, err)
+	}
+	made, err := Members(dir, members, terms, today.Add(340*day))
+	if !errors.Is(err, ErrEnded) || !strings.Contains(err.Error(), Peers) || strings.Contains(err.Error(), Clients) {
+		t.Errorf("got %v", err)
+	}
+	if len(made) != 1 || filepath.Base(made[0].Path) != "server" {
+		t.Errorf("made %+v", made)
+	}
+	if _, err := One(dir, "operator", terms, today.AddDate(authorityYears, 0, 1)); !errors.Is(err, ErrEnded) {
+		t.Errorf("of a client: %v", err)
+	}
+}

@@ -38,6 +38,9 @@ const (
 // ErrExists says that an authority is there already: another one would make all certificates of the first void.
 var ErrExists = errors.New("there is one already")
 
+// ErrEnded says that an authority has ended: nothing counts any more that it signed, or would sign.
+var ErrEnded = errors.New("the authority has ended")
+
 // Authority signs certificates.
 type Authority struct {
 	cert *x509.Certificate
@@ -87,6 +90,19 @@ func Open(dir, name string) (*Authority, error) {
 		return nil, fmt.Errorf("%s is not the key of the certificate beside it", path)
 	}
 	return &Authority{cert, key}, nil
+}
+
+// ended reports whether the authority has ended.
+func (a *Authority) ended(now time.Time) bool { return now.After(a.cert.NotAfter) }
+
+// over returns an error that is ErrEnded of an authority in dir that has ended.
+func (a *Authority) over(dir, name string, now time.Time) error {
+	if !a.ended(now) {
+		return nil
+	}
+	return fmt.Errorf("%s: %w, on %s, and with it all that it signed: make a new one, as docs/certificates.md says "+
+		"under New authorities", filepath.Join(dir, name+certSuffix), ErrEnded,
+		a.cert.NotAfter.UTC().Format(time.DateOnly))
 }
 
 // parseKey reads a key as this package writes it, or as openssl does.

@@ -1,6 +1,7 @@
 package authority
 
 import (
+	"errors"
 	"net"
 	"net/url"
 	"path/filepath"
@@ -71,6 +72,7 @@ type Terms struct {
 }
 
 // Members makes what members need, of the authorities in dir and in a directory of each below it, as far as it is due.
+// Of an authority that has ended nothing is made, which is an error that is ErrEnded, and all that is due of the other.
 func Members(dir string, members []Member, t Terms, now time.Time) (made []Made, err error) {
 	peers, err := Open(dir, Peers)
 	if err != nil {
@@ -80,31 +82,38 @@ func Members(dir string, members []Member, t Terms, now time.Time) (made []Made,
 	if err != nil {
 		return nil, err
 	}
+	give := func(m *Member, of *Authority, name, file string, s Subject) error {
+		if of.ended(now) {
+			return nil
+		}
+		to := filepath.Join(dir, m.Name)
+		if err := of.renew(&made, filepath.Join(to, file), s, t, now); err != nil {
+			return err
+		}
+		return Copy(dir, name, to)
+	}
 	for i := range members {
 		m := &members[i]
-		to := filepath.Join(dir, m.Name)
-		if err := peers.renew(&made, filepath.Join(to, "peer"), m.peer(), t, now); err != nil {
-			return made, err
-		}
-		if err := Copy(dir, Peers, to); err != nil {
+		if err := give(m, peers, Peers, "peer", m.peer()); err != nil {
 			return made, err
 		}
 		if len(m.Client) == 0 {
 			continue
 		}
-		if err := clients.renew(&made, filepath.Join(to, "server"), m.server(), t, now); err != nil {
-			return made, err
-		}
-		if err := Copy(dir, Clients, to); err != nil {
+		if err := give(m, clients, Clients, "server", m.server()); err != nil {
 			return made, err
 		}
 	}
-	return made, nil
+	return made, errors.Join(peers.over(dir, Peers, now), clients.over(dir, Clients, now))
 }
 
-// One makes the certificate of a client in dir, if it is due.
+// One makes the certificate of a client in dir, if it is due. It is an error that is ErrEnded if the authority has
+// ended.
 func One(dir, name string, t Terms, now time.Time) (made []Made, err error) {
 	clients, err := Open(dir, Clients)
+	if err == nil {
+		err = clients.over(dir, Clients, now)
+	}
 	if err != nil {
 		return nil, err
 	}

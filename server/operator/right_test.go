@@ -142,6 +142,30 @@ func TestTokensChange(t *testing.T) {
 	}
 }
 
+// A token that is exchanged for one of the same length is none any more, also where the file keeps its time, as what
+// copies files with their times leaves it.
+func TestATokenThatIsExchangedForItsLike(t *testing.T) {
+	tokens, file := tokensIn(t, "alice "+aliceToken+"\n")
+	before, err := os.Stat(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	exchanged := strings.Repeat("n", len(aliceToken))
+	if err := os.WriteFile(file, []byte("alice "+exchanged+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chtimes(file, before.ModTime(), before.ModTime()); err != nil {
+		t.Fatal(err)
+	}
+	tokens.current(time.Now().Add(rereadInterval))
+	if who, err := tokens.Operator(t.Context(), &Caller{Tokens: []string{aliceToken}}); err == nil {
+		t.Errorf("the former token is that of %s", who)
+	}
+	if _, err := tokens.Operator(t.Context(), &Caller{Tokens: []string{exchanged}}); err != nil {
+		t.Errorf("the new token: %v", err)
+	}
+}
+
 // What cannot be a file of tokens is refused at the start, without a word of what is in it.
 func TestTokensThatAreNone(t *testing.T) {
 	for text, want := range map[string]string{

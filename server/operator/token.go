@@ -31,8 +31,8 @@ type Tokens struct {
 
 	mu      sync.Mutex
 	known   []token
-	stamp   stamp
-	problem string // that was told last
+	sum     [sha256.Size]byte // of the file that was read
+	problem string            // that was told last
 }
 
 // token is what is kept of one: all have the same length, whatever they are.
@@ -41,18 +41,12 @@ type token struct {
 	sum  [sha256.Size]byte
 }
 
-// stamp tells whether a file changed.
-type stamp struct {
-	modified time.Time
-	size     int64
-}
-
 // OpenTokens reads a file of tokens, one a line, each of at least MinTokenBytes, with a name before it or without one.
 // Lines that begin with # are left out.
 func OpenTokens(file string, logger *slog.Logger) (*Tokens, error) {
 	t := &Tokens{file: file, logger: logger}
 	var err error
-	if t.known, t.stamp, err = readTokens(file); err != nil {
+	if t.known, t.sum, err = readTokens(file); err != nil {
 		return nil, err
 	}
 	if len(t.known) == 0 {
@@ -93,24 +87,17 @@ func (t *Tokens) current(now time.Time) []token {
 	return t.known
 }
 
-// look takes what the file has, if it has changed.
+// look takes what the file has, if that is something else. What its time and its size are says nothing: a token is
+// exchanged for one of the same length.
 func (t *Tokens) look() {
-	t.mu.Lock()
-	before := t.stamp
-	t.mu.Unlock()
-	info, err := os.Stat(t.file)
-	same := err == nil && before == stamp{info.ModTime(), info.Size()}
-	var known []token
-	if err == nil && !same {
-		known, before, err = readTokens(t.file)
-	}
+	known, sum, err := readTokens(t.file)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	switch {
-	case same:
+	case err == nil && sum == t.sum:
 		t.problem = ""
 	case err == nil:
-		t.known, t.stamp, t.problem = known, before, ""
+		t.known, t.sum, t.problem = known, sum, ""
 		t.logger.Info("operators' tokens read again", "file", t.file, "tokens", len(t.known))
 	case err.Error() != t.problem:
 		t.problem = err.Error()
@@ -118,19 +105,15 @@ func (t *Tokens) look() {
 	}
 }
 
-// readTokens returns what a file has, and by what it is seen that it has changed.
-func readTokens(file string) (known []token, at stamp, err error) {
-	info, err := os.Stat(file)
-	if err != nil {
-		return nil, at, err
-	}
+// readTokens returns what a file has, and the sum of it.
+func readTokens(file string) (known []token, sum [sha256.Size]byte, err error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
-		return nil, at, err
+		return nil, sum, err
 	}
 	lines, err := parseTokens(file, text)
 	if err != nil {
-		return nil, at, err
+		return nil, sum, err
 	}
 	for i, line := range lines {
 		name := line.name
@@ -139,7 +122,7 @@ func readTokens(file string) (known []token, at stamp, err error) {
 		}
 		known = append(known, token{name, sha256.Sum256(line.token)})
 	}
-	return known, stamp{info.ModTime(), info.Size()}, nil
+	return known, sha256.Sum256(text), nil
 }
 
 type tokenLine struct {

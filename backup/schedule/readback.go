@@ -1,0 +1,127 @@
+package schedule
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/mimir-kv/mimir/backup"
+	"github.com/mimir-kv/mimir/backup/store"
+)
+
+// read is what a keeper knows of what lies in its place from reading it.
+type read struct {
+	whole  string          // the name of the backup that was read last, and is whole
+	broken map[string]bool // names of those that are not
+	// put is the name of one that this node saved at began, and could not read back yet; "": there is none.
+	put   string
+	began time.Time
+}
+
+// counting returns those that count of what this region took: the newest only once this node has read it. One that
+// cannot be read is waited for, until another one is due: else it would be saved over and over.
+func (k *Keeper) counting(ctx context.Context, own []Backup) ([]Backup, error) {
+	own = k.unbroken(own)
+	newest, found := Newest(own, k.Clock.Now())
+	if !found || newest.Name == k.whole {
+		return own, nil
+	}
+	bytes, err := k.readBack(ctx, newest.Name)
+	rest := slices.DeleteFunc(slices.Clone(own), func(b Backup) bool { return b.Name == newest.Name })
+	now := k.Clock.Now()
+	switch {
+	case err == nil:
+		k.sound(newest.Name, bytes, now)
+		return own, nil
+	case ctx.Err() != nil:
+		return nil, err
+	case isBroken(err):
+		k.Logger.Error("a backup is not whole, and does not count: it stays, and nobody is to restore it", "name",
+			newest.Name, "err", err)
+		k.breaks(newest.Name)
+		return rest, nil
+	case errors.Is(err, store.ErrNotFound): // another node let it go meanwhile
+		return rest, nil
+	case !now.Before(k.Due(own, now)):
+		k.Logger.Warn("the newest backup cannot be read back, and does not count; another one is due", "name",
+			newest.Name, "err", err)
+		return rest, nil
+	default:
+		return nil, fmt.Errorf("the newest backup, %s, does not count until it is read back, which failed: %w",
+			newest.Name, err)
+	}
+}
+
+// unbroken leaves out what is known to be broken.
+func (k *Keeper) unbroken(all []Backup) []Backup {
+	return slices.DeleteFunc(slices.Clone(all), func(b Backup) bool { return k.broken[b.Name] })
+}
+
+// isBroken reports whether an error of reading a backup is about what lies there, and not about how it was reached.
+func isBroken(err error) bool {
+	return errors.Is(err, backup.ErrBroken) || errors.Is(err, store.ErrChanged)
+}
+
+func (k *Keeper) breaks(name string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.broken == nil {
+		k.broken = map[string]bool{}
+	}
+	k.broken[name] = true
+}
+
+// unread notes that a backup was saved, and could not be read back.
+func (k *Keeper) unread(name string, began time.Time) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.put, k.began = name, began
+}
+
+// sound notes that a backup of before was read, and is whole. One that this node saved is done with that.
+func (k *Keeper) sound(name string, bytes int64, now time.Time) {
+	k.mu.Lock()
+	k.whole = name
+	mine, began := k.put == name, k.began
+	k.mu.Unlock()
+	if mine {
+		k.done(name, bytes, now.Sub(began))
+	}
+}
+
+func (k *Keeper) readBack(ctx context.Context, name string) (int64, error) {
+	objects, err := k.Store.List(ctx, name)
+	if err != nil {
+		return 0, err
+	}
+	if len(objects) != 1 {
+		return 0, fmt.Errorf("%w: %s", store.ErrNotFound, name)
+	}
+	r, err := k.Store.Get(ctx, name)
+	if err != nil {
+		return 0, err
+	}
+	from := &coming{Reader: r}
+	err = k.Check(from, objects[0].Size)
+	if from.err != nil { // of which Check can make a content that breaks off
+		err = from.err
+	}
+	return objects[0].Size, errors.Join(err, r.Close())
+}
+
+// coming is a reader that keeps what kept it from being read.
+type coming struct {
+	io.Reader
+	err error
+}
+
+func (c *coming) Read(p []byte) (int, error) {
+	n, err := c.Reader.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		c.err = err
+	}
+	return n, err
+}
