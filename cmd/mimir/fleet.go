@@ -16,6 +16,7 @@ import (
 	"github.com/mimir-kv/mimir/server/admin"
 )
 
+// fleetTimeout bounds a look at the fleet.
 const fleetTimeout = 30 * time.Second
 
 func newFleet(n *connection) *cobra.Command {
@@ -81,7 +82,7 @@ func witnessAt(text string) (name, addr string, err error) {
 }
 
 func (n *connection) charter(c *cobra.Command, do func(context.Context) (*replication.Charter, error)) error {
-	ctx, cancel := context.WithTimeout(c.Context(), fleetTimeout)
+	ctx, cancel := context.WithTimeout(c.Context(), moveTimeout)
 	defer cancel()
 	charter, err := do(ctx)
 	if err != nil {

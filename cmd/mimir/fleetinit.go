@@ -27,7 +27,7 @@ func newFleetInit(n *connection) *cobra.Command {
 			"that answers holds data of the region.",
 		Args: noArguments,
 		RunE: n.asking(func(c *cobra.Command, client *admin.Client, _ []string) error {
-			ctx, cancel := context.WithTimeout(c.Context(), fleetTimeout)
+			ctx, cancel := context.WithTimeout(c.Context(), moveTimeout)
 			defer cancel()
 			r, err := client.Found(ctx, primary)
 			if err != nil {

@@ -15,7 +15,7 @@ import (
 // beyondNode is how much longer than the node's own bound an order is waited for, so that the node says how it ended.
 const beyondNode = time.Minute
 
-// moveTimeout bounds all that moves the primary.
+// moveTimeout bounds what is ordered: moves of the primary, who votes, which regions there are.
 const moveTimeout = admin.MoveTime + beyondNode
 
 func newSwitchover(n *connection) *cobra.Command {

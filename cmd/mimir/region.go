@@ -152,7 +152,7 @@ func ordered(
 	c *cobra.Command, n *connection, dry bool,
 	do func(ctx context.Context, try bool) (*replication.RegionChange, error),
 ) (*replication.RegionChange, error) {
-	ctx, cancel := context.WithTimeout(c.Context(), fleetTimeout)
+	ctx, cancel := context.WithTimeout(c.Context(), moveTimeout)
 	defer cancel()
 	change, err := do(ctx, true)
 	if err != nil || dry {
