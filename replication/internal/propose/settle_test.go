@@ -85,6 +85,12 @@ func TestWhatIsReadIsSettledAsWritesAre(t *testing.T) {
 				t.Errorf("bound %d, another region has %d: settled up to %d, %t", c.bound, c.has, to, ok)
 			}
 		}
+		said, under := state.Clone(), timeline.Under{Epoch: state.Cursor.Epoch, Position: 9}
+		said.Ballot = &timeline.Ballot{Charter: timeline.Charter{Epoch: under.Epoch, Number: 1, Under: under}}
+		s.bound, s.has = 100, 7
+		if to, ok := a.Settled(said); !ok || to != 9 {
+			t.Errorf("the charter says that 9 were acknowledged: settled up to %d, %t", to, ok)
+		}
 	})
 }
 
