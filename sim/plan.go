@@ -129,7 +129,9 @@ func (p *plan) fit() {
 	if !p.inject[injectVotes] {
 		delete(p.inject, injectCharters)
 	}
-	if p.inject[injectMembers] { // who belongs to a region that is formed anew is another question
+	// Who belongs to a region that is formed anew is another question; and where a vote is taken away meanwhile, too few
+	// are left, and an operator has to recover.
+	if p.inject[injectMembers] || p.inject[injectCharters] {
 		delete(p.inject, injectWiped)
 	}
 }

@@ -125,13 +125,15 @@ type Voting struct {
 	Charter timeline.Mark  `json:"charter,omitzero"` // zero: it has none
 	Lease   time.Duration  `json:"lease,omitzero"`   // of the charter
 	Voters  []string       `json:"voters,omitempty"` // likewise
+	// Promised is the highest epoch for which it voted, or of which it knows; zero from a node that is too old to say.
+	Promised timeline.Epoch `json:"promised,omitzero"`
 }
 
 // VotingOf returns what a region in the state s has to do with votes.
 func VotingOf(s *timeline.State) *Voting {
 	v := new(Voting)
 	if s.Ballot != nil {
-		v.Ballot = s.Ballot.Identity
+		v.Ballot, v.Promised = s.Ballot.Identity, s.Ballot.Promised
 	}
 	if c := s.Charter(); c != nil {
 		v.Charter, v.Lease = c.Mark(), c.Promise()

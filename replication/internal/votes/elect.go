@@ -106,6 +106,12 @@ func (v *Votes) candidacy(epoch timeline.Epoch, operator bool, accept uint64) (*
 		return nil, fmt.Errorf("%w: no votes are taken", contract.ErrNotReady)
 	}
 	c := ballot.Of(s, epoch)
+	if at := c.Charter.Mark(); operator && c.Charter.Voter(c.For) == nil {
+		reigns := timeline.Latest(c.Reigns).Primary
+		return nil, fmt.Errorf("%w: by charter %d of epoch %d %s does not vote, so nobody votes for it: while %s "+
+			"reigns, mimir fleet change --add %s; if %s is lost for good, recover: mimir fleet recover --keep %s",
+			contract.ErrNotReady, at.Number, at.Epoch, c.For, reigns, c.For, reigns, c.For)
+	}
 	if operator {
 		c.Operator, c.Accept = true, max(c.Accept, accept)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -30,6 +31,43 @@ func (w wrote) Reached() timeline.Position { return w.ends() }
 
 // A region has lost a part of its reign by the word of who leads it alone, who has proposed or applied less than
 // another region has; and it does not go on by votes, also if that is known while it asks for them.
+// TestWhoDoesNotVoteIsToldTheWaysOut: an order to take over comes to nothing there, whoever is lost.
+func TestWhoDoesNotVoteIsToldTheWaysOut(t *testing.T) {
+	asks(t, []string{"a"}, func(t *testing.T, v *Votes) {
+		s := voting("b")
+		s.Ballot.Charter.Voters = slices.Delete(s.Ballot.Charter.Voters, 1, 2)
+		v.config.Applied.Publish(&region.View{State: s})
+		_, err := v.Elect(t.Context(), timeline.Reign{Epoch: 2, First: 1, Primary: "b"}, true, timeline.NoBound)
+		if !errors.Is(err, contract.ErrNotReady) || !strings.Contains(err.Error(), "mimir fleet change --add b") ||
+			!strings.Contains(err.Error(), "if a is lost for good, recover: mimir fleet recover --keep b") {
+			t.Error(err)
+		}
+	})
+}
+
+// TestAVoteOfWhoVotesNoMoreIsHeard: it follows no reign before the epoch that it voted for.
+func TestAVoteOfWhoVotesNoMoreIsHeard(t *testing.T) {
+	says := func(leads bool, promised timeline.Epoch) fleet.Region {
+		return fleet.Region{Nodes: []fleet.Heard{{Report: fleet.Report{
+			Leader: leads, Voting: &fleet.Voting{Promised: promised},
+		}}}}
+	}
+	s, old := voting("a"), fleet.Region{Nodes: []fleet.Heard{{Report: fleet.Report{Leader: true}}}}
+	for name, test := range map[string]struct {
+		regions map[string]fleet.Region
+		want    timeline.Epoch
+	}{
+		"it votes, and is asked itself": {map[string]fleet.Region{"b": says(true, 7)}, 0},
+		"it votes no more":              {map[string]fleet.Region{"b": says(true, 7), "c": says(true, 6)}, 6},
+		"nobody leads it":               {map[string]fleet.Region{"c": says(false, 6)}, 0},
+		"an older node says nothing":    {map[string]fleet.Region{"c": old}, 0},
+	} {
+		if got := astray(s.Charter(), fleet.View{Regions: test.regions}); got != test.want {
+			t.Errorf("%s: %d", name, got)
+		}
+	}
+}
+
 func TestWhatIsLostIsSaidByWhoLeads(t *testing.T) {
 	virtual.Test(t, func(t *testing.T) {
 		own := timeline.Reign{Epoch: 1, First: 1, Primary: "us"}

@@ -259,9 +259,11 @@ func (v *Votes) stand(in ballot.Input) {
 	quiet, _ := v.seat.quiet()
 	supports := v.seat.supports()
 	rank, unheard := v.rank(s), v.config.Governor.Unheard()
+	picture, _ := v.config.Fleet.View()
+	strayed := astray(c, picture)
 	v.mu.Lock()
 	view := ballot.CandidateView{
-		Term: term, State: s, Quiet: quiet, Supports: supports, Beaten: v.holder.Beaten(), Rank: rank,
+		Term: term, State: s, Quiet: quiet, Supports: supports, Beaten: max(v.holder.Beaten(), strayed), Rank: rank,
 		Unheard: unheard,
 		Wall:    v.config.Clock.Now(), Dice: v.dice.Uint64(), Late: s.Delay != nil || v.config.Delayed,
 		Lost: lost,
@@ -282,6 +284,17 @@ func (v *Votes) stand(in ballot.Input) {
 	for _, e := range effects {
 		v.campaign(c, e)
 	}
+}
+
+// astray returns the highest epoch for which a region voted that does not vote any more, zero if none is known: it had
+// not heard that its vote was taken away, follows no reign before that epoch, and no voter is asked of it.
+func astray(c *timeline.Charter, v fleet.View) (e timeline.Epoch) {
+	for name, r := range v.Regions {
+		if l := r.Leader(); l != nil && l.Voting != nil && c.Voter(name) == nil {
+			e = max(e, l.Voting.Promised)
+		}
+	}
+	return e
 }
 
 // fails says what the candidate of a region in this state does not do.
