@@ -129,8 +129,8 @@ func (p *plan) fit() {
 	if !p.inject[injectVotes] {
 		delete(p.inject, injectCharters)
 	}
-	// Who belongs to a region that is formed anew is another question; and where a vote is taken away meanwhile, too few
-	// are left, and an operator has to recover.
+	// Who belongs to a region that is formed anew is another question. And where a vote was taken away too few are left
+	// then: an operator has to recover.
 	if p.inject[injectMembers] || p.inject[injectCharters] {
 		delete(p.inject, injectWiped)
 	}
