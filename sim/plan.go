@@ -129,10 +129,11 @@ func (p *plan) fit() {
 	if !p.inject[injectVotes] {
 		delete(p.inject, injectCharters)
 	}
-	// Who belongs to a region that is formed anew is another question. And where a vote was taken away too few are left
-	// then: an operator has to recover.
-	if p.inject[injectMembers] || p.inject[injectCharters] {
+	if p.inject[injectMembers] { // who belongs to a region that is formed anew is another question
 		delete(p.inject, injectWiped)
+	}
+	if p.inject[injectWiped] { // with a vote taken away too few are left then: an operator has to recover
+		delete(p.inject, injectCharters)
 	}
 }
 
