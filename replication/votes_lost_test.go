@@ -31,12 +31,20 @@ func inSmallest(t *testing.T, body func(f *smallest)) {
 
 // inSmallestOf is inSmallest with these settings, but for the witness.
 func inSmallestOf(t *testing.T, settings replication.VoteSettings, body func(f *smallest)) {
+	ofOneEach(t, map[string]int{"us": 1, "eu": 1}, settings, func(*replication.Config) {}, body)
+}
+
+// ofOneEach is inSmallestOf of these regions, with a witness, and with what also sets.
+func ofOneEach(t *testing.T, nodes map[string]int, settings replication.VoteSettings,
+	also func(*replication.Config), body func(f *smallest),
+) {
 	shape := func(c *replication.Config) {
 		s := settings
 		s.Witnesses = map[string][]string{"w1": {"w1"}}
 		c.Clock, c.Votes = clock.Unsuspended, &s
+		also(c)
 	}
-	shaped(t, map[string]int{"us": 1, "eu": 1}, shape, func(f *testFleet) {
+	shaped(t, nodes, shape, func(f *testFleet) {
 		s := &smallest{f, freshDisk(), nil}
 		s.startWitness()
 		defer func() { s.witness.Shutdown() }()

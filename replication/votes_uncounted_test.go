@@ -6,17 +6,17 @@ import (
 	"time"
 
 	"github.com/mimir-kv/mimir/replication"
-	"github.com/mimir-kv/mimir/replication/clock"
 )
 
 // inLossless is inBubble of a fleet in which nothing may be lost: regions of one node, a witness, and one region to
 // which the stream is slow, while everything else is not.
 func inLossless(t *testing.T, slow string, regions []string, body func(f *smallest)) {
-	settings := replication.DefaultVotes()
-	settings.MaxLoss, settings.Witnesses = 0, map[string][]string{"w1": {"w1"}}
-	shape := func(c *replication.Config) {
-		s := settings
-		c.Clock, c.Votes = clock.Unsuspended, &s
+	settings, nodes := replication.DefaultVotes(), map[string]int{}
+	settings.MaxLoss = 0
+	for _, region := range regions {
+		nodes[region] = 1
+	}
+	held := func(c *replication.Config) {
 		c.RegionRate = func(to string, _ time.Time) (r replication.RegionRate) {
 			if to == slow {
 				r.Stream = 16 << 10
@@ -24,19 +24,7 @@ func inLossless(t *testing.T, slow string, regions []string, body func(f *smalle
 			return r
 		}
 	}
-	nodes := map[string]int{}
-	for _, region := range regions {
-		nodes[region] = 1
-	}
-	shaped(t, nodes, shape, func(f *testFleet) {
-		s := &smallest{f, freshDisk(), nil}
-		s.startWitness()
-		defer func() { s.witness.Shutdown() }()
-		f.holds("us")
-		f.put("us-1", "c0")
-		f.eventually(values(0, 1))
-		body(s)
-	})
+	ofOneEach(t, nodes, settings, held, body)
 }
 
 // large writes so much at us that a region to which the stream is slow is behind for a minute.
