@@ -19,6 +19,7 @@ type env struct {
 	chosen   map[int]bool
 	spaces   map[int]*space
 	resident map[string]goals.Point // megabytes, by side, after the operations
+	held     []goals.Profile        // by the heaps of Mimir's nodes then
 }
 
 // goalsOfOperations are judged by what was measured with the operations.

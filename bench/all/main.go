@@ -120,6 +120,7 @@ func (e *env) operations(ctx, limited context.Context) (*Result, error) {
 	result := r.result(chosen)
 	result.Whole = whole
 	e.resident = residentOf(r)
+	e.held = append(e.held, heap(ctx, goals.Resident, r.sides[0].profiled...))
 	result.Goals = e.judgeLoads(ctx, r, &result)
 	return &result, nil
 }

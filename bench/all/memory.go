@@ -48,14 +48,14 @@ func (e *env) measureMemory(ctx context.Context) (goals.Goal, error) {
 	l.keys = max(bytes/largeValue, together)
 	m := goals.Memory{BudgetMegabytes: e.scale.budget, StateMegabytes: bytes / megabyte, Keys: e.keys,
 		Mimir: e.resident["mimir"], Etcd: e.resident["etcd"]}
-	var held []goals.Profile
+	held := e.held
 	err := l.start(ctx)
 	for _, s := range l.steps() {
 		p := goals.Phased{Name: s.name}
 		if err == nil {
 			p.Took, p.Peak, err = e.step(ctx, s)
 			err = l.goOn(ctx, &p, err)
-			held = append(held, profiled(s.of.Config.ListenHTTP).heap(ctx, s.name))
+			held = append(held, heap(ctx, s.name, profiled(s.of.Config.ListenHTTP)))
 		}
 		m.Phases = append(m.Phases, p)
 	}

@@ -79,17 +79,21 @@ func (p profiled) take(ctx context.Context, lasts time.Duration) (*profile.Profi
 	return p.fetch(ctx, fmt.Sprintf("profile?seconds=%d", max(1, int(lasts.Seconds()))))
 }
 
-// heap is who had asked for what a node's heap holds.
-func (p profiled) heap(ctx context.Context, load string) goals.Profile {
+// heap is who had asked for what the heaps of nodes hold, all together.
+func heap(ctx context.Context, load string, nodes ...profiled) goals.Profile {
 	ctx, cancel := context.WithTimeout(ctx, callWithin)
 	defer cancel()
 	out := goals.Profile{Load: load}
-	held, err := p.fetch(ctx, "heap")
-	if err != nil {
-		out.Why = err.Error()
-		return out
+	whole := &profile.Profile{}
+	for _, n := range nodes {
+		held, err := n.fetch(ctx, "heap")
+		if err != nil {
+			out.Why = err.Error()
+			return out
+		}
+		whole.Merge(held)
 	}
-	out.Shares, out.Heap = held.Shares()
+	out.Shares, out.Heap = whole.Shares()
 	return out
 }
 

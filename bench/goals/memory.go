@@ -18,6 +18,9 @@ type Phased struct {
 	Peak Point // megabytes
 }
 
+// Resident is the load of the profile of what nodes have resident with the keys of the operations.
+const Resident = "resident"
+
 // residentOfEtcd is what a node may have resident of what etcd has, with the same keys.
 const residentOfEtcd = 1.5
 
@@ -42,6 +45,6 @@ func JudgeMemory(m Memory) Goal {
 	}
 	name := fmt.Sprintf("resident with %s keys, of etcd's", count(m.Keys))
 	g.Figures = append(g.Figures,
-		beside(wanted(name, "times", atMost(residentOfEtcd), "resident"), m.Mimir, m.Etcd, "MB"))
+		beside(wanted(name, "times", atMost(residentOfEtcd), Resident), m.Mimir, m.Etcd, "MB"))
 	return g
 }
