@@ -20,7 +20,7 @@ const (
 func (n *world) charts(i int, bug string, add func(string, func(*world))) {
 	v := &n.voters[i]
 	s := v.state
-	if len(n.voters) < most && !n.left.returns() || v.log != nil || v.chart != nil {
+	if len(n.voters) < most && !n.left.returns() && n.left.MaxLoss != 0 || v.log != nil || v.chart != nil {
 		return
 	}
 	n.keeps(i, bug, add)

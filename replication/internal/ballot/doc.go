@@ -16,7 +16,8 @@
 //     acknowledges a write, or confirms a read, under a lease is the only one who does.
 //   - B3: what was acknowledged lies under a ceiling that a majority of voters remembers, and no failover loses more
 //     of it than the budget, unless an operator accepts that. Where nothing may be lost it is with every majority of
-//     the voters, by a charter that a majority keeps, or under what the charter says was acknowledged by others.
+//     the voters, by a charter of this epoch that a majority keeps, or under what the charter says was acknowledged by
+//     others.
 //   - B4: a promise of a region is given only by a leader that its quorum confirmed after it was asked, and a leader
 //     votes for nobody new before promises that a former one may have given are over.
 //   - B5 (invariant 15): nobody asks for votes while a majority promises to support another, so that who hears little

@@ -303,7 +303,9 @@ func (h *Holder) Evidence() Evidence {
 	if h.view.Ending {
 		e.Ceiling = h.limit
 	}
-	if e.Lossless && h.Known(c.Mark()) {
+	// By a charter of an epoch before nothing is acknowledged: its primary may have left behind a later one, by which
+	// others are a majority. A majority that keeps one of this epoch follows that no more.
+	if e.Lossless && c.Epoch == h.reign.Epoch && h.Known(c.Mark()) {
 		e.Charter = c.Mark()
 	} else if e.Lossless {
 		e.Ceiling = 0

@@ -127,6 +127,27 @@ func TestWhereNothingMayBeLostAMajorityKeepsTheCharter(t *testing.T) {
 	}
 }
 
+// TestWhereNothingMayBeLostTheCharterIsOfThisEpoch: the primary before may have written another one that nobody else
+// has, by which itself and a voter are a majority, and come back with it.
+func TestWhereNothingMayBeLostTheCharterIsOfThisEpoch(t *testing.T) {
+	s := reigning("a")
+	s.Ballot.Charter.MaxLoss = 0
+	s.Reigns = append(slices.Clone(s.Reigns), timeline.Reign{Epoch: 2, First: 51, Primary: "a"})
+	s.Cursor.Epoch, s.Ballot.Promised = 2, 2
+	h, v := NewHolder("a"), HolderView{Term: 1, State: s, Reached: 60, Shared: 50}
+	answers(h, 0, v, h.Step(0, v, nil), names[:]...)
+	if e := h.Evidence(); e.Until == 0 || e.Ceiling != 0 || e.Charter != (timeline.Mark{}) {
+		t.Errorf("all keep the charter of the epoch before: %+v", e)
+	}
+	next, ballot := s.Clone(), *s.Ballot
+	ballot.Charter.Epoch, ballot.Charter.Number = 2, ballot.Charter.Number+1
+	next.Ballot, v.State = &ballot, next
+	answers(h, 0, v, h.Step(0, v, nil), names[:]...)
+	if e := h.Evidence(); e.Ceiling != unbounded || e.Charter != ballot.Charter.Mark() {
+		t.Errorf("all keep the one of this: %+v", e)
+	}
+}
+
 // TestWritesWaitForNobodyWhoMayNotTakeOver: where the vote of every other region was taken away, or none of them may be
 // primary by itself, what they have bounds nothing.
 func TestWritesWaitForNobodyWhoMayNotTakeOver(t *testing.T) {
