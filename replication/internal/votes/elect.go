@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -106,16 +107,30 @@ func (v *Votes) candidacy(epoch timeline.Epoch, operator bool, accept uint64) (*
 		return nil, fmt.Errorf("%w: no votes are taken", contract.ErrNotReady)
 	}
 	c := ballot.Of(s, epoch)
-	if at := c.Charter.Mark(); operator && c.Charter.Voter(c.For) == nil {
-		reigns := timeline.Latest(c.Reigns).Primary
-		return nil, fmt.Errorf("%w: by charter %d of epoch %d %s does not vote, so nobody votes for it: while %s "+
-			"reigns, mimir fleet change --add %s; if %s is lost for good, recover: mimir fleet recover --keep %s",
-			contract.ErrNotReady, at.Number, at.Epoch, c.For, reigns, c.For, reigns, c.For)
+	if operator && c.Charter.Voter(c.For) == nil {
+		return nil, noVote(s, c)
 	}
 	if operator {
 		c.Operator, c.Accept = true, max(c.Accept, accept)
 	}
 	return c, nil
+}
+
+// noVote says that a region does not vote, so that nobody votes for it, and what is to be done instead. By its own
+// history another one may reign than does: then its charter says of which epoch that is.
+func noVote(s *timeline.State, c *timeline.Candidacy) error {
+	at, claim, reigns, raised := c.Charter.Mark(), s.HighestClaim(), "", ""
+	if reigns = claim.Primary; claim.Epoch < at.Epoch {
+		reigns = fmt.Sprintf("the primary of epoch %d", at.Epoch)
+	}
+	more := c.Charter
+	if more.Voters = append(slices.Clone(more.Voters), timeline.Voter{ID: c.For}); more.Spread() > c.Charter.Spread() {
+		raised = fmt.Sprintf(", with another max-loss than 0 until it has, since what was acknowledged in %d regions "+
+			"would have to be in %d", c.Charter.Spread(), more.Spread())
+	}
+	return fmt.Errorf("%w: by charter %d of epoch %d %s does not vote, so nobody votes for it: while %s reigns, "+
+		"mimir fleet change --add %s%s; if %s is lost for good, recover: mimir fleet recover --keep %s",
+		contract.ErrNotReady, at.Number, at.Epoch, c.For, reigns, c.For, raised, reigns, c.For)
 }
 
 // Elect implements primary.Elections.

@@ -45,6 +45,25 @@ func TestWhoDoesNotVoteIsToldTheWaysOut(t *testing.T) {
 	})
 }
 
+// TestTheWaysOutNameWhoReigns: a region without a vote may not know of that reign, and then nobody is named.
+func TestTheWaysOutNameWhoReigns(t *testing.T) {
+	s := voting("b")
+	s.Reigns = []timeline.Reign{{Epoch: 1, First: 1, Primary: "b"}}
+	c := &timeline.Candidacy{For: "b", Reigns: s.Reigns, Charter: s.Ballot.Charter}
+	c.Charter.Epoch = 2
+	if text := noVote(&s, c).Error(); !strings.Contains(text, "while the primary of epoch 2 reigns") {
+		t.Errorf("it has not heard who reigns: %s", text)
+	}
+	s.Yielded = timeline.Reign{Epoch: 2, First: 5, Primary: "a"}
+	if text := noVote(&s, c).Error(); !strings.Contains(text, "while a reigns") || strings.Contains(text, "max-loss") {
+		t.Errorf("it has: %s", text)
+	}
+	c.Charter.MaxLoss, c.Charter.Voters = 0, []timeline.Voter{{ID: "a", Priority: 1}}
+	if text := noVote(&s, c).Error(); !strings.Contains(text, "max-loss") {
+		t.Errorf("adding it would be refused: %s", text)
+	}
+}
+
 // TestAVoteOfWhoVotesNoMoreIsHeard: it follows no reign before the epoch that it voted for.
 func TestAVoteOfWhoVotesNoMoreIsHeard(t *testing.T) {
 	says := func(leads bool, promised timeline.Epoch) fleet.Region {
