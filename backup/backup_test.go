@@ -195,7 +195,15 @@ func TestBrokenFilesAreRefused(t *testing.T) {
 	refused("too long", append(bytes.Clone(whole), make([]byte, blockBytes)...))
 	refused("twice", complete(append(bytes.Clone(whole), whole...)))
 	refused("of etcd", complete(append(make([]byte, etcdMagicAt), etcdMagic...)))
-	refused("with a note of another format", complete(archiveOf(t, []byte(`{"format":2}`))))
+	refused("with a note of no format", complete(archiveOf(t, []byte(`{"format":0}`))))
+}
+
+// TestAFileOfANewerVersionIsNotBroken: whoever hears that it is might throw it away.
+func TestAFileOfANewerVersionIsNotBroken(t *testing.T) {
+	content := complete(archiveOf(t, []byte(`{"format":2}`)))
+	if s, err := Open(keep(t, content)); !errors.Is(err, snapshot.ErrNewer) || errors.Is(err, ErrBroken) {
+		t.Errorf("%+v, %v", s, err)
+	}
 }
 
 func archiveOf(t *testing.T, note []byte) []byte {

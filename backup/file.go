@@ -47,7 +47,7 @@ func OpenUntil(ctx context.Context, path string) (*Snapshot, error) {
 }
 
 // Verify reads a file of so many bytes, wherever it lies, and takes it if it is whole. The error is ErrBroken, or one
-// of r. What it returns has no Path.
+// of r; [snapshot.ErrNewer] if another version can tell. What it returns has no Path.
 func Verify(r io.Reader, size int64) (*Snapshot, error) {
 	if !Fits(size) {
 		return nil, fmt.Errorf("%w: %d bytes are not 32 more than a multiple of %d, so that something lacks or is too "+
@@ -96,7 +96,7 @@ const (
 
 // broken says what an error that came of a content is.
 func broken(err error) error {
-	if err == nil || whole.Outside(err) {
+	if err == nil || whole.Outside(err) || errors.Is(err, snapshot.ErrNewer) {
 		return err
 	}
 	return fmt.Errorf("%w: %w", ErrBroken, err)

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"runtime"
+	"strings"
 	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -117,7 +118,8 @@ func (a *failures) abandon(done <-chan struct{}, db **pebble.DB) {
 	}
 }
 
-// explained wraps an error of an opening in ErrDamaged unless the system refused something.
+// explained wraps an error of an opening in ErrDamaged unless the system refused something, or a newer version wrote
+// what is to be opened.
 func (a *failures) explained(path string, err error) error {
 	var system interface {
 		error
@@ -129,6 +131,8 @@ func (a *failures) explained(path string, err error) error {
 	switch {
 	case errors.Is(err, replication.ErrDamaged), lockHeld(err):
 		return err
+	case tooNew(err):
+		return asNewer(err)
 	case damage != nil:
 		return damage
 	case errors.As(err, &system) && !errors.Is(err, fs.ErrNotExist) && !pebble.IsCorruptionError(err):
@@ -145,6 +149,19 @@ func asDamage(err error) error {
 	}
 	if errors.Is(err, mvcc.ErrCorrupt) || errors.Is(err, auth.ErrCorrupt) || pebble.IsCorruptionError(err) {
 		return fmt.Errorf("%w: %w", replication.ErrDamaged, err)
+	}
+	return err
+}
+
+// tooNew reports whether a newer Pebble wrote a database: this one has no error for it.
+func tooNew(err error) bool {
+	return strings.Contains(err.Error(), "written in unknown format major version")
+}
+
+// asNewer wraps an error in ErrNewer if it says that.
+func asNewer(err error) error {
+	if tooNew(err) {
+		return fmt.Errorf("%w: the files of the store: %w", replication.ErrNewer, err)
 	}
 	return err
 }

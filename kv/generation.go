@@ -177,7 +177,7 @@ func checkMarked(fs vfs.FS, dir, marked string) error {
 			return fmt.Errorf("%w: %s holds no database, and %s/marker.%s says that it does", replication.ErrDamaged,
 				path, dir, markerName)
 		case err != nil && !pebble.IsCorruptionError(err):
-			return fmt.Errorf("look at %s: %w", path, err)
+			return fmt.Errorf("look at %s: %w", path, asNewer(err))
 		case err == nil:
 			return checkManifest(fs, desc.ManifestFilename)
 		}

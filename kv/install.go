@@ -92,7 +92,7 @@ func (s *Store) stage(dir string, meta *replication.Metadata) (*generation, stri
 		return nil, "", errors.Join(err, errors.New("not a directory"))
 	}
 	if desc, err := pebble.Peek(dir, fs); err != nil {
-		return nil, "", fmt.Errorf("look at checkpoint %s: %w", dir, err)
+		return nil, "", fmt.Errorf("look at checkpoint %s: %w", dir, asNewer(err))
 	} else if !desc.Exists {
 		return nil, "", fmt.Errorf("%w: %s is not a checkpoint", mvcc.ErrCorrupt, dir)
 	}

@@ -7,13 +7,17 @@ import (
 	"github.com/mimir-kv/mimir/kv/mvcc"
 )
 
+// storeFormat is that of Pebble's files. A store is raised to it as it is opened, and not lowered again: a version that
+// raises it has to know that the one before cannot be put back on the directory, and whether it reads copies from here.
+const storeFormat = pebble.FormatValueSeparation
+
 func pebbleOptions(o *Options, cache *pebble.Cache, a *failures) *pebble.Options {
 	p := &pebble.Options{
 		FS:                          watched{o.FS, a},
 		Comparer:                    mvcc.Comparer,
 		Cache:                       cache,
 		DisableWAL:                  true,
-		FormatMajorVersion:          pebble.FormatNewest,
+		FormatMajorVersion:          storeFormat,
 		MemTableSize:                o.MemTableBytes,
 		MemTableStopWritesThreshold: 4,
 		L0CompactionThreshold:       4,

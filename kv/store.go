@@ -43,7 +43,8 @@ type Store struct {
 }
 
 // Open opens the store in o.Dir, or creates it. Whatever its files hold, it ends with a store or an error:
-// replication.ErrDamaged, which names the file, if they are not what was written.
+// replication.ErrDamaged, which names the file, if they are not what was written, and replication.ErrNewer if a newer
+// version wrote them.
 func Open(o Options) (*Store, error) {
 	if err := o.setDefaults(); err != nil {
 		return nil, err

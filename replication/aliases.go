@@ -128,6 +128,7 @@ var (
 	ErrIdentity        = contract.ErrIdentity
 	ErrDiskLost        = contract.ErrDiskLost
 	ErrDamaged         = contract.ErrDamaged
+	ErrNewer           = contract.ErrNewer
 	ErrUnknownRegion   = contract.ErrUnknownRegion
 	ErrHandoff         = contract.ErrHandoff
 	ErrAlreadyBegun    = contract.ErrAlreadyBegun

@@ -8,6 +8,7 @@ import (
 	"github.com/mimir-kv/mimir/replication/internal/checkpoint"
 	"github.com/mimir-kv/mimir/replication/internal/raftgroup"
 	"github.com/mimir-kv/mimir/replication/internal/wal"
+	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
 // beyondLog is in what raft says when others count on entries that the log does not hold.
@@ -19,11 +20,13 @@ func fellBehind(err error) bool {
 }
 
 // asDamage wraps in ErrDamaged what says that a data directory is not what it was, in words that do not need the source
-// code beside them. Everything else it returns as it is.
+// code beside them, and in ErrNewer what says that a newer version wrote it. Everything else it returns as it is.
 func asDamage(err error) error {
 	switch {
-	case err == nil, errors.Is(err, ErrDamaged), errors.Is(err, ErrDiskLost):
+	case err == nil, errors.Is(err, ErrDamaged), errors.Is(err, ErrDiskLost), errors.Is(err, ErrNewer):
 		return err
+	case errors.Is(err, timeline.ErrVersion), errors.Is(err, wal.ErrVersion), errors.Is(err, checkpoint.ErrVersion):
+		return fmt.Errorf("%w: %w", ErrNewer, err)
 	case errors.Is(err, raftgroup.ErrLogLost):
 		return fmt.Errorf("%w: the log, directory wal, is gone and the store is not: %w", ErrDamaged, err)
 	case errors.Is(err, raftgroup.ErrStateLost):

@@ -85,9 +85,9 @@ func claimDirectory(fs durable.FS, c *Config) (claim, error) {
 	if sown {
 		found.Version = identityVersion
 	}
-	if found.Version != identityVersion && found.Fleet == own.Fleet && found.RaftID == own.RaftID {
-		return claim{}, fmt.Errorf("%w: %s has format %d, and this mimir knows %d: run a newer one, or "+
-			"the file is damaged", ErrIdentity, path, found.Version, sownVersion)
+	if found.Version > identityVersion && found.Fleet == own.Fleet && found.RaftID == own.RaftID {
+		return claim{}, fmt.Errorf("%w: %s has format %d, and this mimir knows %d", ErrNewer, path, found.Version,
+			sownVersion)
 	}
 	if found.identity != own {
 		return claim{}, fmt.Errorf(
@@ -107,7 +107,7 @@ func (c *Config) identity() identity {
 }
 
 // CheckDirectory reports whether the data directory, which is there, is this node's or nobody's. It changes nothing.
-// Errors: ErrConfig, ErrIdentity, ErrDamaged, ErrHalfSown, and those of reading.
+// Errors: ErrConfig, ErrIdentity, ErrDamaged, ErrNewer, ErrHalfSown, and those of reading.
 func (c *Config) CheckDirectory() error {
 	if c == nil || c.DataDir == "" {
 		return fmt.Errorf("%w: no DataDir", ErrConfig)

@@ -31,7 +31,7 @@ type machine struct {
 func (m machine) Inspect(dir string) (index, term uint64, conf *raftpb.ConfState, err error) {
 	index, term, conf, err = m.Applier.Inspect(dir)
 	if errors.Is(err, timeline.ErrVersion) {
-		m.life.Fail(fmt.Errorf("state of another node of the region: %w", err))
+		m.life.Fail(fmt.Errorf("state of another node of the region: %w", asDamage(err)))
 	}
 	return index, term, conf, err
 }

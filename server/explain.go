@@ -41,6 +41,7 @@ func (t tenant) advice() []advised {
 		{atrest.ErrKey, "put that key into encryption-key-file, as a line behind the first, and " + again +
 			"; nothing is damaged. `mimir keys list` says which keys a directory needs"},
 		{atrest.ErrVersion, "upgrade mimir, and " + again},
+		{replication.ErrNewer, "nothing is damaged: upgrade mimir, and " + again},
 		{syscall.ENOSPC, "the disk is full, or can hold no further file (df -i): make room outside this directory, " +
 			"or enlarge the disk, and " + again + "; delete " + t.inside},
 		{syscall.EDQUOT, "the disk quota of this user is used up: raise it and " + again + "; delete " + t.inside},

@@ -80,9 +80,13 @@ func Encode(s *Segment) ([]byte, Link, error) {
 	return text, linkOf(&s.Header, sum), nil
 }
 
-// Decode returns the segment that text is, and its link. It shares no memory with text. The error is ErrBroken.
+// Decode returns the segment that text is, and its link. It shares no memory with text. The error is ErrBroken, or
+// ErrNewer.
 func Decode(text []byte) (*Segment, Link, error) {
 	s, sum, err := decode(text)
+	if errors.Is(err, ErrNewer) {
+		return nil, Link{}, err
+	}
 	if err != nil {
 		return nil, Link{}, fmt.Errorf("%w: %w", ErrBroken, err)
 	}
@@ -101,9 +105,10 @@ func decode(text []byte) (s *Segment, sum [sha256.Size]byte, err error) {
 	if sum = sha256.Sum256(body); !bytes.Equal(sum[:], text[len(body):]) {
 		return nil, sum, errors.New("its SHA-256 is another than the one at its end: it was cut or changed")
 	}
-	if text[len(magic)-1] != magic[len(magic)-1] {
-		return nil, sum, fmt.Errorf("it is of format %q, and this version knows %q", text[len(magic)-1],
-			magic[len(magic)-1])
+	if now, known := text[len(magic)-1], magic[len(magic)-1]; now > known {
+		return nil, sum, fmt.Errorf("%w: it is of format %q, and this version knows %q", ErrNewer, now, known)
+	} else if now != known {
+		return nil, sum, fmt.Errorf("it is of format %q", now)
 	}
 	rest := body[len(magic)+lengthBytes:]
 	n := binary.LittleEndian.Uint32(body[len(magic):])

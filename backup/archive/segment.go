@@ -11,6 +11,9 @@ import (
 // ErrBroken says that bytes are no whole segment, or that a segment is not what its name says.
 var ErrBroken = errors.New("not a whole segment of an archived log")
 
+// ErrNewer says that a segment is of a format that only a newer version knows: it is not broken.
+var ErrNewer = errors.New("archived by a newer version of mimir: upgrade this one")
+
 // Mark says that at a time, by the clock of the node that archived, the history had come to a position.
 type Mark struct {
 	Time     time.Time         `json:"time"`

@@ -129,7 +129,11 @@ func TestBrokenSegments(t *testing.T) {
 	refused("too long", append(bytes.Clone(whole), 0))
 	newer := bytes.Clone(whole)
 	newer[len(magic)-1]++
-	refused("of a later format", resealed(newer))
+	if got, _, err := Decode(resealed(newer)); !errors.Is(err, ErrNewer) || errors.Is(err, ErrBroken) {
+		t.Errorf("of a later format: %+v, %v", got, err)
+	}
+	newer[len(magic)-1] -= 2
+	refused("of an earlier format than there is", resealed(newer))
 
 	lie := func(what string, change func(*Segment)) {
 		t.Helper()

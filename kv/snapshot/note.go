@@ -2,6 +2,7 @@ package snapshot
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -31,6 +32,9 @@ func (n Note) Encode() []byte {
 	return p
 }
 
+// ErrNewer says that a newer version made a snapshot, in a format that is not known here: nothing is damaged.
+var ErrNewer = errors.New("made by a newer version of mimir: upgrade this one")
+
 // DecodeNote is the inverse of Encode. Nil bytes, of a version that wrote none, are the zero Note.
 func DecodeNote(p []byte) (n Note, err error) {
 	if p == nil {
@@ -39,8 +43,11 @@ func DecodeNote(p []byte) (n Note, err error) {
 	if err := json.Unmarshal(p, &n); err != nil {
 		return Note{}, fmt.Errorf("%w: note: %w", mvcc.ErrCorrupt, err)
 	}
-	if n.Format != noteFormat {
-		return Note{}, fmt.Errorf("%w: note of format %d, this version knows %d", mvcc.ErrCorrupt, n.Format, noteFormat)
+	if n.Format < noteFormat {
+		return Note{}, fmt.Errorf("%w: note of format %d", mvcc.ErrCorrupt, n.Format)
+	}
+	if n.Format > noteFormat {
+		return Note{}, fmt.Errorf("%w: its note has format %d, this version knows %d", ErrNewer, n.Format, noteFormat)
 	}
 	return n, nil
 }

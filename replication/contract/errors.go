@@ -36,6 +36,9 @@ var (
 	// ErrDamaged says that a data directory does not hold what was written to it: something changed, cut or removed a
 	// file of it. The node must be replaced; the message names the file.
 	ErrDamaged = errors.New("replication: data directory damaged")
+	// ErrNewer says that a newer version wrote what is to be read, in a format that is not known here. Nothing is
+	// damaged, and nothing was changed: the newer version reads it.
+	ErrNewer = errors.New("replication: written by a newer version")
 	// ErrUnknownRegion says that a region's name is not configured.
 	ErrUnknownRegion = errors.New("replication: unknown region")
 	// ErrHandoff says that a switchover was aborted; the primary is what it was.

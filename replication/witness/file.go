@@ -74,9 +74,12 @@ func load(fs durable.FS, dir, fleet, voter string) (*record, error) {
 	switch {
 	case err != nil || r == nil:
 		return nil, err
-	case r.Version < version || r.Version > givenUpVersion:
+	case r.Version < version:
+		return nil, fmt.Errorf("%w: %s has format %d, and there is none before %d", contract.ErrDamaged, path,
+			r.Version, version)
+	case r.Version > givenUpVersion:
 		return nil, fmt.Errorf("%w: %s has format %d, and this mimir knows %d to %d: run a newer one",
-			contract.ErrIdentity, path, r.Version, version, givenUpVersion)
+			contract.ErrNewer, path, r.Version, version, givenUpVersion)
 	case r.Fleet != fleet || r.Voter != voter:
 		return nil, fmt.Errorf("%w: %s is the ballot of %s in fleet %s; this is %s in fleet %s", contract.ErrIdentity,
 			path, r.Voter, r.Fleet, voter, fleet)

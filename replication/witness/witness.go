@@ -50,7 +50,8 @@ type Witness struct {
 }
 
 // Start brings up a witness that answers over t, which it closes at the end. Errors: ErrConfig; ErrDiskLost and
-// ErrDamaged if its ballot is gone, then it has to be replaced by one with another name; ErrIdentity.
+// ErrDamaged if its ballot is gone, then it has to be replaced by one with another name; ErrIdentity;
+// ErrNewer.
 func Start(c Config, t transport.Transport) (*Witness, error) {
 	if c.Name == "" || c.FleetID == "" || c.DataDir == "" {
 		return nil, errors.Join(fmt.Errorf("%w: Name %q, FleetID %q and DataDir %q are required", contract.ErrConfig,

@@ -133,7 +133,7 @@ func (p *Place) identify() error {
 	}
 	switch {
 	case p.id.Version != placeVersion:
-		return fmt.Errorf("%w: %s has version %d, and this program knows %d: upgrade mimir", replication.ErrIdentity,
+		return fmt.Errorf("%w: %s has version %d, and this program knows %d", replication.ErrNewer,
 			placeFile, p.id.Version, placeVersion)
 	case p.id.Fleet != want.Fleet || p.id.Region != want.Region:
 		return fmt.Errorf("%w: it is of region %s of fleet %s, and not of %s of %s", replication.ErrIdentity,

@@ -196,9 +196,9 @@ func read(fs durable.FS, path string) (*diskFile, error) {
 	f := new(diskFile)
 	err = json.Unmarshal(encoded, f)
 	switch known := f.Version == diskVersion || f.Version == givenUpFormat; {
-	case err == nil && whole && f.Version != 0 && !known:
+	case err == nil && whole && f.Version > 0 && !known:
 		return nil, fmt.Errorf("%w: %s has format %d, this version knows %d: start the version that wrote it",
-			contract.ErrIdentity, path, f.Version, givenUpFormat)
+			contract.ErrNewer, path, f.Version, givenUpFormat)
 	case !whole || err != nil || f.Disk == "" || f.Starts == 0:
 		return nil, fmt.Errorf("%w: %s is damaged; remove the member and add it again under a new name",
 			contract.ErrDiskLost, path)

@@ -57,8 +57,8 @@ func TestADamagedCountIsRefused(t *testing.T) {
 		"":                                    contract.ErrDiskLost,
 		"{}":                                  contract.ErrDiskLost,
 		"{\"version\":1,\"disk\":\"a\"}":      contract.ErrDiskLost,
-		`{"version":9,"disk":"a","starts":4}`: contract.ErrIdentity,
-		`{"version":9}`:                       contract.ErrIdentity,
+		`{"version":9,"disk":"a","starts":4}`: contract.ErrNewer,
+		`{"version":9}`:                       contract.ErrNewer,
 		`{"version":1,"disk":"a","starts":4,"sum":"00000000"}`: contract.ErrDiskLost,
 	} {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {

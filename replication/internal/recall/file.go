@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/durable"
 	"github.com/mimir-kv/mimir/replication/internal/checksum"
 )
@@ -47,8 +48,8 @@ type heardFile struct {
 }
 
 // Remember returns the Memory that is kept in the file at path. If what that holds is damaged nothing is remembered,
-// which is logged: it is about other nodes, and this one does without. That it cannot be read now is an error: the next
-// start may read it, and what is in it would be gone with the next Save.
+// which is logged: it is about other nodes, and this one does without. That it cannot be read now is an error, and
+// ErrNewer if a newer version wrote it: another start may read it, and what is in it would be gone with the next Save.
 func Remember(fs durable.FS, path string, logger *slog.Logger) (*Memory, error) {
 	m := NewMemory()
 	m.file = &file{fs: fs, path: path, logger: logger}
@@ -59,16 +60,21 @@ func Remember(fs durable.FS, path string, logger *slog.Logger) (*Memory, error) 
 		return nil, fmt.Errorf("read what was heard of the disks of other nodes: %w; start the node again; if the "+
 			"disk never gives it back: take away the file %s, which forgets that", err, path)
 	}
-	m.take(encoded)
+	if err := m.take(encoded); err != nil {
+		return nil, err
+	}
 	return m, nil
 }
 
 // take takes what the file holds.
-func (m *Memory) take(encoded []byte) {
+func (m *Memory) take(encoded []byte) error {
 	var f heardFile
 	whole, sealed := checksum.Unbroken(encoded)
 	err := json.Unmarshal(encoded, &f)
 	switch {
+	case err == nil && whole && sealed && f.Version > heardVersion:
+		return fmt.Errorf("%w: %s has format %d, this version knows %d: start the version that wrote it",
+			contract.ErrNewer, m.file.path, f.Version, heardVersion)
 	case err == nil && f.Version != heardVersion:
 		err = fmt.Errorf("format %d, this version knows %d", f.Version, heardVersion)
 	case err == nil && !(whole && sealed):
@@ -79,7 +85,7 @@ func (m *Memory) take(encoded []byte) {
 	if err != nil {
 		m.file.logger.Warn("what was heard of the disks of other nodes cannot be read: what they held before this "+
 			"start is not remembered here", "file", m.file.path, "err", err)
-		return
+		return nil
 	}
 	for id, n := range f.Nodes {
 		m.nodes[id], m.heard = n, max(m.heard, n.Heard)
@@ -93,6 +99,7 @@ func (m *Memory) take(encoded []byte) {
 	if f.Owed != nil {
 		m.owed = *f.Owed
 	}
+	return nil
 }
 
 // Run saves now and then until ctx ends.

@@ -3,6 +3,7 @@ package recall
 import (
 	"bytes"
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -14,8 +15,10 @@ import (
 
 	"github.com/mimir-kv/mimir/replication/clock"
 	"github.com/mimir-kv/mimir/replication/clock/virtual"
+	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/durable"
 	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
+	"github.com/mimir-kv/mimir/replication/internal/checksum"
 )
 
 var quiet = slog.New(slog.DiscardHandler)
@@ -65,6 +68,22 @@ func TestADamagedMemoryIsNone(t *testing.T) {
 		if got != (Seen{}) && got != (Seen{1, 7}) || got == (Seen{}) && !strings.Contains(said.String(), path) {
 			t.Fatalf("byte %d changed, %s: remembers %+v, says %q", i, c, got, said.String())
 		}
+	}
+}
+
+// TestAMemoryOfANewerVersionStays: its version may be put back, and counts on it.
+func TestAMemoryOfANewerVersionStays(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "HEARD")
+	text := append(checksum.Seal([]byte(`{"version":2,"nodes":{}}`)), '\n')
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Remember(durable.OS, path, quiet); !errors.Is(err, contract.ErrNewer) ||
+		!strings.Contains(err.Error(), path) {
+		t.Errorf("%v", err)
+	}
+	if now, err := os.ReadFile(path); err != nil || !bytes.Equal(now, text) {
+		t.Errorf("%s, %v", now, err)
 	}
 }
 
