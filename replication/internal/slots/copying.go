@@ -8,6 +8,7 @@ import (
 
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/internal/peer"
+	"github.com/mimir-kv/mimir/replication/internal/region"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
@@ -145,11 +146,63 @@ func (s *Slots) reviewCopies(state *timeline.State) {
 	}
 }
 
+// start is when this process began, and how far its log went then.
+type start struct {
+	last uint64
+	at   time.Time
+}
+
+// startTime is for how long it is waited at most until what the log had is applied.
+const startTime = time.Minute
+
+// resumeCopies goes on keeping what a process before kept behind copies: more log than RetainBytes is there for little
+// else. Until what the log had is applied, as much is kept as for a copy, for everybody.
+func (s *Slots) resumeCopies(v *region.View) {
+	c := &s.config
+	s.mu.Lock()
+	begun := s.starting
+	if begun == nil {
+		s.mu.Unlock()
+		return
+	}
+	if begun.at.IsZero() {
+		begun.last, begun.at = c.Log.LastIndex(), c.Clock.Now()
+	}
+	if v.Index >= begun.last || c.Clock.Now().Sub(begun.at) > startTime {
+		s.starting = nil
+	}
+	s.mu.Unlock()
+	if v.State.Role() != timeline.Primary {
+		return
+	}
+	for _, region := range c.Others() {
+		slot, known := slotOf(&v.State, region)
+		if !known || slot.Lost || slot.Position == 0 {
+			continue
+		}
+		if _, bytes, err := c.Log.behind(slot.Position); err != nil || bytes <= c.RetainBytes ||
+			bytes > c.CopyRetainBytes {
+			continue
+		}
+		s.mu.Lock()
+		known = s.copies[region] != nil
+		if !known {
+			s.copies[region] = &copying{from: slot.Position, slot: slot.Position - 1, heard: c.Clock.Now()}
+		}
+		s.mu.Unlock()
+		if !known {
+			c.Logger.Info("more log than usual is here for a region, as behind a copy; it is kept until the "+
+				"region has caught up, or is silent", "secondary", region, "position", slot.Position,
+				"bound", c.CopyRetainBytes)
+		}
+	}
+}
+
 // boundFor returns how much log is kept for a region.
 func (s *Slots) boundFor(region string) int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.copies[region] != nil {
+	if s.copies[region] != nil || s.starting != nil {
 		return max(s.config.RetainBytes, s.config.CopyRetainBytes)
 	}
 	return s.config.RetainBytes
@@ -159,7 +212,7 @@ func (s *Slots) boundFor(region string) int64 {
 func (s *Slots) widest() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.copies) > 0 {
+	if len(s.copies) > 0 || s.starting != nil {
 		return max(s.config.RetainBytes, s.config.CopyRetainBytes)
 	}
 	return s.config.RetainBytes

@@ -10,6 +10,7 @@ import (
 	"github.com/mimir-kv/mimir/replication/clock/virtual"
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/internal/fleet"
+	"github.com/mimir-kv/mimir/replication/internal/region"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
@@ -60,6 +61,38 @@ func TestTheLogBehindACopyIsKept(t *testing.T) {
 		}
 		if first := m.kept(); first < logEntries-70 {
 			t.Errorf("kept from %d on", first)
+		}
+	})
+}
+
+// So is it by a process that did not hear of the copy: the region would begin anew with a whole state, and its source
+// restarts in every upgrade.
+func TestTheLogBehindACopyIsKeptByTheNextProcess(t *testing.T) {
+	alone(t, func(t *testing.T, m *member) {
+		said := small(m)
+		stored := *m.applied.State()
+		if err := m.Copying("eu", 250); err != nil {
+			t.Fatal(err)
+		}
+		m.log.Pin("stream/eu/1", 260)
+		m.Acknowledged("eu", 3, 270)
+		time.Sleep(2 * interval)
+		now, next := *m.applied.State(), New(m.config)
+		for _, v := range []region.View{{State: stored}, {State: now, Index: logEntries}} {
+			m.applied.Publish(&v) // first as it was stored, and then what the log has since
+			next.Retain()
+			if err := m.log.Compact(logEntries); err != nil {
+				t.Fatal(err)
+			}
+			if first, _ := m.log.FirstPosition(); first > 270 {
+				t.Errorf("kept from %d on for a region that catches up at 270", first)
+			}
+		}
+		if bound := next.boundFor("ap"); bound != m.config.RetainBytes {
+			t.Errorf("%d bytes are kept for a region that took no copy", bound)
+		}
+		if !strings.Contains(said.String(), "as behind a copy") {
+			t.Errorf("said %s", said)
 		}
 	})
 }

@@ -22,6 +22,7 @@
 // Acknowledgements reach the leader from the node that serves a stream, by the question "ack"; the leader remembers
 // them at once and writes them to the region's log now and then. Of copies the nodes hear from their own shelf, and by
 // the question "copying" from the region that takes one; that is in memory alone, and said again while it goes on.
+// A process that starts knows by the log that is there that more was kept for a region than usual.
 //
 // It leaves to its neighbours the stream, taking slots to the log (propose), and what a slot is (timeline).
 package slots

@@ -14,6 +14,7 @@ func (s *Slots) Retain() {
 	v := c.Applied.View()
 	state := &v.State
 	s.turn(state)
+	s.resumeCopies(v)
 	s.reviewCopies(state)
 	c.Log.bound(s.widest())
 	regions := c.Others()

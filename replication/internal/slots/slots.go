@@ -78,13 +78,15 @@ type Slots struct {
 	reported  map[string]contract.Position // where a leader said last that its region is; guarded by retaining
 
 	mu      sync.Mutex
-	news    acknowledgements          // to be passed on to the leader
-	heard   acknowledgements          // of the regions that follow this node now
-	reign   timeline.Reign            // that was the latest when givenUp was looked at
-	givenUp map[string]bool           // regions for which this node keeps no log
-	copies  map[string]*copying       // regions that take a copy
-	strange map[string]bool           // regions that follow and are not ones of the fleet, of which was warned
-	spoke   map[string]timeline.Reign // by region: the latest when it was last heard here
+	news    acknowledgements    // to be passed on to the leader
+	heard   acknowledgements    // of the regions that follow this node now
+	reign   timeline.Reign      // that was the latest when givenUp was looked at
+	givenUp map[string]bool     // regions for which this node keeps no log
+	copies  map[string]*copying // regions that take a copy
+	// starting is nil once what was agreed on before this process is applied.
+	starting *start
+	strange  map[string]bool           // regions that follow and are not ones of the fleet, of which was warned
+	spoke    map[string]timeline.Reign // by region: the latest when it was last heard here
 }
 
 // New returns Slots; nothing is passed on, saved or released before Run.
@@ -92,7 +94,7 @@ func New(c Config) *Slots {
 	return &Slots{
 		config: c, tracker: c.Tracker, news: acknowledgements{}, heard: acknowledgements{}, wake: wake.New(),
 		reported: map[string]contract.Position{}, givenUp: map[string]bool{}, copies: map[string]*copying{},
-		strange: map[string]bool{}, spoke: map[string]timeline.Reign{},
+		strange: map[string]bool{}, spoke: map[string]timeline.Reign{}, starting: &start{},
 		onward: onward{wake: wake.New(), news: acknowledgements{}},
 	}
 }

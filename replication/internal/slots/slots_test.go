@@ -55,7 +55,7 @@ func (never) Failure() error           { return nil }
 func newMember(t *testing.T, tr transport.Transport) *member {
 	t.Helper()
 	m := &member{t: t, view: fleet.View{Regions: map[string]fleet.Region{}}}
-	m.applied = region.NewApplied(&region.View{State: newPast(logEntries).state}, never{})
+	m.applied = region.NewApplied(&region.View{State: newPast(logEntries).state, Index: logEntries}, never{})
 	m.log = NewLog(fullLog(t))
 	m.Slots = New(Config{
 		Others:  func() []string { return []string{"ap", "eu"} },
@@ -64,6 +64,7 @@ func newMember(t *testing.T, tr transport.Transport) *member {
 		Logger:      slog.New(slog.DiscardHandler),
 		RetainBytes: 1 << 30, CopyRetainBytes: 1 << 30, Timeout: time.Second,
 	})
+	m.Retain() // as before a node's group runs
 	questions := peer.NewRegistry(func() error { return nil })
 	m.Register(questions)
 	if err := tr.Serve(map[string]transport.Handler{peer.Service: questions.Serve}); err != nil {
