@@ -11,7 +11,8 @@
 //     that it has as well.
 //   - T2. A copy that is staged is complete and durable (invariant 13). It stays until [Staging.Discard], or until no
 //     leader can propose any more that it be installed (terms never fall in a log) and no later one has asked for what
-//     is held: what a leader had fetched and did not come to install, the next one need not fetch again.
+//     is held: what a leader had fetched and did not come to install, the next one need not fetch again. What would
+//     bring nothing any more, whole or in part, goes after ten minutes.
 //   - T3. A copy fits what was asked for: the region of its origin knows it as no older than the index or the claim
 //     that the asking side named, and a region whose history has a fork gives its state to nobody else, nor more of
 //     what it had begun to give and is no part of its history any more. Who asks looks at the description first: of

@@ -63,11 +63,15 @@ type Staging struct {
 	mu    sync.Mutex
 	terms map[string]uint64 // of each copy: the last term whose leader may propose to install it
 	past  map[string]int    // how often that term was found to be over
+	// useless is how often in a row a copy was found to bring nothing.
+	useless  map[string]int
+	unwanted unwanted
 }
 
 // NewStaging returns the place for what is in its directory and what comes.
 func NewStaging(c StagingConfig) *Staging {
-	return &Staging{config: c, fetching: make(chan struct{}, 1), terms: map[string]uint64{}, past: map[string]int{}}
+	return &Staging{config: c, fetching: make(chan struct{}, 1), terms: map[string]uint64{}, past: map[string]int{},
+		useless: map[string]int{}}
 }
 
 // Register registers the answers to what other nodes ask. present returns the term that this node is in.
@@ -127,6 +131,7 @@ func (s *Staging) dir(id string) string { return filepath.Join(s.config.Dir, id)
 func (s *Staging) Keep(id string, term uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	delete(s.useless, id)
 	if term > s.terms[id] {
 		s.terms[id] = term
 		delete(s.past, id)
@@ -143,6 +148,7 @@ func (s *Staging) Discard(id string) {
 	s.mu.Lock()
 	delete(s.terms, id)
 	delete(s.past, id)
+	delete(s.useless, id)
 	s.mu.Unlock()
 }
 
@@ -224,40 +230,6 @@ func (s *Staging) fetchFrom(ctx context.Context, others []string, minIndex uint6
 		s.config.Logger.Info("waits for a node of the region with the installed state", "asked", addr, "err", err)
 	}
 	return "", err
-}
-
-// lingers is how often Tidy finds that nobody can propose a copy any more before it removes it: the leader of the next
-// term may ask for what is held.
-const lingers = 5
-
-// Tidy removes copies that nobody can propose to install any more, and that no later leader has asked for: terms never
-// fall in a log. It is called now and then. present is the term that this node is in: of a copy that an earlier process
-// staged only this is known, which is no lower.
-func (s *Staging) Tidy(present uint64) {
-	names, err := s.config.FS.List(s.config.Dir)
-	if err != nil {
-		return // nothing was staged yet
-	}
-	applied := s.config.Applied.View().Term
-	for _, id := range names {
-		if !isID(id) {
-			continue
-		}
-		s.mu.Lock()
-		term, known := s.terms[id]
-		if !known {
-			s.terms[id] = present
-		}
-		over := known && applied > term
-		if over {
-			s.past[id]++
-		}
-		over = over && s.past[id] >= lingers
-		s.mu.Unlock()
-		if over {
-			s.Discard(id)
-		}
-	}
 }
 
 // send passes on, inside the region, a copy that came here.

@@ -325,6 +325,7 @@ func TestAStagedCopyStaysWhileItMayBeInstalled(t *testing.T) {
 	inBubble(t, func(t *testing.T, net *memory.Network) {
 		us, eu := start(t, net, "us-1"), start(t, net, "eu-1")
 		eu.begin("eu")
+		eu.put("a")
 		id, _, err := us.staging.Fetch(t.Context(), "eu-1", Request{Region: "us"}, nil)
 		if err != nil {
 			t.Fatal(err)

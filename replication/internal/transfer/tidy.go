@@ -1,0 +1,128 @@
+package transfer
+
+import (
+	"github.com/mimir-kv/mimir/replication/internal/checkpoint"
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
+
+// lingers is how often Tidy finds that nobody will install a copy any more before it removes it: the leader of the next
+// term may ask for what is held, and who fetches may ask for the rest of it.
+const lingers = 5
+
+// uselessFor is how often it finds that a copy would bring nothing before it removes it: ten minutes, as it is called.
+// A node may be late, and a majority may count on what it has.
+const uselessFor = 300
+
+// unwanted is the part of a copy of which was found, so often in a row, that nobody comes back for it.
+type unwanted struct {
+	id    string
+	found int
+}
+
+// Tidy removes copies that nobody can propose to install any more, and that no later leader has asked for, since terms
+// never fall in a log; and those, whole or in part, that would bring nothing. It is called now and then. present is the
+// term that this node is in: of a copy that an earlier process staged only this is known, which is no lower.
+func (s *Staging) Tidy(present uint64) {
+	names, err := s.config.FS.List(s.config.Dir)
+	if err != nil {
+		return // nothing was staged yet
+	}
+	s.tidyIncoming()
+	applied := s.config.Applied.View().Term
+	for _, id := range names {
+		if !isID(id) {
+			continue
+		}
+		useless := s.holdsNothingNew(id)
+		s.mu.Lock()
+		term, known := s.terms[id]
+		if !known {
+			s.terms[id] = present
+		}
+		over := false
+		switch {
+		case known && applied > term:
+			s.past[id]++
+			over = s.past[id] >= lingers
+		case known && useless:
+			s.useless[id]++
+			over = s.useless[id] >= uselessFor
+		default:
+			delete(s.useless, id)
+		}
+		s.mu.Unlock()
+		if over {
+			s.Discard(id)
+		}
+	}
+}
+
+// tidyIncoming removes the part of a copy that came before the transfer broke off, if nobody fetches, and the rest of
+// it would bring nothing: else it would lie there until another copy comes, which may be never.
+func (s *Staging) tidyIncoming() {
+	select {
+	case s.fetching <- struct{}{}:
+		defer func() { <-s.fetching }()
+	default:
+		s.finds("") // whoever fetches decides
+		return
+	}
+	m, err := checkpoint.Partial(s.config.FS, s.incoming())
+	if err != nil { // it may be whole, and not have its name yet
+		m, err = checkpoint.Load(s.config.FS, s.incoming())
+	}
+	if err != nil || !s.bringsNothing(m) {
+		s.finds("")
+		return
+	}
+	id, _, _ := described(m) // as bringsNothing could
+	if s.finds(id) < uselessFor {
+		return
+	}
+	s.memory = checkpoint.Memory{}
+	if err := checkpoint.Remove(s.config.FS, s.incoming()); err != nil {
+		s.config.Logger.Warn("the part of a copy that nobody needs is not removed", "dir", s.incoming(), "err", err)
+		return
+	}
+	s.config.Logger.Info("the part of a copy was removed: this node has come further without it", "copy", id)
+}
+
+// finds notes of which copy a part is here that nobody needs, "" if of none, and returns how often in a row.
+func (s *Staging) finds(id string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.unwanted.id != id {
+		s.unwanted = unwanted{id: id}
+	}
+	s.unwanted.found++
+	return s.unwanted.found
+}
+
+// holdsNothingNew reports whether a whole copy of another region would bring nothing. Those of the own region stay
+// until who fetched them lets go of them.
+func (s *Staging) holdsNothingNew(id string) bool {
+	m, err := checkpoint.Load(s.config.FS, s.dir(id))
+	if err != nil {
+		return false
+	}
+	_, d, err := described(m)
+	return err == nil && d.Region != s.config.Region && s.bringsNothing(m)
+}
+
+// bringsNothing reports whether a copy is of no use here, as things are: this node has applied as much, or its region
+// leads.
+func (s *Staging) bringsNothing(m *checkpoint.Manifest) bool {
+	_, d, err := described(m)
+	if err != nil {
+		return false
+	}
+	v := s.config.Applied.View()
+	switch {
+	case d.Region == s.config.Region:
+		return d.Index <= v.Index
+	case v.State.Role() == timeline.Primary:
+		return true
+	default:
+		return v.State.Diverged == nil && d.Origin.Cursor.Position <= v.State.Cursor.Position
+	}
+}

@@ -1,0 +1,46 @@
+package transfer
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/mimir-kv/mimir/replication/internal/checkpoint"
+	"github.com/mimir-kv/mimir/replication/transport/memory"
+)
+
+// TestACopyThatBringsNothingGoes, whole or in part, without an election: it may be as large as all that the node has.
+func TestACopyThatBringsNothingGoes(t *testing.T) {
+	inBubble(t, func(t *testing.T, net *memory.Network) {
+		us, eu := start(t, net, "us-1"), start(t, net, "eu-1")
+		eu.begin("eu")
+		eu.put("a")
+		id, _, err := us.staging.Fetch(t.Context(), "eu-1", Request{Region: "us"}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		us.staging.Keep(id, 99)
+		eu.put(strings.Repeat("x", 3<<20))
+		breaks := func(p checkpoint.Progress) {
+			if p.DoneBytes > p.TotalBytes/2 {
+				net.Break("us-1", "eu-1")
+			}
+		}
+		_, _, err = us.staging.Fetch(t.Context(), "eu-1", Request{Region: "us", MinIndex: 3}, breaks)
+		if part := us.staging.Partial(); err == nil || part == "" || part == id {
+			t.Fatalf("a part of %q is there: %v", part, err)
+		}
+		tidy := func() {
+			for range 2 * uselessFor {
+				us.staging.Tidy(1)
+			}
+		}
+		if tidy(); us.staging.Partial() == "" || !slices.Contains(us.staged(), id) {
+			t.Fatal("gone while it is what this region lacks")
+		}
+		us.begin("us")
+		if tidy(); us.staging.Partial() != "" || len(us.staged()) != 0 {
+			t.Errorf("this region leads, and there is still a part of %q, and %v", us.staging.Partial(), us.staged())
+		}
+	})
+}
