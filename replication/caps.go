@@ -29,15 +29,21 @@ func newCaps(
 	}
 }
 
-// status tells how the regions are held to which something goes, or went.
-func (c caps) status() (list []HeldStatus) {
+// forget forgets a region that is not one of the fleet any more.
+func (c caps) forget(region string) {
+	c.copies.Forget(region)
+	c.stream.Forget(region)
+}
+
+// status tells how the regions of the fleet are held to which something goes, or went.
+func (c caps) status(others map[string][]string) (list []HeldStatus) {
 	for _, of := range []struct {
 		what     string
 		throttle *throttle.Throttle
 	}{{"copy", c.copies}, {"stream", c.stream}} {
 		for _, s := range of.throttle.Status() {
-			if s.Rate == 0 && s.Held == 0 {
-				continue // it never had a bound that mattered
+			if _, is := others[s.Region]; !is || s.Rate == 0 && s.Held == 0 {
+				continue // it is none any more, or never had a bound that mattered
 			}
 			list = append(list, HeldStatus{
 				Region: s.Region, Of: of.what, BytesPerSecond: s.Rate, HeldSeconds: s.Held.Seconds(),

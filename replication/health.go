@@ -168,7 +168,8 @@ func (n *node) health() *HealthStatus {
 	h.ProposalsPending, h.ProposalsFailed = n.writes.pending.Load(), n.writes.failed.Load()
 	h.DiskStalled, h.DiskFull = status.DiskStalled, status.DiskFull
 	n.healthOfHistory(h)
-	h.Slots, h.Held, h.Gate = n.slotStatuses(h), n.caps.status(), gateStatus(n.gate.Verdict())
+	h.Slots, h.Gate = n.slotStatuses(h), gateStatus(n.gate.Verdict())
+	h.Held = n.caps.status(n.roster.Others())
 	h.Votes = n.votes.Status()
 	h.Nodes = n.members.List()
 	for i := range h.Nodes {

@@ -221,7 +221,10 @@ func newRoster(n *node) *roster.Keeper {
 		Ready: func(ctx context.Context, level timeline.Level, without string) error {
 			return newInquiry(n).understood(ctx, n.fleetView().Without(without), level)
 		},
-		Level: newInquiry(n).siblingsLevel, OnGone: n.slots.Forget,
+		Level: newInquiry(n).siblingsLevel, OnGone: func(region string) {
+			n.slots.Forget(region)
+			n.caps.forget(region)
+		},
 		Seen: func(ctx context.Context) map[string]string {
 			seen := newInquiry(n).configured(ctx, n.fleetView())
 			for _, s := range n.source.Slots() {

@@ -97,7 +97,9 @@ func (t *Throttle) due(region string, now time.Time) time.Duration {
 func (t *Throttle) holds(region string, since time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.of(region).held += max(t.clock.Now().Sub(since), 0)
+	if b := t.buckets[region]; b != nil { // else it was forgotten meanwhile
+		b.held += max(t.clock.Now().Sub(since), 0)
+	}
 }
 
 // of returns the bucket of a region. t.mu is held.
@@ -108,6 +110,16 @@ func (t *Throttle) of(region string) *bucket {
 		t.buckets[region] = b
 	}
 	return b
+}
+
+// Forget forgets a region that is not one of the fleet any more: what comes under its name is another one.
+func (t *Throttle) Forget(region string) {
+	if t == nil {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.buckets, region)
 }
 
 // Status is how a region is held.

@@ -103,3 +103,21 @@ func TestNoRegionWaitsForAnother(t *testing.T) {
 		}
 	})
 }
+
+// A region that is gone is not told of any more, and another one under its name owes nothing.
+func TestARegionThatIsGoneIsForgotten(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		h := New(clock.Real, func(string, time.Time) int64 { return Least })
+		h.Sent("eu", 100*Least)
+		h.Sent("ap", 1)
+		h.Forget("eu")
+		if s := h.Status(); len(s) != 1 || s[0].Region != "ap" {
+			t.Errorf("%+v", s)
+		}
+		began := time.Now()
+		if err := h.Hold(t.Context(), "eu", nil, nothing); err != nil || time.Since(began) > time.Second {
+			t.Errorf("it waits %v for what another one got: %v", time.Since(began), err)
+		}
+		(*Throttle)(nil).Forget("eu")
+	})
+}
