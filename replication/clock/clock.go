@@ -19,6 +19,10 @@ type Clock interface {
 	NewTicker(d time.Duration) Timer
 }
 
+// Ago returns how long ago at was, by the clock that says more, of both as a Clock's Now tells them: the monotonic
+// reading stands still while the machine is suspended, and the wall clock may be set back.
+func Ago(at, now time.Time) time.Duration { return max(now.Sub(at), now.Round(0).Sub(at.Round(0))) }
+
 // Timer is a timer or a ticker made by a Clock.
 type Timer interface {
 	C() <-chan time.Time

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/mimir-kv/mimir/replication/clock"
 	"github.com/mimir-kv/mimir/replication/contract"
 )
 
@@ -18,7 +19,7 @@ func (r *Reads) Within(ctx context.Context, age time.Duration) error {
 	if err := r.late(); err != nil {
 		return err
 	}
-	if at := r.barrier.confirmed(); !at.IsZero() && since(at, r.config.Clock.Now()) <= age {
+	if at := r.barrier.confirmed(); !at.IsZero() && clock.Ago(at, r.config.Clock.Now()) <= age {
 		return nil
 	}
 	if err := r.Barrier(ctx, contract.Linearizable); err != nil {
@@ -26,7 +27,3 @@ func (r *Reads) Within(ctx context.Context, age time.Duration) error {
 	}
 	return nil
 }
-
-// since returns how long ago at was, by the clock that says more: the one stands still while the machine is suspended,
-// the other may be set back.
-func since(at, now time.Time) time.Duration { return max(now.Sub(at), now.Round(0).Sub(at.Round(0))) }

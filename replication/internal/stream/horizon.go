@@ -3,12 +3,13 @@ package stream
 import (
 	"time"
 
+	"github.com/mimir-kv/mimir/replication/clock"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
 // horizon turns positions into time: it remembers that at some moment nothing beyond some position was committed at
-// the source, and tells since when everything has been reached. Moments are of the local clock alone. The zero value is
-// ready; it is not safe for concurrent use.
+// the source, and tells since when everything has been reached. Moments are of the local clock alone, whose machine may
+// have been suspended meanwhile. The zero value is ready; it is not safe for concurrent use.
 type horizon struct {
 	marks   []mark // rising in both; those that are not reached yet
 	reached time.Time
@@ -62,5 +63,5 @@ func (h *horizon) seconds(now time.Time) (float64, bool) {
 	if !h.known {
 		return 0, false
 	}
-	return max(0, now.Sub(h.reached).Seconds()), true
+	return max(0, clock.Ago(h.reached, now).Seconds()), true
 }

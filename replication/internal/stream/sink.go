@@ -344,6 +344,6 @@ func (k *Sink) Lag() Lag {
 	now := k.config.Clock.Now()
 	k.horizon.reach(applied)
 	l.Seconds, l.Known = k.horizon.seconds(now)
-	l.AtLeast = !l.Known || now.Sub(k.said) > k.config.SilenceTimeout
+	l.AtLeast = !l.Known || clock.Ago(k.said, now) > k.config.SilenceTimeout
 	return l
 }

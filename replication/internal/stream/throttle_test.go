@@ -43,7 +43,7 @@ func TestAStreamIsHeldToItsCap(t *testing.T) {
 		var met []error
 		p.follow(func(c *SinkConfig) { c.Logger = lossesTo(&met) })
 		wait(t, "the session runs", func() bool { return len(p.source.Slots()) == 1 })
-		time.Sleep(2 * time.Second)
+		time.Sleep(2300 * time.Millisecond) // not at the moment at which both speak
 		began := time.Now()
 		for range count {
 			p.us.write(noise(random, size))
