@@ -101,7 +101,19 @@ func (r *run) readBatch(f func(all *mvcc.Reader) error) error {
 	if err != nil {
 		return err
 	}
+	if r.keys != nil {
+		all.Skip = r.skip
+	}
 	return cmp.Or(f(all), all.Close())
+}
+
+// skip is what a scan asks where it finds nothing for long: what is not committed yet is in no index.
+func (r *run) skip(key []byte, rev int64) (next []byte, ok bool) {
+	from, ok := r.keys.Next(string(key), rev)
+	if own, found := r.liveness.Next(string(key)); found && (!ok || own < from) {
+		return []byte(own), true
+	}
+	return []byte(from), ok
 }
 
 // Newest implements reader. Revisions before the current one are found in the batch as well, which is indexed then.

@@ -77,7 +77,7 @@ func (v view) selected(
 		return count, v.walk(ctx, sp, rev, mvcc.NoLimit, visit)
 	}
 	if !filters {
-		if v.own != nil {
+		if want = min(want, count); v.own != nil { // a limit may be any number
 			want += int64(len(v.own.All()))
 		}
 		sp.Start = []byte(v.keys.Back(intervalOf(sp), rev, want))

@@ -53,6 +53,31 @@ func (f *Flips) Count(in Interval, rev int64) (more int64) {
 	return more
 }
 
+// Next returns the first key that any of them is of, from from on; ok is false if there is none.
+func (f *Flips) Next(from string) (key string, ok bool) {
+	note := func(found string) {
+		if found >= from && (!ok || found < key) {
+			key, ok = found, true
+		}
+	}
+	f.raise()
+	at := 0
+	for l := len(f.levels) - 1; l >= 0; l-- {
+		n := lengthOfRun(l)
+		for ; at+n <= len(f.levels[l].order); at += n {
+			order := f.levels[l].order[at : at+n]
+			i := sort.Search(n, func(i int) bool { return f.all[order[i]].Key >= from })
+			if i < n {
+				note(f.all[order[i]].Key)
+			}
+		}
+	}
+	for i := range f.all[at:] {
+		note(f.all[at+i].Key)
+	}
+	return key, ok
+}
+
 func (c *Change) step() int32 {
 	if c.Exists {
 		return 1

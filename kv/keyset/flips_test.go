@@ -39,6 +39,31 @@ func TestFlipsCountAsIfEachWereLookedAt(t *testing.T) {
 	}
 }
 
+// The next key that one is of is found as if each were looked at.
+func TestTheNextFlip(t *testing.T) {
+	for seed := range uint64(20) {
+		random := rand.New(rand.NewPCG(seed, 2))
+		var f Flips
+		key := func() string { return fmt.Sprintf("k%05d", random.IntN(20_000)) }
+		for range 1 + random.IntN(3000) {
+			f.Add(Change{Key: key(), Revision: int64(len(f.All())), Exists: true, Flip: true})
+			if random.IntN(20) > 0 {
+				continue
+			}
+			from, want, is := key(), "", false
+			for _, c := range f.All() {
+				if c.Key >= from && (!is || c.Key < want) {
+					want, is = c.Key, true
+				}
+			}
+			if got, ok := f.Next(from); got != want || ok != is {
+				t.Fatalf("seed %d: of %d flips from %s on: %q, %v; want %q, %v", seed, len(f.All()), from, got, ok,
+					want, is)
+			}
+		}
+	}
+}
+
 // A count among many flips looks at few, also where each comes behind another flip.
 func BenchmarkFlips(b *testing.B) {
 	var f Flips
