@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/mimir-kv/mimir/replication/durable"
 )
@@ -22,9 +23,13 @@ import (
 const partsDir = ".parts"
 
 // folder is a store of the files below a folder. The folder itself is not made: a disk that is not mounted is no place.
-type folder struct{ dir string }
+type folder struct {
+	dir      string
+	open     func(dir string) (*os.Root, error)
+	patience patience
+}
 
-func openFolder(text string) (Store, error) {
+func openFolder(text string, stall time.Duration) (Store, error) {
 	dir, err := url.PathUnescape(text)
 	if err != nil || strings.ContainsAny(text, "?#\x00") {
 		return nil, fmt.Errorf("%w: %q: the path of a folder, with %%3F for ?, %%23 for # and %%25 for %%", ErrPlace,
@@ -34,7 +39,9 @@ func openFolder(text string) (Store, error) {
 		return nil, fmt.Errorf("%w: %q: file:// needs the whole path of a folder, from the root: file:///dir", ErrPlace,
 			"file://"+text)
 	}
-	return &folder{filepath.Clean(filepath.FromSlash(dir))}, nil
+	return &folder{
+		dir: filepath.Clean(filepath.FromSlash(dir)), open: os.OpenRoot, patience: patience{stall: stall},
+	}, nil
 }
 
 func (d *folder) String() string {
@@ -42,15 +49,19 @@ func (d *folder) String() string {
 	return "file://" + escape.Replace(filepath.ToSlash(d.dir))
 }
 
-// in calls f with the folder, out of which no name and no link leads, and says what its error is.
-func (d *folder) in(doing, name string, f func(*os.Root) error) error {
-	root, err := os.OpenRoot(d.dir)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		err = fmt.Errorf("%w: make the folder, or mount what it is on: %w", ErrNoPlace, err)
-	case err == nil:
-		err = errors.Join(f(root), root.Close())
-	}
+// in calls f with the folder, out of which no name and no link leads, and says what its error is. Of an error that is
+// ErrStalled nothing that f wrote may be read.
+func (d *folder) in(doing, name string, f func(*os.Root, *turn) error) error {
+	err := d.patience.spend(func(t *turn) error {
+		root, err := d.open(d.dir)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return fmt.Errorf("%w: make the folder, or mount what it is on: %w", ErrNoPlace, err)
+		case err != nil:
+			return err
+		}
+		return errors.Join(f(root, t), root.Close())
+	})
 	if err == nil {
 		return nil
 	}
@@ -67,18 +78,24 @@ func (d *folder) Put(ctx context.Context, name string, r io.Reader) error {
 	if err := CheckName(name); err != nil {
 		return err
 	}
-	return d.in("put", name, func(root *os.Root) error {
-		if err := d.makeDir(root, partsDir); err != nil {
+	return d.in("put", name, func(root *os.Root, t *turn) error {
+		if err := cmp.Or(d.makeDir(root, partsDir), t.moved()); err != nil {
 			return err
 		}
-		d.sweep(root)
+		d.sweep(root, t)
+		if err := t.moved(); err != nil {
+			return err
+		}
 		p, err := d.newPart(root)
 		if err != nil {
 			return err
 		}
-		err = p.write(ctx, r)
+		err = p.write(t, whileLive{ctx, elsewhere{t, r}})
 		if err == nil {
 			err = d.makeDir(root, path.Dir(name))
+		}
+		if err == nil {
+			err = t.moved() // before it takes the name: who put it may have been told that it was not
 		}
 		if err == nil {
 			err = root.Rename(p.name, name)
@@ -118,15 +135,26 @@ func (d *folder) newPart(root *os.Root) (p part, err error) {
 	return part{}, err
 }
 
-func (p part) write(ctx context.Context, r io.Reader) error {
-	_, err := io.Copy(p.file, whileLive{ctx, r})
-	return errors.Join(err, p.file.Sync(), p.file.Close())
+// write writes what r has, durably, a piece at a time.
+func (p part) write(t *turn, r io.Reader) (err error) {
+	for err == nil {
+		if _, err = io.CopyN(p.file, r, syncBytes); err == nil || errors.Is(err, io.EOF) {
+			err = cmp.Or(p.file.Sync(), t.moved(), err)
+		}
+	}
+	if err == io.EOF { // as CopyN says that r has no more
+		err = nil
+	}
+	return errors.Join(err, p.file.Close())
 }
 
 // sweep removes the parts of the dead. What cannot be removed is left to the next.
-func (d *folder) sweep(root *os.Root) {
+func (d *folder) sweep(root *os.Root, t *turn) {
 	entries, _ := fs.ReadDir(root.FS(), partsDir)
 	for _, e := range entries {
+		if t.moved() != nil {
+			return
+		}
 		part := partsDir + "/" + e.Name()
 		if lock, err := durable.OS.Lock(d.path(part)); err == nil {
 			_ = root.Remove(part)
@@ -157,13 +185,13 @@ func (d *folder) Get(ctx context.Context, name string) (io.ReadCloser, error) {
 		return nil, err
 	}
 	var file *os.File
-	err := d.in("get", name, func(root *os.Root) error {
+	err := d.in("get", name, func(root *os.Root, t *turn) error {
 		info, err := root.Stat(name) // before: to open a pipe waits for who writes to it
 		if err == nil && !info.Mode().IsRegular() {
 			return fmt.Errorf("%w: it is no file", ErrNotFound)
 		}
 		if err == nil {
-			file, err = root.Open(name)
+			file, err = opened(root, t, name)
 		}
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 			return fmt.Errorf("%w: %w", ErrNotFound, err)
@@ -173,13 +201,20 @@ func (d *folder) Get(ctx context.Context, name string) (io.ReadCloser, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &opened{whileLive{ctx, file}, file}, nil
+	reading := &reading{folder: d, name: name, file: file}
+	return struct {
+		io.Reader
+		io.Closer
+	}{whileLive{ctx, reading}, reading}, nil
 }
 
-// opened is a file that is read as long as its context lives.
-type opened struct {
-	io.Reader
-	io.Closer
+// opened opens a file for who still waits for it.
+func opened(root *os.Root, t *turn, name string) (*os.File, error) {
+	file, err := root.Open(name)
+	if err == nil && t.moved() != nil {
+		return nil, errors.Join(ErrStalled, file.Close())
+	}
+	return file, err
 }
 
 func (d *folder) List(ctx context.Context, prefix string) ([]Object, error) {
@@ -187,24 +222,35 @@ func (d *folder) List(ctx context.Context, prefix string) ([]Object, error) {
 }
 
 func (d *folder) Walk(ctx context.Context, prefix string, visit func(Object) error) error {
-	var visited error
-	err := d.in("list", fmt.Sprintf("%q", prefix), func(root *os.Root) error {
-		return walkDir(ctx, root, ".", prefix, func(o Object) error {
-			visited = visit(o)
-			return visited
+	err := d.in("list", fmt.Sprintf("%q", prefix), func(root *os.Root, t *turn) error {
+		return walkDir(ctx, root, t, ".", prefix, func(o Object) error {
+			if err := t.away(); err != nil {
+				return err
+			}
+			defer t.back()
+			if err := visit(o); err != nil {
+				return &visited{err}
+			}
+			return nil
 		})
 	})
-	if visited != nil {
-		return visited
+	var stopped *visited
+	if errors.As(err, &stopped) {
+		return stopped.error
 	}
 	return err
 }
+
+// visited is the error of who was shown an object.
+type visited struct{ error }
 
 // pageEntries is how many names of a folder are held at a time.
 const pageEntries = 1 << 10
 
 // walkDir visits the objects in a folder and below it.
-func walkDir(ctx context.Context, root *os.Root, dir, prefix string, visit func(Object) error) (err error) {
+func walkDir(
+	ctx context.Context, root *os.Root, t *turn, dir, prefix string, visit func(Object) error,
+) (err error) {
 	folder, err := root.Open(dir)
 	if errors.Is(err, fs.ErrNotExist) && dir != "." { // it went as we looked
 		return nil
@@ -215,8 +261,15 @@ func walkDir(ctx context.Context, root *os.Root, dir, prefix string, visit func(
 	defer func() { err = errors.Join(err, folder.Close()) }()
 	for {
 		entries, err := folder.ReadDir(pageEntries)
+		if gone := t.moved(); gone != nil {
+			return gone
+		}
 		for _, e := range entries {
-			if err := cmp.Or(ctx.Err(), walkEntry(ctx, root, path.Join(dir, e.Name()), e, prefix, visit)); err != nil {
+			err := ctx.Err()
+			if err == nil {
+				err = walkEntry(ctx, root, t, path.Join(dir, e.Name()), e, prefix, visit)
+			}
+			if err != nil {
 				return err
 			}
 		}
@@ -230,13 +283,13 @@ func walkDir(ctx context.Context, root *os.Root, dir, prefix string, visit func(
 }
 
 func walkEntry(
-	ctx context.Context, root *os.Root, name string, e fs.DirEntry, prefix string, visit func(Object) error,
+	ctx context.Context, root *os.Root, t *turn, name string, e fs.DirEntry, prefix string, visit func(Object) error,
 ) error {
 	switch {
 	case CheckName(name) != nil:
 		return nil
 	case e.IsDir() && leadsTo(name, prefix):
-		return walkDir(ctx, root, name, prefix, visit)
+		return walkDir(ctx, root, t, name, prefix, visit)
 	case !e.Type().IsRegular() || !strings.HasPrefix(name, prefix):
 		return nil
 	}
@@ -259,12 +312,15 @@ func (d *folder) Delete(_ context.Context, name string) error {
 	if err := CheckName(name); err != nil {
 		return err
 	}
-	return d.in("delete", name, func(root *os.Root) error {
+	return d.in("delete", name, func(root *os.Root, t *turn) error {
 		info, err := root.Lstat(name)
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || err == nil && info.IsDir() {
 			return nil
 		}
-		if err := cmp.Or(err, root.Remove(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := cmp.Or(err, t.moved()); err != nil {
+			return err
+		}
+		if err := root.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 		return durable.OS.SyncDir(d.path(path.Dir(name)))

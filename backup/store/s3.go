@@ -49,9 +49,6 @@ func openBucket(where string, o Options) (Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	if o.Stall <= 0 {
-		o.Stall = time.Minute
-	}
 	w, err := newWire(o.CAFile, o.Stall)
 	if err != nil {
 		return nil, err

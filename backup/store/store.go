@@ -55,7 +55,7 @@ var (
 	ErrChanged  = errors.New("what came is not what was put")
 )
 
-// Options say how a place is reached. The zero value is complete; a folder needs none of it.
+// Options say how a place is reached. The zero value is complete; a folder needs Stall alone.
 type Options struct {
 	// CredentialsFile is one as AWS's tools keep it, of which the profile AWS_PROFILE, or else "default", counts. If
 	// it is empty, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN count, and without them
@@ -63,7 +63,7 @@ type Options struct {
 	CredentialsFile string
 	// CAFile has the certificates, PEM, one of which the storage's must be signed by; empty means those of the system.
 	CAFile string
-	// Stall is for how long nothing may move before a request has failed; 0 means 1 min.
+	// Stall is for how long nothing may move before a request has failed, or a call of a folder; 0 means 1 min.
 	Stall time.Duration
 	// TempDir is where lies what is put into an object storage from a reader that cannot be sought in, if it is
 	// large. Empty means the machine's folder for temporary files.
@@ -81,10 +81,13 @@ func IsPlace(text string) bool { return strings.Contains(text, "://") }
 // It only reads the text and the files of the options: whether the place is there is found out when it is used. What
 // is not understood is ErrPlace.
 func Open(where string, o Options) (Store, error) {
+	if o.Stall <= 0 {
+		o.Stall = time.Minute
+	}
 	scheme, rest, _ := strings.Cut(where, "://")
 	switch scheme {
 	case "file":
-		return openFolder(rest)
+		return openFolder(rest, o.Stall)
 	case "s3":
 		return openBucket(where, o)
 	default:
