@@ -225,6 +225,7 @@ func refused(method string) bool {
 	for _, prefix := range []string{
 		"/etcdserverpb.KV/", "/etcdserverpb.Watch/", "/etcdserverpb.Lease/", snapshotMethod,
 		partial.Method, "/v3lockpb.", "/v3electionpb.",
+		"/etcdserverpb.Auth/AuthStatus", // by which partial regions know how far the fleet is
 	} {
 		if strings.HasPrefix(method, prefix) {
 			return true

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -38,6 +39,7 @@ type whole struct {
 	mu      sync.Mutex
 	barrier error
 	unfit   error
+	looked  atomic.Pointer[func()] // called when it is looked whether it may be followed
 }
 
 func logger(t *testing.T) *slog.Logger {
@@ -58,7 +60,12 @@ func startWhole(t *testing.T, name string) *whole {
 	w := &whole{Node: etcdapitest.Start(t, etcdapi.Limits{}), t: t}
 	w.Source = NewSource(SourceConfig{Store: w.Node.Store, Regions: regions, Fleet: "f", Region: "us", Node: name,
 		Barrier: func(context.Context) error { return w.says(&w.barrier) },
-		Fit:     func() error { return w.says(&w.unfit) }, Logger: logger(t)})
+		Fit: func() error {
+			if f := w.looked.Load(); f != nil {
+				(*f)()
+			}
+			return w.says(&w.unfit)
+		}, Logger: logger(t)})
 	w.serve("127.0.0.1:0")
 	t.Cleanup(w.stop)
 	return w
@@ -247,23 +254,6 @@ func TestANodeOfAVersionBeforeIsPassedOver(t *testing.T) {
 	w := startWhole(t, "us-1")
 	w.write(put("/a/x", "1"))
 	startEdge(t, t.TempDir(), l.Addr().String(), w.addr).holds(w)
-}
-
-// What is compacted before it is there is copied anew, and shown all along.
-func TestWhatIsCompactedIsCopiedAnew(t *testing.T) {
-	w, dir := startWhole(t, "us-1"), t.TempDir()
-	w.write(put("/a/x", "1"))
-	e := startEdge(t, dir, w.addr)
-	e.holds(w)
-	e.stop()
-	w.write(put("/a/x", "2"), put("/a/y", "1"), remove("/a/y"), put("/b/x", "outside"))
-	w.write(command.EncodeCompaction(&pb.CompactionRequest{Revision: w.Node.Store.Revision()}))
-	e = startEdge(t, dir, w.addr)
-	if !e.Standing().Shows {
-		t.Error("it does not show what it holds")
-	}
-	e.holds(w)
-	until(t, "it took a copy", func() bool { return e.Standing().Copies == 1 })
 }
 
 // What a failover cut off goes, and what is there in its place comes: by a copy.

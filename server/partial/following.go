@@ -24,7 +24,7 @@ type following struct {
 	silent  *time.Timer // ends it when nothing comes
 	pending []kv.Change // behind what was taken
 	copying *copying    // nil: none comes
-	got     bool        // something was taken
+	came    came
 	lastID  uint64
 
 	began, synced time.Time
@@ -40,8 +40,8 @@ const (
 // errSilent says that a source said nothing for silence.
 var errSilent = fmt.Errorf("it said nothing for %s", silence)
 
-// session follows the node in use until something ends that: anew, from a copy on. got says that something came of it.
-func (s *Sink) session(ctx context.Context, anew bool) (got bool, err error) {
+// session follows the node in use until something ends that: anew, from a copy on. It says what came of it.
+func (s *Sink) session(ctx context.Context, anew bool) (came came, err error) {
 	endpoint, conn := s.Links.now()
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
@@ -58,8 +58,11 @@ func (s *Sink) session(ctx context.Context, anew bool) (got bool, err error) {
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause
 	}
-	return f.got, fmt.Errorf("%s: %w", endpoint, judged(err))
+	return f.came, fmt.Errorf("%s: %w", endpoint, judged(err))
 }
+
+// came is what came in a session: anything, and what came behind a copy, or behind what was here.
+type came struct{ any, behind bool }
 
 // begin says what is wanted.
 func (f *following) begin(conn *grpc.ClientConn, anew bool) error {
@@ -185,8 +188,10 @@ func (f *following) stated(body []byte) error {
 		}
 	} else if err := kv.Accept(f.Place.store, m.state(), f.pending); err != nil {
 		return err
+	} else {
+		f.came.behind = true
 	}
-	f.pending, f.got = nil, true
+	f.pending, f.came.any = nil, true
 	f.told(&m)
 	if m.Whole && m.BehindSeconds >= 0 { // it has what the fleet had acknowledged when this session began
 		f.show(true)

@@ -118,13 +118,25 @@ func NewSink(c SinkConfig) *Sink {
 
 // Run follows whoever gives until ctx ends.
 func (s *Sink) Run(ctx context.Context) {
-	rest, anew := leastRest, !s.Place.leadsOn()
+	rest, anew, vain := leastRest, !s.Place.leadsOn(), 0
 	for ctx.Err() == nil {
-		got, err := s.session(ctx, anew)
+		began, copies := s.Clock.Elapsed(), anew
+		came, err := s.session(ctx, anew)
 		if ctx.Err() != nil {
 			return
 		}
-		if got {
+		wait := time.Duration(0)
+		switch took := s.Clock.Elapsed() - began; {
+		case came.behind:
+			vain = 0
+		case copies && came.any && errors.Is(err, errCompacted):
+			vain++
+			wait = vainRest(vain)
+			err = fmt.Errorf("%w: a copy was here after %v, and the fleet keeps its history for less; raise "+
+				"auto-compaction-retention, or compact less often, or give the way here more bytes a second", err,
+				took.Round(time.Second))
+		}
+		if came.any {
 			rest, anew = leastRest, false
 		}
 		switch {
@@ -144,11 +156,17 @@ func (s *Sink) Run(ctx context.Context) {
 		}
 		s.trouble(err)
 		select {
-		case <-time.After(rest):
+		case <-time.After(max(rest, wait)):
 		case <-ctx.Done():
 		}
 		rest = min(2*rest, mostRest)
 	}
+}
+
+// vainRest is the rest behind so many copies in a row behind which nothing was left: each is as large as all that is
+// followed, and the next one may come to as little.
+func vainRest(copies int) time.Duration {
+	return time.Duration(min(max(copies-1, 0), 5)) * time.Minute
 }
 
 // trouble notes why nothing comes, and tells the log once.

@@ -98,7 +98,8 @@ type giving struct {
 func (s *Source) follow(ss grpc.ServerStream) error {
 	ctx, cancel := context.WithCancel(ss.Context())
 	defer cancel()
-	g := &giving{Source: s, stream: ss, ctx: ctx, notes: make(chan note, 1), summed: make(chan *sums, 1),
+	stream := &taken{ServerStream: ss, clock: s.Clock}
+	g := &giving{Source: s, stream: stream, ctx: ctx, notes: make(chan note, 1), summed: make(chan *sums, 1),
 		known: make(chan struct{}, 1)}
 	from := "unknown"
 	if p, ok := peer.FromContext(ctx); ok && p.Addr != nil {
@@ -112,8 +113,11 @@ func (s *Source) follow(ss grpc.ServerStream) error {
 	g.session = s.sessions.begin(&g.ask)
 	defer s.sessions.end(g.session)
 	logger.Info("a partial region follows this node", "after", g.ask.After)
-	err := g.serve(cancel)
-	logger.Info("a partial region follows this node no more", "revision", g.after, "err", err)
+	err := stream.while(func() error { return g.serve(cancel) })
+	if err != errUntaken {
+		logger = logger.With("revision", g.after)
+	}
+	logger.Info("a partial region follows this node no more", "err", err)
 	return toldAs(err)
 }
 

@@ -27,6 +27,7 @@ type Front struct {
 	// outside is what is told whoever asks for other keys, and unserved whoever makes a call that is not served.
 	outside, unserved error
 	partial           string
+	quiet             time.Duration // quietTime, but in tests
 }
 
 const (
@@ -41,7 +42,7 @@ func New(sink *partial.Sink) *Front {
 	advice := "; ask a node of a full region of the fleet"
 	what := "partial region " + region + ": follows only " + prefixes
 	return &Front{
-		sink: sink, links: sink.Links, store: sink.Place.Store(), partial: what,
+		sink: sink, links: sink.Links, store: sink.Place.Store(), partial: what, quiet: quietTime,
 		outside: status.Error(codes.FailedPrecondition, "mimir: "+what+", and what was asked for is not within that"+
 			advice),
 		unserved: status.Error(codes.FailedPrecondition, "mimir: "+what+", and does not serve this call"+advice),
@@ -54,13 +55,14 @@ const (
 	authService   = "/etcdserverpb.Auth/"
 	healthService = "/grpc.health.v1.Health/"
 
-	rangeMethod     = kvService + "Range"
-	streamMethod    = kvService + "RangeStream"
-	txnMethod       = kvService + "Txn"
-	watchMethod     = "/etcdserverpb.Watch/Watch"
-	keepAliveMethod = leaseService + "LeaseKeepAlive"
-	statusMethod    = "/etcdserverpb.Maintenance/Status"
-	membersMethod   = "/etcdserverpb.Cluster/MemberList"
+	rangeMethod      = kvService + "Range"
+	streamMethod     = kvService + "RangeStream"
+	txnMethod        = kvService + "Txn"
+	watchMethod      = "/etcdserverpb.Watch/Watch"
+	keepAliveMethod  = leaseService + "LeaseKeepAlive"
+	statusMethod     = "/etcdserverpb.Maintenance/Status"
+	authStatusMethod = authService + "AuthStatus"
+	membersMethod    = "/etcdserverpb.Cluster/MemberList"
 )
 
 // passed are the calls that the fleet answers, each with what its answer is.
@@ -72,7 +74,7 @@ var passed = map[string]func() proto.Message{
 	leaseService + "LeaseRevoke": func() proto.Message { return new(pb.LeaseRevokeResponse) },
 	ttlMethod:                    func() proto.Message { return new(pb.LeaseTimeToLiveResponse) },
 	authService + "Authenticate": func() proto.Message { return new(pb.AuthenticateResponse) },
-	authService + "AuthStatus":   func() proto.Message { return new(pb.AuthStatusResponse) },
+	authStatusMethod:             func() proto.Message { return new(pb.AuthStatusResponse) },
 }
 
 // Unary is the interceptor of a gRPC server.
@@ -90,6 +92,11 @@ func (f *Front) Unary(ctx context.Context, r any, info *grpc.UnaryServerInfo, ha
 			s.Errors = append(s.Errors, f.partial)
 		}
 		return answer, err
+	case method == membersMethod && f.sink.Place.Auth(): // the fleet knows who may ask
+		if err := f.links.Ask(asCaller(ctx), method, r, new(pb.MemberListResponse)); err != nil {
+			return nil, err
+		}
+		return handle(ctx, r)
 	case method == membersMethod, strings.HasPrefix(method, healthService):
 		return handle(ctx, r)
 	case method == txnMethod && isStale(r.(*pb.TxnRequest)) && !f.sink.Place.Auth():
@@ -164,6 +171,16 @@ func (f *Front) ask(ctx context.Context, key, end []byte, stale bool) (revision 
 	q := &pb.RangeRequest{Key: key, RangeEnd: end, CountOnly: true, Serializable: stale}
 	answer := new(pb.RangeResponse)
 	if err := f.links.Ask(asCaller(ctx), rangeMethod, q, answer); err != nil {
+		return 0, err
+	}
+	return answer.GetHeader().GetRevision(), nil
+}
+
+// newest asks the fleet how far it is, which everybody may who says who he is, or need not: whether he may read what he
+// asks for is another question.
+func (f *Front) newest(ctx context.Context) (revision int64, err error) {
+	answer := new(pb.AuthStatusResponse)
+	if err := f.links.Ask(asCaller(ctx), authStatusMethod, &pb.AuthStatusRequest{}, answer); err != nil {
 		return 0, err
 	}
 	return answer.GetHeader().GetRevision(), nil

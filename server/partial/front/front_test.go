@@ -48,7 +48,9 @@ type pair struct {
 	cut   func() // between both
 
 	unfit  atomic.Pointer[error] // nobody follows, since
-	locked atomic.Bool           // no session begins while nothing is shown
+	gather atomic.Pointer[gather]
+	quiet  time.Duration // of a stream of keep-alives; 0: as ever
+	locked atomic.Bool   // no session begins while nothing is shown
 }
 
 func serve(t *testing.T, s *grpc.Server) string {
@@ -74,14 +76,22 @@ func dial(t *testing.T, addr string) *grpc.ClientConn {
 
 func start(t *testing.T) *pair {
 	t.Helper()
-	return startBeside(t, etcdapi.Limits{})
+	return startBeside(t, etcdapi.Limits{}, 0)
+}
+
+// between has streams of keep-alives answer once so many are asked for as gather, if that is set.
+func (p *pair) between(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
+	if g := p.gather.Load(); g != nil && info.FullMethod == keepAliveMethod {
+		ss = &gathering{ss, g}
+	}
+	return handle(srv, ss)
 }
 
 // startBeside is start, with limits of the fleet's node.
-func startBeside(t *testing.T, limits etcdapi.Limits) *pair {
+func startBeside(t *testing.T, limits etcdapi.Limits, quiet time.Duration) *pair {
 	t.Helper()
 	logger := slog.New(slog.NewTextHandler(t.Output(), nil))
-	p := &pair{t: t, fleet: etcdapitest.Start(t, limits)}
+	p := &pair{t: t, fleet: etcdapitest.Start(t, limits), quiet: quiet}
 	file := filepath.Join(t.TempDir(), "partial")
 	if err := os.WriteFile(file, []byte("edge "+secret+" /a/ /c/\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -94,6 +104,7 @@ func startBeside(t *testing.T, limits etcdapi.Limits) *pair {
 		Node: "us-1", Barrier: func(context.Context) error { return nil }, Fit: p.fit,
 		Logger: logger})
 	full := grpc.NewServer(append(p.fleet.API.ServerOptions(), // as a node's
+		grpc.ChainStreamInterceptor(p.between),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second}))...)
 	p.fleet.API.Register(full)
 	source.Register(full)
@@ -143,6 +154,9 @@ func (p *pair) fit() error {
 // front serves what is held.
 func (p *pair) front(place *partial.Place, logger *slog.Logger) {
 	f := New(p.sink)
+	if p.quiet > 0 {
+		f.quiet = p.quiet
+	}
 	lessor := lease.NewLessor(place.Store(), clock.Real, func(context.Context, replication.Tenure, int64) error {
 		return nil
 	})
@@ -410,7 +424,7 @@ func TestUsers(t *testing.T) {
 	note(admin.RoleAdd(t.Context(), &pb.AuthRoleAddRequest{Name: "r"}))
 	note(admin.UserGrantRole(t.Context(), &pb.AuthUserGrantRoleRequest{User: "u", Role: "r"}))
 	note(admin.RoleGrantPermission(t.Context(), &pb.AuthRoleGrantPermissionRequest{Name: "r",
-		Perm: permission("/a/", "/a0")}))
+		Perm: permission("/c/", "/c0")}))
 	note(admin.AuthEnable(t.Context(), &pb.AuthEnableRequest{}))
 	if err := errors.Join(errs...); err != nil {
 		t.Fatal(err)
@@ -430,8 +444,8 @@ func TestUsers(t *testing.T) {
 		key string
 		may bool
 	}{
-		"what he may": {known, "/a/x", true}, "what he may not": {known, "/c/x", false},
-		"nobody": {t.Context(), "/a/x", false},
+		"what he may": {known, "/c/x", true}, "what he may not": {known, "/a/x", false},
+		"nobody": {t.Context(), "/c/x", false},
 	} {
 		for kind, call := range calls([]byte(c.key), nil) {
 			if kind == "delete" || strings.HasPrefix(kind, "deletion") || kind == "comparison" {
@@ -439,6 +453,14 @@ func TestUsers(t *testing.T) {
 			}
 			if err := call(c.ctx, p.conn); (err == nil) != c.may {
 				t.Errorf("%s, %s: %v", what, kind, err)
+			}
+		}
+	}
+	for what, ctx := range map[string]context.Context{"": t.Context(), "u": known} {
+		for _, c := range []*grpc.ClientConn{p.full, p.conn} { // what needs no right needs none here
+			_, err := pb.NewClusterClient(c).MemberList(ctx, &pb.MemberListRequest{Linearizable: true})
+			if (err == nil) != (what != "") {
+				t.Errorf("members, told to %q: %v", what, err)
 			}
 		}
 	}

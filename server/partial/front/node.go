@@ -33,8 +33,7 @@ func (n *Node) Propose(
 // ReadBarrier returns once what is held here may be read, as fresh as l asks.
 func (n *Node) ReadBarrier(ctx context.Context, l replication.Level) error {
 	if l == replication.Linearizable {
-		first := n.front.sink.Prefixes()[0]
-		at, err := n.front.ask(ctx, first, nil, false)
+		at, err := n.front.newest(ctx)
 		if err != nil {
 			return err
 		}

@@ -2,8 +2,6 @@ package front
 
 import (
 	"context"
-	"errors"
-	"io"
 	"strings"
 	"sync"
 
@@ -108,46 +106,4 @@ func (f *Front) mayWatch(ctx context.Context, r *pb.WatchCreateRequest) (refused
 		return "", err
 	}
 	return status.Convert(err).Message(), nil
-}
-
-// keepAlive has the fleet keep leases alive, one after the other. While nothing is asked for, which may be for as long
-// as the client likes, the stream has no place on the connection to the fleet, which all share.
-func (f *Front) keepAlive(ss grpc.ServerStream) error {
-	for {
-		r := new(pb.LeaseKeepAliveRequest)
-		if err := ss.RecvMsg(r); errors.Is(err, io.EOF) {
-			return nil
-		} else if err != nil {
-			return err
-		}
-		answer, err := f.keepOne(ss.Context(), r)
-		if err != nil {
-			return err
-		}
-		if err := ss.SendMsg(answer); err != nil {
-			return err
-		}
-	}
-}
-
-// keepOne has the fleet keep a lease alive once.
-func (f *Front) keepOne(ctx context.Context, r *pb.LeaseKeepAliveRequest) (*pb.LeaseKeepAliveResponse, error) {
-	ctx, cancel := context.WithCancel(asCaller(ctx))
-	defer cancel()
-	fleet, err := pb.NewLeaseClient(f.links.Now()).LeaseKeepAlive(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if err := fleet.Send(r); err != nil && !errors.Is(err, io.EOF) { // at an EOF the answer says why
-		return nil, err
-	}
-	if err := fleet.CloseSend(); err != nil {
-		return nil, err
-	}
-	answer, err := fleet.Recv()
-	if err != nil {
-		return nil, err
-	}
-	_, _ = fleet.Recv() // its end, so that it is not cut off
-	return answer, nil
 }
