@@ -30,16 +30,22 @@ type keepAliveStream struct {
 func (s *leaseServer) LeaseKeepAlive(
 	stream grpc.BidiStreamingServer[pb.LeaseKeepAliveRequest, pb.LeaseKeepAliveResponse],
 ) error {
+	ctx, began := stream.Context(), s.clock.Now()
+	first, err := firstAsked(ctx, stream) // before there is room for answers: whoever asks for none has none
+	if errors.Is(err, io.EOF) {
+		return nil
+	} else if err != nil {
+		return s.statusOf(ctx, err)
+	}
 	k := &keepAliveStream{
 		API:     s.API,
 		stream:  stream,
-		began:   s.clock.Now(),
+		began:   began,
 		permits: make(chan struct{}, keepAliveWindow),
 		answers: make(chan renewal, keepAliveWindow),
 	}
-	ctx := stream.Context()
 	ended := make(chan error, 1)
-	go func() { ended <- k.receive(ctx) }()
+	go func() { ended <- k.receive(ctx, first) }()
 	for {
 		select {
 		case answer := <-k.answers:
@@ -62,10 +68,31 @@ func (s *leaseServer) LeaseKeepAlive(
 	}
 }
 
-// receive hands requests on. When the client has closed its side, it waits until all are answered, and returns io.EOF.
-func (k *keepAliveStream) receive(ctx context.Context) error {
-	for {
-		r, err := k.stream.Recv()
+// firstAsked returns the first request, unless ctx ends before that, which may be sooner than the stream does.
+func firstAsked(
+	ctx context.Context, stream grpc.BidiStreamingServer[pb.LeaseKeepAliveRequest, pb.LeaseKeepAliveResponse],
+) (*pb.LeaseKeepAliveRequest, error) {
+	type request struct {
+		*pb.LeaseKeepAliveRequest
+		err error
+	}
+	came := make(chan request, 1)
+	go func() {
+		r, err := stream.Recv()
+		came <- request{r, err}
+	}()
+	select {
+	case first := <-came:
+		return first.LeaseKeepAliveRequest, first.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// receive hands requests on, the first and those that come. When the client has closed its side, it waits until all are
+// answered, and returns io.EOF.
+func (k *keepAliveStream) receive(ctx context.Context, r *pb.LeaseKeepAliveRequest) (err error) {
+	for ; ; r, err = k.stream.Recv() {
 		if errors.Is(err, io.EOF) {
 			err = k.acquire(ctx, keepAliveWindow)
 			if err == nil {

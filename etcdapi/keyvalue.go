@@ -63,7 +63,7 @@ func (s *kvServer) sendRange(
 			if chunk.Header != nil {
 				s.fill(chunk.Header)
 			}
-			return u.wait(func() error {
+			return u.wait(proto.Size(chunk), func() error {
 				if err := stream.Send(&pb.RangeStreamResponse{RangeResponse: chunk}); err != nil {
 					return err
 				}

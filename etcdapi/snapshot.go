@@ -70,7 +70,7 @@ type snapshotSender struct {
 func (s *snapshotSender) Write(p []byte) (int, error) {
 	s.digest.Write(p)
 	s.sent += int64(len(p))
-	err := s.unread.wait(func() error {
+	err := s.unread.wait(len(p), func() error {
 		return s.stream.Send(&pb.SnapshotResponse{
 			RemainingBytes: uint64(max(s.estimate-s.sent, 1)),
 			Blob:           append([]byte(nil), p...),

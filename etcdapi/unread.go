@@ -1,7 +1,7 @@
 package etcdapi
 
 import (
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -11,47 +11,73 @@ import (
 )
 
 const (
-	// unreadTime is for how long the client of a stream may read nothing of it, where the store keeps for that stream
-	// what it had when it began: each such stream may hold as much of the disk as there is then.
+	// unreadTime is for how long the client of a stream may be waited for, where the store keeps for that stream what
+	// it had when it began: each such stream may hold as much of the disk as there is then. What he reads adds a second
+	// for each unreadPace bytes.
 	unreadTime = 10 * time.Minute
+	unreadPace = 16 << 10
 	// unreadLook is how often it is looked.
 	unreadLook = unreadTime / 10
 )
 
-var errUnread = status.Errorf(codes.ResourceExhausted, "mimir: nothing of this was read for %v, for which the store "+
-	"has to keep what it had: ask again, and read what comes", unreadTime)
+var errUnread = status.Errorf(codes.ResourceExhausted, "mimir: this was waited for until it is read for more than %v "+
+	"and a second for each %d bytes, for which the store has to keep what it had: ask again, and read what comes",
+	unreadTime, unreadPace)
 
-// unread is how long the client of a stream has read nothing.
+// unread is how long the client of a stream was waited for.
 type unread struct {
 	clock clock.Clock
-	since atomic.Pointer[time.Time] // something waits for the client; nil: nothing does
+
+	mu     sync.Mutex
+	since  time.Time     // something waits for the client; zero: nothing does
+	waited time.Duration // before that
+	bytes  int64         // taken
 }
 
-// wait has f wait for the client.
-func (u *unread) wait(f func() error) error {
-	now := u.clock.Now()
-	u.since.Store(&now)
-	defer u.since.Store(nil)
-	return f()
+// wait has f wait for the client to take so many bytes.
+func (u *unread) wait(bytes int, f func() error) error {
+	u.mu.Lock()
+	u.since = u.clock.Now()
+	u.mu.Unlock()
+	err := f()
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.waited += u.clock.Now().Sub(u.since)
+	u.since, u.bytes = time.Time{}, u.bytes+int64(bytes)
+	return err
 }
 
 func (u *unread) late() bool {
-	since := u.since.Load()
-	return since != nil && u.clock.Now().Sub(*since) >= unreadTime
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	waited := u.waited
+	if !u.since.IsZero() {
+		waited += u.clock.Now().Sub(u.since)
+	}
+	return waited >= unreadTime+time.Duration(u.bytes/unreadPace)*time.Second
 }
 
-// whileRead runs send, which answers a stream, and returns what comes of it, or errUnread while send waits for its
-// client. Nothing else ends a wait for one who reads nothing, and yet is there: what send waits for ends when the
-// handler of the stream has returned, and send does then.
+// whileRead runs send, which answers a stream, and returns what comes of it, or errUnread once send has waited too long
+// for its client. Nothing else ends a wait for one who reads nothing, and yet is there: what send waits for ends when
+// the handler of the stream has returned, and send does then.
 func whileRead(c clock.Clock, send func(u *unread) error) error {
-	u, done := &unread{clock: c}, make(chan error, 1)
-	go func() { done <- send(u) }()
+	u, done, broken := &unread{clock: c}, make(chan error, 1), make(chan any, 1)
+	go func() {
+		defer func() {
+			if p := recover(); p != nil {
+				broken <- p
+			}
+		}()
+		done <- send(u)
+	}()
 	ticker := c.NewTicker(unreadLook)
 	defer ticker.Stop()
 	for {
 		select {
 		case err := <-done:
 			return err
+		case p := <-broken:
+			panic(p) // where it is known what to do about it
 		case <-ticker.C():
 			if u.late() {
 				return errUnread

@@ -85,6 +85,30 @@ func TestAStreamThatNobodyReadsEnds(t *testing.T) {
 	}
 }
 
+// Nor does it for one who reads a message now and then, to be none who reads nothing.
+func TestAStreamThatIsReadInDripsEnds(t *testing.T) {
+	n := etcdapitest.StartOn(t, vfs.NewMem(), etcdapi.Options{Clock: hasty{clock.Real, time.Now()}})
+	conn, ctx := n.Dial(t), bounded(t)
+	value := make([]byte, 1<<20)
+	for i := range 16 {
+		_, err := pb.NewKVClient(conn).Put(ctx, &pb.PutRequest{Key: fmt.Append(nil, i), Value: value})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, err := pb.NewKVClient(conn).RangeStream(ctx, &pb.RangeRequest{Key: []byte{0}, RangeEnd: []byte{0}})
+	for err == nil {
+		select { // by the clock of the node, some minutes
+		case <-time.After(8 * time.Minute / haste):
+		case <-ctx.Done():
+		}
+		_, err = s.Recv()
+	}
+	if status.Code(err) != codes.ResourceExhausted {
+		t.Errorf("ends with %v", err)
+	}
+}
+
 // kept reports whether there is a copy of the store.
 func kept(t *testing.T, fs vfs.FS) bool {
 	names, err := fs.List(etcdapitest.StoreDir)
