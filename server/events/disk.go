@@ -119,11 +119,14 @@ func (d *disk) loadFile(l *loaded, name string, last bool) error {
 	if d.segments = append(d.segments, s); err == nil || !last {
 		return nil
 	}
-	d.segments[len(d.segments)-1].bytes = int64(headerBytes + good)
-	return durable.WriteFile(d.fs, path, func(w io.Writer) error {
+	end := &d.segments[len(d.segments)-1]
+	end.bytes = int64(headerBytes + good)
+	err = durable.WriteFile(d.fs, path, func(w io.Writer) error {
 		_, err := w.Write(p[:headerBytes+good])
 		return err
 	})
+	end.ended = end.ended || err != nil // there may be no room now, and there may be when there is something to write
+	return nil
 }
 
 // follow has a file that begins with the event number first follow. What the one before it has from there on was not

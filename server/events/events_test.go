@@ -314,6 +314,37 @@ type flaky struct {
 	fails int
 }
 
+// narrow is a filesystem on which there is no room for the first files.
+type narrow struct {
+	durable.FS
+	fails int
+}
+
+func (n *narrow) Create(name string) (durable.File, error) {
+	if n.fails--; n.fails >= 0 {
+		return nil, syscall.ENOSPC
+	}
+	return n.FS.Create(name)
+}
+
+// TestATornEndOnAFullDiskCostsNoLaterEvent: once there is room, what was decided since is kept.
+func TestATornEndOnAFullDiskCostsNoLaterEvent(t *testing.T) {
+	s := newShelf()
+	l := s.open(t)
+	l.Add(saw("a"))
+	l.Add(saw("b"))
+	l.Close()
+	name := s.only(t)
+	s.write(t, name, s.read(t, name)[:len(s.read(t, name))-3])
+	l = s.open(t, func(o *Options) { o.FS = &narrow{s.fs, 1} })
+	l.Add(saw("c"))
+	l.Close()
+	l = s.open(t)
+	if got, want := told(l), []string{"a", "c"}; !slices.Equal(got, want) {
+		t.Errorf("told %q, want %q", got, want)
+	}
+}
+
 func (f *flaky) Open(name string) (durable.File, error) {
 	if f.fails--; f.fails >= 0 {
 		return nil, syscall.EMFILE
