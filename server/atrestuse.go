@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -82,11 +83,17 @@ func RewriteAtRest(dir, keyFile string, logger *slog.Logger) (files int, bytes i
 		return 0, 0, err
 	}
 	keepPrivate()
-	fleets, err := filepath.Glob(filepath.Join(dir, fleetPrefix+"*")) // of a witness
+	places := []string{dir}
+	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return 0, 0, err
 	}
-	for _, one := range append([]string{dir}, fleets...) {
+	for _, e := range entries { // of a witness
+		if strings.HasPrefix(e.Name(), fleetPrefix) {
+			places = append(places, filepath.Join(dir, e.Name()))
+		}
+	}
+	for _, one := range places {
 		n, size, err := rewrite(one, keyFile, logger)
 		if files, bytes = files+n, bytes+size; err != nil {
 			return files, bytes, err

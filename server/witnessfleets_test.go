@@ -352,7 +352,7 @@ func TestAWitnessKnowsWhoseItsDirectoryIs(t *testing.T) {
 
 // TestAWitnessOfSeveralFleetsWithKeys: each directory is encrypted, and that of one is not another's business.
 func TestAWitnessOfSeveralFleetsWithKeys(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "w")
+	dir := filepath.Join(t.TempDir(), "w[1]") // a name, and no pattern
 	line, _ := atrest.NewKey()
 	next, _ := atrest.NewKey()
 	quiet := slog.New(slog.DiscardHandler)

@@ -76,21 +76,44 @@ func newCertInit() *cobra.Command {
 		Use:   "init",
 		Short: "Make the two authorities, of nodes and of clients",
 		Long: "Make the authorities peer-ca and client-ca in --dir: a key and a certificate each, for ten years.\n" +
-			"Whoever has peer-ca.key can be any node: keep it offline. It makes none where there is one.",
+			"Whoever has peer-ca.key can be any node: keep it offline. What is there is left as it is.",
 		Args: noArguments,
-		RunE: func(c *cobra.Command, _ []string) error {
-			for _, name := range []string{authority.Peers, authority.Clients} {
-				if err := authority.Make(f.dir, name, fleet, time.Now()); err != nil {
-					return fmt.Errorf("no authority made: %w", err)
-				}
-				fmt.Fprintf(c.OutOrStdout(), "made %s, and its key\n", filepath.Join(f.dir, name+".crt"))
-			}
-			return nil
-		},
+		RunE: func(c *cobra.Command, _ []string) error { return makeAuthorities(c.OutOrStdout(), f.dir, fleet) },
 	}
 	f.addDir(c)
 	c.Flags().StringVar(&fleet, "fleet", "mimir", "name of the fleet, for people who read the certificates")
 	return c
+}
+
+// makeAuthorities makes those that lack. Of one that lacks a part, since it was cut short, it says what is to be done.
+func makeAuthorities(out io.Writer, dir, fleet string) error {
+	var failed []error
+	made := 0
+	for _, name := range []string{authority.Peers, authority.Clients} {
+		certificate := filepath.Join(dir, name+".crt")
+		err := authority.Make(dir, name, fleet, time.Now())
+		if err == nil {
+			made++
+			fmt.Fprintf(out, "made %s, and its key\n", certificate)
+			continue
+		}
+		if errors.Is(err, authority.ErrExists) {
+			_, broken := authority.Open(dir, name)
+			_, offline := authority.ReadCertificate(certificate)
+			if broken == nil || offline == nil && errors.Is(broken, fs.ErrNotExist) { // its key is kept elsewhere
+				fmt.Fprintf(out, "%s is there, and left as it is\n", certificate)
+				continue
+			} else {
+				err = fmt.Errorf("%w, and it cannot be used: if nothing was signed with it yet, remove %s and %s, and "+
+					"do this again: %w", err, certificate, filepath.Join(dir, name+".key"), broken)
+			}
+		}
+		failed = append(failed, fmt.Errorf("no authority %s made: %w", name, err))
+	}
+	if made+len(failed) == 0 {
+		return fmt.Errorf("no authority made: of both %w in %s", authority.ErrExists, dir)
+	}
+	return errors.Join(failed...)
 }
 
 func newCertNodes() *cobra.Command {

@@ -121,7 +121,10 @@ func (i *importing) snapshot(
 			s, failed = live.Fetch(ctx, sides.Side{Name: "the etcd", Conn: conn}, file)
 			conn.Close()
 		}
-		if failed == nil {
+		if failed == nil || s != nil && errors.Is(failed, whole.ErrNotDurable) {
+			if failed != nil && i.keep != "" { // else it need not outlast this
+				fmt.Fprintln(c.ErrOrStderr(), "WARNING:", failed)
+			}
 			return s, drop, nil
 		}
 		err = errors.Join(err, failed)
@@ -209,7 +212,7 @@ func (n *connection) export(
 	} else {
 		s, err = backup.OpenUntil(ctx, from)
 	}
-	if err != nil {
+	if err != nil && !(s != nil && errors.Is(err, whole.ErrNotDurable)) { // it need not outlast this
 		return f, err
 	}
 	err = s.Unpacked(ctx, filepath.Join(work, "kv"), func(content *kv.Store) error {

@@ -32,7 +32,11 @@ func newLog(n *connection) *cobra.Command {
 					failed = append(failed, fmt.Errorf("%s: %w", endpoint, err))
 					continue
 				}
-				err = n.print(c.OutOrStdout(), now, func(w io.Writer) {
+				told := struct {
+					Endpoint string `json:"endpoint"`
+					*admin.Log
+				}{endpoint, now}
+				err = n.print(c.OutOrStdout(), told, func(w io.Writer) {
 					fmt.Fprintf(w, "%s: level %s, format %s\n", endpoint, now.Level, now.Format)
 				})
 				if err != nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/mimir-kv/mimir/backup"
 	"github.com/mimir-kv/mimir/backup/schedule"
 	"github.com/mimir-kv/mimir/backup/store"
+	"github.com/mimir-kv/mimir/backup/whole"
 	"github.com/mimir-kv/mimir/replication"
 )
 
@@ -95,7 +96,7 @@ func (p *places) put(ctx context.Context, where string, makes func(file string) 
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	file := filepath.Join(dir, "snapshot")
-	if err := makes(file); err != nil {
+	if err := makes(file); err != nil && !errors.Is(err, whole.ErrNotDurable) { // it need not outlast this
 		return err
 	}
 	f, err := os.Open(file)

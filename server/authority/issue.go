@@ -19,6 +19,8 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+
+	"github.com/mimir-kv/mimir/replication/durable"
 )
 
 // Names of the two authorities, and of their files without suffix.
@@ -171,7 +173,7 @@ func issue(path string, template *x509.Certificate, by *Authority) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+	if err := durable.MakeDir(durable.OS, filepath.Dir(path)); err != nil {
 		return err
 	}
 	err = replace(path+keySuffix, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}), 0o600)
@@ -191,7 +193,7 @@ func Copy(dir, name, to string) error {
 	if before, err := os.ReadFile(path); err == nil && bytes.Contains(before, text) {
 		return nil
 	}
-	if err := os.MkdirAll(to, 0o700); err != nil {
+	if err := durable.MakeDir(durable.OS, to); err != nil {
 		return err
 	}
 	return replace(path, text, 0o644)
@@ -216,7 +218,7 @@ func replace(path string, text []byte, mode fs.FileMode) error {
 	if err != nil {
 		return errors.Join(err, os.Remove(f.Name()))
 	}
-	return nil
+	return durable.OS.SyncDir(filepath.Dir(path)) // a key that goes with the power takes all that it signed with it
 }
 
 // ReadCertificate reads the first certificate of a file.
