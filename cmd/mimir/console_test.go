@@ -232,6 +232,27 @@ func TestTheConsoleShowsTheVotes(t *testing.T) {
 	}
 }
 
+// What writes wait for, where nothing may be lost, is said as it is: with one region that votes, for nobody.
+func TestWhatWritesWaitForIsSaid(t *testing.T) {
+	for name, c := range map[string]struct {
+		ceiling replication.Position
+		spread  int
+		want    string
+	}{
+		"the charter is not kept yet": {0, 2, "acknowledges nothing until"},
+		"one region votes":            {unbounded, 1, "no write waits for another region"},
+		"three do":                    {unbounded, 2, "until 2 regions have it, and a failover loses none"},
+		"five do":                     {unbounded, 3, "until 3 regions have it, and a failover loses none"},
+		"an older node says nothing":  {unbounded, 0, "too old to say"},
+	} {
+		var printed bytes.Buffer
+		printVotes(&printed, &replication.VoteStatus{Holds: true, For: "us", Ceiling: c.ceiling, Spread: c.spread})
+		if !strings.Contains(printed.String(), c.want) {
+			t.Errorf("%s: %s", name, &printed)
+		}
+	}
+}
+
 // A node that cannot be asked is no picture.
 func TestTheConsoleOfNobody(t *testing.T) {
 	client, err := admin.NewClient([]string{"127.0.0.1:1"}, nil)

@@ -245,6 +245,21 @@ func votes(ctx context.Context, client *admin.Client) (*replication.VoteStatus, 
 // unbounded is a ceiling above every position.
 const unbounded = replication.Position(replication.AnyLoss)
 
+// lossless says what a write waits for where nothing may be lost, and what that is worth.
+func lossless(v *replication.VoteStatus) string {
+	switch {
+	case v.Ceiling == 0:
+		return "it acknowledges nothing until a majority of the voters keeps this charter"
+	case v.Spread == 0:
+		return "a failover by itself loses none; for how many regions each write waits, its node is too old to say"
+	case v.Spread == 1:
+		return "no write waits for another region, since no other one votes: whoever loses " + v.For + " loses what " +
+			"others do not have"
+	default:
+		return fmt.Sprintf("each write waits until %d regions have it, and a failover loses none", v.Spread)
+	}
+}
+
 func printVotes(w io.Writer, v *replication.VoteStatus) {
 	if v == nil {
 		fmt.Fprintln(w, "no votes are taken: the primary is moved by hand; see mimir fleet enable")
@@ -264,8 +279,7 @@ func printVotes(w io.Writer, v *replication.VoteStatus) {
 		fmt.Fprintf(w, "%s has a lease for %.1f s more; a failover may lose any number of writes\n", v.For,
 			v.Left.Seconds())
 	case v.Holds && v.MaxLoss == 0:
-		fmt.Fprintf(w, "%s has a lease for %.1f s more; each write waits for another region, and a failover loses "+
-			"none\n", v.For, v.Left.Seconds())
+		fmt.Fprintf(w, "%s has a lease for %.1f s more; %s\n", v.For, v.Left.Seconds(), lossless(v))
 	case v.Holds:
 		fmt.Fprintf(w, "%s has a lease for %.1f s more, and may acknowledge up to position %d; a failover may lose "+
 			"%d\n", v.For, v.Left.Seconds(), v.Ceiling, v.MaxLoss)

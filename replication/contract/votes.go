@@ -24,6 +24,9 @@ type VoteStatus struct {
 	HeldEnds bool `json:"heldEnds,omitempty"`
 	// MaxLoss is how many acknowledged commands a failover may lose; the greatest number: any.
 	MaxLoss uint64 `json:"maxLoss"`
+	// Spread is in how many regions a write has to be before it is acknowledged; zero: a node of an earlier version
+	// said this, which does not tell.
+	Spread int `json:"spread,omitempty"`
 	// The primary moves by itself at most FlapMoves times within FlapWithin (zero: as often as it may be), of which
 	// Moves count now, as far as this node knows; if it may not, it may again at KeptUntil.
 	FlapMoves  uint32          `json:"flapMoves"`

@@ -27,7 +27,7 @@ func (v *Votes) Status() *contract.VoteStatus {
 		Charter: c.Mark().Number, Epoch: c.Epoch, Automatic: c.Automatic, Paused: c.Paused,
 		Lease: c.Lease, Former: c.Former,
 		HeldUntil: heldUntil(c), HeldLeft: held,
-		MaxLoss: c.MaxLoss, Promised: s.Ballot.Promised, For: s.Ballot.For, Why: v.candidate.Why(),
+		MaxLoss: c.MaxLoss, Spread: c.Spread(), Promised: s.Ballot.Promised, For: s.Ballot.For, Why: v.candidate.Why(),
 	}
 	for id, p := range c.Priorities {
 		if c.Voter(id) == nil {
