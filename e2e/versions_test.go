@@ -17,7 +17,7 @@ import (
 )
 
 // lastVersion is the commit that -before last means: the one before what is worked on. Move it with each version.
-const lastVersion = "ee558681f80e7c5f447e7c7b197de7071eb25b2d"
+const lastVersion = "9e01eb0a19c2dc5cbdff8b73e84ba563982d1742"
 
 var before = flag.String("before", "",
 	"the version that TestVersionBefore runs beside this one: a commit, a binary, or last; default: it is skipped")
