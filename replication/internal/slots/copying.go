@@ -180,9 +180,9 @@ func (s *Slots) resumeCopies(v *region.View) {
 		if !known || slot.Lost || slot.Position == 0 {
 			continue
 		}
-		if _, bytes, err := c.Log.behind(slot.Position); err != nil || bytes <= c.RetainBytes ||
-			bytes > c.CopyRetainBytes {
-			continue
+		_, bytes, err := c.Log.behind(slot.Position)
+		if err != nil || bytes-c.Log.BytesFrom(begun.last+1) <= c.RetainBytes || bytes > c.CopyRetainBytes {
+			continue // no more was here at the start than is kept for everybody, or too much
 		}
 		s.mu.Lock()
 		known = s.copies[region] != nil
