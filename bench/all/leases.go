@@ -19,6 +19,7 @@ const (
 	renewEach    = 10                     // seconds: each lease is updated once in that time
 	settled      = time.Second            // what comes so soon after a pause is still of it
 	pauseWithin  = 5 * time.Second        // of the loss of the region, it begins
+	behindWithin = time.Minute            // of the loss, what is slow may be for that
 	failAfter    = 200 * time.Millisecond // the operator's answer to the loss
 	failTries    = 30 * time.Second
 	regionNodes  = 3
@@ -76,6 +77,9 @@ func (e *env) leasesOfMimir(ctx context.Context, l *goals.Leases) error {
 	kept := outside(calls, from, to+settled)
 	e.note(&l.Mimir, kept, e.scale.leaseLasts-(to+settled-from), spin)
 	l.Pause = value(float64(to-from)/float64(time.Millisecond), spin)
+	l.Behind = value(dueWithin(slowest(kept, 100), lostAt, lostAt+behindWithin), spin)
+	fmt.Fprintf(e.say, "of the slowest hundredth %.0f %% were due within %v of the loss; p99 by the half minute: "+
+		"%s\n", 100*l.Behind.Value.Median, behindWithin, byTime(kept, 30*time.Second))
 	fmt.Fprintf(e.say, "failover: nothing was answered for %v\n", (to - from).Round(time.Millisecond))
 	return nil
 }

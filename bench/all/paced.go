@@ -1,8 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -110,4 +113,38 @@ func outside(calls []call, from, to time.Duration) (kept []call) {
 		}
 	}
 	return kept
+}
+
+// slowest returns the n-th part of calls that took longest.
+func slowest(calls []call, n int) []call {
+	all := slices.Clone(calls)
+	slices.SortFunc(all, func(a, b call) int { return cmp.Compare(b.took, a.took) })
+	return all[:len(all)/n]
+}
+
+// dueWithin returns which part of calls was due in a time.
+func dueWithin(calls []call, from, to time.Duration) float64 {
+	n := 0
+	for _, c := range calls {
+		if c.due >= from && c.due < to {
+			n++
+		}
+	}
+	return float64(n) / float64(max(1, len(calls)))
+}
+
+// byTime tells the p99 of calls by when they were due.
+func byTime(calls []call, each time.Duration) string {
+	var parts []string
+	for len(calls) > 0 {
+		end := calls[0].due/each*each + each
+		n := slices.IndexFunc(calls, func(c call) bool { return c.due >= end })
+		if n < 0 {
+			n = len(calls)
+		}
+		took, _ := answers(calls[:n])
+		parts = append(parts, fmt.Sprintf("%v %v", end-each, took.Quantile(0.99).Round(time.Millisecond)))
+		calls = calls[n:]
+	}
+	return strings.Join(parts, ", ")
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 )
@@ -64,5 +65,27 @@ func TestSilence(t *testing.T) {
 		if kept := outside(c.calls, begins, ends); len(kept) != c.kept {
 			t.Errorf("%s: outside are %v", c.name, kept)
 		}
+	}
+}
+
+// TestWhenTheSlowestWereDue tells a stall at one time from one that comes again and again.
+func TestWhenTheSlowestWereDue(t *testing.T) {
+	var calls []call
+	for i := range 1000 {
+		took := time.Millisecond
+		if i >= 500 && i < 510 {
+			took = time.Second
+		}
+		calls = append(calls, call{time.Duration(i) * time.Second, took, false})
+	}
+	if part := dueWithin(slowest(calls, 100), 450*time.Second, 508*time.Second); part != 0.8 {
+		t.Errorf("%v of them", part)
+	}
+	if part := dueWithin(nil, 0, 1); part != 0 {
+		t.Errorf("%v of none", part)
+	}
+	text := byTime(calls, 500*time.Second)
+	if !strings.HasPrefix(text, "0s 1ms, 8m20s ") || strings.HasSuffix(text, " 1ms") {
+		t.Error(text)
 	}
 }

@@ -18,6 +18,7 @@ type Leases struct {
 	Seconds          float64
 	Mimir, Etcd      LeaseSide
 	Pause            Point // milliseconds of the failover in which nothing was answered
+	Behind           Point // which part of the slowest hundredth of Mimir's was due in the minute behind its loss
 }
 
 // LeaseSide is what one of them did.
@@ -43,11 +44,15 @@ func JudgeLeases(l Leases) Goal {
 		of := fmt.Sprintf("etcd's: %d", l.Etcd.Failed)
 		failed = failed.is(float64(l.Mimir.Failed), of, Point{Spin: l.Mimir.P99.Spin})
 	}
+	behind := wanted("of the slowest hundredth, due in the minute behind the loss", "times", Bound{}, leasing)
+	if l.Behind.known() {
+		behind = behind.is(l.Behind.Value.Median, "outside the pause", l.Behind)
+	}
 	g.Figures = append(g.Figures,
 		beside(wanted("requests a second outside the pause, of etcd's", "times", atLeast(leaseKept), leasing),
 			l.Mimir.PerSecond, l.Etcd.PerSecond, "/s"),
 		beside(wanted("p99 outside the pause, of etcd's", "times", atMost(leaseTail), leasing),
 			l.Mimir.P99, l.Etcd.P99, "ms"),
-		failed, pause)
+		failed, pause, behind)
 	return g
 }
