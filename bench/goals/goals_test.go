@@ -89,12 +89,12 @@ func TestVerdicts(t *testing.T) {
 			"missed missed missed - missed"},
 		{"an event that came twice", JudgeWatches(Watches{Events: 9, Twice: 1, Delay: at(1)}), "missed met - - -"},
 
-		{"no leases", JudgeLeases(Leases{}), "- - - -"},
-		{"leases", JudgeLeases(Leases{Pause: at(900),
+		{"no leases", JudgeLeases(Leases{}), "- - - - -"},
+		{"leases", JudgeLeases(Leases{Pause: at(900), Behind: at(0.5),
 			Mimir: LeaseSide{at(95), at(5), 0}, Etcd: LeaseSide{at(100), at(5), 3}}),
-			"met met met stated"},
+			"met met met stated stated"},
 		{"leases that lag", JudgeLeases(Leases{Mimir: LeaseSide{at(94), at(6), 1}, Etcd: LeaseSide{at(100), at(5), 0}}),
-			"missed missed missed -"},
+			"missed missed missed - -"},
 
 		{"no second region", JudgeSecond(Second{Alone: phase(100, 10)}), "- - - -"},
 		{"a cheap second region", JudgeSecond(second(phase(110, 11), phase(105, 9))), "met met met met"},
