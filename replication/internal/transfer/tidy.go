@@ -84,7 +84,7 @@ func (s *Staging) tidyIncoming() {
 		s.config.Logger.Warn("the part of a copy that nobody needs is not removed", "dir", s.incoming(), "err", err)
 		return
 	}
-	s.config.Logger.Info("the part of a copy was removed: this node has come further without it", "copy", id)
+	s.config.Logger.Info("the part of a copy was removed, which would bring nothing here any more", "copy", id)
 }
 
 // finds notes of which copy a part is here that nobody needs, "" if of none, and returns how often in a row.

@@ -5,7 +5,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/mimir-kv/mimir/replication/internal/checkpoint"
 	"github.com/mimir-kv/mimir/replication/transport/memory"
 )
 
@@ -21,12 +20,8 @@ func TestACopyThatBringsNothingGoes(t *testing.T) {
 		}
 		us.staging.Keep(id, 99)
 		eu.put(strings.Repeat("x", 3<<20))
-		breaks := func(p checkpoint.Progress) {
-			if p.DoneBytes > p.TotalBytes/2 {
-				net.Break("us-1", "eu-1")
-			}
-		}
-		_, _, err = us.staging.Fetch(t.Context(), "eu-1", Request{Region: "us", MinIndex: 3}, breaks)
+		broken := halfWay(net, "us-1", "eu-1")
+		_, _, err = us.staging.Fetch(t.Context(), "eu-1", Request{Region: "us", MinIndex: 3}, broken)
 		if part := us.staging.Partial(); err == nil || part == "" || part == id {
 			t.Fatalf("a part of %q is there: %v", part, err)
 		}

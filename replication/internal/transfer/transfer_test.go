@@ -70,6 +70,15 @@ func TestACopyFitsWhatWasAskedFor(t *testing.T) {
 	})
 }
 
+// halfWay breaks a link once half of what is fetched over it is there.
+func halfWay(net *memory.Network, a, b string) func(checkpoint.Progress) {
+	return func(p checkpoint.Progress) {
+		if p.DoneBytes > p.TotalBytes/2 {
+			net.Break(a, b)
+		}
+	}
+}
+
 // TestATransferThatBrokeOffGoesOn, with the same copy, although the state has moved since (T1).
 func TestATransferThatBrokeOffGoesOn(t *testing.T) {
 	inBubble(t, func(t *testing.T, net *memory.Network) {
@@ -77,11 +86,7 @@ func TestATransferThatBrokeOffGoesOn(t *testing.T) {
 		eu.begin("eu")
 		large := strings.Repeat("x", 3<<20)
 		eu.put(large)
-		broken := func(p checkpoint.Progress) {
-			if p.DoneBytes > p.TotalBytes/2 {
-				net.Break("us-1", "eu-1")
-			}
-		}
+		broken := halfWay(net, "us-1", "eu-1")
 		if _, _, err := us.staging.Fetch(t.Context(), "eu-1", Request{Region: "us"}, broken); err == nil {
 			t.Fatal("the transfer did not break off")
 		}
