@@ -8,6 +8,7 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 
 	"github.com/mimir-kv/mimir/kv/command"
+	"github.com/mimir-kv/mimir/kv/keyset"
 	"github.com/mimir-kv/mimir/kv/mvcc"
 )
 
@@ -27,14 +28,19 @@ func newestFirst(r *pb.RangeRequest) bool {
 // newest visits what finishRange makes the answer of to r, of which newestFirst is so: of the count keys of sp the
 // limit and one that are newest, and those that are as new as the last of them. It looks further and further back until
 // there are so many, and holds nothing of a key but its revision until it knows which they are, beside the keys that
-// have changes as new as it looks back, which filtered may keep.
+// have changes as new as it looks back, which filtered may keep. What was made last may lie behind any number of
+// changes, though: it is looked for where it was made, if the last few changes are not enough.
 func (v view) newest(
 	ctx context.Context, r *pb.RangeRequest, sp command.Span, rev, count int64, visit mvcc.Visitor,
 ) error {
 	least, top := max(v.state.Compact, mvcc.FirstRevision), latest(r, rev)
+	made := r.SortTarget == pb.RangeRequest_CREATE && r.MinModRevision <= 0 && !v.changed
 	for reach := int64(firstReach); ; reach *= reachGrows {
 		floor := v.state.Back(top, reach)
 		all := floor <= least || v.state.Between(floor, rev) > count
+		if made && (all || reach > reachGrows*(r.Limit+1)) {
+			return v.madeLast(ctx, r, sp, rev, count, visit)
+		}
 		if all {
 			floor = 0
 		}
@@ -54,6 +60,41 @@ func (v view) newest(
 			return v.filtered(ctx, since(r, floor), sp, rev, count, mvcc.NoLimit, visit)
 		}
 	}
+}
+
+// madeLast is newest where r sorts by when keys were made. It reads the parts of sp in which keys were made last, as
+// many as may have one of those that are asked for, and keeps the places of others, no more than there are blocks.
+func (v view) madeLast(
+	ctx context.Context, r *pb.RangeRequest, sp command.Span, rev, count int64, visit mvcc.Visitor,
+) error {
+	found := newestRevisions{most: r.Limit + 1}
+	add := filtering(r, mvcc.NoLimit, func(_ []byte, ver *mvcc.Version) error {
+		found.add(ver.Create)
+		return nil
+	})
+	floor := max(r.MinCreateRevision-1, 0)
+	parts := madeParts(v.keys.Made(intervalOf(sp), rev))
+	heap.Init(&parts)
+	for len(parts) > 0 && parts[0].Made > floor {
+		part := heap.Pop(&parts).(keyset.Part)
+		if !part.Block {
+			for _, within := range v.keys.Made(part.Interval, rev) {
+				heap.Push(&parts, within)
+			}
+			continue
+		}
+		if _, err := v.Scan(ctx, spanOf(part.Interval), rev, mvcc.NoLimit, add); err != nil {
+			return err
+		}
+		if err := ctx.Err(); err != nil { // a part may be too small for a scan to look
+			return err
+		}
+		if found.enough() {
+			floor = found.all[0]
+		}
+	}
+	young := since(r, floor)
+	return v.young(ctx, young, sp, rev, count, filtering(young, mvcc.NoLimit, visit))
 }
 
 // newness is what r sorts by.
@@ -88,6 +129,20 @@ func since(r *pb.RangeRequest, floor int64) *pb.RangeRequest {
 		s.MinModRevision = max(s.MinModRevision, floor)
 	}
 	return s
+}
+
+// madeParts are parts of the keys, that in which one was made last first. It is a heap.
+type madeParts []keyset.Part
+
+func (p madeParts) Len() int           { return len(p) }
+func (p madeParts) Less(i, j int) bool { return p[i].Made > p[j].Made }
+func (p madeParts) Swap(i, j int)      { p[i], p[j] = p[j], p[i] }
+func (p *madeParts) Push(x any)        { *p = append(*p, x.(keyset.Part)) }
+func (p *madeParts) Pop() any {
+	last := len(*p) - 1
+	x := (*p)[last]
+	*p = (*p)[:last]
+	return x
 }
 
 // newestRevisions are the highest of those that were added, no more than most, the least of them first. It is a heap.

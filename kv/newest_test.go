@@ -2,10 +2,15 @@ package kv
 
 import (
 	"fmt"
+	"math/rand/v2"
+	"slices"
 	"testing"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	"google.golang.org/protobuf/proto"
 
+	"github.com/mimir-kv/mimir/kv/command"
 	"github.com/mimir-kv/mimir/replication"
 )
 
@@ -47,6 +52,88 @@ func TestTheNewestFromBeforeAGap(t *testing.T) {
 		// Each look is at the changes since, which are read once, key by key.
 		if steps, most := steps(t, n.Store, q), 16*(since+limit); steps > most {
 			t.Errorf("by %v it takes %d steps, want no more than %d, of %d keys", target, steps, most, keys)
+		}
+	}
+}
+
+// What was made last is found in as many steps as it has keys also behind any number of changes, and where nothing can
+// be read any more of how it was made.
+func TestWhatWasMadeLastBehindManyChanges(t *testing.T) {
+	n := newNode(t)
+	const keys, limit = 20_000, 50
+	commands := make([][]byte, 0, keys)
+	for i := range keys {
+		commands = append(commands, put(numbered("k/", i), "v"))
+	}
+	n.apply(commands...)
+	commands = commands[:0]
+	for i := range keys { // each once more, scattered
+		commands = append(commands, put(numbered("k/", i*7919%keys), "w"))
+	}
+	n.apply(commands...)
+	settle(t, n.Store)
+	look := func(q *pb.RangeRequest) {
+		t.Helper()
+		got, err := n.Range(t.Context(), q)
+		if err != nil || got.Count != keys || len(got.Kvs) != limit || !got.More {
+			t.Fatalf("%d of %d, more: %t; %v", len(got.Kvs), got.Count, got.More, err)
+		}
+		for i, kv := range got.Kvs {
+			if want := numbered("k/", keys-1-i); string(kv.Key) != want {
+				t.Fatalf("number %d is %s, want %s", i, kv.Key, want)
+			}
+		}
+		if steps, most := steps(t, n.Store, q), 16*limit; steps > most {
+			t.Errorf("it takes %d steps, want no more than %d, of %d keys", steps, most, keys)
+		}
+	}
+	q := &pb.RangeRequest{Key: []byte("k/"), RangeEnd: []byte("k0"), Limit: limit,
+		SortTarget: pb.RangeRequest_CREATE, SortOrder: pb.RangeRequest_DESCEND}
+	look(q)
+	n.apply(command.EncodeCompaction(&pb.CompactionRequest{Revision: n.Revision()}))
+	n.apply(put("l", "v"))
+	settle(t, n.Store)
+	look(q)
+}
+
+// What was made last, of any part of the keys and at any revision, is what all of them have that is newest.
+func TestWhatWasMadeLastIsTheNewestOfAll(t *testing.T) {
+	n := newNode(t)
+	random := rand.New(rand.NewPCG(7, 9))
+	key := func() string { return numbered("k/", random.IntN(3000)) }
+	for range 60 {
+		var commands [][]byte
+		for range 200 {
+			switch random.IntN(4) {
+			case 0:
+				commands = append(commands, del(key(), ""))
+			default:
+				commands = append(commands, put(key(), "v"))
+			}
+		}
+		n.apply(commands...)
+		if random.IntN(2) == 0 {
+			settle(t, n.Store)
+		}
+		q := &pb.RangeRequest{Key: []byte(key()), RangeEnd: []byte("l"), SortTarget: pb.RangeRequest_CREATE,
+			SortOrder: pb.RangeRequest_DESCEND, Revision: n.Revision() - random.Int64N(200)}
+		for _, bound := range []*int64{&q.MinModRevision, &q.MinCreateRevision, &q.MaxCreateRevision} {
+			if random.IntN(4) == 0 {
+				*bound = 1 + random.Int64N(n.Revision())
+			}
+		}
+		all, err := n.Range(t.Context(), q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		q.Limit = 1 + random.Int64N(40)
+		some, err := n.Range(t.Context(), q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := all.Kvs[:min(int(q.Limit), len(all.Kvs))]; some.Count != all.Count || !slices.EqualFunc(some.Kvs, want,
+			func(a, b *mvccpb.KeyValue) bool { return proto.Equal(a, b) }) {
+			t.Fatalf("%v:\n%v, of %d\nwant %v, of %d", q, some.Kvs, some.Count, want, all.Count)
 		}
 	}
 }

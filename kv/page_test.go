@@ -237,6 +237,9 @@ func TestPageReadsWhatItReturns(t *testing.T) {
 				SortTarget: pb.RangeRequest_MOD},
 			"made last": {Key: []byte("k/"), RangeEnd: end, Limit: 10, SortOrder: pb.RangeRequest_DESCEND,
 				SortTarget: pb.RangeRequest_CREATE},
+			"made last of what changed": {Key: []byte("k/"), RangeEnd: end, Limit: 10,
+				SortOrder: pb.RangeRequest_DESCEND, SortTarget: pb.RangeRequest_CREATE,
+				MinModRevision: n.Revision() - 20},
 			"what is not": {Key: []byte("k/005"), RangeEnd: []byte("k/015"), Limit: 1},
 		} {
 			q.Revision = rev

@@ -33,7 +33,7 @@ func objectKey(n int) string { return fmt.Sprintf("registry/pods/default/pod-%09
 
 var errConflict = errors.New("somebody else wrote the lease")
 
-// newCluster puts the objects and leases that there are from the beginning.
+// newCluster puts the objects and leases that there are from the beginning, and learns what is known of the leases.
 func newCluster(ctx context.Context, c *clientv3.Client, s scale) (*cluster, error) {
 	k := &cluster{known: make([]int64, max(s.leaseRate*renewEach, leaseCallers)), rate: float64(s.leaseRate),
 		objects: s.leaseObjects}
@@ -45,7 +45,25 @@ func newCluster(ctx context.Context, c *clientv3.Client, s scale) (*cluster, err
 		return nil, err
 	}
 	k.made.Store(int64(k.objects))
-	return k, nil
+	return k, k.learn(ctx)
+}
+
+// learn makes the leases known as they are: who updates one has done so before.
+func (k *cluster) learn(ctx context.Context) error {
+	bounded, done := context.WithTimeout(ctx, callWithin)
+	defer done()
+	answer, err := k.client.Load().Get(bounded, leaseKey(0), clientv3.WithRange(leaseKey(len(k.known))),
+		clientv3.WithKeysOnly())
+	if err != nil {
+		return fmt.Errorf("learn %d leases: %w", len(k.known), err)
+	}
+	if len(answer.Kvs) != len(k.known) {
+		return fmt.Errorf("%d of %d leases are there", len(answer.Kvs), len(k.known))
+	}
+	for i, kv := range answer.Kvs {
+		k.known[i] = kv.ModRevision
+	}
+	return nil
 }
 
 // drive updates leases and makes objects at the rate, in their proportion.

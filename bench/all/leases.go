@@ -45,16 +45,12 @@ func (e *env) measureLeases(ctx context.Context) (goals.Goal, error) {
 
 // leasesOfMimir has the failover in the middle.
 func (e *env) leasesOfMimir(ctx context.Context, l *goals.Leases) error {
-	f, c, err := e.leaseFleet(ctx, "leases")
+	f, c, k, err := e.leaseFleet(ctx, "leases")
 	if err != nil {
 		return err
 	}
 	defer f.Close()
 	defer c.Close()
-	k, err := newCluster(ctx, c, e.scale)
-	if err != nil {
-		return err
-	}
 	spin := bench.Spin()
 	lost := make(chan error, 1)
 	moving, stop := context.WithCancel(ctx)
@@ -78,30 +74,33 @@ func (e *env) leasesOfMimir(ctx context.Context, l *goals.Leases) error {
 	e.note(&l.Mimir, kept, e.scale.leaseLasts-(to+settled-from), spin)
 	l.Pause = value(float64(to-from)/float64(time.Millisecond), spin)
 	l.Behind = value(dueWithin(slowest(kept, 100), lostAt, lostAt+behindWithin), spin)
-	fmt.Fprintf(e.say, "of the slowest hundredth %.0f %% were due within %v of the loss; p99 by the half minute: "+
-		"%s\n", 100*l.Behind.Value.Median, behindWithin, byTime(kept, 30*time.Second))
+	fmt.Fprintf(e.say, "of the slowest hundredth %.0f %% were due within %v of the loss\n", 100*l.Behind.Value.Median,
+		behindWithin)
 	fmt.Fprintf(e.say, "failover: nothing was answered for %v\n", (to - from).Round(time.Millisecond))
 	return nil
 }
 
-// leaseFleet starts two regions, and waits until the second one follows.
-func (e *env) leaseFleet(ctx context.Context, name string) (*localfleet.Fleet, *clientv3.Client, error) {
+// leaseFleet starts two regions with what there is from the beginning, and waits until the second one has it too.
+func (e *env) leaseFleet(ctx context.Context, name string) (*localfleet.Fleet, *clientv3.Client, *cluster, error) {
 	command := []string{e.mimir, "serve", "--pprof"}
 	f, c, err := startFleet(ctx, filepath.Join(e.work, name), command, regionNodes, "us", "eu")
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
+	var k *cluster
 	d := &duo{env: e, fleet: f, us: f.Regions[0].Nodes[0], eu: f.Regions[1].Nodes[0], client: c}
 	if err = d.connect(ctx); err == nil {
-		err = d.together(ctx)
+		if k, err = newCluster(ctx, c, e.scale); err == nil {
+			err = d.together(ctx)
+		}
 		d.there.Close()
 	}
 	if err != nil {
 		c.Close()
 		f.Close()
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
-	return f, c, nil
+	return f, c, k, nil
 }
 
 // failOver loses the first region, has the second one take over, and starts the first one again, which follows.
@@ -161,8 +160,8 @@ func (e *env) note(into *goals.LeaseSide, calls []call, in, spin time.Duration) 
 	into.PerSecond = value(float64(took.Count())/in.Seconds(), spin)
 	into.P99 = value(float64(took.Quantile(0.99))/float64(time.Millisecond), spin)
 	into.Failed = failed
-	fmt.Fprintf(e.say, "lease updates and creates: %d answered, %d failed, p99 %v\n", took.Count(), failed,
-		took.Quantile(0.99))
+	fmt.Fprintf(e.say, "lease updates and creates: %d answered, %d failed, p99 %v; by the half minute: %s\n",
+		took.Count(), failed, took.Quantile(0.99), byTime(calls, 30*time.Second))
 }
 
 // value is a point of one round.
@@ -174,16 +173,12 @@ func value(v float64, spin time.Duration) goals.Point {
 
 // profileLeases has the load once more on two new regions.
 func (e *env) profileLeases(ctx context.Context, g *goals.Goal) error {
-	f, c, err := e.leaseFleet(ctx, "leases-profiled")
+	f, c, k, err := e.leaseFleet(ctx, "leases-profiled")
 	if err != nil {
 		return err
 	}
 	defer f.Close()
 	defer c.Close()
-	k, err := newCluster(ctx, c, e.scale)
-	if err != nil {
-		return err
-	}
 	e.profileMissed(ctx, g, profiledNodes(f.Regions[0].Nodes), func(string) work {
 		return func(ctx context.Context, lasts time.Duration) error {
 			k.drive(ctx, lasts)

@@ -19,7 +19,7 @@ func filled(n int) (x *Index, name func(i int) string) {
 		if !ok {
 			return x, name
 		}
-		for next < n && s.Add([]byte(name(next)), at(next), 0, false, []int64{at(next)}) {
+		for next < n && s.Add([]byte(name(next)), at(next), at(next), 0, false, []int64{at(next)}) {
 			next++
 		}
 		x.Finish(s)

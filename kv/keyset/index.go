@@ -42,15 +42,17 @@ type group struct {
 	blocks []*block // at least one, in order
 }
 
-// bound is how young keys may be: none was changed after newest, of those that can be read at or after valid.
-type bound struct{ newest, valid int64 }
+// bound is how young keys may be: none was changed after newest, and none began to exist, or ceased to, after made, of
+// those that can be read at or after valid.
+type bound struct{ newest, made, valid int64 }
 
 // unbound is where nothing is known.
-var unbound = bound{newest: unknown}
+var unbound = bound{newest: unknown, made: unknown}
 
 // join makes b one of both.
 func (b *bound) join(other bound) {
-	b.newest, b.valid = max(b.newest, other.newest), max(b.valid, other.valid)
+	b.newest, b.made = max(b.newest, other.newest), max(b.made, other.made)
+	b.valid = max(b.valid, other.valid)
 }
 
 // block is an interval of keys, from from up to where the next block begins.
@@ -84,7 +86,7 @@ const (
 	wideFactor = 3
 
 	// With its pointer, and what a string takes beside.
-	blockOverhead = seriesOverhead + 16 + 16 + 8 + 8 + 8 + 24 + 8 + 16
+	blockOverhead = seriesOverhead + 24 + 16 + 8 + 8 + 8 + 24 + 8 + 16
 )
 
 // New returns the index of a content at revision upTo of which nothing is known yet. It tries to take no more than
@@ -149,6 +151,7 @@ func (x *Index) applySome(changes []Change) (wide bool) {
 		if !changes[i].Flip {
 			continue
 		}
+		g.made, b.made = max(g.made, rev), max(b.made, rev)
 		c := newChange(rev, changes[i].Exists)
 		if g.since != unknown {
 			x.bytes += g.add(c)

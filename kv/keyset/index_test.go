@@ -59,7 +59,11 @@ func (r *trial) look(s *Survey, compact int64) {
 			}
 			flips = append(flips, at)
 		}
-		if !s.Add([]byte(key), r.changed(key, s.UpTo), since, d.exists(key, since), flips) {
+		made := r.made(key, s.UpTo)
+		if made <= start && r.random.IntN(2) == 0 { // it may be told no better
+			made = start
+		}
+		if !s.Add([]byte(key), r.changed(key, s.UpTo), made, since, d.exists(key, since), flips) {
 			return
 		}
 	}
@@ -85,6 +89,16 @@ func (r *trial) changed(key string, upTo int64) (last int64) {
 			if at <= upTo {
 				last = max(last, at)
 			}
+		}
+	}
+	return last
+}
+
+// made returns the revision up to one at which a key began to exist, or ceased to, for the last time.
+func (r *trial) made(key string, upTo int64) (last int64) {
+	for _, at := range r.disk[key] {
+		if at <= upTo {
+			last = at
 		}
 	}
 	return last
@@ -137,6 +151,7 @@ func (r *trial) check() {
 		}
 		if r.random.IntN(4) == 0 {
 			r.checkYoung(in, rev)
+			r.checkMade(in, rev)
 		}
 		next, ok := r.x.Next(in.From, rev)
 		if skipped := (Interval{From: in.From, To: next, Bounded: ok}); r.disk.count(skipped, rev) > 0 {
@@ -177,18 +192,42 @@ func (r *trial) checkYoung(in Interval, rev int64) {
 		if !r.disk.exists(key, rev) || r.changed(key, rev) < mod {
 			continue
 		}
-		made := int64(0)
-		for _, at := range r.disk[key] {
-			if at <= rev {
-				made = at
-			}
-		}
+		made := r.made(key, rev)
 		told := slices.ContainsFunc(parts, func(p Interval) bool {
 			return key >= p.From && (!p.Bounded || key < p.To)
 		})
 		if made >= create && !told {
 			r.t.Fatalf("%q, changed at %d and made at %d, is not told of at %d since %d and %d, in %v", key,
 				r.changed(key, rev), made, rev, mod, create, parts)
+		}
+	}
+}
+
+// checkMade sees that parts of an interval are all of it, in order, and that no key in them is younger than is told.
+func (r *trial) checkMade(in Interval, rev int64) {
+	r.t.Helper()
+	if in.Bounded && in.To <= in.From {
+		if parts := r.x.Made(in, rev); len(parts) > 0 {
+			r.t.Fatalf("%v is told of %v", parts, in)
+		}
+		return
+	}
+	from := in.From
+	for queue := r.x.Made(in, rev); len(queue) > 0; {
+		part := queue[0]
+		if queue = queue[1:]; !part.Block {
+			queue = slices.Concat(r.x.Made(part.Interval, rev), queue)
+			continue
+		}
+		end := len(queue) == 0
+		if part.From != from || !end && !part.Bounded || end && (part.Bounded != in.Bounded || part.To != in.To) {
+			r.t.Fatalf("%v follows on %q, of %v", part, from, in)
+		}
+		from = part.To
+		for _, key := range r.disk.keys(part.Interval, rev) {
+			if made := r.made(key, rev); r.disk.exists(key, rev) && made > part.Made {
+				r.t.Fatalf("%q was made at %d, and at %d the latest is %d in %v", key, made, rev, part.Made, part)
+			}
 		}
 	}
 }

@@ -26,6 +26,7 @@ type part struct {
 	from    string
 	there   int64 // keys at the revision at which the survey begins
 	newest  int64 // change of them
+	made    int64 // when one last began to exist, or ceased to
 	keys    int
 	changes []change
 }
@@ -63,10 +64,11 @@ func (x *Index) end(b *block) (to string, bounded bool) {
 }
 
 // Add adds the next key of the interval, of which something is on disk at or below UpTo: the revision of its last
-// change up to there, whether it existed at the revision since, and the revisions after it at which that changed, from
-// new to old. since is Since, or a later one if the key has more than MostFlips after that. It keeps nothing of them.
-// If it returns false the key is not taken, and the survey ends before it.
-func (s *Survey) Add(key []byte, newest, since int64, there bool, flips []int64) (more bool) {
+// change up to there, made, after which it neither began to exist nor ceased to, whether it existed at the revision
+// since, and the revisions after that at which this changed, from new to old. since is Since, or a later one if the key
+// has more than MostFlips after that. It keeps nothing of them. If it returns false the key is not taken, and the
+// survey ends before it.
+func (s *Survey) Add(key []byte, newest, made, since int64, there bool, flips []int64) (more bool) {
 	// What is known of a key since later is a survey of its own, so that no other is known the less for it.
 	if s.taken > 0 && since != s.Since || s.taken == s.limits.surveyKeys ||
 		s.taken > 0 && s.flips+len(flips) > s.MostFlips {
@@ -86,7 +88,7 @@ func (s *Survey) Add(key []byte, newest, since int64, there bool, flips []int64)
 	}
 	p := &s.parts[n-1]
 	p.keys++
-	p.newest = max(p.newest, newest)
+	p.newest, p.made = max(p.newest, newest), max(p.made, made)
 	s.taken++
 	s.last = append(s.last[:0], key...)
 	if there {
@@ -122,7 +124,7 @@ func (x *Index) Finish(s *Survey) {
 		p := &s.parts[i]
 		fresh[i] = &block{
 			from: p.from, keys: p.keys, series: newSeries(s.Since, p.there, p.changes),
-			bound: bound{newest: p.newest, valid: s.Since},
+			bound: bound{newest: p.newest, made: p.made, valid: s.Since},
 		}
 	}
 	x.turn.Lock()
@@ -140,6 +142,7 @@ func (x *Index) Finish(s *Survey) {
 			if !c.Flip {
 				continue
 			}
+			to.made = max(to.made, c.Revision)
 			to.add(newChange(c.Revision, c.Exists))
 			x.grown(to, newChange(c.Revision, c.Exists))
 		}

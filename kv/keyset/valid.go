@@ -20,8 +20,8 @@ func (x *Index) valid() error {
 			}
 			last = b.from
 			bytes += b.size()
-			if b.newest > g.newest || b.valid > g.valid {
-				return fmt.Errorf("block %q is bound by %d, its group by %d", b.from, b.bound, g.bound)
+			if b.newest > g.newest || b.made > g.made || b.valid > g.valid {
+				return fmt.Errorf("block %q is bound by %v, its group by %v", b.from, b.bound, g.bound)
 			}
 			if !b.known() {
 				known = false

@@ -25,21 +25,18 @@ type youth struct {
 	found, done bool
 }
 
-// old reports whether none of what s and b are of is young.
-func (y *youth) old(s *series, b bound) bool {
-	if y.rev < b.valid {
-		return false
-	}
-	return b.newest < y.mod || s.since != unknown && max(s.last, s.since, b.valid) < y.create
+// old reports whether none of what b is of is young.
+func (y *youth) old(b bound) bool {
+	return y.rev >= b.valid && (b.newest < y.mod || b.made < y.create)
 }
 
 func (y *youth) group(g *group) {
-	if first := g.blocks[0].from; y.old(&g.series, g.bound) || y.behind(first) {
+	if first := g.blocks[0].from; y.old(g.bound) || y.behind(first) {
 		y.ends(first)
 		return
 	}
 	for k := g.blockOf(max(y.in.From, g.blocks[0].from)); k < len(g.blocks) && !y.done; k++ {
-		if b := g.blocks[k]; y.old(&b.series, b.bound) || y.behind(b.from) {
+		if b := g.blocks[k]; y.old(b.bound) || y.behind(b.from) {
 			y.ends(b.from)
 		} else if !y.found {
 			y.part, y.found = Interval{From: max(y.in.From, b.from), To: y.in.To, Bounded: y.in.Bounded}, true

@@ -18,11 +18,12 @@ type Look struct {
 	MostFlips int
 }
 
-// LifeVisitor receives a key, the revision of its last change, whether it existed at the revision since, which is that
-// of the look or, of a key with too many flips, a later one, and the revisions after that at which it ceased to exist
-// or began to, in turn, from new to old: one that ended it and began it anew is there twice. All is valid only during
-// the call.
-type LifeVisitor func(key []byte, newest, since int64, there bool, flips []int64) (more bool)
+// LifeVisitor receives a key, the revision of its last change, made, that at which it began to exist or ceased to for
+// the last time, or a later one up to since, which are not told apart, whether it existed at the revision since, which
+// is that of the look or, of a key with too many flips, a later one, and the revisions after that at which it ceased to
+// exist or began to, in turn, from new to old: one that ended it and began it anew is there twice. All is valid only
+// during the call.
+type LifeVisitor func(key []byte, newest, made, since int64, there bool, flips []int64) (more bool)
 
 // Lives calls visit with each key that has a version up to the end of a look, in order, until it wants no more. It
 // reads few of the versions of a key that was only overwritten, and of any no more than its flips ask for. It ends with
@@ -49,7 +50,7 @@ func (r *Reader) Lives(ctx context.Context, look Look, visit LifeVisitor) error 
 		if err != nil {
 			return err
 		}
-		if !visit(key, newest, since, there, w.flips) {
+		if !visit(key, newest, w.made, since, there, w.flips) {
 			return nil
 		}
 	}
@@ -68,6 +69,7 @@ type lives struct {
 	flips        []int64
 	at           Stamp // where it stands, if it is on the key
 	kind         byte
+	made         int64 // as LifeVisitor has it
 }
 
 // enter begins with the key at which it stands.
@@ -118,8 +120,8 @@ func (w *lives) below(rev int64) (found bool, err error) {
 	return false, w.it.Error()
 }
 
-// history gathers the flips of the key, from the version on at which it stands, and returns since when it knows of all,
-// and whether the key existed then.
+// history gathers the flips of the key, from the version on at which it stands, and when it was made, and returns since
+// when it knows of all, and whether the key existed then.
 func (w *lives) history() (since int64, there bool, err error) {
 	for lives := 0; ; lives++ {
 		exists := w.kind == KindPut
@@ -130,6 +132,9 @@ func (w *lives) history() (since int64, there bool, err error) {
 				return 0, false, err
 			}
 			from = v.Create
+		}
+		if lives == 0 {
+			w.made = from
 		}
 		if from <= w.since {
 			return w.since, exists, nil

@@ -147,7 +147,7 @@ func TestLives(t *testing.T) {
 			sp = command.SpanOf([]byte("a\x00"), []byte("c"))
 		}
 		look := Look{Span: sp, Since: since, UpTo: upTo, MostFlips: 1 + random.IntN(40)}
-		err := r.Lives(t.Context(), look, func(key []byte, changed, from int64, there bool, flips []int64) bool {
+		err := r.Lives(t.Context(), look, func(key []byte, changed, made, from int64, there bool, flips []int64) bool {
 			seen[string(key)] = true
 			turns := 0
 			for _, one := range all {
@@ -161,6 +161,8 @@ func TestLives(t *testing.T) {
 			}
 			if v := newest(all, string(key), upTo); changed != v.Main {
 				t.Fatalf("%q was last changed at %d, not %d, up to %d", key, v.Main, changed, upTo)
+			} else if flip := lastFlip(&v); made != flip && (made < flip || made > since) {
+				t.Fatalf("%q began or ceased at %d, not %d, since %d up to %d", key, flip, made, since, upTo)
 			}
 			exists := there
 			for rev := from; rev <= upTo; rev++ {
@@ -184,6 +186,14 @@ func TestLives(t *testing.T) {
 	}
 }
 
+// lastFlip returns when a key with v as its newest version began to exist, or ceased to, for the last time.
+func lastFlip(v *Version) int64 {
+	if v.Exists() {
+		return v.Create
+	}
+	return v.Main
+}
+
 // A look ends with its context in the middle of a key too: the history of one may be long.
 func TestALookEndsWithinAKey(t *testing.T) {
 	db := openDB(t)
@@ -203,7 +213,7 @@ func TestALookEndsWithinAKey(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	look := Look{Span: command.SpanOf([]byte{0}, []byte{0}), UpTo: math.MaxInt64, MostFlips: math.MaxInt}
-	err = r.Lives(ctx, look, func([]byte, int64, int64, bool, []int64) bool {
+	err = r.Lives(ctx, look, func([]byte, int64, int64, int64, bool, []int64) bool {
 		t.Error("it went on")
 		return true
 	})
