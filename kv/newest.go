@@ -3,6 +3,7 @@ package kv
 import (
 	"container/heap"
 	"context"
+	"errors"
 	"math"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -29,17 +30,22 @@ func newestFirst(r *pb.RangeRequest) bool {
 // limit and one that are newest, and those that are as new as the last of them. It looks further and further back until
 // there are so many, and holds nothing of a key but its revision until it knows which they are, beside the keys that
 // have changes as new as it looks back, which filtered may keep. What was made last may lie behind any number of
-// changes, though: it is looked for where it was made, if the last few changes are not enough.
+// changes, though: beyond the last few it is looked for where it was made, too, as long as that is no more to read.
 func (v view) newest(
 	ctx context.Context, r *pb.RangeRequest, sp command.Span, rev, count int64, visit mvcc.Visitor,
 ) error {
 	least, top := max(v.state.Compact, mvcc.FirstRevision), latest(r, rev)
-	made := r.SortTarget == pb.RangeRequest_CREATE && r.MinModRevision <= 0 && !v.changed
 	for reach := int64(firstReach); ; reach *= reachGrows {
 		floor := v.state.Back(top, reach)
 		all := floor <= least || v.state.Between(floor, rev) > count
-		if made && (all || reach > reachGrows*(r.Limit+1)) {
-			return v.madeLast(ctx, r, sp, rev, count, visit)
+		if v.byBirth(r) && (all || reach > reachGrows*(r.Limit+1)) {
+			most := reach
+			if all {
+				most = count / 2
+			}
+			if done, err := v.madeLast(ctx, r, sp, rev, count, most, visit); done || err != nil {
+				return err
+			}
 		}
 		if all {
 			floor = 0
@@ -62,17 +68,33 @@ func (v view) newest(
 	}
 }
 
+// byBirth reports whether what r asks for can be found where keys were made. What a run has not committed is in no
+// index, and each look of a run makes a reader of its own.
+func (v view) byBirth(r *pb.RangeRequest) bool {
+	return r.SortTarget == pb.RangeRequest_CREATE && r.MinModRevision <= 0 && v.own == nil
+}
+
+// partCost is what a part of the keys costs beside them, in keys.
+const partCost = 8
+
 // madeLast is newest where r sorts by when keys were made. It reads the parts of sp in which keys were made last, as
-// many as may have one of those that are asked for, and keeps the places of others, no more than there are blocks.
+// many as may have one of those that are asked for, and keeps the places of others, no more than there are blocks. If it
+// has to read more than about most keys it visits none, and is not done.
 func (v view) madeLast(
-	ctx context.Context, r *pb.RangeRequest, sp command.Span, rev, count int64, visit mvcc.Visitor,
-) error {
+	ctx context.Context, r *pb.RangeRequest, sp command.Span, rev, count, most int64, visit mvcc.Visitor,
+) (done bool, err error) {
 	found := newestRevisions{most: r.Limit + 1}
-	add := filtering(r, mvcc.NoLimit, func(_ []byte, ver *mvcc.Version) error {
+	wanted := filtering(r, mvcc.NoLimit, func(_ []byte, ver *mvcc.Version) error {
 		found.add(ver.Create)
 		return nil
 	})
-	floor := max(r.MinCreateRevision-1, 0)
+	look := func(key []byte, ver *mvcc.Version) error {
+		if most--; most < 0 {
+			return errEnough
+		}
+		return wanted(key, ver)
+	}
+	floor := max(r.MinCreateRevision, 1) - 1
 	parts := madeParts(v.keys.Made(intervalOf(sp), rev))
 	heap.Init(&parts)
 	for len(parts) > 0 && parts[0].Made > floor {
@@ -83,18 +105,25 @@ func (v view) madeLast(
 			}
 			continue
 		}
-		if _, err := v.Scan(ctx, spanOf(part.Interval), rev, mvcc.NoLimit, add); err != nil {
-			return err
+		if most -= partCost; most < 0 {
+			return false, nil
 		}
-		if err := ctx.Err(); err != nil { // a part may be too small for a scan to look
-			return err
+		_, err := v.Scan(ctx, spanOf(part.Interval), rev, mvcc.NoLimit, look)
+		if err == nil {
+			err = ctx.Err() // a part may be too small for a scan to look
+		}
+		switch {
+		case errors.Is(err, errEnough):
+			return false, nil
+		case err != nil:
+			return false, err
 		}
 		if found.enough() {
 			floor = found.all[0]
 		}
 	}
 	young := since(r, floor)
-	return v.young(ctx, young, sp, rev, count, filtering(young, mvcc.NoLimit, visit))
+	return true, v.young(ctx, young, sp, rev, count, filtering(young, mvcc.NoLimit, visit))
 }
 
 // newness is what r sorts by.
@@ -131,13 +160,18 @@ func since(r *pb.RangeRequest, floor int64) *pb.RangeRequest {
 	return s
 }
 
-// madeParts are parts of the keys, that in which one was made last first. It is a heap.
+// madeParts are parts of the keys, that in which one was made last first, and of equal ones in order. It is a heap.
 type madeParts []keyset.Part
 
-func (p madeParts) Len() int           { return len(p) }
-func (p madeParts) Less(i, j int) bool { return p[i].Made > p[j].Made }
-func (p madeParts) Swap(i, j int)      { p[i], p[j] = p[j], p[i] }
-func (p *madeParts) Push(x any)        { *p = append(*p, x.(keyset.Part)) }
+func (p madeParts) Len() int      { return len(p) }
+func (p madeParts) Swap(i, j int) { p[i], p[j] = p[j], p[i] }
+func (p *madeParts) Push(x any)   { *p = append(*p, x.(keyset.Part)) }
+func (p madeParts) Less(i, j int) bool {
+	if p[i].Made != p[j].Made {
+		return p[i].Made > p[j].Made
+	}
+	return p[i].From < p[j].From
+}
 func (p *madeParts) Pop() any {
 	last := len(*p) - 1
 	x := (*p)[last]

@@ -2,6 +2,7 @@ package kv
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -118,8 +119,11 @@ func TestWhatWasMadeLastIsTheNewestOfAll(t *testing.T) {
 		q := &pb.RangeRequest{Key: []byte(key()), RangeEnd: []byte("l"), SortTarget: pb.RangeRequest_CREATE,
 			SortOrder: pb.RangeRequest_DESCEND, Revision: n.Revision() - random.Int64N(200)}
 		for _, bound := range []*int64{&q.MinModRevision, &q.MinCreateRevision, &q.MaxCreateRevision} {
-			if random.IntN(4) == 0 {
+			switch random.IntN(16) {
+			case 0, 1, 2:
 				*bound = 1 + random.Int64N(n.Revision())
+			case 3:
+				*bound = []int64{math.MinInt64, -1, math.MaxInt64}[random.IntN(3)]
 			}
 		}
 		all, err := n.Range(t.Context(), q)
@@ -135,6 +139,74 @@ func TestWhatWasMadeLastIsTheNewestOfAll(t *testing.T) {
 			func(a, b *mvccpb.KeyValue) bool { return proto.Equal(a, b) }) {
 			t.Fatalf("%v:\n%v, of %d\nwant %v, of %d", q, some.Kvs, some.Count, want, all.Count)
 		}
+	}
+}
+
+// What is gone is stepped over where what was made last is looked for, though it was made, and went, later than that.
+func TestWhatWasMadeLastAmongWhatIsGone(t *testing.T) {
+	const keys = 20_000
+	n := newNode(t)
+	n.apply(put("k/3", "v"), put("k/4/010000/x", "v"), put("k/6", "v"))
+	fill := make([][]byte, 0, keys)
+	for i := range keys {
+		fill = append(fill, put(numbered("k/4/", i), "v"))
+	}
+	n.apply(fill...)
+	n.apply(del("k/4/", "k/4/010000"), del("k/4/010000/y", "k/40"), del("k/4/010000", ""))
+	settle(t, n.Store)
+	q := &pb.RangeRequest{Key: []byte("k/"), RangeEnd: []byte("k0"), Limit: 1, SortTarget: pb.RangeRequest_CREATE,
+		SortOrder: pb.RangeRequest_DESCEND}
+	got, err := n.Range(t.Context(), q)
+	if err != nil || got.Count != 3 || len(got.Kvs) != 1 || string(got.Kvs[0].Key) != "k/6" {
+		t.Fatalf("%v, %v", got, err)
+	}
+	if steps := steps(t, n.Store, q); steps > keys/8 {
+		t.Errorf("it takes %d steps, over %d keys that are gone", steps, keys)
+	}
+	answer := n.apply(txnOf(opRange(q)))
+	txn, err := command.DecodeTxnResult(answer[0])
+	if err != nil || !proto.Equal(txn.Responses[0].GetResponseRange().Kvs[0], got.Kvs[0]) {
+		t.Errorf("in a transaction: %v, %v", txn, err)
+	}
+}
+
+// At a revision behind which keys began to exist everywhere nothing is known of where one did last before, and what was
+// made last is found by the changes up to there, as few as they are.
+func TestWhatWasMadeLastBeforeMuchWasMade(t *testing.T) {
+	const keys = 20_000
+	n := newNode(t)
+	var commands [][]byte
+	for i := range keys {
+		commands = append(commands, put(numbered("k/", i*7919%keys), "v"))
+	}
+	for i := range 4000 { // one of twenty is made
+		name := numbered("k/", i*104729%keys)
+		if i%20 == 0 {
+			name += "/new"
+		}
+		commands = append(commands, put(name, "w"))
+	}
+	n.apply(commands...)
+	rev := n.Revision()
+	commands = commands[:0]
+	for i := range 4000 {
+		commands = append(commands, put(numbered("k/", i*7*5)+"/later", "v"))
+	}
+	n.apply(commands...)
+	settle(t, n.Store)
+	q := &pb.RangeRequest{Key: []byte("k/"), RangeEnd: []byte("k0"), Revision: rev, Limit: 10,
+		SortTarget: pb.RangeRequest_CREATE, SortOrder: pb.RangeRequest_DESCEND}
+	got, err := n.Range(t.Context(), q)
+	if err != nil || len(got.Kvs) != 10 {
+		t.Fatalf("%v, %v", got, err)
+	}
+	for i, kv := range got.Kvs {
+		if want := rev - 19 - 20*int64(i); kv.CreateRevision != want {
+			t.Errorf("number %d, %s, was made at %d, want %d", i, kv.Key, kv.CreateRevision, want)
+		}
+	}
+	if steps := steps(t, n.Store, q); steps > keys/4 {
+		t.Errorf("it takes %d steps, of %d keys", steps, keys)
 	}
 }
 

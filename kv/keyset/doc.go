@@ -15,8 +15,8 @@
 //     history goes first, and is part of the rest from then on. What is looked at to count is bounded in keys and in
 //     history, by the budget too.
 //   - K5: what [Index.Young] leaves out has no key that is young, and no part that [Index.Made] tells of one that is
-//     younger than it says. It knows of each block when one of its keys was last changed, and when one last began or
-//     ceased to exist.
+//     younger than it says, nor leaves out one that existed. It knows of each block when one of its keys was last
+//     changed, and when one last began to exist.
 //
 // [Flips] are what no index has yet: changes of a batch that is being made, which is counted while it grows.
 //

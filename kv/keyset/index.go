@@ -42,8 +42,8 @@ type group struct {
 	blocks []*block // at least one, in order
 }
 
-// bound is how young keys may be: none was changed after newest, and none began to exist, or ceased to, after made, of
-// those that can be read at or after valid.
+// bound is how young keys may be: none was changed after newest, and none began to exist after made, of those that can be
+// read at or after valid.
 type bound struct{ newest, made, valid int64 }
 
 // unbound is where nothing is known.
@@ -151,7 +151,9 @@ func (x *Index) applySome(changes []Change) (wide bool) {
 		if !changes[i].Flip {
 			continue
 		}
-		g.made, b.made = max(g.made, rev), max(b.made, rev)
+		if changes[i].Exists {
+			g.made, b.made = max(g.made, rev), max(b.made, rev)
+		}
 		c := newChange(rev, changes[i].Exists)
 		if g.since != unknown {
 			x.bytes += g.add(c)

@@ -60,8 +60,8 @@ func (r *trial) look(s *Survey, compact int64) {
 			flips = append(flips, at)
 		}
 		made := r.made(key, s.UpTo)
-		if made <= start && r.random.IntN(2) == 0 { // it may be told no better
-			made = start
+		if len(flips) == 0 && !d.exists(key, since) { // nobody asks for it as it was before
+			made = 0
 		}
 		if !s.Add([]byte(key), r.changed(key, s.UpTo), made, since, d.exists(key, since), flips) {
 			return
@@ -94,10 +94,10 @@ func (r *trial) changed(key string, upTo int64) (last int64) {
 	return last
 }
 
-// made returns the revision up to one at which a key began to exist, or ceased to, for the last time.
+// made returns the revision up to one at which a key began to exist for the last time.
 func (r *trial) made(key string, upTo int64) (last int64) {
-	for _, at := range r.disk[key] {
-		if at <= upTo {
+	for i, at := range r.disk[key] {
+		if at <= upTo && i%2 == 0 {
 			last = at
 		}
 	}
@@ -203,7 +203,7 @@ func (r *trial) checkYoung(in Interval, rev int64) {
 	}
 }
 
-// checkMade sees that parts of an interval are all of it, in order, and that no key in them is younger than is told.
+// checkMade sees that parts of an interval have all keys that exist, in order, and that none is younger than is told.
 func (r *trial) checkMade(in Interval, rev int64) {
 	r.t.Helper()
 	if in.Bounded && in.To <= in.From {
@@ -212,23 +212,31 @@ func (r *trial) checkMade(in Interval, rev int64) {
 		}
 		return
 	}
-	from := in.From
+	from, told := in.From, false // up to from, or all of it
 	for queue := r.x.Made(in, rev); len(queue) > 0; {
 		part := queue[0]
 		if queue = queue[1:]; !part.Block {
 			queue = slices.Concat(r.x.Made(part.Interval, rev), queue)
 			continue
 		}
-		end := len(queue) == 0
-		if part.From != from || !end && !part.Bounded || end && (part.Bounded != in.Bounded || part.To != in.To) {
+		if part.From < from || part.Bounded && part.To <= part.From || in.Bounded && (!part.Bounded || part.To > in.To) {
 			r.t.Fatalf("%v follows on %q, of %v", part, from, in)
 		}
-		from = part.To
+		if known, rest := r.x.Count(part.Interval, rev); part.Bounded && known == 0 && len(rest) == 0 {
+			r.t.Fatalf("%v is told of, and has nothing at %d", part, rev)
+		}
+		if n := r.disk.count(Interval{From: from, To: part.From, Bounded: true}, rev); n > 0 {
+			r.t.Fatalf("%d keys at %d between %q and %v, of %v, are left out", n, rev, from, part, in)
+		}
+		from, told = part.To, !part.Bounded
 		for _, key := range r.disk.keys(part.Interval, rev) {
 			if made := r.made(key, rev); r.disk.exists(key, rev) && made > part.Made {
 				r.t.Fatalf("%q was made at %d, and at %d the latest is %d in %v", key, made, rev, part.Made, part)
 			}
 		}
+	}
+	if n := r.disk.count(Interval{From: from, To: in.To, Bounded: in.Bounded}, rev); n > 0 && !told {
+		r.t.Fatalf("%d keys at %d from %q on, of %v, are left out", n, rev, from, in)
 	}
 }
 

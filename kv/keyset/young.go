@@ -25,18 +25,22 @@ type youth struct {
 	found, done bool
 }
 
-// old reports whether none of what b is of is young.
-func (y *youth) old(b bound) bool {
-	return y.rev >= b.valid && (b.newest < y.mod || b.made < y.create)
+// old reports whether none of what s and b are of is young, or none exists.
+func (y *youth) old(s *series, b bound) bool {
+	if y.rev >= b.valid && (b.newest < y.mod || b.made < y.create) {
+		return true
+	}
+	n, ok := s.at(y.rev)
+	return ok && n == 0
 }
 
 func (y *youth) group(g *group) {
-	if first := g.blocks[0].from; y.old(g.bound) || y.behind(first) {
+	if first := g.blocks[0].from; y.old(&g.series, g.bound) || y.behind(first) {
 		y.ends(first)
 		return
 	}
 	for k := g.blockOf(max(y.in.From, g.blocks[0].from)); k < len(g.blocks) && !y.done; k++ {
-		if b := g.blocks[k]; y.old(b.bound) || y.behind(b.from) {
+		if b := g.blocks[k]; y.old(&b.series, b.bound) || y.behind(b.from) {
 			y.ends(b.from)
 		} else if !y.found {
 			y.part, y.found = Interval{From: max(y.in.From, b.from), To: y.in.To, Bounded: y.in.Bounded}, true

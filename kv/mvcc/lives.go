@@ -2,6 +2,7 @@ package mvcc
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -18,11 +19,10 @@ type Look struct {
 	MostFlips int
 }
 
-// LifeVisitor receives a key, the revision of its last change, made, that at which it began to exist or ceased to for
-// the last time, or a later one up to since, which are not told apart, whether it existed at the revision since, which
-// is that of the look or, of a key with too many flips, a later one, and the revisions after that at which it ceased to
-// exist or began to, in turn, from new to old: one that ended it and began it anew is there twice. All is valid only
-// during the call.
+// LifeVisitor receives a key, the revision of its last change, made, that at which it began to exist for the last time
+// (0 if it did not exist at the revision since, nor after it), whether it existed at since, which is the revision of the
+// look or, of a key with too many flips, a later one, and the revisions after that at which it ceased to exist or began
+// to, in turn, from new to old: one that ended it and began it anew is there twice. All is valid only during the call.
 type LifeVisitor func(key []byte, newest, made, since int64, there bool, flips []int64) (more bool)
 
 // Lives calls visit with each key that has a version up to the end of a look, in order, until it wants no more. It
@@ -76,7 +76,7 @@ type lives struct {
 func (w *lives) enter() {
 	k := w.it.Key()
 	w.prefix = append(w.prefix[:0], k[:split(k)]...)
-	w.flips = w.flips[:0]
+	w.flips, w.made = w.flips[:0], 0
 }
 
 // on reports whether it stands on the key.
@@ -121,20 +121,18 @@ func (w *lives) below(rev int64) (found bool, err error) {
 }
 
 // history gathers the flips of the key, from the version on at which it stands, and when it was made, and returns since
-// when it knows of all, and whether the key existed then.
+// when it knows of all flips, and whether the key existed then.
 func (w *lives) history() (since int64, there bool, err error) {
 	for lives := 0; ; lives++ {
 		exists := w.kind == KindPut
 		from := w.at.Main // since then it was so
-		if from > w.since && exists {
+		if exists && (from > w.since || w.made == 0) {
 			v := Version{Stamp: w.at, Kind: w.kind}
 			if err := decodeAt(w.it, &v); err != nil {
 				return 0, false, err
 			}
 			from = v.Create
-		}
-		if lives == 0 {
-			w.made = from
+			w.made = cmp.Or(w.made, from)
 		}
 		if from <= w.since {
 			return w.since, exists, nil

@@ -161,8 +161,9 @@ func TestLives(t *testing.T) {
 			}
 			if v := newest(all, string(key), upTo); changed != v.Main {
 				t.Fatalf("%q was last changed at %d, not %d, up to %d", key, v.Main, changed, upTo)
-			} else if flip := lastFlip(&v); made != flip && (made < flip || made > since) {
-				t.Fatalf("%q began or ceased at %d, not %d, since %d up to %d", key, flip, made, since, upTo)
+			}
+			if born := lastBirth(all, string(key), from, upTo); made != born {
+				t.Fatalf("%q began to exist at %d, not %d, since %d up to %d", key, born, made, from, upTo)
 			}
 			exists := there
 			for rev := from; rev <= upTo; rev++ {
@@ -186,12 +187,14 @@ func TestLives(t *testing.T) {
 	}
 }
 
-// lastFlip returns when a key with v as its newest version began to exist, or ceased to, for the last time.
-func lastFlip(v *Version) int64 {
-	if v.Exists() {
-		return v.Create
+// lastBirth returns when the last life of a key began of those that it had from since up to upTo; 0 if it had none.
+func lastBirth(all []written, key string, since, upTo int64) int64 {
+	for rev := upTo; rev >= since; rev-- {
+		if v := newest(all, key, rev); v.Exists() {
+			return v.Create
+		}
 	}
-	return v.Main
+	return 0
 }
 
 // A look ends with its context in the middle of a key too: the history of one may be long.
