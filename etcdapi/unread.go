@@ -58,30 +58,12 @@ func (u *unread) late() bool {
 }
 
 // whileRead runs send, which answers a stream, and returns what comes of it, or errUnread once send has waited too long
-// for its client. Nothing else ends a wait for one who reads nothing, and yet is there: what send waits for ends when
-// the handler of the stream has returned, and send does then.
+// for its client. What send waits for ends when the handler of the stream has returned, and send does then.
 func whileRead(c clock.Clock, send func(u *unread) error) error {
-	u, done, broken := &unread{clock: c}, make(chan error, 1), make(chan any, 1)
-	go func() {
-		defer func() {
-			if p := recover(); p != nil {
-				broken <- p
-			}
-		}()
-		done <- send(u)
-	}()
-	ticker := c.NewTicker(unreadLook)
-	defer ticker.Stop()
-	for {
-		select {
-		case err := <-done:
-			return err
-		case p := <-broken:
-			panic(p) // where it is known what to do about it
-		case <-ticker.C():
-			if u.late() {
-				return errUnread
-			}
-		}
+	u := &unread{clock: c}
+	left, err := clock.Unless(c, unreadLook, u.late, func() error { return send(u) })
+	if left {
+		return errUnread
 	}
+	return err
 }

@@ -50,30 +50,12 @@ func (t *taken) late() bool {
 }
 
 // while runs serve, which sends, and returns what comes of it, or errUntaken once what is sent is not taken for too
-// long. Nothing else ends the wait for one who takes nothing, and yet is there: what serve waits for ends when the
-// handler of the stream has returned, and serve does then: until then what it knows is its own.
+// long. What serve waits for ends when the handler of the stream has returned, and serve does then: until then what it
+// knows is its own.
 func (t *taken) while(serve func() error) error {
-	done, broken := make(chan error, 1), make(chan any, 1)
-	go func() {
-		defer func() {
-			if p := recover(); p != nil {
-				broken <- p
-			}
-		}()
-		done <- serve()
-	}()
-	ticker := t.clock.NewTicker(takenLook)
-	defer ticker.Stop()
-	for {
-		select {
-		case err := <-done:
-			return err
-		case p := <-broken:
-			panic(p) // where it is known what to do about it
-		case <-ticker.C():
-			if t.late() {
-				return errUntaken
-			}
-		}
+	left, err := clock.Unless(t.clock, takenLook, t.late, serve)
+	if left {
+		return errUntaken
 	}
+	return err
 }
