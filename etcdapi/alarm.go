@@ -17,7 +17,7 @@ import (
 // mostAlarms bounds the alarms that clients can raise.
 const mostAlarms = 256
 
-// Alarm lists the alarms of the fleet as this node has them, raises one, and disarms it. As in etcd it is for the
+// Alarm lists the alarms of the fleet, raises one, and disarms it. As in etcd it is for the
 // client to say which member's alarm is meant. What raised it raises it again if it still holds.
 func (s *maintenanceServer) Alarm(ctx context.Context, r *pb.AlarmRequest) (*pb.AlarmResponse, error) {
 	who, err := s.operates(ctx)
@@ -30,7 +30,9 @@ func (s *maintenanceServer) Alarm(ctx context.Context, r *pb.AlarmRequest) (*pb.
 	who.repeats = true
 	switch r.Action {
 	case pb.AlarmRequest_GET:
-		return s.listAlarms(r), nil
+		var list *pb.AlarmResponse
+		err := s.fromAll(ctx, func() { list = s.listAlarms(r) })
+		return list, err
 	case pb.AlarmRequest_ACTIVATE:
 		if r.Alarm == pb.AlarmType_NONE {
 			return &pb.AlarmResponse{Header: s.header(s.store.Revision())}, nil

@@ -10,6 +10,8 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/mimir-kv/mimir/etcdapi"
 	"github.com/mimir-kv/mimir/etcdapi/etcdapitest"
@@ -93,5 +95,56 @@ func TestTheStatusNamesEveryAlarm(t *testing.T) {
 	}
 	if s, err := c.Status(ctx, n.Endpoint); err != nil || !slices.Equal(s.Errors, want) {
 		t.Errorf("status: %v, %v, want %q", s, err, want)
+	}
+}
+
+// While a client says that the data are corrupt no lease comes to its end, also none that was due already; afterwards
+// each has its full time.
+func TestNoLeaseEndsWhileTheDataAreCorrupt(t *testing.T) {
+	n := etcdapitest.Start(t, etcdapi.Limits{})
+	c, ctx := client(t, n), bounded(t)
+	granted, err := c.Grant(ctx, 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bare := pb.NewMaintenanceClient(n.Dial(t))
+	for _, of := range []struct {
+		kind   pb.AlarmType
+		action pb.AlarmRequest_AlarmAction
+		whole  bool // time that passes is not taken from it
+	}{
+		{pb.AlarmType_NOSPACE, pb.AlarmRequest_ACTIVATE, false},
+		{pb.AlarmType_CORRUPT, pb.AlarmRequest_ACTIVATE, true},
+		{pb.AlarmType_NOSPACE, pb.AlarmRequest_DEACTIVATE, true},
+		{pb.AlarmType_CORRUPT, pb.AlarmRequest_DEACTIVATE, false},
+	} {
+		if _, err := bare.Alarm(ctx, &pb.AlarmRequest{Action: of.action, MemberID: 123, Alarm: of.kind}); err != nil {
+			t.Fatal(err)
+		}
+		left, _, err := n.Lessor.TimeToLive(int64(granted.ID))
+		if err != nil || (left == 100) != of.whole {
+			t.Errorf("%v %v: %d s are left, %v", of.action, of.kind, left, err)
+		}
+	}
+}
+
+// Whoever asks for the alarms is told of one that was acknowledged elsewhere, and not applied here yet; where that cannot
+// be known he is told so.
+func TestTheListOfAlarmsIsOfTheFleet(t *testing.T) {
+	n := etcdapitest.Start(t, etcdapi.Limits{})
+	ctx, bare := bounded(t), pb.NewMaintenanceClient(n.Dial(t))
+	raise := &pb.AlarmRequest{Action: pb.AlarmRequest_ACTIVATE, MemberID: 123, Alarm: pb.AlarmType_NOSPACE}
+	n.Replicator.AtBarriers(sync.OnceFunc(func() {
+		if _, err := bare.Alarm(ctx, raise); err != nil {
+			t.Error(err)
+		}
+	}))
+	list, err := bare.Alarm(ctx, &pb.AlarmRequest{})
+	if err != nil || len(list.Alarms) != 1 {
+		t.Errorf("%v, %v", list, err)
+	}
+	n.Replicator.FailBarriers(replication.ErrNotReady)
+	if list, err := bare.Alarm(ctx, &pb.AlarmRequest{}); status.Code(err) != codes.Unavailable {
+		t.Errorf("%v, %v", list, err)
 	}
 }

@@ -8,6 +8,8 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/mimir-kv/mimir/kv"
 )
@@ -130,14 +132,20 @@ func (k *keepAliveStream) unsure(answer *renewal) bool {
 }
 
 // settle gives an answer again once it is as safe as what was acknowledged, with as much less to live as that took. It
-// has the permit of the answer yet, so that there is room for it.
+// has the permit of the answer yet, so that there is room for it. A lease that is said to be gone, and is there, is asked
+// about again: its end is under way, and may still not come about.
 func (k *keepAliveStream) settle(ctx context.Context, answer renewal) {
 	began := k.clock.Now()
 	sure, err := k.begin(ctx, nil)
 	if err == nil {
 		note := kv.LeaseNotes{Store: k.store}.Of(answer.response.ID)
-		if err = sure(); err == nil && note != nil && answer.response.TTL > 0 {
+		switch err = sure(); {
+		case err != nil || note == nil:
+		case answer.response.TTL > 0:
 			note.Store(true)
+		default:
+			k.doubt(ctx, answer)
+			return
 		}
 	}
 	if left := &answer.response.TTL; *left > 0 {
@@ -145,6 +153,32 @@ func (k *keepAliveStream) settle(ctx context.Context, answer renewal) {
 	}
 	answer.err, answer.sure = err, true
 	k.answers <- answer
+}
+
+// doubtEvery is how often it is asked about a lease whose end is under way.
+const doubtEvery = 100 * time.Millisecond
+
+// doubt asks for a renewal again in a moment, unless it was asked for so for as long as a request may take.
+func (k *keepAliveStream) doubt(ctx context.Context, answer renewal) {
+	now := k.clock.Now()
+	if answer.doubted.IsZero() {
+		answer.doubted = now
+	}
+	if most := k.limits.now().RequestTimeout; now.Sub(answer.doubted) >= most {
+		answer.err = status.Errorf(codes.Unavailable, "mimir: the end of lease %x is under way, and has not come about "+
+			"for %v: ask again", answer.response.ID, most)
+		k.answers <- answer
+		return
+	}
+	timer := k.clock.NewTimer(doubtEvery)
+	defer timer.Stop()
+	select {
+	case <-timer.C():
+	case <-ctx.Done():
+		return // nobody waits for answers any more
+	}
+	answer.response = &pb.LeaseKeepAliveResponse{Header: k.header(k.store.Revision()), ID: answer.response.ID}
+	k.renewals.renew(answer, k.answers)
 }
 
 func (k *keepAliveStream) acquire(ctx context.Context, permits int) error {

@@ -2,6 +2,7 @@ package etcdapi
 
 import (
 	"context"
+	"fmt"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc"
@@ -9,6 +10,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/mimir-kv/mimir/kv"
 	"github.com/mimir-kv/mimir/kv/command"
 )
 
@@ -163,7 +165,7 @@ func (s *kvServer) readOnlyTxn(ctx context.Context, r *pb.TxnRequest) (*pb.TxnRe
 }
 
 // Compact puts the revisions before the given one out of reach, in every region. Their space is freed in the
-// background, on each node by itself; physical does not wait for it.
+// background, on each node by itself; with physical it is freed on this one before the answer.
 func (s *kvServer) Compact(ctx context.Context, r *pb.CompactionRequest) (*pb.CompactionResponse, error) {
 	who, err := s.asks(ctx, isRoot)
 	if err != nil {
@@ -172,7 +174,23 @@ func (s *kvServer) Compact(ctx context.Context, r *pb.CompactionRequest) (*pb.Co
 	if err := s.checkAlarms(ctx, againstAll); err != nil {
 		return nil, err
 	}
-	return write(ctx, s.API, who, command.EncodeCompaction(r), command.DecodeCompactionResult)
+	answer, err := write(ctx, s.API, who, command.EncodeCompaction(r), command.DecodeCompactionResult)
+	if err == nil && r.Physical {
+		err = s.freed(ctx)
+	}
+	return answer, err
+}
+
+// freed returns once what was compacted before takes no room in the store of this node. The compaction stands, whatever
+// becomes of that.
+func (s *kvServer) freed(ctx context.Context) error {
+	if err := s.barrier(ctx); err != nil { // it may have been applied at the node that takes the writes alone
+		return err
+	}
+	if err := kv.RemoveOld(ctx, s.store); err != nil {
+		return s.statusOf(ctx, fmt.Errorf("the revision is compacted; old versions were not removed here yet: %w", err))
+	}
+	return nil
 }
 
 // isSerializable reports whether every operation of a read-only transaction says that it may be stale. One without

@@ -233,3 +233,33 @@ func TestWhatIsSaidOfALeaseIsSettled(t *testing.T) {
 		t.Errorf("gone for good: %d is left, %v", got, err)
 	}
 }
+
+// A lease whose end was decided, and has not come about, is not said to be gone: the leader who decided that may lose
+// its place first, and then it lives on.
+func TestALeaseWhoseEndIsUnderWayIsNotSaidToBeGone(t *testing.T) {
+	n := etcdapitest.Start(t, etcdapi.Limits{})
+	ctx, lease := bounded(t), pb.NewLeaseClient(n.Dial(t))
+	n.Lessor.Demote()
+	granted, err := lease.LeaseGrant(ctx, &pb.LeaseGrantRequest{ID: 7, TTL: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	held, release := n.Replicator.HoldWrites()
+	defer release()
+	n.Lessor.Promote(replication.Tenure{Term: 3, Epoch: 1})
+	await(t, "the end of the lease is under way", func() bool { return held() > 0 })
+	s, err := lease.LeaseKeepAlive(ctx)
+	if err == nil {
+		err = s.Send(&pb.LeaseKeepAliveRequest{ID: 7})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked, _ := n.Replicator.Calls()
+	await(t, "it is asked about again", func() bool { now, _ := n.Replicator.Calls(); return now > asked+1 })
+	n.Lessor.Demote()
+	n.Lessor.Promote(replication.Tenure{Term: 4, Epoch: 1})
+	if r, err := s.Recv(); err != nil || r.TTL != granted.TTL || r.ID != 7 {
+		t.Errorf("%v, %v", r, err)
+	}
+}

@@ -405,3 +405,27 @@ func TestAnswersAreBounded(t *testing.T) {
 		}
 	}
 }
+
+// A physical compaction is answered once its room is free at this node, also where it was applied at another one first.
+func TestAPhysicalCompactionWaitsForThisNode(t *testing.T) {
+	n := etcdapitest.Start(t, etcdapi.Limits{})
+	c, ctx := client(t, n), bounded(t)
+	for range 8 {
+		if _, err := c.Put(ctx, "k", "v"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, of := range []struct {
+		revision int64
+		options  []clientv3.CompactOption
+		waits    bool
+	}{{3, nil, false}, {5, []clientv3.CompactOption{clientv3.WithCompactPhysical()}, true}} {
+		_, before := n.Replicator.Calls()
+		if _, err := c.Compact(ctx, of.revision, of.options...); err != nil {
+			t.Fatal(err)
+		}
+		if _, after := n.Replicator.Calls(); (after > before) != of.waits {
+			t.Errorf("%d barriers at revision %d, waits: %t", after-before, of.revision, of.waits)
+		}
+	}
+}

@@ -74,6 +74,16 @@ func (a *API) begin(ctx context.Context, taken *answer) (sure func() error, err 
 	}, nil
 }
 
+// fromAll runs a look at the local store that is linearizable.
+func (a *API) fromAll(ctx context.Context, look func()) error {
+	sure, err := a.begin(ctx, nil)
+	if err != nil {
+		return err
+	}
+	look()
+	return a.statusOf(ctx, sure())
+}
+
 // look runs a read of the local store, which is fresh enough.
 func (a *API) look(
 	ctx context.Context, r proto.Message, serializable, awaits bool, rev int64, local func() error,

@@ -37,6 +37,8 @@ type renewal struct {
 	response *pb.LeaseKeepAliveResponse
 	err      error
 	sure     bool // it is as safe as what was acknowledged
+	// doubted is when it was first said to be gone of a lease that is there; zero if it was not.
+	doubted time.Time
 }
 
 // leaseRenewer renews leases at the leader of the primary region: a time to live for each, negative if there is none.

@@ -161,7 +161,7 @@ func (s *Store) commit(g *generation, r *run, meta *replication.Metadata) error 
 			g.heads.publish(r.latest, func() { g.now.Store(after) })
 		})
 	})
-	if held := after.follows(); held != before.follows() {
+	if held := after.holds(); held != before.holds() {
 		s.leases.Hold(held)
 	}
 	r.tellAlarms(s.options.OnAlarm)

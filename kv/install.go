@@ -56,13 +56,13 @@ func (s *Store) Install(dir string, meta *replication.Metadata) error {
 	}
 	old := s.current.Load()
 	now := g.now.Load()
-	if now.follows() {
+	if now.holds() {
 		s.leases.Hold(true)
 	}
 	s.watchers.Replace(now.State, func() {
 		s.leases.Replace(g.leases, func() { s.current.Store(g) })
 	})
-	s.leases.Hold(now.follows())
+	s.leases.Hold(now.holds())
 	s.compactor.wakeUp()
 	s.counter.wakeUp()
 	// Streams may hold the former content for long; it goes when they are done.

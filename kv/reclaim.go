@@ -61,6 +61,10 @@ func Defragment(ctx context.Context, s *Store) error {
 	return g.giveBack(ctx)
 }
 
+// RemoveOld removes what was deleted and compacted before the call, and returns when that is done. Its room is given
+// back in time.
+func RemoveOld(ctx context.Context, s *Store) error { return s.compactor.finish(ctx) }
+
 // giveBack writes a database anew without what it needs no more.
 func (g *generation) giveBack(ctx context.Context) error {
 	if err := g.flush(); err != nil {

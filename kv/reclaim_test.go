@@ -6,9 +6,11 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/cockroachdb/pebble/v2"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 
 	"github.com/mimir-kv/mimir/kv/command"
+	"github.com/mimir-kv/mimir/kv/mvcc"
 )
 
 // Defragment gives back the room of what was compacted a moment before it was called.
@@ -35,4 +37,42 @@ func TestDefragment(t *testing.T) {
 	if err := Defragment(ended, f.Store); !errors.Is(err, context.Canceled) {
 		t.Errorf("of a caller that has left: %v", err)
 	}
+}
+
+// What is removed behind a compaction is gone when RemoveOld returns.
+func TestRemoveOld(t *testing.T) {
+	f := newNode(t)
+	for range 64 {
+		f.apply(put("k", "v"))
+	}
+	before := records(t, f.Store)
+	f.apply(command.EncodeCompaction(&pb.CompactionRequest{Revision: f.Revision()}))
+	if err := RemoveOld(t.Context(), f.Store); err != nil {
+		t.Fatal(err)
+	}
+	if after := records(t, f.Store); after > before/4 {
+		t.Errorf("%d records before, %d after", before, after)
+	}
+}
+
+// records returns how many there are in the database.
+func records(t *testing.T, s *Store) (n int) {
+	t.Helper()
+	g, err := s.acquire()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.release()
+	lower, upper := mvcc.AllBounds()
+	it, err := g.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for ok := it.First(); ok; ok = it.Next() {
+		n++
+	}
+	if err := it.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return n
 }

@@ -64,7 +64,7 @@ func Open(o Options) (*Store, error) {
 	}
 	s.current.Store(g)
 	s.leases = lease.NewTable(g.leases)
-	s.leases.Hold(g.now.Load().follows())
+	s.leases.Hold(g.now.Load().holds())
 	s.watchers = watch.NewHub(&s.current, g.now.Load().State, watch.DefaultLimits)
 	s.compactor = startChore(o.Clock, o.Logger, "old versions cannot be removed", func(context.Context) (bool, error) {
 		return removeOld(&s.current)

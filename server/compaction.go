@@ -23,10 +23,10 @@ func (s *server) compactHistory(ctx context.Context) {
 	})
 }
 
-// compact compacts the history of the fleet if this node takes its writes.
+// compact compacts the history of the fleet if this node takes its writes, and the fleet takes any.
 func (s *server) compact(ctx context.Context, revision int64) error {
 	tenure := s.replicator.Tenure()
-	if tenure == (replication.Tenure{}) {
+	if tenure == (replication.Tenure{}) || kv.Corrupt(s.store) {
 		return autocompact.ErrElsewhere
 	}
 	c := command.EncodeCompaction(&pb.CompactionRequest{Revision: revision})

@@ -136,7 +136,7 @@ func (l *Lessor) Renew(id int64) (ttl int64, err error) {
 }
 
 // TimeToLive returns what is left of a lease and what was granted, in seconds. What is left is -1 if the lease has
-// expired and only its revocation is not done. Errors: ErrNotLessor, command.ErrLeaseNotFound.
+// expired and only its revocation is not done, and 0 if it is due, and can still be renewed. Errors: ErrNotLessor, command.ErrLeaseNotFound.
 func (l *Lessor) TimeToLive(id int64) (remaining, granted int64, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -148,10 +148,10 @@ func (l *Lessor) TimeToLive(id int64) (remaining, granted int64, err error) {
 		return it.ttl, it.ttl, nil
 	}
 	left := it.deadline.Sub(l.clock.Now())
-	if it.place < 0 || it.failed || it.ending || left <= 0 {
+	if it.place < 0 || it.failed || it.ending {
 		return -1, it.ttl, nil
 	}
-	return int64(left / time.Second), it.ttl, nil
+	return int64(max(left, 0) / time.Second), it.ttl, nil
 }
 
 // Order brings leases into the order in which they expire. A lessor that keeps none leaves them as they are.
