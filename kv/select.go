@@ -105,8 +105,15 @@ func filtering(r *pb.RangeRequest, want int64, visit mvcc.Visitor) mvcc.Visitor 
 	}
 }
 
+// What it costs to seek a key, in keys that are read one behind the other, and how many parts of the keys are looked at
+// to say how many keys are in parts that may have young ones.
+const (
+	seekCost  = 8
+	mostParts = 64
+)
+
 // filtered visits the first want keys of sp that the filters of r leave, of the count that there are: by what changed
-// since the least revision that they leave, if that is less to read, or by the blocks of keys in which something did.
+// since the least revision that they leave, or by the blocks of keys in which something did, whichever is less to read.
 func (v view) filtered(
 	ctx context.Context, r *pb.RangeRequest, sp command.Span, rev, count, want int64, visit mvcc.Visitor,
 ) error {
@@ -120,7 +127,11 @@ func (v view) filtered(
 	if want < mvcc.NoLimit {
 		most = min(most, int64(math.Sqrt(float64(want)*float64(count))))
 	}
-	if from < max(v.state.Compact, mvcc.FirstRevision) || v.state.Between(from, rev) > most {
+	between := v.state.Between(from, rev) // revisions, each of which has a change at least
+	if from < max(v.state.Compact, mvcc.FirstRevision) || between > most {
+		return v.young(ctx, r, sp, rev, count, visit)
+	}
+	if most = min(most, v.youngKeys(r, sp, rev, seekCost*most)/seekCost); between > most {
 		return v.young(ctx, r, sp, rev, count, visit)
 	}
 	changed := map[string]struct{}{}
@@ -136,6 +147,30 @@ func (v view) filtered(
 		return v.young(ctx, r, sp, rev, count, visit)
 	}
 	return v.visitKeys(ctx, changed, rev, visit)
+}
+
+// youngKeys returns about how many keys sp has in parts that may have young ones; more than most if they are more, or
+// lie in too many parts, or nothing is known of them.
+func (v view) youngKeys(r *pb.RangeRequest, sp command.Span, rev, most int64) (keys int64) {
+	if v.own != nil { // of what a run has not committed the index knows nothing
+		return most + 1
+	}
+	in := intervalOf(sp)
+	for range mostParts {
+		part, ok := v.keys.Young(in, rev, r.MinModRevision, r.MinCreateRevision)
+		if !ok {
+			return keys
+		}
+		known, _ := v.keys.Count(part, rev) // the rest is less than two blocks, where there is an index of them
+		if keys += known; keys > most || !v.keys.Whole() {
+			return most + 1
+		}
+		if !part.Bounded {
+			return keys
+		}
+		in.From = part.To
+	}
+	return most + 1
 }
 
 // young visits the keys of sp as they are at rev, of the count that there are, but for those of which is known that
