@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -76,21 +77,17 @@ func (r *PeerRule) admit(fleet string, p grpctransport.Peer) error {
 	return nil
 }
 
-// names reports whether a certificate is of this node of a fleet with these regions.
+// names reports whether a certificate is of this node of a fleet with these regions. One that names nodes by URIs, in
+// which no dot is taken for another, is of no other.
 func names(c *x509.Certificate, fleet, region, node string, regions []string) bool {
 	if region == "" || node == "" {
 		return false
 	}
 	name, uri := nodeNames(fleet, region, node)
-	if (c.Subject.CommonName == name || slices.Contains(c.DNSNames, name)) && isOf(region, node, regions) {
-		return true
+	if slices.ContainsFunc(c.URIs, func(u *url.URL) bool { return u.Scheme == "mimir" }) {
+		return slices.ContainsFunc(c.URIs, func(u *url.URL) bool { return u.String() == uri })
 	}
-	for _, u := range c.URIs {
-		if u.String() == uri {
-			return true
-		}
-	}
-	return false
+	return (c.Subject.CommonName == name || slices.Contains(c.DNSNames, name)) && isOf(region, node, regions)
 }
 
 // isOf reports whether a name of a node, with that of a region behind it, is of that region. Names may have dots: where

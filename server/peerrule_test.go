@@ -70,12 +70,15 @@ func TestANameWithDotsIsOfOneNode(t *testing.T) {
 	}
 	named := issued("x.us.west.f")
 	uri := &x509.Certificate{URIs: []*url.URL{{Scheme: "mimir", Host: "f", Path: "/west/x.us"}}}
+	other := *issued("x.us.west.f") // of x of us in the fleet west.f, which says so
+	other.URIs = []*url.URL{{Scheme: "mimir", Host: "west.f", Path: "/us/x"}}
 	for _, test := range []struct {
 		shows        *x509.Certificate
 		region, node string
 		regions      []string
 		taken        bool
 	}{
+		{&other, "west", "x.us", []string{"west"}, false},
 		{named, "us.west", "x", []string{"west", "us.west"}, true},
 		{named, "west", "x.us", []string{"us.west", "west"}, false},
 		{named, "west", "x.us", []string{"west", "eu.west"}, true},

@@ -87,6 +87,11 @@ func (f *Front) Unary(ctx context.Context, r any, info *grpc.UnaryServerInfo, ha
 		}
 		return handle(ctx, q)
 	case method == statusMethod:
+		if f.sink.Place.Auth() { // as below
+			if err := f.links.Ask(asCaller(ctx), method, r, new(pb.StatusResponse)); err != nil {
+				return nil, err
+			}
+		}
 		answer, err := handle(ctx, r)
 		if s, ok := answer.(*pb.StatusResponse); ok && err == nil {
 			s.Errors = append(s.Errors, f.partial)

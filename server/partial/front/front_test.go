@@ -462,6 +462,10 @@ func TestUsers(t *testing.T) {
 			if (err == nil) != (what != "") {
 				t.Errorf("members, told to %q: %v", what, err)
 			}
+			_, err = pb.NewMaintenanceClient(c).Status(ctx, &pb.StatusRequest{})
+			if (err == nil) != (what != "") {
+				t.Errorf("status, told to %q: %v", what, err)
+			}
 		}
 	}
 }
