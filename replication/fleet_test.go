@@ -25,6 +25,7 @@ import (
 type testFleet struct {
 	t       *testing.T
 	network *memory.Network
+	callers names               // on it
 	regions map[string][]string // region to names of nodes
 	nodes   map[string]*testNode
 	log     slog.Handler              // of all nodes
@@ -134,7 +135,7 @@ func (f *testFleet) start(name string) {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	r.SetTransport(f.network.Node(c.PeerAddr))
+	r.SetTransport(f.port(c))
 	if err := r.Start(f.t.Context()); err != nil {
 		f.t.Fatal(err)
 	}

@@ -166,7 +166,7 @@ func (f *testFleet) startsNot(name string, meanwhile func()) {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	r.SetTransport(f.network.Node(name))
+	r.SetTransport(f.port(f.configOf(name)))
 	err = r.Start(f.t.Context())
 	meanwhile()
 	for range 600 {

@@ -172,7 +172,7 @@ func (f *testFleet) refuses(name string) {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	r.SetTransport(f.network.Node(name))
+	r.SetTransport(f.port(f.configOf(name)))
 	if err = r.Start(f.t.Context()); err == nil {
 		f.within(10*time.Second, name+" is told", func() bool { return r.Err() != nil })
 		err = r.Err()

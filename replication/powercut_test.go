@@ -78,7 +78,7 @@ func TestWhoDoesNotComeIsNotWaitedForWithoutEnd(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r.SetTransport(f.network.Node(has))
+		r.SetTransport(f.port(f.configOf(has)))
 		if err = r.Start(f.t.Context()); err == nil {
 			f.within(time.Minute, has+" stops itself", func() bool { return r.Err() != nil })
 			err = r.Err()

@@ -37,7 +37,7 @@ func (f *testFleet) startWith(name string, l *ledger) {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	r.SetTransport(f.network.Node(c.PeerAddr))
+	r.SetTransport(f.port(c))
 	if err := r.Start(f.t.Context()); err != nil {
 		f.t.Fatal(err)
 	}

@@ -181,7 +181,7 @@ func (f *growingFleet) staysOut(name string) {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	r.SetTransport(f.network.Node(name))
+	r.SetTransport(f.port(f.configOf(name)))
 	err = r.Start(f.t.Context())
 	for deadline := time.Now().Add(time.Minute); err == nil; time.Sleep(time.Millisecond) {
 		if r.Health().State == replication.StateClosed {

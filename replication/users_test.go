@@ -64,7 +64,7 @@ func TestCommandsWaitForOlderNodes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		old.SetTransport(f.network.Node(c.PeerAddr))
+		old.SetTransport(f.port(c))
 		if err = old.Start(f.t.Context()); !errors.Is(err, timeline.ErrVersion) {
 			t.Errorf("an older node starts: %v", err)
 		}

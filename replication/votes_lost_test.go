@@ -61,7 +61,7 @@ func (f *smallest) startWitnessAs(name string) {
 	w, err := witness.Start(witness.Config{
 		Name: name, FleetID: replication.DefaultFleetID, DataDir: "/w", FS: pebblefs.New(f.disk),
 		Clock: clock.Unsuspended, Logger: slog.New(f.log),
-	}, f.network.Node(name))
+	}, f.named(name, "witness", name))
 	if err != nil {
 		f.t.Fatal(err)
 	}

@@ -292,7 +292,7 @@ func TestTwoRegionsAndAWitness(t *testing.T) {
 			w, err = witness.Start(witness.Config{
 				Name: "w1", FleetID: replication.DefaultFleetID, DataDir: "/w", FS: pebblefs.New(disk),
 				Clock: clock.Unsuspended, Logger: slog.New(f.log),
-			}, f.network.Node("w1"))
+			}, f.named("w1", "witness", "w1"))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -30,7 +30,7 @@ func (f *testFleet) refusesToStart(name string) error {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	r.SetTransport(f.network.Node(name))
+	r.SetTransport(f.port(f.configOf(name)))
 	err = r.Start(f.t.Context())
 	defer func() { _ = r.Shutdown() }()
 	if err == nil {

@@ -342,9 +342,9 @@ func (n *node) bindGroup() error {
 	return err
 }
 
-// services are what this node answers on its transport, each room its own.
-func (n *node) services() map[string]transport.Handler {
-	questions := peer.NewRegistry(n.life.Err)
+// questions are what other nodes may ask this one, each room its own.
+func (n *node) questions(door *peer.Door) *peer.Registry {
+	questions := peer.NewRegistry(n.life.Err, door)
 	n.slots.Register(questions)
 	n.reads.Register(questions)
 	n.governor.Register(questions)
@@ -357,15 +357,42 @@ func (n *node) services() map[string]transport.Handler {
 	n.tails.Register(questions)
 	n.rewinds.Register(questions)
 	n.follower.Register(questions)
-	peer.Handle(questions, askNode, n.answerNode)
+	peer.Handle(questions, askNode, peer.FleetNode, n.answerNode)
 	recall.Register(questions, n.config.RegionID, n.config.NodeID, n.memory, n.group.account, n.forming.Told)
-	s := n.group.Services()
-	s[peer.Service] = questions.Serve
-	s[propose.Service], s[propose.ServiceParts] = n.proposer.Serve, n.proposer.Serve
-	s[propose.ServiceWhole] = n.proposer.ServeWhole
-	s[stream.Service], s[stream.ServiceElder] = n.source.Handle, n.source.Handle
-	s[transfer.Service], s[transfer.ServiceElder] = n.shelf.Serve, n.shelf.ServeElder
-	return s
+	return questions
+}
+
+// offer is a service of this node, and what it takes to have it.
+type offer struct {
+	right  peer.Right
+	handle transport.Handler
+}
+
+// offers are what this node answers on its transport. Of the questions each says itself who may ask it, and the members
+// of the group look at who is one.
+func (n *node) offers(questions *peer.Registry) map[string]offer {
+	o := map[string]offer{
+		peer.Service:    {peer.Anyone, questions.Serve},
+		propose.Service: {peer.FleetNode, n.proposer.Serve}, propose.ServiceParts: {peer.FleetNode, n.proposer.Serve},
+		propose.ServiceWhole: {peer.FleetNode, n.proposer.ServeWhole},
+		stream.Service:       {peer.FleetNode, n.source.Handle},
+		stream.ServiceElder:  {peer.FleetNode, n.source.Handle},
+		transfer.Service:     {peer.FleetNode, n.shelf.Serve}, transfer.ServiceElder: {peer.FleetNode, n.shelf.ServeElder},
+	}
+	for name, handle := range n.group.Services() {
+		o[name] = offer{peer.NamedRegion, handle}
+	}
+	return o
+}
+
+// services are the handlers of the offers, each behind the door.
+func (n *node) services() map[string]transport.Handler {
+	door := newDoor(n)
+	services := map[string]transport.Handler{}
+	for name, o := range n.offers(n.questions(door)) {
+		services[name] = door.Guard(name, o.right, o.handle)
+	}
+	return services
 }
 
 // self is this node as it describes itself to others.

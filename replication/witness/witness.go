@@ -110,7 +110,7 @@ func (w *Witness) serve() error {
 		return err
 	}
 	defer w.life.EndStart()
-	questions := peer.NewRegistry(w.life.Err)
+	questions := peer.NewRegistry(w.life.Err, peer.NewDoor(peer.DoorConfig{Bars: peer.BarsWitness}))
 	seat := votes.NewSeat(w.voter, c.Clock, w.life, w)
 	seat.Begin()
 	seat.Register(questions)

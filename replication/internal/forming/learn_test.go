@@ -42,7 +42,7 @@ func TestWhoLeadsLearnsOfThoseWhoFollow(t *testing.T) {
 		for place, o := range map[string]follower{"us-2": c.second, "us-3": c.third} {
 			at[members.RaftID("us", place)] = place
 			node := network.Node(place)
-			questions := peer.NewRegistry(func() error { return nil })
+			questions := peer.NewRegistry(func() error { return nil }, nil)
 			recall.Register(questions, o.region, o.name, recall.NewMemory(), func(uint64, uint64) (uint64, recall.Log) {
 				return 0, recall.Log{Ends: o.ends}
 			}, func(recall.Question) recall.Part { return recall.Part{Formed: o.formed} })

@@ -28,7 +28,7 @@ func held(t *testing.T, g *group, votes bool, name string) *Registrar {
 	if name != "" {
 		there := testRegistrar(&group{joining: true}, &controls{})
 		there.config.Self = timeline.Member{ID: RaftID("us", name), Name: name, PeerAddr: "us-4:1"}
-		questions := peer.NewRegistry(func() error { return nil })
+		questions := peer.NewRegistry(func() error { return nil }, nil)
 		there.Register(questions)
 		if err := theirs.Serve(map[string]transport.Handler{peer.Service: questions.Serve}); err != nil {
 			t.Fatal(err)

@@ -31,8 +31,8 @@ func TestAMemberSpeaksForItselfAlone(t *testing.T) {
 	for name, answers := range map[string]uint64{"itself": 2, "another one": 3} {
 		network := memory.NewNetwork(clock.Real, 1)
 		there := network.Node("us-2")
-		questions := peer.NewRegistry(func() error { return nil })
-		peer.Handle(questions, askPresent, func(context.Context, Presence) (Presented, error) {
+		questions := peer.NewRegistry(func() error { return nil }, nil)
+		peer.Handle(questions, askPresent, peer.NamedRegion, func(context.Context, Presence) (Presented, error) {
 			return Presented{Self: timeline.Member{ID: answers}, Formed: map[uint64]string{answers: "d"}}, nil
 		})
 		if err := there.Serve(map[string]transport.Handler{peer.Service: questions.Serve}); err != nil {
@@ -71,8 +71,8 @@ func TestAMemberIsAskedWhereverItMayBe(t *testing.T) {
 	network := memory.NewNetwork(clock.Real, 1)
 	for addr, disk := range map[string]string{"us-2": "d", "elsewhere": "b"} {
 		there := network.Node(addr)
-		questions := peer.NewRegistry(func() error { return nil })
-		peer.Handle(questions, askPresent, func(context.Context, Presence) (Presented, error) {
+		questions := peer.NewRegistry(func() error { return nil }, nil)
+		peer.Handle(questions, askPresent, peer.NamedRegion, func(context.Context, Presence) (Presented, error) {
 			return Presented{Self: timeline.Member{ID: 2}, Formed: map[uint64]string{2: disk}}, nil
 		})
 		if err := there.Serve(map[string]transport.Handler{peer.Service: questions.Serve}); err != nil {

@@ -122,19 +122,19 @@ func NewRegistrar(c Config) *Registrar {
 
 // Register registers what this room answers.
 func (r *Registrar) Register(to *peer.Registry) {
-	peer.Handle(to, askPublish, func(ctx context.Context, p publication) (peer.Nothing, error) {
+	peer.Handle(to, askPublish, peer.RegionNode, func(ctx context.Context, p publication) (peer.Nothing, error) {
 		if err := bySelf(ctx, p.Member.ID, p.Member.Name); err != nil {
 			return peer.Nothing{}, err
 		}
 		return peer.Nothing{}, r.publish(ctx, p)
 	})
-	peer.Handle(to, askMembers, func(ctx context.Context, c change) (peer.Nothing, error) {
+	peer.Handle(to, askMembers, peer.RegionNode, func(ctx context.Context, c change) (peer.Nothing, error) {
 		if err := peer.MaySpeak(ctx, r.config.Region); err != nil {
 			return peer.Nothing{}, err
 		}
 		return peer.Nothing{}, r.apply(ctx, c)
 	})
-	peer.Handle(to, askPresent, func(ctx context.Context, p Presence) (Presented, error) {
+	peer.Handle(to, askPresent, peer.NamedRegion, func(ctx context.Context, p Presence) (Presented, error) {
 		if err := bySelf(ctx, p.Member.ID, p.Member.Name); err != nil {
 			return Presented{}, err
 		}

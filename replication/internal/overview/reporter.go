@@ -141,7 +141,7 @@ func NewReporter(c ReporterConfig) *Reporter { return &Reporter{c} }
 
 // Register registers what this room answers.
 func (r *Reporter) Register(to *peer.Registry) {
-	peer.Handle(to, AskReport, func(ctx context.Context, a Asker) (fleet.Report, error) {
+	peer.Handle(to, AskReport, peer.Anyone, func(ctx context.Context, a Asker) (fleet.Report, error) {
 		if r.config.OnAsked != nil && a.Region != r.config.Region && a.isOf(ctx) {
 			r.config.OnAsked(a.Region, a.Member)
 		}

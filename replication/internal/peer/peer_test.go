@@ -25,9 +25,9 @@ func asked(t *testing.T, failures []error, f func(t *testing.T, c *Client)) {
 	virtual.Test(t, func(t *testing.T) {
 		n := memory.NewNetwork(clock.Real, 1)
 		a, b := n.Node("a"), n.Node("b")
-		r := NewRegistry(func() error { return nil })
-		Handle(r, fail, func(_ context.Context, i int) (string, error) { return "never heard", failures[i] })
-		Handle(r, echo, func(_ context.Context, s string) (string, error) { return s, nil })
+		r := NewRegistry(func() error { return nil }, nil)
+		Handle(r, fail, Anyone, func(_ context.Context, i int) (string, error) { return "never heard", failures[i] })
+		Handle(r, echo, Anyone, func(_ context.Context, s string) (string, error) { return s, nil })
 		if err := b.Serve(map[string]transport.Handler{Service: r.Serve}); err != nil {
 			t.Fatal(err)
 		}
@@ -166,12 +166,12 @@ func TestWhatBecameOfAnOrder(t *testing.T) {
 		n := memory.NewNetwork(clock.Real, 1)
 		a, b := n.Node("a"), n.Node("b")
 		over := contract.ErrClosed
-		r, ended := NewRegistry(func() error { return nil }), NewRegistry(func() error { return over })
-		Handle(r, silent, func(ctx context.Context, _ int) (int, error) {
+		r, ended := NewRegistry(func() error { return nil }, nil), NewRegistry(func() error { return over }, nil)
+		Handle(r, silent, Anyone, func(ctx context.Context, _ int) (int, error) {
 			<-ctx.Done()
 			return 0, ctx.Err()
 		})
-		Handle(r, fail, func(context.Context, int) (string, error) { return "", fmt.Errorf("meanwhile: %w", over) })
+		Handle(r, fail, Anyone, func(context.Context, int) (string, error) { return "", fmt.Errorf("meanwhile: %w", over) })
 		if err := b.Serve(map[string]transport.Handler{Service: r.Serve}); err != nil {
 			t.Fatal(err)
 		}

@@ -15,21 +15,40 @@ type Nothing = struct{}
 // Registry is the questions that a node answers. It is filled while the node is built, and not changed afterwards.
 type Registry struct {
 	ready    func() error
-	handlers map[string]func(ctx context.Context, body json.RawMessage) (any, error)
+	door     *Door
+	handlers map[string]answerer
 }
 
-// NewRegistry returns a registry without questions. ready says why the node answers none now; nil: it does.
-func NewRegistry(ready func() error) *Registry {
-	return &Registry{ready: ready, handlers: map[string]func(context.Context, json.RawMessage) (any, error){}}
+// answerer answers a question to those who have a right.
+type answerer struct {
+	right  Right
+	answer func(ctx context.Context, body json.RawMessage) (any, error)
 }
 
-// Handle registers who answers a question. Each question has one answerer: a second one panics, since it is a mistake
-// in the wiring.
-func Handle[In, Out any](r *Registry, q Question[In, Out], f func(ctx context.Context, in In) (Out, error)) {
+// NewRegistry returns a registry without questions. ready says why the node answers none now; nil: it does. The door
+// says who may ask.
+func NewRegistry(ready func() error, door *Door) *Registry {
+	return &Registry{ready: ready, door: door, handlers: map[string]answerer{}}
+}
+
+// Rights returns the questions, with what it needs to ask them.
+func (r *Registry) Rights() map[string]Right {
+	rights := map[string]Right{}
+	for q, a := range r.handlers {
+		rights[q] = a.right
+	}
+	return rights
+}
+
+// Handle registers who answers a question, to those who have a right. Each question has one answerer: a second one
+// panics, since it is a mistake in the wiring.
+func Handle[In, Out any](
+	r *Registry, q Question[In, Out], right Right, f func(ctx context.Context, in In) (Out, error),
+) {
 	if _, twice := r.handlers[string(q)]; twice {
 		panic("peer: two answerers for question " + string(q))
 	}
-	r.handlers[string(q)] = func(ctx context.Context, body json.RawMessage) (any, error) {
+	r.handlers[string(q)] = answerer{right, func(ctx context.Context, body json.RawMessage) (any, error) {
 		var in In
 		if len(body) > 0 {
 			if err := json.Unmarshal(body, &in); err != nil {
@@ -37,7 +56,7 @@ func Handle[In, Out any](r *Registry, q Question[In, Out], f func(ctx context.Co
 			}
 		}
 		return f(ctx, in)
-	}
+	}}
 }
 
 // CallerOf returns who asks; false if the transport does not know.
@@ -76,11 +95,14 @@ func (r *Registry) answer(ctx context.Context, q *request) (any, error) {
 	if err := r.ready(); err != nil { // whoever asks has not ended, and may ask another node
 		return nil, fmt.Errorf("%w: %v", contract.ErrNotReady, err)
 	}
-	f := r.handlers[q.Op]
-	if f == nil {
+	a, known := r.handlers[q.Op]
+	if !known {
 		return nil, fmt.Errorf("%w: unknown question %q", contract.ErrRejected, q.Op)
 	}
-	return f(ctx, q.Body)
+	if err := r.door.asks(ctx, a.right, q.Op); err != nil {
+		return nil, err
+	}
+	return a.answer(ctx, q.Body)
 }
 
 func encode(body any, failure error) ([]byte, error) {

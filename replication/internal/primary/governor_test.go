@@ -145,12 +145,12 @@ func run(t *testing.T, begin, refuse func(succession.Handover) (*timeline.Reign,
 			Leader: nobody{}, Client: peer.NewClient(own), Decider: u, Follower: nobody{},
 			Level: func(context.Context) timeline.Level { return u.own }, Changing: unchanged,
 		})
-		eu := peer.NewRegistry(func() error { return nil })
-		peer.Handle(eu, askBegin, func(_ context.Context, h succession.Handover) (*timeline.Reign,
+		eu := peer.NewRegistry(func() error { return nil }, nil)
+		peer.Handle(eu, askBegin, peer.FleetNode, func(_ context.Context, h succession.Handover) (*timeline.Reign,
 			error) {
 			return begin(h)
 		})
-		peer.Handle(eu, askRefuse, func(_ context.Context, h succession.Handover) (*timeline.Reign,
+		peer.Handle(eu, askRefuse, peer.FleetNode, func(_ context.Context, h succession.Handover) (*timeline.Reign,
 			error) {
 			return refuse(h)
 		})

@@ -42,7 +42,7 @@ type moveRequest struct {
 
 // Register registers what this room answers.
 func (g *Governor) Register(r *peer.Registry) {
-	peer.Handle(r, askBegin, func(ctx context.Context, h succession.Handover) (*timeline.Reign, error) {
+	peer.Handle(r, askBegin, peer.FleetNode, func(ctx context.Context, h succession.Handover) (*timeline.Reign, error) {
 		if err := peer.MaySpeak(ctx, h.From); err != nil {
 			return nil, err
 		}
@@ -52,7 +52,7 @@ func (g *Governor) Register(r *peer.Registry) {
 		})
 		return reply.Reign, reply.Err
 	})
-	peer.Handle(r, askRefuse, func(ctx context.Context, h succession.Handover) (*timeline.Reign, error) {
+	peer.Handle(r, askRefuse, peer.FleetNode, func(ctx context.Context, h succession.Handover) (*timeline.Reign, error) {
 		if err := peer.MaySpeak(ctx, h.From); err != nil {
 			return nil, err
 		}
@@ -62,23 +62,22 @@ func (g *Governor) Register(r *peer.Registry) {
 		})
 		return reply.Reign, reply.Err
 	})
-	peer.Handle(r, askMove, func(ctx context.Context, in moveRequest) (*contract.MoveReport, error) {
+	peer.Handle(r, askMove, peer.FleetNode, func(ctx context.Context, in moveRequest) (*contract.MoveReport, error) {
 		return g.switchOver(ctx, in.To)
 	})
-	peer.Handle(r, askAbort, func(ctx context.Context, _ struct{}) (timeline.Position, error) {
+	peer.Handle(r, askAbort, peer.FleetNode, func(ctx context.Context, _ struct{}) (timeline.Position, error) {
 		return Orders{g}.takeBack(ctx)
 	})
-	peer.Handle(r, askFound, func(ctx context.Context, _ struct{}) (*timeline.Reign, error) {
+	peer.Handle(r, askFound, peer.FleetNode, func(ctx context.Context, _ struct{}) (*timeline.Reign, error) {
 		return Orders{g}.found(ctx)
 	})
-	peer.Handle(r, askFailover, func(ctx context.Context, in moveRequest) (*contract.MoveReport, error) {
+	peer.Handle(r, askFailover, peer.FleetNode, func(ctx context.Context, in moveRequest) (*contract.MoveReport, error) {
 		in.At = nil
 		return forcedHere(ctx, g, in)
 	})
-	peer.Handle(r, askFailoverAt, func(ctx context.Context, in moveRequest) (*contract.MoveReport, error) {
-		return forcedHere(ctx, g, in)
-	})
-	peer.Handle(r, askShowAll, func(ctx context.Context, _ peer.Nothing) (timeline.Cursor, error) {
+	peer.Handle(r, askFailoverAt, peer.FleetNode,
+		func(ctx context.Context, in moveRequest) (*contract.MoveReport, error) { return forcedHere(ctx, g, in) })
+	peer.Handle(r, askShowAll, peer.FleetNode, func(ctx context.Context, _ peer.Nothing) (timeline.Cursor, error) {
 		return g.config.Late.ShowAll(ctx)
 	})
 }

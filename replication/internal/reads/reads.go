@@ -93,15 +93,15 @@ func New(c Config) *Reads {
 
 // Register makes this node answer the questions "position", "settled" and "ask".
 func (r *Reads) Register(reg *peer.Registry) {
-	peer.Handle(reg, askPosition, func(ctx context.Context, _ peer.Nothing) (*confirmed, error) {
+	peer.Handle(reg, askPosition, peer.FleetNode, func(ctx context.Context, _ peer.Nothing) (*confirmed, error) {
 		return r.confirmed(ctx)
 	})
-	peer.Handle(reg, askSettled, func(ctx context.Context, at region.Place) (peer.Nothing, error) {
+	peer.Handle(reg, askSettled, peer.FleetNode, func(ctx context.Context, at region.Place) (peer.Nothing, error) {
 		ctx, cancel := context.WithTimeout(ctx, r.config.Timeout)
 		defer cancel()
 		return peer.Nothing{}, r.config.Writes.Settle(ctx, at)
 	})
-	peer.Handle(reg, askEmbedder, r.answer)
+	peer.Handle(reg, askEmbedder, peer.FleetNode, r.answer)
 }
 
 // Barrier returns once a read of this node's storage is as fresh as l asks. With Linearizable it sees every write that

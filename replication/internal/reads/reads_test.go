@@ -89,7 +89,7 @@ func newMember(t *testing.T, tr transport.Transport, name string) *member {
 			return append([]byte(name+" heard "), request...), nil
 		},
 	})
-	questions := peer.NewRegistry(m.life.Err)
+	questions := peer.NewRegistry(m.life.Err, nil)
 	m.Register(questions)
 	if err := tr.Serve(map[string]transport.Handler{peer.Service: questions.Serve}); err != nil {
 		t.Fatal(err)

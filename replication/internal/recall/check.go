@@ -106,7 +106,7 @@ func Register(
 	to *peer.Registry, region, node string, m *Memory, account func(member, at uint64) (match uint64, log Log),
 	part func(Question) Part,
 ) {
-	peer.Handle(to, ask, func(_ context.Context, q Question) (Answer, error) {
+	peer.Handle(to, ask, peer.Anyone, func(_ context.Context, q Question) (Answer, error) {
 		a := Answer{Node: node, Region: region, Part: new(part(q))}
 		a.Seen, a.Words = m.Before(q.ID, Disk{ID: q.Disk, Boot: q.Boot})
 		if len(q.Of) > 0 {

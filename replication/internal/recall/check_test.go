@@ -75,7 +75,7 @@ func TestHowFarTheRegionAgreed(t *testing.T) {
 			part.Formed = map[uint64]string{1: "x", 2: "y"}
 		}
 		at := network.Node(name)
-		questions := peer.NewRegistry(func() error { return nil })
+		questions := peer.NewRegistry(func() error { return nil }, nil)
 		Register(questions, "us", name, NewMemory(), func(uint64, uint64) (uint64, Log) {
 			return 0, Log{Ends: committed + 3, Committed: committed, CommittedTerm: min(committed, 2)}
 		}, func(Question) Part { return part })
@@ -128,7 +128,7 @@ func TestANodeOfAnotherRegionIsNoSibling(t *testing.T) {
 	network := memory.NewNetwork(clock.Real, 1)
 	for addr, region := range map[string]string{"10.0.0.1": "us", "10.0.0.3": "eu"} {
 		at := network.Node(addr)
-		questions := peer.NewRegistry(func() error { return nil })
+		questions := peer.NewRegistry(func() error { return nil }, nil)
 		Register(questions, region, "n1", NewMemory(), func(uint64, uint64) (uint64, Log) {
 			return 0, Log{Committed: 9, CommittedTerm: 4}
 		}, func(Question) Part { return Part{Formed: map[uint64]string{1: region}} })

@@ -181,7 +181,7 @@ func newSiblings(t *testing.T, logs map[string]Log) *siblings {
 		p := new(atomic.Pointer[Log])
 		p.Store(&log)
 		s.logs[name] = p
-		questions := peer.NewRegistry(func() error { return nil })
+		questions := peer.NewRegistry(func() error { return nil }, nil)
 		Register(questions, "us", name, NewMemory(), func(uint64, uint64) (uint64, Log) { return 0, *p.Load() },
 			func(Question) Part { return Part{} })
 		if err := at.Serve(map[string]transport.Handler{peer.Service: questions.Serve}); err != nil {

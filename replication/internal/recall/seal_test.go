@@ -60,7 +60,7 @@ func asked(t *testing.T, m *Memory, o Own, last uint64) error {
 			t.Error(err)
 		}
 	}()
-	questions := peer.NewRegistry(func() error { return nil })
+	questions := peer.NewRegistry(func() error { return nil }, nil)
 	Register(questions, "us", "us-1", m, func(uint64, uint64) (uint64, Log) { return 0, Log{} },
 		func(Question) Part { return Part{} })
 	if err := knows.Serve(map[string]transport.Handler{peer.Service: questions.Serve}); err != nil {

@@ -32,7 +32,7 @@ type Made struct {
 
 // Register registers the answers to what other nodes ask.
 func (r *Rewinds) Register(questions *peer.Registry) {
-	peer.Handle(questions, Ask, func(ctx context.Context, q Request) (Made, error) {
+	peer.Handle(questions, Ask, peer.RegionNode, func(ctx context.Context, q Request) (Made, error) {
 		if r != nil {
 			if err := peer.MaySpeak(ctx, r.config.Applied.State().Region); err != nil {
 				return Made{}, err

@@ -186,14 +186,41 @@ func (k *Keeper) Strays() (names []string) {
 	return names
 }
 
-// Bars returns why a region is not served, nil if it is: a fleet with a roster serves those of it.
+// Bars returns why another region is not one of the fleet, nil if it is: by the roster, or where there is none, by what
+// is known instead.
 func (k *Keeper) Bars(name string) error {
-	r := k.config.Applied.State().Roster
-	if r == nil || r.Home(name) != nil || slices.Contains(k.Names(), name) {
+	s := k.config.Applied.State()
+	switch r := s.Roster; {
+	case r == nil && (k.config.Configured[name] != nil || k.named(s, name)):
 		return nil
+	case r == nil:
+		return fmt.Errorf("%w: %s is not one of the fleet, by the configuration, and there is no roster: mimir region "+
+			"add %s", contract.ErrUnknownRegion, name, name)
+	case r.Home(name) != nil || slices.Contains(k.Names(), name):
+		return nil
+	default:
+		return fmt.Errorf("%w: %s is not one of the fleet, by roster %d of epoch %d: mimir region add %s",
+			contract.ErrUnknownRegion, name, r.Number, r.Epoch, name)
 	}
-	return fmt.Errorf("%w: %s is not one of the fleet, by roster %d of epoch %d: mimir region add %s",
-		contract.ErrUnknownRegion, name, r.Number, r.Epoch, name)
+}
+
+// named reports whether a region which the configuration of this node does not have is one of a fleet without a roster:
+// it has a vote, or was primary, or a node of another region that is one has it in its configuration.
+func (k *Keeper) named(s *timeline.State, name string) bool {
+	c := s.Charter()
+	if c != nil && c.Voter(name) != nil || s.Yielded.Primary == name ||
+		slices.ContainsFunc(s.Reigns, func(r timeline.Reign) bool { return r.Primary == name }) {
+		return true
+	}
+	view, _ := k.config.Fleet.View()
+	for _, other := range view.Regions {
+		for i := range other.Nodes {
+			if slices.Contains(other.Nodes[i].Configured, name) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // Hear takes what a node of another region said. It does not block.

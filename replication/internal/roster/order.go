@@ -76,9 +76,9 @@ const (
 
 // Register registers what the leader of the primary answers.
 func (k *Keeper) Register(to *peer.Registry) {
-	peer.Handle(to, askAdd, k.add)
-	peer.Handle(to, askRemove, k.remove)
-	peer.Handle(to, askSource, Sources{k}.follow)
+	peer.Handle(to, askAdd, peer.FleetNode, k.add)
+	peer.Handle(to, askRemove, peer.FleetNode, k.remove)
+	peer.Handle(to, askSource, peer.FleetNode, Sources{k}.follow)
 }
 
 // Add has a region be one of the fleet. It is watched and served from then on; that it follows is not waited for. Any

@@ -37,7 +37,7 @@ const chainTimeout = 2 * time.Second
 
 // Register registers the answers to what other nodes ask.
 func (f *Follower) Register(r *peer.Registry) {
-	peer.Handle(r, askChain, func(_ context.Context, q place) (timeline.Chain, error) {
+	peer.Handle(r, askChain, peer.FleetNode, func(_ context.Context, q place) (timeline.Chain, error) {
 		before := f.config.Applied.State()
 		c, err := f.config.Chains.Chain(q.Reign, q.Position)
 		after := f.config.Applied.State() // a copy may have taken the place of the history meanwhile

@@ -67,7 +67,7 @@ func between(t *testing.T, name string, here, there *branch, f func(*testing.T, 
 			}), node
 		}
 		source, theirs := at("eu-1", "eu", there)
-		r := peer.NewRegistry(func() error { return nil })
+		r := peer.NewRegistry(func() error { return nil }, nil)
 		source.Register(r)
 		if err := theirs.Serve(map[string]transport.Handler{peer.Service: r.Serve}); err != nil {
 			t.Fatal(err)

@@ -34,7 +34,7 @@ type copying struct {
 
 // registerCopying makes this node answer the question "copying".
 func (s *Slots) registerCopying(r *peer.Registry) {
-	peer.Handle(r, AskCopying, func(ctx context.Context, n CopyNotice) (peer.Nothing, error) {
+	peer.Handle(r, AskCopying, peer.FleetNode, func(ctx context.Context, n CopyNotice) (peer.Nothing, error) {
 		if err := peer.MaySpeak(ctx, n.Region); err != nil {
 			return peer.Nothing{}, err
 		}

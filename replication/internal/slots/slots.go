@@ -101,13 +101,13 @@ func New(c Config) *Slots {
 
 // Register makes this node answer the questions "ack", "ack-through" and "copying".
 func (s *Slots) Register(r *peer.Registry) {
-	peer.Handle(r, question, func(ctx context.Context, a acknowledgement) (peer.Nothing, error) {
+	peer.Handle(r, question, peer.RegionNode, func(ctx context.Context, a acknowledgement) (peer.Nothing, error) {
 		if err := peer.MaySpeak(ctx, s.config.Region); err != nil { // it is a source of this region that passes it on
 			return peer.Nothing{}, err
 		}
 		return peer.Nothing{}, s.acknowledge(a)
 	})
-	peer.Handle(r, askThrough, func(ctx context.Context, h through) (peer.Nothing, error) {
+	peer.Handle(r, askThrough, peer.FleetNode, func(ctx context.Context, h through) (peer.Nothing, error) {
 		return peer.Nothing{}, s.hop(ctx, h)
 	})
 	s.registerCopying(r)

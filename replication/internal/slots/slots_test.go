@@ -65,7 +65,7 @@ func newMember(t *testing.T, tr transport.Transport) *member {
 		RetainBytes: 1 << 30, CopyRetainBytes: 1 << 30, Timeout: time.Second,
 	})
 	m.Retain() // as before a node's group runs
-	questions := peer.NewRegistry(func() error { return nil })
+	questions := peer.NewRegistry(func() error { return nil }, nil)
 	m.Register(questions)
 	if err := tr.Serve(map[string]transport.Handler{peer.Service: questions.Serve}); err != nil {
 		t.Fatal(err)

@@ -62,7 +62,7 @@ func New(c Config) *Tails { return &Tails{c} }
 
 // Register registers the answers to what other nodes ask.
 func (t *Tails) Register(r *peer.Registry) {
-	peer.Handle(r, Ask, func(context.Context, peer.Nothing) ([]Info, error) { return t.List() })
+	peer.Handle(r, Ask, peer.RegionNode, func(context.Context, peer.Nothing) ([]Info, error) { return t.List() })
 }
 
 // List describes what this node has saved, by name.

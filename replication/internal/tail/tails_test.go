@@ -348,7 +348,7 @@ func TestOtherNodesAreToldOfDamagedTailsToo(t *testing.T) {
 		t.Fatal(err)
 	}
 	net := memory.NewNetwork(clock.Real, 1)
-	r := peer.NewRegistry(func() error { return nil })
+	r := peer.NewRegistry(func() error { return nil }, nil)
 	tailsOn(disk).Register(r)
 	server := net.Node("us-1")
 	if err := server.Serve(map[string]transport.Handler{peer.Service: r.Serve}); err != nil {

@@ -120,7 +120,7 @@ func (n *node) open(net *memory.Network, name string) {
 	if _, err := n.applier.Load(&timeline.State{Region: name}); err != nil {
 		n.t.Fatal(err)
 	}
-	questions := peer.NewRegistry(func() error { return nil })
+	questions := peer.NewRegistry(func() error { return nil }, nil)
 	n.shelf.Register(questions)
 	n.staging.Register(questions, func() uint64 { return n.term })
 	services := map[string]transport.Handler{ServiceElder: n.shelf.ServeElder, peer.Service: questions.Serve}

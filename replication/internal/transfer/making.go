@@ -31,7 +31,7 @@ type making struct {
 
 // Register registers the answer to what other nodes ask.
 func (s *Shelf) Register(r *peer.Registry) {
-	peer.Handle(r, AskMaking, func(ctx context.Context, q MakingFor) (Making, error) {
+	peer.Handle(r, AskMaking, peer.FleetNode, func(ctx context.Context, q MakingFor) (Making, error) {
 		if err := peer.MaySpeak(ctx, q.Region); err != nil {
 			return Making{}, err
 		}

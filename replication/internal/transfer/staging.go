@@ -76,10 +76,10 @@ func NewStaging(c StagingConfig) *Staging {
 
 // Register registers the answers to what other nodes ask. present returns the term that this node is in.
 func (s *Staging) Register(r *peer.Registry, present func() uint64) {
-	peer.Handle(r, AskStage, func(ctx context.Context, in StageRequest) (peer.Nothing, error) {
+	peer.Handle(r, AskStage, peer.RegionNode, func(ctx context.Context, in StageRequest) (peer.Nothing, error) {
 		return peer.Nothing{}, s.stage(ctx, in, present())
 	})
-	peer.Handle(r, AskHeld, func(ctx context.Context, w Wanted) ([]Held, error) {
+	peer.Handle(r, AskHeld, peer.RegionNode, func(ctx context.Context, w Wanted) ([]Held, error) {
 		if err := peer.MaySpeak(ctx, s.config.Region); err != nil {
 			return nil, err
 		}

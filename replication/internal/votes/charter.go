@@ -39,25 +39,25 @@ type pauseOrder struct {
 type Orders struct{ *Votes }
 
 func (v Orders) register(r *peer.Registry) {
-	peer.Handle(r, askEnable, func(ctx context.Context, s Settings) (*timeline.Charter, error) {
+	peer.Handle(r, askEnable, peer.FleetNode, func(ctx context.Context, s Settings) (*timeline.Charter, error) {
 		return v.known(ctx, func() (*timeline.Charter, error) { return v.enable(ctx, s) })
 	})
-	peer.Handle(r, askChange, func(ctx context.Context, c Change) (*timeline.Charter, error) {
+	peer.Handle(r, askChange, peer.FleetNode, func(ctx context.Context, c Change) (*timeline.Charter, error) {
 		return v.known(ctx, func() (*timeline.Charter, error) { return v.change(ctx, c) })
 	})
-	peer.Handle(r, askPolicy, func(ctx context.Context, c Change) (*timeline.Charter, error) {
+	peer.Handle(r, askPolicy, peer.FleetNode, func(ctx context.Context, c Change) (*timeline.Charter, error) {
 		return v.known(ctx, func() (*timeline.Charter, error) { return v.change(ctx, c) })
 	})
-	peer.Handle(r, askRecoverAt, func(ctx context.Context, q recovery) (*timeline.Reign, error) {
+	peer.Handle(r, askRecoverAt, peer.FleetNode, func(ctx context.Context, q recovery) (*timeline.Reign, error) {
 		return v.recoverHere(ctx, q.Region, &q.Point)
 	})
-	peer.Handle(r, askRecover, func(ctx context.Context, q recovery) (*timeline.Reign, error) {
+	peer.Handle(r, askRecover, peer.FleetNode, func(ctx context.Context, q recovery) (*timeline.Reign, error) {
 		return v.recoverHere(ctx, q.Region, nil)
 	})
-	peer.Handle(r, askHold, func(ctx context.Context, o holdOrder) (*timeline.Charter, error) {
+	peer.Handle(r, askHold, peer.FleetNode, func(ctx context.Context, o holdOrder) (*timeline.Charter, error) {
 		return v.known(ctx, func() (*timeline.Charter, error) { return v.stay(ctx, o) })
 	})
-	peer.Handle(r, askPause, func(ctx context.Context, o pauseOrder) (*timeline.Charter, error) {
+	peer.Handle(r, askPause, peer.FleetNode, func(ctx context.Context, o pauseOrder) (*timeline.Charter, error) {
 		return v.known(ctx, func() (*timeline.Charter, error) { return v.pause(ctx, o) })
 	})
 }

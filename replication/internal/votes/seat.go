@@ -119,7 +119,7 @@ func (s *Seat) Begin() { s.step(nil) }
 
 // Register registers what a voter answers.
 func (s *Seat) Register(r *peer.Registry) {
-	peer.Handle(r, askRenew, func(ctx context.Context, q *renewal) (answer, error) {
+	peer.Handle(r, askRenew, peer.FleetNode, func(ctx context.Context, q *renewal) (answer, error) {
 		if q == nil || q.Renewal == nil {
 			return answer{}, errEmpty
 		}
@@ -129,7 +129,7 @@ func (s *Seat) Register(r *peer.Registry) {
 		return s.answers(q.Asked, q.Region, q.Heard, func() (ballot.Answer, error) { return s.renew(ctx, q.Renewal) })
 	})
 	for _, q := range []peer.Question[*candidacy, answer]{askSound, askVote} {
-		peer.Handle(r, q, func(ctx context.Context, c *candidacy) (answer, error) {
+		peer.Handle(r, q, peer.FleetNode, func(ctx context.Context, c *candidacy) (answer, error) {
 			if c == nil || c.Candidacy == nil {
 				return answer{}, errEmpty
 			}
@@ -144,7 +144,7 @@ func (s *Seat) Register(r *peer.Registry) {
 			})
 		})
 	}
-	peer.Handle(r, askEnrol, func(ctx context.Context, _ peer.Nothing) (Enrolment, error) {
+	peer.Handle(r, askEnrol, peer.FleetNode, func(ctx context.Context, _ peer.Nothing) (Enrolment, error) {
 		return s.store.Enrol(ctx)
 	})
 }

@@ -63,7 +63,7 @@ func asks(t *testing.T, addrs []string, f func(t *testing.T, v *Votes)) {
 		var seat *Seat
 		var closing []func() error
 		for _, id := range []string{"a", "b"} {
-			s, node, questions := voting(id), network.Node(id), peer.NewRegistry(func() error { return nil })
+			s, node, questions := voting(id), network.Node(id), peer.NewRegistry(func() error { return nil }, nil)
 			seat = NewSeat(id, at, lives, kept{timeline.NewMachine(&s)})
 			seat.Register(questions)
 			seat.Begin()
@@ -71,10 +71,10 @@ func asks(t *testing.T, addrs []string, f func(t *testing.T, v *Votes)) {
 			own, closing = node, append(closing, node.Close)
 		}
 		for addr, by := range map[string]string{"liar": "b", "old": ""} { // they grant whatever they are asked
-			node, questions := network.Node(addr), peer.NewRegistry(func() error { return nil })
+			node, questions := network.Node(addr), peer.NewRegistry(func() error { return nil }, nil)
 			says := answer{Answer: ballot.Answer{Granted: true, Ruler: ballot.Ruler{Epoch: 1, Region: "a"}}, By: by}
 			for _, q := range []peer.Question[*candidacy, answer]{askSound, askVote} {
-				peer.Handle(questions, q, func(context.Context, *candidacy) (answer, error) {
+				peer.Handle(questions, q, peer.FleetNode, func(context.Context, *candidacy) (answer, error) {
 					return says, nil
 				})
 			}
@@ -181,8 +181,8 @@ func rule(t *testing.T, hold *timeline.Hold, f func(t *testing.T, r *ruled)) {
 		own, r := network.Node("us"), &ruled{t: t, level: timeline.LevelNow}
 		closing := []func() error{own.Close}
 		for _, name := range []string{"w1", "w2"} {
-			node, questions := network.Node(name), peer.NewRegistry(func() error { return nil })
-			peer.Handle(questions, askEnrol, func(context.Context, peer.Nothing) (Enrolment, error) {
+			node, questions := network.Node(name), peer.NewRegistry(func() error { return nil }, nil)
+			peer.Handle(questions, askEnrol, peer.FleetNode, func(context.Context, peer.Nothing) (Enrolment, error) {
 				return Enrolment{Voter: "witness/" + name, Identity: timeline.Nonce{7}, Level: r.level}, nil
 			})
 			if err := node.Serve(map[string]transport.Handler{peer.Service: questions.Serve}); err != nil {
