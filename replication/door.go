@@ -44,8 +44,8 @@ func (r *refusals) tell(c transport.Caller, what string, why error) {
 		r.more++
 		return
 	}
-	r.logger.Warn("a peer was refused what it is not entitled to", "peer", cut(c.Node), "of", cut(c.Region), "what", what,
-		"err", why, "more", r.more)
+	r.logger.Warn("a peer was refused what it is not entitled to", "peer", cut(c.Node), "of", cut(c.Region),
+		"what", what, "err", why, "more", r.more)
 	r.last, r.more = now, 0
 }
 

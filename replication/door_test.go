@@ -21,9 +21,9 @@ import (
 	"github.com/mimir-kv/mimir/replication/transport/memory"
 )
 
-// entitlements are all services and questions of a node of us, with who has them: a witness, a node that was removed from
-// us, a node of a region that nobody knows, one of a region that was removed, one of another region of the fleet, and a
-// member of us.
+// entitlements are all services and questions of a node of us, with who has them: a witness, a node that was removed
+// from us, a node of a region that nobody knows, one of a region that was removed, one of another region of the fleet,
+// and a member of us.
 const entitlements = `
 service call/1              witness removed unknown former fleet member
 service copy/1                                             fleet member
@@ -107,9 +107,9 @@ func TestWhoIsEntitledToWhat(t *testing.T) {
 			return nil
 		},
 	})
-	questions := n.questions(door)
+	questions := questionsOf(n, door)
 	rights := map[string]peer.Right{}
-	for name, o := range n.offers(questions) {
+	for name, o := range offersOf(n, questions) {
 		rights["service "+name] = o.right
 	}
 	for name, right := range questions.Rights() {
@@ -119,7 +119,8 @@ func TestWhoIsEntitledToWhat(t *testing.T) {
 	for _, name := range slices.SortedFunc(maps.Keys(rights), func(a, b string) int {
 		return cmp.Or(-strings.Compare(a[:1], b[:1]), strings.Compare(a, b))
 	}) {
-		fmt.Fprintf(&table, "%s\n", strings.TrimRight(fmt.Sprintf("%-27s %s", name, entitled(t, door, rights[name])), " "))
+		row := fmt.Sprintf("%-27s %s", name, entitled(t, door, rights[name]))
+		fmt.Fprintln(&table, strings.TrimRight(row, " "))
 	}
 	if got := strings.TrimSpace(table.String()); got != strings.TrimSpace(entitlements) {
 		t.Errorf("who is entitled to what is\n%s", got)

@@ -36,7 +36,8 @@ var everything = map[string]string{
 
 // orders are questions that have something done, or that show data.
 var orders = []string{
-	`{"op":"move","body":{"to":"eu"}}`, `{"op":"take back"}`, `{"op":"form"}`, `{"op":"failover","body":{"force":true}}`,
+	`{"op":"move","body":{"to":"eu"}}`, `{"op":"take back"}`, `{"op":"form"}`,
+	`{"op":"failover","body":{"force":true}}`,
 	`{"op":"failover at","body":{"force":true}}`, `{"op":"roster-add","body":{"region":"xx","peers":["x"]}}`,
 	`{"op":"roster-remove","body":{"region":"eu","gone":true}}`, `{"op":"roster-source","body":{"region":"eu"}}`,
 	`{"op":"vote-enable","body":{}}`, `{"op":"vote-recover","body":{}}`, `{"op":"tails"}`, `{"op":"held","body":{}}`,
@@ -73,8 +74,8 @@ func isRefused(p []byte, why string) bool {
 		strings.Contains(a.Text, why)
 }
 
-// TestAdmittedIsNotEntitled: who has a name of the fleet's authority, a witness or a node of a region that nobody named,
-// writes, copies, streams and orders nothing, and hears how the nodes are.
+// TestAdmittedIsNotEntitled: a witness, or a node of a region that nobody named, writes, copies, streams and orders
+// nothing, whatever its certificate says, and hears how the nodes are.
 func TestAdmittedIsNotEntitled(t *testing.T) {
 	inBubble(t, map[string]int{"us": 1, "eu": 1}, func(f *testFleet) {
 		f.put("us-1", "c0")

@@ -342,8 +342,8 @@ func (n *node) bindGroup() error {
 	return err
 }
 
-// questions are what other nodes may ask this one, each room its own.
-func (n *node) questions(door *peer.Door) *peer.Registry {
+// questionsOf are what other nodes may ask n, each room its own.
+func questionsOf(n *node, door *peer.Door) *peer.Registry {
 	questions := peer.NewRegistry(n.life.Err, door)
 	n.slots.Register(questions)
 	n.reads.Register(questions)
@@ -368,16 +368,17 @@ type offer struct {
 	handle transport.Handler
 }
 
-// offers are what this node answers on its transport. Of the questions each says itself who may ask it, and the members
-// of the group look at who is one.
-func (n *node) offers(questions *peer.Registry) map[string]offer {
+// offersOf are what n answers on its transport. Of the questions each says itself who may ask it, and the members of
+// the group look at who is one.
+func offersOf(n *node, questions *peer.Registry) map[string]offer {
 	o := map[string]offer{
 		peer.Service:    {peer.Anyone, questions.Serve},
 		propose.Service: {peer.FleetNode, n.proposer.Serve}, propose.ServiceParts: {peer.FleetNode, n.proposer.Serve},
-		propose.ServiceWhole: {peer.FleetNode, n.proposer.ServeWhole},
-		stream.Service:       {peer.FleetNode, n.source.Handle},
-		stream.ServiceElder:  {peer.FleetNode, n.source.Handle},
-		transfer.Service:     {peer.FleetNode, n.shelf.Serve}, transfer.ServiceElder: {peer.FleetNode, n.shelf.ServeElder},
+		propose.ServiceWhole:  {peer.FleetNode, n.proposer.ServeWhole},
+		stream.Service:        {peer.FleetNode, n.source.Handle},
+		stream.ServiceElder:   {peer.FleetNode, n.source.Handle},
+		transfer.Service:      {peer.FleetNode, n.shelf.Serve},
+		transfer.ServiceElder: {peer.FleetNode, n.shelf.ServeElder},
 	}
 	for name, handle := range n.group.Services() {
 		o[name] = offer{peer.NamedRegion, handle}
@@ -389,7 +390,7 @@ func (n *node) offers(questions *peer.Registry) map[string]offer {
 func (n *node) services() map[string]transport.Handler {
 	door := newDoor(n)
 	services := map[string]transport.Handler{}
-	for name, o := range n.offers(n.questions(door)) {
+	for name, o := range offersOf(n, questionsOf(n, door)) {
 		services[name] = door.Guard(name, o.right, o.handle)
 	}
 	return services

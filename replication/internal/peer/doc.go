@@ -9,6 +9,11 @@
 // A question that has something done is put with [Order]: once it was sent, a lost answer is an unknown outcome, and
 // never passes for a node that was not reached.
 //
+// Who is admitted to the port is not thereby entitled to anything: each question says what [Right] it takes where it is
+// registered, each service where it is wired, and one [Door] decides who has it, again at every message of a stream
+// that lasts. Who is refused is told why, and so is the log. A caller of whom the transport says nothing is let in:
+// transports that do not tell are for networks in which nobody lies.
+//
 // It leaves to its neighbours what questions there are: each room registers its own with [Handle], and asks with
-// [Client].
+// [Client]; and to the wiring which regions are of the fleet, and who was removed.
 package peer

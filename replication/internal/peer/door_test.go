@@ -63,8 +63,8 @@ func TestWhoHasWhichRight(t *testing.T) {
 		}
 		if got := strings.Join(has, ", "); got != test.has || !strings.Contains(strings.Join(whys, "\n"), test.why) ||
 			len(told) < len(whys) && test.region+test.node != "" {
-			t.Errorf("%s/%s has %s, want %s; refused %q, want %q among it; told %q", test.region, test.node, got, test.has,
-				whys, test.why, told)
+			t.Errorf("%s/%s has %s, want %s; refused %q, want %q among it; told %q", test.region, test.node, got,
+				test.has, whys, test.why, told)
 		}
 	}
 	if err := (*Door)(nil).asks(transport.WithCaller(t.Context(), transport.Caller{Region: "us", Node: "us-1"}),

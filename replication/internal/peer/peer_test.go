@@ -171,7 +171,9 @@ func TestWhatBecameOfAnOrder(t *testing.T) {
 			<-ctx.Done()
 			return 0, ctx.Err()
 		})
-		Handle(r, fail, Anyone, func(context.Context, int) (string, error) { return "", fmt.Errorf("meanwhile: %w", over) })
+		Handle(r, fail, Anyone, func(context.Context, int) (string, error) {
+			return "", fmt.Errorf("meanwhile: %w", over)
+		})
 		if err := b.Serve(map[string]transport.Handler{Service: r.Serve}); err != nil {
 			t.Fatal(err)
 		}

@@ -42,25 +42,22 @@ type moveRequest struct {
 
 // Register registers what this room answers.
 func (g *Governor) Register(r *peer.Registry) {
-	peer.Handle(r, askBegin, peer.FleetNode, func(ctx context.Context, h succession.Handover) (*timeline.Reign, error) {
-		if err := peer.MaySpeak(ctx, h.From); err != nil {
-			return nil, err
-		}
-		reply := g.order(ctx, func(call uint64) succession.Input {
-			return succession.BeginAsked{Call: call,
-				Handover: h}
+	handed := func(
+		q peer.Question[succession.Handover, *timeline.Reign], in func(uint64, succession.Handover) succession.Input,
+	) {
+		peer.Handle(r, q, peer.FleetNode, func(ctx context.Context, h succession.Handover) (*timeline.Reign, error) {
+			if err := peer.MaySpeak(ctx, h.From); err != nil {
+				return nil, err
+			}
+			reply := g.order(ctx, func(call uint64) succession.Input { return in(call, h) })
+			return reply.Reign, reply.Err
 		})
-		return reply.Reign, reply.Err
+	}
+	handed(askBegin, func(call uint64, h succession.Handover) succession.Input {
+		return succession.BeginAsked{Call: call, Handover: h}
 	})
-	peer.Handle(r, askRefuse, peer.FleetNode, func(ctx context.Context, h succession.Handover) (*timeline.Reign, error) {
-		if err := peer.MaySpeak(ctx, h.From); err != nil {
-			return nil, err
-		}
-		reply := g.order(ctx, func(call uint64) succession.Input {
-			return succession.RefuseAsked{Call: call,
-				Handover: h}
-		})
-		return reply.Reign, reply.Err
+	handed(askRefuse, func(call uint64, h succession.Handover) succession.Input {
+		return succession.RefuseAsked{Call: call, Handover: h}
 	})
 	peer.Handle(r, askMove, peer.FleetNode, func(ctx context.Context, in moveRequest) (*contract.MoveReport, error) {
 		return g.switchOver(ctx, in.To)
@@ -71,10 +68,11 @@ func (g *Governor) Register(r *peer.Registry) {
 	peer.Handle(r, askFound, peer.FleetNode, func(ctx context.Context, _ struct{}) (*timeline.Reign, error) {
 		return Orders{g}.found(ctx)
 	})
-	peer.Handle(r, askFailover, peer.FleetNode, func(ctx context.Context, in moveRequest) (*contract.MoveReport, error) {
-		in.At = nil
-		return forcedHere(ctx, g, in)
-	})
+	peer.Handle(r, askFailover, peer.FleetNode,
+		func(ctx context.Context, in moveRequest) (*contract.MoveReport, error) {
+			in.At = nil
+			return forcedHere(ctx, g, in)
+		})
 	peer.Handle(r, askFailoverAt, peer.FleetNode,
 		func(ctx context.Context, in moveRequest) (*contract.MoveReport, error) { return forcedHere(ctx, g, in) })
 	peer.Handle(r, askShowAll, peer.FleetNode, func(ctx context.Context, _ peer.Nothing) (timeline.Cursor, error) {

@@ -191,7 +191,7 @@ func (k *Keeper) Strays() (names []string) {
 func (k *Keeper) Bars(name string) error {
 	s := k.config.Applied.State()
 	switch r := s.Roster; {
-	case r == nil && (k.config.Configured[name] != nil || k.named(s, name)):
+	case r == nil && (k.config.Configured[name] != nil || named(s, k.config.Fleet, name)):
 		return nil
 	case r == nil:
 		return fmt.Errorf("%w: %s is not one of the fleet, by the configuration, and there is no roster: mimir region "+
@@ -204,15 +204,15 @@ func (k *Keeper) Bars(name string) error {
 	}
 }
 
-// named reports whether a region which the configuration of this node does not have is one of a fleet without a roster:
-// it has a vote, or was primary, or a node of another region that is one has it in its configuration.
-func (k *Keeper) named(s *timeline.State, name string) bool {
+// named reports whether a region that this node's configuration does not have is one of a fleet without a roster: it
+// has a vote, or was primary, or a node of another region has it in its configuration.
+func named(s *timeline.State, f *fleet.Watcher, name string) bool {
 	c := s.Charter()
 	if c != nil && c.Voter(name) != nil || s.Yielded.Primary == name ||
 		slices.ContainsFunc(s.Reigns, func(r timeline.Reign) bool { return r.Primary == name }) {
 		return true
 	}
-	view, _ := k.config.Fleet.View()
+	view, _ := f.View()
 	for _, other := range view.Regions {
 		for i := range other.Nodes {
 			if slices.Contains(other.Nodes[i].Configured, name) {

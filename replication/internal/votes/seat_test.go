@@ -96,7 +96,8 @@ func TestWhoIsOfAnotherLifeIsNotVotedFor(t *testing.T) {
 		return nil
 	}}}
 	seat := NewSeat("ap", nil, nil, knowing{nobody{speaking{}}, known})
-	questions, at, asks := peer.NewRegistry(func() error { return nil }, nil), network.Node("ap-1"), network.Node("us-3")
+	questions := peer.NewRegistry(func() error { return nil }, nil)
+	at, asks := network.Node("ap-1"), network.Node("us-3")
 	seat.Register(questions)
 	if err := at.Serve(map[string]transport.Handler{peer.Service: questions.Serve}); err != nil {
 		t.Fatal(err)
