@@ -53,10 +53,14 @@ const witnesses = "witness"
 // BarsWitness has every region be one of the fleet, as far as a witness knows: its ballot says who may have its vote.
 // Witnesses are of no region, and ask each other nothing.
 func BarsWitness(region string) error {
-	if region == witnesses {
+	switch region {
+	case witnesses:
 		return errWitness
+	case "":
+		return errors.New("it is of no region")
+	default:
+		return nil
 	}
-	return nil
 }
 
 // DoorConfig is what a door has to know. Its functions are asked at every message of long streams, and must not block.
@@ -90,7 +94,7 @@ func (d *Door) bars(c transport.Caller, right Right) error {
 	case d == nil || right < Anyone || right > NamedRegion:
 		return errNobody
 	}
-	own := c.Region == d.config.Region
+	own := c.Region == d.config.Region && c.Region != ""
 	switch {
 	case right == NamedRegion && own:
 		return nil

@@ -76,7 +76,7 @@ func TestWhoHasWhichRight(t *testing.T) {
 // TestAWitnessAsksNoWitness, and every region asks it.
 func TestAWitnessAsksNoWitness(t *testing.T) {
 	door := NewDoor(DoorConfig{Bars: BarsWitness})
-	for region, want := range map[string]bool{"us": true, "eu": true, "witness": false} {
+	for region, want := range map[string]bool{"us": true, "eu": true, "witness": false, "": false} {
 		ctx := transport.WithCaller(t.Context(), transport.Caller{Region: region, Node: "x"})
 		if err := door.asks(ctx, FleetNode, "q"); (err == nil) != want {
 			t.Errorf("%s: %v", region, err)

@@ -207,6 +207,9 @@ func (k *Keeper) Bars(name string) error {
 // named reports whether a region that this node's configuration does not have is one of a fleet without a roster: it
 // has a vote, or was primary, or a node of another region has it in its configuration.
 func named(s *timeline.State, f *fleet.Watcher, name string) bool {
+	if name == "" { // which is the primary of no reign
+		return false
+	}
 	c := s.Charter()
 	if c != nil && c.Voter(name) != nil || s.Yielded.Primary == name ||
 		slices.ContainsFunc(s.Reigns, func(r timeline.Reign) bool { return r.Primary == name }) {

@@ -3,6 +3,7 @@ package roster
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -169,6 +170,57 @@ func TestWhoHoldsWhatIsLostIsNotForgotten(t *testing.T) {
 		if err := asks(2).mayForget(ctx, "eu"); err != nil {
 			t.Errorf("who has what this node applies late: %v", err)
 		}
+		cancel()
+		<-ended
+	})
+}
+
+// TestWhichRegionsAreOfAFleetWithoutARoster: those that somebody named, and not whoever says that it is one.
+func TestWhichRegionsAreOfAFleetWithoutARoster(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		heard := func(_ context.Context, addr string) (fleet.Report, error) {
+			return fleet.Report{Region: "eu", Node: addr, ID: 1, Level: timeline.LevelNow,
+				Configured: []string{"us", "asked"}}, nil
+		}
+		w := fleet.NewWatcher(fleet.Config{
+			Regions: map[string][]string{"eu": {"eu-1"}}, Clock: clock.Real, Interval: time.Second,
+			Timeout: time.Second, Ask: heard,
+		})
+		s := timeline.State{
+			Region: "us", Cursor: at(2, 5), Yielded: timeline.Reign{Epoch: 3, First: 5, Primary: "later"},
+			Reigns: []timeline.Reign{{Epoch: 1, First: 1, Primary: "former"}, {Epoch: 2, First: 3, Primary: "us"}},
+			Ballot: &timeline.Ballot{Charter: timeline.Charter{Number: 1, Voters: []timeline.Voter{
+				{ID: "voter"}, {ID: timeline.WitnessPrefix + "w"},
+			}}},
+		}
+		k := New(Config{
+			Region: "us", Configured: map[string][]string{"eu": {"eu-1"}}, Fleet: w,
+			Applied: region.NewApplied(&region.View{State: s}, life.New(clock.Real, nil)),
+		})
+		bars := func(known ...string) {
+			t.Helper()
+			for _, name := range []string{"eu", "voter", "former", "later", "asked", "witness", "xx", ""} {
+				err := k.Bars(name)
+				if is := slices.Contains(known, name); is != (err == nil) ||
+					err != nil && !errors.Is(err, contract.ErrUnknownRegion) {
+					t.Errorf("%q: %v, and it is one: %t", name, err, is)
+				}
+			}
+		}
+		bars("eu", "voter", "former", "later")
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			w.Run(ctx)
+		}()
+		for v, changed := w.View(); len(v.Regions["eu"].Nodes) == 0; v, changed = w.View() {
+			<-changed
+		}
+		bars("eu", "voter", "former", "later", "asked")
+		s.Yielded, s.Ballot = timeline.Reign{}, nil
+		k.config.Applied = region.NewApplied(&region.View{State: s}, life.New(clock.Real, nil))
+		bars("eu", "former", "asked")
 		cancel()
 		<-ended
 	})
