@@ -10,10 +10,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
 	"github.com/mimir-kv/mimir/replication/internal/enginetest"
 	"github.com/mimir-kv/mimir/replication/internal/peer"
@@ -142,4 +144,22 @@ func entitled(t *testing.T, door *peer.Door, right peer.Right) string {
 		list = append(list, c.kind)
 	}
 	return strings.Join(list, " ")
+}
+
+// TestRefusalsAreToldNowAndThen: whoever is refused again and again does not fill the log, and neither does his name.
+func TestRefusalsAreToldNowAndThen(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		var log strings.Builder
+		r := refusals{clock: clock.Real, logger: slog.New(slog.NewTextHandler(&log, nil))}
+		c := transport.Caller{Region: "xx", Node: strings.Repeat("x", 1000)}
+		for range 25 {
+			r.tell(c, "stream/2", errors.New("it is none of the fleet"))
+			time.Sleep(time.Second)
+		}
+		lines := strings.Split(strings.TrimSpace(log.String()), "\n")
+		if len(lines) != 3 || !strings.Contains(lines[2], "more=9") || len(log.String()) > 3*400 ||
+			!strings.Contains(lines[0], "level=WARN") || !strings.Contains(lines[0], "it is none of the fleet") {
+			t.Errorf("the log has %d lines:\n%s", len(lines), log.String())
+		}
+	})
 }

@@ -10,7 +10,8 @@ type Caller struct{ Region, Node string }
 
 type callerKey struct{}
 
-// WithCaller returns a context for the handler of a stream that c opened. It is for implementations of Transport.
+// WithCaller returns a context for the handler of a stream that c opened. It is for implementations of Transport. The
+// names are those of the opener's configuration: what it may have of a node goes by them.
 func WithCaller(ctx context.Context, c Caller) context.Context {
 	return context.WithValue(ctx, callerKey{}, c)
 }
