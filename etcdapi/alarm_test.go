@@ -128,8 +128,8 @@ func TestNoLeaseEndsWhileTheDataAreCorrupt(t *testing.T) {
 	}
 }
 
-// Whoever asks for the alarms is told of one that was acknowledged elsewhere, and not applied here yet; where that cannot
-// be known he is told so.
+// Whoever asks for the alarms is told of one that was acknowledged elsewhere, and not applied here yet; where that
+// cannot be known he is told so.
 func TestTheListOfAlarmsIsOfTheFleet(t *testing.T) {
 	n := etcdapitest.Start(t, etcdapi.Limits{})
 	ctx, bare := bounded(t), pb.NewMaintenanceClient(n.Dial(t))

@@ -131,9 +131,9 @@ func (k *keepAliveStream) unsure(answer *renewal) bool {
 	return answer.response.TTL == 0 || note == nil || !note.Load()
 }
 
-// settle gives an answer again once it is as safe as what was acknowledged, with as much less to live as that took. It
-// has the permit of the answer yet, so that there is room for it. A lease that is said to be gone, and is there, is asked
-// about again: its end is under way, and may still not come about.
+// settle gives an answer again once it is as safe as what was acknowledged, with as much less to live as that took.
+// It has the permit of the answer yet, so that there is room for it. A lease that is said to be gone, and is there,
+// is asked about again: its end is under way, and may still not come about.
 func (k *keepAliveStream) settle(ctx context.Context, answer renewal) {
 	began := k.clock.Now()
 	sure, err := k.begin(ctx, nil)
@@ -165,8 +165,8 @@ func (k *keepAliveStream) doubt(ctx context.Context, answer renewal) {
 		answer.doubted = now
 	}
 	if most := k.limits.now().RequestTimeout; now.Sub(answer.doubted) >= most {
-		answer.err = status.Errorf(codes.Unavailable, "mimir: the end of lease %x is under way, and has not come about "+
-			"for %v: ask again", answer.response.ID, most)
+		answer.err = status.Errorf(codes.Unavailable,
+			"mimir: the end of lease %x is under way, and has not come about for %v: ask again", answer.response.ID, most)
 		k.answers <- answer
 		return
 	}

@@ -78,8 +78,8 @@ func (v view) byBirth(r *pb.RangeRequest) bool {
 const partCost = 8
 
 // madeLast is newest where r sorts by when keys were made. It reads the parts of sp in which keys were made last, as
-// many as may have one of those that are asked for, and keeps the places of others, no more than there are blocks. If it
-// has to read more than about most keys it visits none, and is not done.
+// many as may have one of those that are asked for, and keeps the places of others, no more than there are blocks. If
+// it has to read more than about most keys it visits none, and is not done.
 func (v view) madeLast(
 	ctx context.Context, r *pb.RangeRequest, sp command.Span, rev, count, most int64, visit mvcc.Visitor,
 ) (done bool, err error) {

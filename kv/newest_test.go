@@ -135,8 +135,9 @@ func TestWhatWasMadeLastIsTheNewestOfAll(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if want := all.Kvs[:min(int(q.Limit), len(all.Kvs))]; some.Count != all.Count || !slices.EqualFunc(some.Kvs, want,
-			func(a, b *mvccpb.KeyValue) bool { return proto.Equal(a, b) }) {
+		same := func(a, b *mvccpb.KeyValue) bool { return proto.Equal(a, b) }
+		want := all.Kvs[:min(int(q.Limit), len(all.Kvs))]
+		if some.Count != all.Count || !slices.EqualFunc(some.Kvs, want, same) {
 			t.Fatalf("%v:\n%v, of %d\nwant %v, of %d", q, some.Kvs, some.Count, want, all.Count)
 		}
 	}

@@ -42,8 +42,8 @@ type group struct {
 	blocks []*block // at least one, in order
 }
 
-// bound is how young keys may be: none was changed after newest, and none began to exist after made, of those that can be
-// read at or after valid.
+// bound is how young keys may be: none was changed after newest, and none began to exist after made, of those that
+// can be read at or after valid.
 type bound struct{ newest, made, valid int64 }
 
 // unbound is where nothing is known.

@@ -219,7 +219,8 @@ func (r *trial) checkMade(in Interval, rev int64) {
 			queue = slices.Concat(r.x.Made(part.Interval, rev), queue)
 			continue
 		}
-		if part.From < from || part.Bounded && part.To <= part.From || in.Bounded && (!part.Bounded || part.To > in.To) {
+		behind := in.Bounded && (!part.Bounded || part.To > in.To)
+		if part.From < from || part.Bounded && part.To <= part.From || behind {
 			r.t.Fatalf("%v follows on %q, of %v", part, from, in)
 		}
 		if known, rest := r.x.Count(part.Interval, rev); part.Bounded && known == 0 && len(rest) == 0 {

@@ -9,8 +9,8 @@ type Part struct {
 	Block bool
 }
 
-// Made returns the parts of in in which keys may exist at revision rev, in order: groups of blocks, or if in lies in one
-// of those, its blocks. Where nothing is known, keys may have been made at rev.
+// Made returns the parts of in in which keys may exist at revision rev, in order: groups of blocks, or if in lies in
+// one of those, its blocks. Where nothing is known, keys may have been made at rev.
 func (x *Index) Made(in Interval, rev int64) (parts []Part) {
 	if in.Bounded && in.To <= in.From {
 		return nil

@@ -66,8 +66,8 @@ func (x *Index) end(b *block) (to string, bounded bool) {
 // Add adds the next key of the interval, of which something is on disk at or below UpTo: the revision of its last
 // change up to there, made, that at which it last began to exist (0 if it did not exist at the revision since, nor
 // later), whether it existed at since, and the revisions after that at which this changed, from new to old. since is
-// Since, or a later one if the key has more than MostFlips after that. It keeps nothing of them. If it returns false the
-// key is not taken, and the survey ends before it.
+// Since, or a later one if the key has more than MostFlips after that. It keeps nothing of them. If it returns false
+// the key is not taken, and the survey ends before it.
 func (s *Survey) Add(key []byte, newest, made, since int64, there bool, flips []int64) (more bool) {
 	// What is known of a key since later is a survey of its own, so that no other is known the less for it.
 	if s.taken > 0 && since != s.Since || s.taken == s.limits.surveyKeys ||

@@ -136,7 +136,8 @@ func (l *Lessor) Renew(id int64) (ttl int64, err error) {
 }
 
 // TimeToLive returns what is left of a lease and what was granted, in seconds. What is left is -1 if the lease has
-// expired and only its revocation is not done, and 0 if it is due, and can still be renewed. Errors: ErrNotLessor, command.ErrLeaseNotFound.
+// expired and only its revocation is not done, and 0 if it is due, and can still be renewed. Errors: ErrNotLessor,
+// command.ErrLeaseNotFound.
 func (l *Lessor) TimeToLive(id int64) (remaining, granted int64, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

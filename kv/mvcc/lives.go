@@ -19,10 +19,11 @@ type Look struct {
 	MostFlips int
 }
 
-// LifeVisitor receives a key, the revision of its last change, made, that at which it began to exist for the last time
-// (0 if it did not exist at the revision since, nor after it), whether it existed at since, which is the revision of the
-// look or, of a key with too many flips, a later one, and the revisions after that at which it ceased to exist or began
-// to, in turn, from new to old: one that ended it and began it anew is there twice. All is valid only during the call.
+// LifeVisitor receives a key, the revision of its last change, made, that at which it began to exist for the last
+// time (0 if it did not exist at the revision since, nor after it), whether it existed at since, which is the
+// revision of the look or, of a key with too many flips, a later one, and the revisions after that at which it ceased
+// to exist or began to, in turn, from new to old: one that ended it and began it anew is there twice. All is valid
+// only during the call.
 type LifeVisitor func(key []byte, newest, made, since int64, there bool, flips []int64) (more bool)
 
 // Lives calls visit with each key that has a version up to the end of a look, in order, until it wants no more. It
