@@ -166,7 +166,8 @@ func (k *keepAliveStream) doubt(ctx context.Context, answer renewal) {
 	}
 	if most := k.limits.now().RequestTimeout; now.Sub(answer.doubted) >= most {
 		answer.err = status.Errorf(codes.Unavailable,
-			"mimir: the end of lease %x is under way, and has not come about for %v: ask again", answer.response.ID, most)
+			"mimir: the end of lease %x is under way, and has not come about for %v: ask again",
+			answer.response.ID, most)
 		k.answers <- answer
 		return
 	}
