@@ -204,9 +204,9 @@
 //
 // Switchover and Failover move the primary and report what happened; any node takes the call. After [ErrHandoff] the
 // primary is what it was; after [ErrUnknownOutcome] the regions end by themselves what was begun, one way or the
-// other, and Fleet shows which. RegionFailover is the forced move to the region of the node that it is called on. A
-// region that lost its place saves what only it has to rescue files, which Tails lists and ReadTail reads, and rejoins
-// by itself.
+// other, and Fleet shows which. RegionFailover is the forced move to the region of the node that it is called on; in a
+// primary it does nothing, and while a switchover from it is under way it is refused. A region that lost
+// its place saves what only it has to rescue files, which Tails lists and ReadTail reads, and rejoins by itself.
 //
 // Health is one node's picture, and never waits; Fleet asks all nodes. When a node can no longer keep what it promised
 // it stops itself: Stopped is closed, and Err says why.

@@ -115,8 +115,9 @@ func (r *MultiRegionReplicator) Switchover(ctx context.Context, to string) (*Mov
 
 // Failover makes the region to primary without the old one, at its own last position. Any node takes the call. Without
 // force it is ErrNeedsForce: what the old primary had and this region has not will be lost to the fleet, until the old
-// region comes back and saves it. Further errors: ErrUnknownRegion, ErrAlreadyPrimary, ErrDiverged, ErrNotReady,
-// ErrUnknownOutcome.
+// region comes back and saves it. Further errors: ErrUnknownRegion, ErrAlreadyPrimary, ErrDiverged, ErrRejected,
+// ErrNotReady, ErrUnknownOutcome; ErrAlreadyBegun if a primary is forced to itself out of a switchover whose target is
+// heard to have begun: nothing was done, and the target is primary.
 func (r *MultiRegionReplicator) Failover(ctx context.Context, to string, force bool) (*MoveReport, error) {
 	if err := r.node.callable(ctx); err != nil {
 		return nil, err
@@ -134,7 +135,10 @@ func (r *MultiRegionReplicator) FailoverWithin(ctx context.Context, to string, a
 }
 
 // RegionFailover makes this node's region primary by force. On a node that does not lead its region it is
-// ErrNotLeader; in the primary region it does nothing.
+// ErrNotLeader; in the primary region it does nothing. While a switchover from this region is under way it is
+// ErrNotReady, since the target may have begun and acknowledged writes: AbortSwitchover ends that, or Failover with
+// force to this region, which may lose them. Once the target is heard to have begun, and until this region has given
+// way to it, it may be ErrAlreadyBegun. Further errors: those of Failover with force.
 func (r *MultiRegionReplicator) RegionFailover(ctx context.Context) error {
 	if err := r.node.callable(ctx); err != nil {
 		return err

@@ -49,7 +49,8 @@ var (
 	ErrNeedsForce = errors.New("replication: failover may lose writes and was not forced")
 	// ErrDiverged says that a region's history has a fork and is being rejoined.
 	ErrDiverged = errors.New("replication: history diverged")
-	// ErrAlreadyBegun says that the target of a handoff has begun an epoch and cannot promise not to.
+	// ErrAlreadyBegun says that the target of a handoff has begun an epoch and cannot promise not to: it is primary, and
+	// the region that was gives way to it.
 	ErrAlreadyBegun = errors.New("replication: the next epoch has begun")
 	// ErrArgument says that a call makes no sense: an argument is nil, zero or out of its range. Nothing was done.
 	ErrArgument = errors.New("replication: invalid argument")

@@ -20,6 +20,8 @@ import (
 type Force struct {
 	Any    bool
 	Within *uint64
+	// Unsealed has it spare a primary that is sealed for a handoff: its target may have begun.
+	Unsealed bool
 	// At is where the region is to begin, in what it has and does not show; nil: at its last position.
 	At *contract.Point
 }
@@ -43,7 +45,8 @@ func (f Force) of(s *timeline.State) (force bool, accepted uint64, err error) {
 //
 // It is also the way out for a primary that is sealed for a handoff whose target is gone for good: forced to itself,
 // it begins an epoch above the one that the target may have begun. Should that have happened after all, the target
-// gives way and saves what it wrote as a tail.
+// gives way and saves what it wrote as a tail; if that is heard in time it is ErrAlreadyBegun, and this region gives
+// way.
 //
 // So it is for a primary that is fenced, if an operator wants it to go on with what it has, and for a region that has
 // diverged for a history which is gone for good before it could take a copy of it: if nobody that answers has it, the
@@ -56,16 +59,19 @@ func (g *Governor) Failover(ctx context.Context, to string, force Force) (*contr
 }
 
 // RegionFailover makes this node's region primary by force. On a node that does not lead its region it is
-// ErrNotLeader; in the primary region it does nothing.
+// ErrNotLeader; in the primary region it does nothing. While a switchover from here is under way it is ErrNotReady, and
+// ErrAlreadyBegun if it is heard that its target has begun: to lose what that may have acknowledged takes a Failover.
 func (g *Governor) RegionFailover(ctx context.Context) error {
 	s := g.config.Applied.State() // what a fenced or a diverged region has is for an operator to decide
 	switch leads := g.config.Leadership.Leads(); {
 	case leads && s.Role() == timeline.Primary && s.Seal == nil:
 		return nil
+	case leads && s.Role() == timeline.Primary && g.config.Standing.Claim().Epoch <= s.Seal.Epoch:
+		return succession.UnderWay(s)
 	case leads && s.Role() == timeline.Diverged:
 		return fmt.Errorf("%w: region %s has to rejoin first", contract.ErrDiverged, g.config.Region)
 	}
-	_, err := g.failOver(ctx, Force{Any: true})
+	_, err := g.failOver(ctx, Force{Any: true, Unsealed: true})
 	if errors.Is(err, contract.ErrAlreadyPrimary) {
 		return nil
 	}
@@ -146,7 +152,7 @@ func forced(ctx context.Context, g *Governor, accepts Force) (*contract.MoveRepo
 		return nil, fmt.Errorf("%w: region %s has diverged, and a node of it runs a version that cannot go on with "+
 			"what the region gave up; upgrade all its nodes first", contract.ErrDiverged, g.config.Region)
 	}
-	order := succession.Takeover{Fenced: loss != nil, Operator: true, Accept: accepted}
+	order := succession.Takeover{Fenced: loss != nil, Operator: true, Accept: accepted, Unsealed: accepts.Unsealed}
 	if order.At, err = (latecomer{g}).place(ctx, accepts.At, report); err != nil {
 		return nil, err
 	}

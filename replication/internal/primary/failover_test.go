@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/internal/peer"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
@@ -34,4 +35,78 @@ func TestAPrimaryThatAppliesLateNeedsNoForce(t *testing.T) {
 			t.Errorf("reigns: %v, before %v", now, before)
 		}
 	})
+}
+
+// TestARegionDoesNotForceItselfOutOfASwitchover: a watchdog that keeps its region primary calls RegionFailover now and
+// then. While the target of a switchover may have begun that is refused, and the target keeps what it has acknowledged.
+func TestARegionDoesNotForceItselfOutOfASwitchover(t *testing.T) {
+	run(t, cannot, cannot, func(g *Governor, u *us) {
+		if err := g.RegionFailover(context.Background()); err != nil {
+			t.Errorf("before the switchover it is answered %v", err)
+		}
+		if _, err := g.Switchover(context.Background(), "eu"); !errors.Is(err, contract.ErrUnknownOutcome) {
+			t.Fatalf("the switchover is answered %v", err)
+		}
+		if u.applied.State().Seal == nil {
+			t.Fatal("us is not sealed")
+		}
+		before := u.applied.State().Reigns
+		for range 3 {
+			if err := g.RegionFailover(context.Background()); !errors.Is(err, contract.ErrNotReady) {
+				t.Errorf("it is answered %v", err)
+			}
+		}
+		// The check of the state is not all: it may be sealed between that and the beginning.
+		_, err := g.failOver(context.Background(), Force{Any: true, Unsealed: true})
+		if !errors.Is(err, contract.ErrNotReady) {
+			t.Errorf("an order that spares a handoff is answered %v", err)
+		}
+		if now := u.applied.State().Reigns; len(now) != len(before) || u.Open() {
+			t.Errorf("reigns %v, before %v", now, before)
+		}
+		report, err := g.Failover(context.Background(), "us", Force{Any: true})
+		if err != nil || report.Epoch != 3 || !u.Open() {
+			t.Errorf("the operator's own order is answered %v, %v", report, err)
+		}
+	})
+}
+
+// TestAForcedPrimaryThatHearsOfItsTargetIsTooLate: no switchover was aborted, and the region gives way.
+func TestAForcedPrimaryThatHearsOfItsTargetIsTooLate(t *testing.T) {
+	for name, order := range map[string]func(*Governor) error{
+		"Failover": func(g *Governor) error {
+			_, err := g.Failover(context.Background(), "us", Force{Any: true})
+			return err
+		},
+		"RegionFailover": func(g *Governor) error { return g.RegionFailover(context.Background()) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			run(t, cannot, cannot, func(g *Governor, u *us) {
+				if _, err := g.Switchover(context.Background(), "eu"); !errors.Is(err, contract.ErrUnknownOutcome) {
+					t.Fatalf("the switchover is answered %v", err)
+				}
+				givesWay := func(err error) {
+					u.mu.Lock()
+					defer u.mu.Unlock()
+					u.fails[timeline.OpYield] = err
+				}
+				givesWay(contract.ErrNotLeader) // not yet
+				u.mu.Lock()
+				u.claim = timeline.Reign{Epoch: 2, Primary: "eu", First: u.applied.State().Cursor.Position + 1}
+				u.mu.Unlock()
+				heard := func() bool { return g.config.Standing.Claim().Primary == "eu" }
+				for deadline := time.Now().Add(time.Minute); !heard() && time.Now().Before(deadline); {
+					g.config.Fleet.Refresh()
+					time.Sleep(10 * time.Millisecond)
+				}
+				time.AfterFunc(10*time.Second, func() { givesWay(nil) })
+				if err := order(g); peer.Kind(err) != contract.ErrAlreadyBegun {
+					t.Errorf("it is answered %v", err)
+				}
+				if role := u.applied.State().Role(); role != timeline.Secondary {
+					t.Errorf("us is %s", role)
+				}
+			})
+		})
+	}
 }

@@ -36,6 +36,7 @@ type us struct {
 	eu, own timeline.Level        // of the nodes of eu, and of the other nodes of us
 	late    bool                  // eu is to be kept delayed, and is not yet
 	reached timeline.Position     // that us has proposed and not applied; eu has it
+	claim   timeline.Reign        // the highest that eu knows of
 }
 
 // Enabled, Handle, WithAttrs and WithGroup are slog.Handler.
@@ -135,7 +136,7 @@ func run(t *testing.T, begin, refuse func(succession.Handover) (*timeline.Reign,
 				at := s.Cursor
 				at.Position = max(at.Position, u.reached)
 				return fleet.Report{Region: "eu", Level: u.eu, Leader: true, Role: timeline.Secondary, Cursor: at,
-					Reigns: s.Reigns, OrderOnly: u.late}, nil
+					Claim: u.claim, Reigns: s.Reigns, OrderOnly: u.late}, nil
 			}})
 		g := New(Config{
 			Region: "us", Regions: these("eu", "us"), Founder: true, CallTimeout: time.Second, Clock: clock.Real,

@@ -28,6 +28,9 @@ type Takeover struct {
 	// Fenced says that the region is primary and takes no writes, since another one holds a part of its reign that it
 	// has not: it can be made to go on with what it has.
 	Fenced bool
+	// Unsealed says that it is not meant for a region that is sealed for a handoff: whether to lose what the target may
+	// have acknowledged is for an operator to decide.
+	Unsealed bool
 	// Operator says that somebody ordered it, and Accept how many acknowledged commands he accepts to be lost, where
 	// votes are taken.
 	Operator bool

@@ -31,6 +31,7 @@ import (
 //	us trims its log    what it has applied is in its log no more
 //	us switches to eu   an operator asks for a switchover
 //	us takes over [fenced]   and for a forced failover, of a primary that is fenced
+//	us takes over unsealed   one that spares an open handoff of its own
 //	us delays           its region shows its history late, from where it is
 //	us shows N          and more of it
 //	us takes over at N  a forced failover to the past
@@ -192,7 +193,9 @@ func (w *world) playAt(p *place, verb string, rest []string) {
 			w.step(p, Takeover{Call: w.operator(p), Operator: true, At: &at})
 			return
 		}
-		w.step(p, Takeover{Call: w.operator(p), Fenced: len(rest) > 1})
+		w.step(p, Takeover{
+			Call: w.operator(p), Fenced: slices.Contains(rest, "fenced"), Unsealed: slices.Contains(rest, "unsealed"),
+		})
 	case "delays", "shows":
 		c := &timeline.Control{Op: timeline.OpDelay}
 		if len(rest) > 0 {

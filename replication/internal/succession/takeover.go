@@ -22,6 +22,7 @@ type takeover struct {
 	// took writes meanwhile, or somebody ordered it who does not know of one.
 	again    bool
 	operator bool
+	unsealed bool // it is not meant for a region that is sealed
 	accept   uint64
 	mandate  *timeline.Mandate
 	seal     *timeline.Seal // that was open when it was ordered
@@ -72,7 +73,7 @@ func (m *Machine) takeOver(in Takeover) {
 		}
 		m.takeover = &takeover{
 			call: in.Call, fenced: in.Fenced, seal: s.Seal, epoch: in.Epoch, again: again, operator: in.Operator,
-			accept: in.Accept, at: in.At,
+			accept: in.Accept, at: in.At, unsealed: in.Unsealed,
 		}
 		if d := s.Diverged; d != nil {
 			m.takeover.diverged = d.Claim
@@ -80,11 +81,21 @@ func (m *Machine) takeOver(in Takeover) {
 	}
 }
 
+// UnderWay says of a region that is sealed that it is forced to itself by an operator's order alone.
+func UnderWay(s *timeline.State) error {
+	return fmt.Errorf("%w: a switchover to %s is under way, and %s may have begun epoch %d: abort the switchover, or "+
+		"force a failover to %s by its name, which may lose what %s has acknowledged", contract.ErrNotReady, s.Seal.To,
+		s.Seal.To, s.Seal.Epoch+1, s.Region, s.Seal.To)
+}
+
 // maySee returns why the fleet's picture forbids what the region's own state allows, nil if it does not.
 func (o *takeover) maySee(v View, claim timeline.Reign) error {
 	if seal := o.seal; seal != nil && claim.Epoch > seal.Epoch && claim.Primary != v.State.Region {
 		return fmt.Errorf("%w: epoch %d of %s has begun meanwhile, and region %s gives way to it; if %s is lost, fail "+
-			"over again", contract.ErrHandoff, claim.Epoch, claim.Primary, v.State.Region, claim.Primary)
+			"over again", contract.ErrAlreadyBegun, claim.Epoch, claim.Primary, v.State.Region, claim.Primary)
+	}
+	if o.unsealed && v.State.Seal != nil {
+		return UnderWay(v.State)
 	}
 	if holder := holds(v, o.diverged); holder != "" {
 		return fmt.Errorf("%w: region %s gave way to epoch %d of %s, and region %s has that up to position %d: fail "+
