@@ -25,8 +25,8 @@ type (
 // differently elsewhere.
 //
 // The library calls Load before anything else, and then Load, Apply, Begin, Snapshot and Restore from one goroutine at
-// a time, never concurrently with each other. Sync, and the methods of a Snapshot, may be called concurrently with all
-// of them. An error stops the node: it says that the engine cannot go on, never that a command was refused by its
+// a time, never concurrently with each other. Sync is called by one goroutine at a time too, and it and the methods of a
+// Snapshot may be called concurrently with all of those. An error stops the node: it says that the engine cannot go on, never that a command was refused by its
 // own rules (that is a result). Excepted are errors of a Snapshot, or of a Checkpoint, that is made for another node:
 // that one asks again; and an error of Sync that wraps syscall.ENOSPC or syscall.EDQUOT: no log is released, and Sync
 // is called again later.
@@ -35,13 +35,18 @@ type Storage interface {
 	Load() (*Metadata, error)
 	// Apply applies a run of commands in order and saves meta with them, all in one atomic step: after a crash
 	// either everything of the batch is there or nothing is, but for its Cuts. It need not be durable on return: the
-	// log replays what was lost. It returns one result for each command, or nil if b.WantResults is false. It must not
-	// keep b or its commands.
+	// log replays what was lost. It returns one result for each command, or nil if b.WantResults is false.
+	//
+	// The batch, its commands and their bytes are the library's, which serves other nodes from the same memory: the
+	// storage changes nothing of them, and keeps nothing of them after it has returned, but for b.Metadata. The results
+	// are the library's from then on, which tells them later: the storage neither changes nor reuses what they lie in,
+	// and that is not the memory of the commands.
 	Apply(b *Batch) ([][]byte, error)
 	// Begin tells of a new epoch, in order with the commands, and saves meta atomically with what it changes.
 	Begin(r Reign, meta *Metadata) error
-	// Sync makes everything applied so far durable. A storage that keeps nothing on disk returns ErrVolatile:
-	// the library then keeps snapshots of it beside the log.
+	// Sync makes everything durable that was applied before the call. What is applied while it runs need not be, and the
+	// next Sync has to make it so. A storage that keeps nothing on disk returns ErrVolatile: the library then keeps
+	// snapshots of it beside the log.
 	Sync() error
 	// Snapshot returns a consistent view of the whole content, Metadata included, as of the last Apply or Begin.
 	// Commands wait while it runs, so it only takes hold of the view (a read transaction, a copy on write); the library
@@ -63,10 +68,12 @@ type Snapshot interface {
 }
 
 // Checkpointer is a Storage that makes and takes whole states as files, usually by hard links. Where a Storage
-// implements it, Snapshot and Restore are not called. Directories are on Config.FS.
+// implements it, Snapshot and Restore are not called: Checkpoint and Install are in their place, also in who calls them
+// and beside what. Directories are on Config.FS.
 type Checkpointer interface {
 	// Checkpoint makes the new directory dir hold a durable, consistent copy of the state as of the last
-	// Apply or Begin. The files must not change afterwards. Called by the goroutine that applies: it should be quick.
+	// Apply or Begin. The files must not change afterwards. Commands wait while it runs: it should be quick. Sync was
+	// called just before, so that little has to be written.
 	Checkpoint(dir string) error
 	// Install replaces the whole state, atomically and durably, by the checkpoint in dir, which is durable and stays as
 	// it is: after a crash the library may ask for it again. dir is on the same filesystem. If meta is not nil it takes

@@ -90,6 +90,7 @@ type Config struct {
 type Applier struct {
 	config  Config
 	applied *Applied
+	syncs   *syncs // of config.Storage
 
 	mu       turn // held while the storage is changed, or taken hold of
 	progress      // what is decided on
@@ -109,7 +110,7 @@ var _ raftgroup.Machine = (*Applier)(nil)
 // NewApplier returns an applier that publishes to applied. [Applier.Load] is called before any other method.
 func NewApplier(c Config, applied *Applied) *Applier {
 	a := &Applier{
-		config: c, applied: applied, mu: newTurn(),
+		config: c, applied: applied, syncs: newSyncs(c.Storage), mu: newTurn(),
 		progress: progress{machine: timeline.NewMachine(&timeline.State{Region: c.Region})},
 	}
 	a.patient.init(c.Room)
@@ -226,8 +227,8 @@ func confOf(s *timeline.State) (*raftpb.ConfState, error) {
 
 // Sync implements raftgroup.Machine. It waits for nobody who waits for room.
 func (a *Applier) Sync() (uint64, error) {
-	index := a.saved.Load()
-	err := a.config.Storage.Sync()
+	index := a.saved.Load() // before it may begin
+	err := a.syncs.Sync()
 	if errors.Is(err, contract.ErrVolatile) {
 		return a.keep()
 	}
