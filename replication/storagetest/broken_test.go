@@ -23,6 +23,7 @@ import (
 // mistakes are what an engine's author gets wrong, each with the parts of the suite of which one has to see it.
 var mistakes = map[string]string{
 	"none":                         "",
+	"none, in steps":               "",
 	"metadata without commands":    "Metadata|Begin|PowerCut",
 	"a beginning is not saved":     "Metadata|Begin|PowerCut",
 	"commands before metadata":     "PowerCutInside",
@@ -36,6 +37,13 @@ var mistakes = map[string]string{
 	"a restore keeps its metadata": "Restore",
 	"a restore clears first":       "RestoreThatFails",
 	"a sync does nothing":          "PowerCut",
+	"a sync forgets what comes":    "SyncBeside",
+	"results are reused":           "OrderAndResults",
+	"results are the commands":     "OrderAndResults",
+	"commands are changed":         "OrderAndResults",
+	"the metadata is changed":      "OrderAndResults",
+	"steps with the last metadata": "PowerCutInside",
+	"steps show":                   "OrderAndResults",
 }
 
 var mistake = flag.String("mistake", "", "run the suite on an engine that makes this one")
@@ -81,6 +89,8 @@ type list struct {
 	mu     sync.Mutex
 	now    content
 	synced content // what a power cut leaves
+	clean  bool    // nothing is to be synced, for whom makes a mistake of that
+	buffer []byte  // of results, for whom reuses it
 }
 
 type content struct {
@@ -99,12 +109,15 @@ func newList(mistake string, c *content) *list {
 }
 
 // eager reports whether every step is on the disk at once.
-func (l *list) eager() bool { return l.mistake != "none" && l.mistake != "a sync does nothing" }
+func (l *list) eager() bool {
+	return !strings.HasPrefix(l.mistake, "none") && !strings.HasPrefix(l.mistake, "a sync")
+}
 
 // step does one atomic step.
 func (l *list) step(do func(c *content)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.clean = false
 	if do(&l.now); l.eager() {
 		l.synced = l.now.clone()
 	}
@@ -133,7 +146,7 @@ func (l *list) Apply(b *contract.Batch) ([][]byte, error) {
 			item = fmt.Append(item, i)
 		}
 		items = append(items, item)
-		results = append(results, item)
+		results = append(results, l.result(c.Data, item))
 	}
 	switch l.mistake {
 	case "results of the wrong order":
@@ -144,14 +157,56 @@ func (l *list) Apply(b *contract.Batch) ([][]byte, error) {
 			rest()
 		}
 		items = nil
+	case "none, in steps", "steps with the last metadata", "steps show":
+		items = l.inSteps(b, items)
 	}
 	l.step(func(c *content) {
 		c.Items = append(c.Items, items...)
 		if l.mistake != "metadata without commands" || len(b.Commands) > 0 {
 			c.Meta = b.Metadata
 		}
+		if l.mistake == "the metadata is changed" {
+			b.Metadata.AppliedTerm++
+		}
 	})
 	return results, nil
+}
+
+// result returns the result of a command of which item is kept.
+func (l *list) result(data, item []byte) []byte {
+	switch l.mistake {
+	case "results are reused":
+		begins := len(l.buffer)
+		if l.buffer = append(l.buffer, item...); begins > 20 {
+			l.buffer = append(l.buffer[:0], item...)
+			begins = 0
+		}
+		return l.buffer[begins:]
+	case "results are the commands":
+		return data
+	case "commands are changed":
+		slices.Reverse(data)
+	}
+	return item
+}
+
+// inSteps does the batch up to its last cut, and returns what is left of items.
+func (l *list) inSteps(b *contract.Batch, items [][]byte) [][]byte {
+	from := 0
+	for _, cut := range b.Cuts {
+		l.step(func(c *content) {
+			c.Items = append(c.Items, items[from:cut.Commands]...)
+			switch c.Meta = b.MetadataAt(cut); l.mistake {
+			case "steps with the last metadata":
+				c.Meta = b.Metadata
+			case "steps show":
+				c.Items = append(c.Items, []byte("step"))
+			}
+		})
+		from = cut.Commands
+		rest()
+	}
+	return items[from:]
 }
 
 func (l *list) Begin(r contract.Reign, m *contract.Metadata) error {
@@ -167,8 +222,16 @@ func (l *list) Begin(r contract.Reign, m *contract.Metadata) error {
 func (l *list) Sync() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.mistake != "a sync does nothing" {
+	switch {
+	case l.mistake == "a sync does nothing":
+	case l.mistake != "a sync forgets what comes":
 		l.synced = l.now.clone()
+	case !l.clean:
+		held := l.now.clone()
+		l.mu.Unlock()
+		rest()
+		l.mu.Lock()
+		l.synced, l.clean = held, true
 	}
 	return nil
 }

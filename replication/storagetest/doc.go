@@ -2,9 +2,11 @@
 // test of his own.
 //
 // It promises that an engine which passes keeps what the library relies on: commands apply in order and give their
-// results, data and metadata are saved in one atomic step (invariant 5), what was synced survives a power cut, a
-// snapshot shows one position while applying goes on, a restore that fails or is cut off leaves the former content, and
-// equal commands leave equal contents on every replica, however they are cut into batches (invariant 10).
+// results, which stay what they are, and are not changed themselves; data and metadata are saved in one atomic step, or
+// in one for each cut of a batch (invariant 5); what was synced survives a power cut, also where the sync ran beside
+// other calls; a snapshot shows one position while applying goes on; a restore that fails or is cut off leaves the
+// former content; and equal commands leave equal contents on every replica, however they are cut into batches
+// (invariant 10).
 //
 // It leaves to the author what commands mean, how contents are compared, and what a power cut leaves of his disk:
 // [Engine].

@@ -59,6 +59,7 @@ func Run(t *testing.T, s Suite) {
 	}{
 		{"Empty", empty}, {"OrderAndResults", orderAndResults}, {"Metadata", metadata}, {"KeepsNothing", keepsNothing},
 		{"Begin", begin}, {"PowerCut", powerCut}, {"PowerCutInside", powerCutInside},
+		{"SyncBeside", syncBeside},
 		{"Snapshot", snapshot}, {"SnapshotWhileApplying", snapshotWhileApplying}, {"SnapshotUnused", snapshotUnused},
 		{"Restore", restore}, {"RestoreThatFails", restoreThatFails}, {"RestoreCutOff", restoreCutOff},
 		{"Checkpoint", checkpoint}, {"Branch", branch},

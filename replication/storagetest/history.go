@@ -3,6 +3,7 @@ package storagetest
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"math/rand/v2"
 	"reflect"
 	"slices"
@@ -61,7 +62,9 @@ type replica struct {
 	Engine
 	t       testing.TB
 	history *history
-	at      int // events applied
+	at      int      // events applied
+	told    [][]byte // the results of the last Apply, as they came
+	results [][]byte // and as they were then
 }
 
 func (h *history) replica(t testing.TB) *replica {
@@ -101,13 +104,9 @@ func (r *replica) apply(to, size int) [][]byte {
 // batch applies the commands up to the place to, or to the next beginning.
 func (r *replica) batch(to int) [][]byte {
 	r.t.Helper()
-	before := r.history.metadata(r.at)
-	b := &contract.Batch{Epoch: before.Epoch, First: before.Position + 1, WantResults: true}
-	for r.at < to && r.history.events[r.at].reign == nil {
-		b.Commands = append(b.Commands, contract.Command{Data: slices.Clone(r.history.events[r.at].data)})
-		r.at++
-	}
-	b.Metadata = r.history.metadata(r.at)
+	from := r.at
+	b, to := r.history.batch(from, to-from)
+	r.at, b.WantResults = to, true
 	results, err := r.Storage().Apply(b)
 	if err != nil {
 		r.t.Fatalf("Apply %d commands at position %d: %v", len(b.Commands), b.First, err)
@@ -115,12 +114,59 @@ func (r *replica) batch(to int) [][]byte {
 	if len(results) != len(b.Commands) {
 		r.t.Fatalf("Apply returned %d results for %d commands", len(results), len(b.Commands))
 	}
-	out := make([][]byte, len(results))
-	for i := range results {
-		out[i] = slices.Clone(results[i])
+	if err := r.history.unchanged(b, from); err != nil {
+		r.t.Fatal(err)
+	}
+	r.sameResults()
+	r.told, r.results = results, nil
+	for _, result := range results {
+		r.results = append(r.results, slices.Clone(result))
 	}
 	scribble(b)
-	return out
+	r.sameResults()
+	return r.results
+}
+
+// sameResults checks that the results of the last Apply are still what they were.
+func (r *replica) sameResults() {
+	r.t.Helper()
+	for i, result := range r.told {
+		if !bytes.Equal(result, r.results[i]) {
+			r.t.Fatalf("result %d of an Apply, %.1000q, is %.1000q later on", i, r.results[i], result)
+		}
+	}
+}
+
+// batch returns the commands from the place at on, at most size of them and none behind the next beginning, and the
+// place behind them. Now and then a Raft entry ended between two.
+func (h *history) batch(at, size int) (b *contract.Batch, to int) {
+	before := h.metadata(at)
+	b = &contract.Batch{Epoch: before.Epoch, First: before.Position + 1}
+	for to = at; to-at < size && to < len(h.events) && h.events[to].reign == nil; to++ {
+		if m := h.metadata(to); to > at && to%3 == 0 {
+			b.Cuts = append(b.Cuts, contract.Cut{
+				Commands: to - at, Index: m.AppliedIndex, Term: m.AppliedTerm, Chain: m.Chain,
+			})
+		}
+		b.Commands = append(b.Commands, contract.Command{Data: slices.Clone(h.events[to].data)})
+	}
+	b.Metadata = h.metadata(to)
+	return b, to
+}
+
+// unchanged returns nil if b, of the place at on, is what it was when it was given to the storage.
+func (h *history) unchanged(b *contract.Batch, at int) error {
+	was, _ := h.batch(at, len(b.Commands))
+	for i, c := range was.Commands {
+		if !bytes.Equal(b.Commands[i].Data, c.Data) {
+			return fmt.Errorf("Apply changed the command %.1000q of its batch to %.1000q", c.Data, b.Commands[i].Data)
+		}
+	}
+	if !equal(was.Metadata, b.Metadata) || !slices.Equal(was.Cuts, b.Cuts) {
+		return fmt.Errorf("Apply changed the metadata %+v or the cuts %+v of its batch to %+v, %+v", was.Metadata,
+			was.Cuts, b.Metadata, b.Cuts)
+	}
+	return nil
 }
 
 // scribble spoils a batch that the storage must not have kept.
@@ -131,6 +177,7 @@ func scribble(b *contract.Batch) {
 		}
 	}
 	clear(b.Commands)
+	clear(b.Cuts)
 }
 
 // loaded returns the metadata that the storage holds.

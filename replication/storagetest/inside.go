@@ -4,7 +4,6 @@ import (
 	"errors"
 	"math/rand/v2"
 	"runtime"
-	"slices"
 	"testing"
 	"time"
 
@@ -12,7 +11,7 @@ import (
 )
 
 // powerCutInside cuts the power while Apply, Begin and Sync run: what is left are the contents and the metadata of one
-// place, behind a whole batch, and everything that was synced before.
+// place, behind a whole batch or one of its cuts, and everything that was synced before.
 func powerCutInside(t *testing.T, s Suite) {
 	if !s.CrashInside {
 		t.Skip("Suite.CrashInside is not set")
@@ -87,12 +86,10 @@ func (r *replica) next(size int) (call func() error, to int) {
 		m := h.metadata(r.at + 1)
 		return func() error { return s.Begin(*reign, m) }, r.at + 1
 	}
-	before, to := h.metadata(r.at), r.at
-	b := &contract.Batch{Epoch: before.Epoch, First: before.Position + 1}
-	for len(b.Commands) < size && to < len(h.events) && h.events[to].reign == nil {
-		b.Commands = append(b.Commands, contract.Command{Data: slices.Clone(h.events[to].data)})
-		to++
-	}
-	b.Metadata = h.metadata(to)
-	return func() error { _, err := s.Apply(b); return err }, to
+	at := r.at
+	b, to := h.batch(at, size)
+	return func() error {
+		_, err := s.Apply(b)
+		return errors.Join(err, h.unchanged(b, at))
+	}, to
 }
