@@ -196,9 +196,10 @@
 // Reads go to the engine directly. ReadBarrier comes first where a read must be fresh: with [Linearizable] it sees
 // everything that was acknowledged anywhere before; [Serializable] waits, in the region of the primary, for what this
 // node told to be written, a second at most, and at a node that has just started, until it has what it showed before.
-// WaitPosition makes a read see a certain write: that of a [Receipt]. The engine has what is applied, which is
-// acknowledged later: where votes are taken, BeginRead is a barrier with an end, which comes when what was read is as
-// safe as what was acknowledged.
+// WaitReceipt makes a read see a certain write, that of a [Receipt], and says if a failover has cut it off; WaitPosition
+// does not know of which history a position is. The engine has what is applied, which is acknowledged later: where
+// votes are taken, BeginRead is a barrier with an end, which comes when what was read is as safe as what was
+// acknowledged.
 //
 // # Regions
 //

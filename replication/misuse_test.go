@@ -99,6 +99,7 @@ func calls(r *replication.MultiRegionReplicator, ctx context.Context) map[string
 	list["ReadBarrier"] = r.ReadBarrier(ctx, replication.Serializable)
 	_, list["BeginRead"] = r.BeginRead(ctx)
 	list["WaitPosition"] = r.WaitPosition(ctx, 0)
+	list["WaitReceipt"] = r.WaitReceipt(ctx, nil)
 	_, list["Ask"] = r.Ask(ctx, nil)
 	_, list["Switchover"] = r.Switchover(ctx, "us")
 	_, list["AbortSwitchover"] = r.AbortSwitchover(ctx)

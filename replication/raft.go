@@ -71,6 +71,11 @@ func (r *RaftReplicator) WaitPosition(ctx context.Context, p Position) error {
 	return r.node.reads.WaitPosition(ctx, p)
 }
 
+// WaitReceipt returns once the write of w is applied on this node, as [MultiRegionReplicator.WaitReceipt] does.
+func (r *RaftReplicator) WaitReceipt(ctx context.Context, w *Receipt) error {
+	return waitReceipt(ctx, r.node, w)
+}
+
 // Ask puts a question to Config.OnAsk on the leader, as [MultiRegionReplicator.Ask] does.
 func (r *RaftReplicator) Ask(ctx context.Context, request []byte) ([]byte, error) {
 	if err := r.node.callable(ctx); err != nil {

@@ -45,10 +45,30 @@ func (r *Reading) ReadWithin(ctx context.Context, age time.Duration) error {
 	return r.node.reads.Within(ctx, age)
 }
 
-// WaitPosition returns once everything up to p is applied on this node, or with ErrNotReady when ctx ends first.
+// WaitPosition returns once everything up to p is applied on this node, or with ErrNotReady when ctx ends first. That is
+// of the history which is here: the write that was acknowledged at p is among it only as long as no failover has cut it
+// off. See WaitReceipt.
 func (r *Reading) WaitPosition(ctx context.Context, p Position) error {
 	if err := r.node.callable(ctx); err != nil {
 		return err
 	}
 	return r.node.reads.WaitPosition(ctx, p)
+}
+
+// WaitReceipt returns once the write of w is applied on this node, so that a read of its storage sees it. Errors:
+// ErrDiverged if it is known here that the history has gone on without that write, as after a forced failover: it may be
+// in a tail; ErrNotReady when ctx ends first; ErrArgument, ErrClosed, ErrStopped. Of two reigns of one epoch, which
+// regions that were forced apart without votes may have begun, it may take one for the other.
+func (r *Reading) WaitReceipt(ctx context.Context, w *Receipt) error {
+	return waitReceipt(ctx, r.node, w)
+}
+
+func waitReceipt(ctx context.Context, n *node, w *Receipt) error {
+	if err := n.callable(ctx); err != nil {
+		return err
+	}
+	if w == nil || w.Epoch == 0 || w.Position == 0 {
+		return fmt.Errorf("%w: no receipt of a write", ErrArgument)
+	}
+	return n.reads.WaitWrite(ctx, w.Epoch, w.Position)
 }

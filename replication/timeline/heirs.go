@@ -20,3 +20,23 @@ func (s *State) Heirs(e Epoch, p Position) (regions []string) {
 	}
 	return regions
 }
+
+// Has reports whether the history of s has what was written up to p in the epoch e, or that is gone: it was cut off, or
+// is what the region gives up. Neither, if the history is not that far, or is giving way to one that is not here yet.
+// Two reigns of one epoch are told apart only by where they began.
+func (s *State) Has(e Epoch, p Position) (has, gone bool) {
+	latest, end := Latest(s.Reigns), Position(0)
+	i := slices.IndexFunc(s.Reigns, func(r Reign) bool { return r.Epoch == e })
+	if i >= 0 {
+		end = endOf(s.Reigns, i+1, s.Cursor.Position)
+	}
+	switch wrote := i >= 0 && p <= end; {
+	case s.Diverged != nil && p > s.Diverged.Fork:
+		return false, wrote
+	case wrote:
+		return p >= s.Reigns[i].First, p < s.Reigns[i].First
+	case s.Diverged != nil || s.Yielded.Epoch > latest.Epoch:
+		return false, false
+	}
+	return false, latest.Epoch > e
+}

@@ -46,3 +46,43 @@ func TestWhoReignsLaterHasWhatWasWritten(t *testing.T) {
 		}
 	}
 }
+
+// TestAWriteIsInAHistoryOrNot, whatever the position by itself says.
+func TestAWriteIsInAHistoryOrNot(t *testing.T) {
+	one := Reign{Epoch: 1, First: 1, Primary: "us"}
+	two := Reign{Epoch: 2, First: 6, Primary: "eu", Lossy: true}
+	four := Reign{Epoch: 4, First: 8, Primary: "us"}
+	yields := Reign{Epoch: 5, First: 4, Primary: "ap"}
+	for name, c := range map[string]struct {
+		reigns    []Reign // up to position 9
+		yielded   Reign
+		fork      Position // zero: it has not diverged
+		epoch     Epoch
+		at        Position
+		has, gone bool
+	}{
+		"it is applied":               {[]Reign{one}, Reign{}, 0, 1, 9, true, false},
+		"it is not, yet":              {[]Reign{one}, Reign{}, 0, 1, 10, false, false},
+		"of a reign that is over":     {[]Reign{one, two}, Reign{}, 0, 1, 5, true, false},
+		"cut off from it":             {[]Reign{one, two}, Reign{}, 0, 1, 6, false, true},
+		"of a reign that was not":     {[]Reign{one, four}, Reign{}, 0, 2, 7, false, true},
+		"of a reign to come":          {[]Reign{one, two}, Reign{}, 0, 3, 7, false, false},
+		"of another reign so called":  {[]Reign{one, two}, Reign{}, 0, 2, 5, false, true},
+		"it gives way":                {[]Reign{one}, yields, 0, 1, 9, true, false},
+		"that may bring it":           {[]Reign{one, two}, yields, 0, 1, 7, false, false},
+		"given up":                    {[]Reign{one, two}, yields, 7, 2, 8, false, true},
+		"before the fork":             {[]Reign{one, two}, yields, 7, 2, 7, true, false},
+		"of the history that is kept": {[]Reign{one, two}, yields, 7, 5, 8, false, false},
+		"of a reign that went on":     {[]Reign{one, two}, yields, 5, 1, 7, false, false},
+		"of the reign before a fork":  {[]Reign{one, two}, yields, 4, 1, 5, false, true},
+	} {
+		s := &State{Region: "us", Reigns: c.reigns, Yielded: c.yielded,
+			Cursor: Cursor{Epoch: Latest(c.reigns).Epoch, Position: 9}}
+		if c.fork > 0 {
+			s.Diverged = &Divergence{Fork: c.fork, At: 9}
+		}
+		if has, gone := s.Has(c.epoch, c.at); has != c.has || gone != c.gone {
+			t.Errorf("%s: it is there: %t, gone: %t", name, has, gone)
+		}
+	}
+}

@@ -100,3 +100,62 @@ func TestARegionThatIsDelayedMeanwhile(t *testing.T) {
 		}
 	})
 }
+
+// TestAWriteIsWaitedForInItsHistory: a position that another reign wrote is not it, and who hears that it was cut off
+// waits no longer.
+func TestAWriteIsWaitedForInItsHistory(t *testing.T) {
+	pair(t, func(t *testing.T, us, eu *member) {
+		first := at("us", 5, 3).State.Reigns[0]
+		us.applied.Publish(at("us", 9, 8))
+		if err := us.WaitWrite(t.Context(), 1, 8); err != nil {
+			t.Errorf("it is applied: %v", err)
+		}
+		if err := us.WaitWrite(ended(t), 1, 9); !errors.Is(err, contract.ErrNotReady) {
+			t.Errorf("time is over: %v", err)
+		}
+
+		lossy := timeline.Reign{Epoch: 2, First: 6, Primary: "eu", Lossy: true}
+		forced := at("eu", 9, 8)
+		forced.State.Reigns = []timeline.Reign{first, lossy}
+		forced.State.Cursor.Epoch = 2
+		done := make(chan error, 1)
+		go func() { done <- eu.WaitWrite(t.Context(), 1, 6) }()
+		pending(t, done)
+		eu.applied.Publish(forced)
+		if err := <-done; !errors.Is(err, contract.ErrDiverged) {
+			t.Errorf("it was cut off: %v", err)
+		}
+		for p, want := range map[contract.Position]error{5: nil, 6: contract.ErrDiverged, 8: contract.ErrDiverged} {
+			if err := eu.WaitWrite(t.Context(), 1, p); !errors.Is(err, want) {
+				t.Errorf("position %d of epoch 1: %v", p, err)
+			}
+		}
+		if err := eu.WaitWrite(t.Context(), 2, 8); err != nil {
+			t.Errorf("of the reign that goes on: %v", err)
+		}
+
+		us.set(func() { us.claim = lossy })
+		if err := us.WaitWrite(t.Context(), 1, 6); !errors.Is(err, contract.ErrDiverged) {
+			t.Errorf("another history is known to be the fleet's: %v", err)
+		}
+		parted := at("us", 9, 8)
+		parted.State.Diverged = &timeline.Divergence{Fork: 5, At: 8, Claim: lossy}
+		us.set(func() { us.claim = timeline.Reign{} })
+		us.applied.Publish(parted)
+		if err := us.WaitWrite(t.Context(), 1, 6); !errors.Is(err, contract.ErrDiverged) {
+			t.Errorf("the region gives it up: %v", err)
+		}
+		go func() { done <- us.WaitWrite(t.Context(), 2, 8) }()
+		pending(t, done)
+		us.applied.Publish(forced)
+		if err := <-done; err != nil {
+			t.Errorf("the region has rejoined: %v", err)
+		}
+		go func() { done <- us.WaitWrite(t.Context(), 2, 99) }()
+		pending(t, done)
+		us.life.Close()
+		if err := <-done; !errors.Is(err, contract.ErrClosed) {
+			t.Errorf("the node stops: %v", err)
+		}
+	})
+}

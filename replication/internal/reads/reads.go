@@ -34,6 +34,8 @@ type Standing interface {
 	// Confirms reports whether this node may be able to confirm reads by itself.
 	Confirms() bool
 	Route() standing.Route
+	// Claim returns the reign that outranks all others which are known here.
+	Claim() timeline.Reign
 	Entitled(s *timeline.State) bool
 	// Loss returns what the region in this state is known to have lost of its own reign, nil if nothing is.
 	// The picture of the fleet was taken before.
@@ -167,6 +169,35 @@ func (r *Reads) WaitPosition(ctx context.Context, p contract.Position) error {
 	}
 	_, err := r.config.Applied.Wait(ctx, func(v *region.View) bool { return v.Shows().Position >= p })
 	return err
+}
+
+// WaitWrite returns once what was written up to p in the epoch e is applied on this node. Errors: ErrDiverged if it is
+// known here that the history has gone on without it, ErrNotReady when ctx ends first, ErrClosed, ErrStopped.
+func (r *Reads) WaitWrite(ctx context.Context, e contract.Epoch, p contract.Position) error {
+	c := &r.config
+	for {
+		if err := c.Life.Err(); err != nil {
+			return err
+		}
+		changed := c.Applied.Changed()
+		_, news := c.Fleet.View()
+		v, claim := c.Applied.View(), c.Standing.Claim()
+		has, gone := v.State.Has(e, p)
+		switch {
+		case gone || claim.Epoch > e && claim.First <= p:
+			return fmt.Errorf("%w: position %d was written in epoch %d, and the history, now in epoch %d of %s, has "+
+				"gone on without that; it may be in a tail", contract.ErrDiverged, p, e, claim.Epoch, claim.Primary)
+		case has && v.Shows().Position >= p:
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-news:
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %w", contract.ErrNotReady, context.Cause(ctx))
+		case <-c.Life.Stopped():
+		}
+	}
 }
 
 // late returns why nothing here is new, where the region shows its history late: to wait would take as long as that.

@@ -43,6 +43,7 @@ type member struct {
 	slow      chan struct{} // if not nil, a confirmation waits for it
 
 	bounded bool // what a failover may lose
+	claim   timeline.Reign
 	safe    contract.Position
 	settles chan struct{} // what is asked for waits for it
 	fails   error
@@ -123,6 +124,12 @@ func (m *member) ReadIndex(ctx context.Context) (uint64, error) {
 }
 
 func (m *member) Primary() bool { return m.applied.State().Role() == timeline.Primary }
+
+func (m *member) Claim() timeline.Reign {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.claim
+}
 
 func (m *member) Confirms() bool { return m.Primary() }
 
