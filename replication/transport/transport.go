@@ -7,14 +7,16 @@ import (
 
 // Transport carries streams of messages between processes. It is safe for concurrent use.
 type Transport interface {
-	// Serve registers the services that this process offers, by name, and begins to accept streams. It is called once,
-	// returns at once, and stops with Close. Streams for a service that is not registered end with ErrNoService.
+	// Serve registers the services that this process offers, by name, and begins to accept streams. It returns at once,
+	// and serving stops with Close. It succeeds once; after an error nothing is served, and it may be called again.
+	// Streams for a service that is not registered end with ErrNoService.
 	Serve(services map[string]Handler) error
 	// Open starts a stream to a service of the process at addr. It may return before the peer has answered: a peer that
 	// cannot be reached shows as an error of Open or of the first Recv. The stream lives until ctx ends, either side
-	// ends it, or the connection breaks.
+	// ends it, or the connection breaks. It may be called before Serve: a node that starts asks others before it answers.
 	Open(ctx context.Context, addr, service string) (Stream, error)
-	// Close ends every stream and stops accepting. Handlers that still run see their context end.
+	// Close ends every stream and stops accepting. Handlers that still run see their context end, and it waits until they
+	// have returned: none of them may call it. It may be called without Serve, and more than once.
 	Close() error
 }
 

@@ -227,7 +227,9 @@ func (n *node) Serve(services map[string]transport.Handler) error {
 		n.services[name] = h
 	}
 	if n.port != nil {
-		return n.port.enter(n)
+		err := n.port.enter(n)
+		n.started = err == nil // else it may be tried again
+		return err
 	}
 	l := Greet(n.options.Listener)
 	n.newcomers = l
