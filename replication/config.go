@@ -139,7 +139,8 @@ type Config struct {
 	CommandLevel func(command []byte) timeline.Level
 	// OnAsk answers Ask on the leader of the primary region. An answer is given only if this node was that leader, in
 	// one tenure, from before OnAsk was called until after it returned. An error that is ErrNotReady or ErrNotLeader
-	// has the question asked again. May be nil.
+	// has the question asked again. It may write and read; it must not wait for a Shutdown, which waits for it. May be
+	// nil.
 	OnAsk func(ctx context.Context, request []byte) ([]byte, error)
 	// Differs reports whether a node of this region, by its MemberID, is known to hold something else than the region.
 	// Then it gives nobody a copy of its state, and leads nothing, unless there is no other node that votes, or for a
@@ -147,7 +148,7 @@ type Config struct {
 	// its log, whose entries are checked by themselves. It is called often, also before Start has returned, and must
 	// not block. May be nil: none does.
 	Differs func(member uint64) bool
-	// OnAskNode answers AskNode, of any node of the fleet. May be nil.
+	// OnAskNode answers AskNode, of any node of the fleet. As OnAsk, it must not wait for a Shutdown. May be nil.
 	OnAskNode func(ctx context.Context, request []byte) ([]byte, error)
 	// OnLeadership is told, in order, when this node becomes or ceases to be the primary region's leader that takes
 	// writes: a new tenure is told after the end of the one before it. It goes on while writes wait because no more may

@@ -15,7 +15,8 @@
 //   - Apply does a run of commands and saves the [Metadata] that comes with it, all in one atomic step. It need not be
 //     durable on return: after a power cut the library applies again what is missing. Load returns the Metadata as it
 //     is by then, nil if there is none; MarshalBinary gives the bytes to keep. A batch without commands only saves
-//     Metadata.
+//     Metadata. Nothing of a batch is changed, or kept but for the Metadata; and results, once returned, are not
+//     touched again.
 //   - Begin tells of a new epoch, in order with the commands, and saves Metadata in the same way.
 //   - Sync makes everything applied so far durable. An engine that keeps nothing on disk returns [ErrVolatile], and
 //     the library keeps snapshots of it beside the log.
@@ -25,7 +26,7 @@
 //   - Restore replaces the whole content by what a snapshot wrote, atomically; after an error the former content is
 //     still there. Metadata that is given with it takes the place of that in the snapshot.
 //
-// Load, Apply, Begin, Snapshot and Restore are called by one goroutine at a time; Sync, and writing a snapshot out,
+// Load, Apply, Begin, Snapshot and Restore are called by one goroutine at a time; a Sync, and writing a snapshot out,
 // run beside them, and so do the reads of the embedder, which go to the engine directly: it has to guard itself.
 //
 // An engine that keeps its content in files, and can copy it by hard links, implements [Checkpointer] as well; one that
@@ -175,6 +176,12 @@
 // such a node decides by itself is bound to its Tenure by [WithinTenure]. [Config.Validate] names what cannot work.
 // [NewRaftReplicator] is for one region alone.
 //
+// What the node calls, it waits for. So the methods of the Storage and of its Snapshots, and all that stands in Config,
+// must not wait for the end of the node: a Shutdown from inside of them waits for its own caller, for ever. Who wants
+// the node to end from there has another goroutine call Shutdown, and returns. The methods of the Storage wait for no
+// write, barrier or position either: those come through the Storage. Nor do functions that must not block. OnAsk and
+// OnAskNode may write and read: such calls end with the node.
+//
 // # Writing
 //
 // Propose takes one atomic unit of commands on any node of any region, forwards it to the leader of the primary, and
@@ -196,10 +203,10 @@
 // Reads go to the engine directly. ReadBarrier comes first where a read must be fresh: with [Linearizable] it sees
 // everything that was acknowledged anywhere before; [Serializable] waits, in the region of the primary, for what this
 // node told to be written, a second at most, and at a node that has just started, until it has what it showed before.
-// WaitReceipt makes a read see a certain write, that of a [Receipt], and says if a failover has cut it off; WaitPosition
-// does not know of which history a position is. The engine has what is applied, which is acknowledged later: where
-// votes are taken, BeginRead is a barrier with an end, which comes when what was read is as safe as what was
-// acknowledged.
+// WaitReceipt makes a read see a certain write, that of a [Receipt], and says if a failover has cut it off;
+// WaitPosition does not know of which history a position is. The engine has what is applied, which is acknowledged
+// later: where votes are taken, BeginRead is a barrier with an end, which comes when what was read is as safe as what
+// was acknowledged.
 //
 // # Regions
 //
@@ -210,7 +217,8 @@
 // its place saves what only it has to rescue files, which Tails lists and ReadTail reads, and rejoins by itself.
 //
 // Health is one node's picture, and never waits; Fleet asks all nodes. When a node can no longer keep what it promised
-// it stops itself: Stopped is closed, and Err says why.
+// it stops itself: Stopped is closed as that begins, and Err says why. The engine is in use until Shutdown, which is
+// called then as well, has returned.
 //
 // # What it promises, and what it leaves to others
 //

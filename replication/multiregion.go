@@ -271,7 +271,8 @@ func (r *MultiRegionReplicator) TransferLeader(ctx context.Context, to uint64) e
 	return r.node.members.Transfer(ctx, to)
 }
 
-// Stopped is closed once the node was shut down or stopped itself; Err says why.
+// Stopped is closed when the node begins to end, because of Shutdown or by itself; Err says why. The storage is in use
+// until Shutdown has returned.
 func (r *MultiRegionReplicator) Stopped() <-chan struct{} { return r.node.life.Stopped() }
 
 // Err returns nil while nothing has ended the node, ErrClosed after Shutdown, and ErrStopped with its cause if it

@@ -63,7 +63,7 @@ func (r *RaftReplicator) ReadWithin(ctx context.Context, age time.Duration) erro
 	return r.node.reads.Within(ctx, age)
 }
 
-// WaitPosition returns once everything up to p is applied on this node, or with ErrNotReady when ctx ends first.
+// WaitPosition returns once everything up to p is applied on this node, as [MultiRegionReplicator.WaitPosition] does.
 func (r *RaftReplicator) WaitPosition(ctx context.Context, p Position) error {
 	if err := r.node.callable(ctx); err != nil {
 		return err
@@ -158,7 +158,8 @@ func (r *RaftReplicator) TransferLeader(ctx context.Context, to uint64) error {
 	return r.node.members.Transfer(ctx, to)
 }
 
-// Stopped is closed once the node was shut down or stopped itself; Err says why.
+// Stopped is closed when the node begins to end, because of Shutdown or by itself; Err says why. The storage is in use
+// until Shutdown has returned.
 func (r *RaftReplicator) Stopped() <-chan struct{} { return r.node.life.Stopped() }
 
 // Err returns nil while nothing has ended the node, ErrClosed after Shutdown, and ErrStopped with its cause if it

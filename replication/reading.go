@@ -45,9 +45,9 @@ func (r *Reading) ReadWithin(ctx context.Context, age time.Duration) error {
 	return r.node.reads.Within(ctx, age)
 }
 
-// WaitPosition returns once everything up to p is applied on this node, or with ErrNotReady when ctx ends first. That is
-// of the history which is here: the write that was acknowledged at p is among it only as long as no failover has cut it
-// off. See WaitReceipt.
+// WaitPosition returns once everything up to p is applied on this node, or with ErrNotReady when ctx ends first. The
+// write that was acknowledged at p is among it only as long as no failover has cut that off, and another one has its
+// position: see WaitReceipt.
 func (r *Reading) WaitPosition(ctx context.Context, p Position) error {
 	if err := r.node.callable(ctx); err != nil {
 		return err
@@ -56,8 +56,8 @@ func (r *Reading) WaitPosition(ctx context.Context, p Position) error {
 }
 
 // WaitReceipt returns once the write of w is applied on this node, so that a read of its storage sees it. Errors:
-// ErrDiverged if it is known here that the history has gone on without that write, as after a forced failover: it may be
-// in a tail; ErrNotReady when ctx ends first; ErrArgument, ErrClosed, ErrStopped. Of two reigns of one epoch, which
+// ErrDiverged if it is known here that the history has gone on without that write, as after a forced failover: it may
+// be in a tail; ErrNotReady when ctx ends first; ErrArgument, ErrClosed, ErrStopped. Of two reigns of one epoch, which
 // regions that were forced apart without votes may have begun, it may take one for the other.
 func (r *Reading) WaitReceipt(ctx context.Context, w *Receipt) error {
 	return waitReceipt(ctx, r.node, w)

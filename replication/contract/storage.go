@@ -25,11 +25,15 @@ type (
 // differently elsewhere.
 //
 // The library calls Load before anything else, and then Load, Apply, Begin, Snapshot and Restore from one goroutine at
-// a time, never concurrently with each other. Sync is called by one goroutine at a time too, and it and the methods of a
-// Snapshot may be called concurrently with all of those. An error stops the node: it says that the engine cannot go on, never that a command was refused by its
-// own rules (that is a result). Excepted are errors of a Snapshot, or of a Checkpoint, that is made for another node:
-// that one asks again; and an error of Sync that wraps syscall.ENOSPC or syscall.EDQUOT: no log is released, and Sync
-// is called again later.
+// a time, never concurrently with each other. Sync is called by one goroutine at a time too, and it and the methods of
+// a Snapshot may be called concurrently with all of those. An error stops the node: it says that the engine cannot go
+// on, never that a command was refused by its own rules (that is a result). Excepted are errors of a Snapshot, or of a
+// Checkpoint, that is made for another node: that one asks again; and an error of Sync that wraps syscall.ENOSPC or
+// syscall.EDQUOT: no log is released, and Sync is called again later.
+//
+// The node waits for each of these calls, also when it ends. So none of them may call Shutdown, or wait for a write, a
+// read barrier or a position: that would wait for itself. The storage is closed when Shutdown has returned, and not
+// before.
 type Storage interface {
 	// Load returns the Metadata that the storage holds now, nil if it is empty.
 	Load() (*Metadata, error)
