@@ -38,9 +38,10 @@ type Replicator interface {
 	Health() *HealthStatus
 	// WaitForLeader returns once a leader of the region is known, or with the context's error.
 	WaitForLeader(ctx context.Context) error
-	// Shutdown stops the node in good order; unfinished calls return ErrClosed. It returns when everything that the node
-	// began is over: from then on it does not use the Storage any more, also if it had stopped itself. Further calls only
-	// wait for that. Nothing that the node calls may wait for it: no method of the Storage, and no function of Config.
+	// Shutdown stops the node in good order; unfinished calls return ErrClosed. It returns when everything that the
+	// node began is over: from then on it does not use the Storage any more, also if it had stopped itself. Further
+	// calls only wait for that. Nothing that the node calls may wait for it: no method of the Storage, and no function
+	// of Config.
 	Shutdown() error
 	// Mode tells one region from many.
 	Mode() ReplicationMode

@@ -47,11 +47,11 @@ var (
 	ErrAlreadyPrimary = errors.New("replication: region is primary already")
 	// ErrNeedsForce says that a failover may lose writes, and was not forced.
 	ErrNeedsForce = errors.New("replication: failover may lose writes and was not forced")
-	// ErrDiverged says that histories have a fork: a region's, which is being rejoined, or that of a write which is asked
-	// for, which is not the one here (WaitReceipt).
+	// ErrDiverged says that histories have a fork: a region's, which is being rejoined, or that of a write which is
+	// asked for, which is not the one here (WaitReceipt).
 	ErrDiverged = errors.New("replication: history diverged")
-	// ErrAlreadyBegun says that the target of a handoff has begun an epoch and cannot promise not to: it is primary, and
-	// the region that was gives way to it.
+	// ErrAlreadyBegun says that the target of a handoff has begun an epoch and cannot promise not to: it is primary,
+	// and the region that was gives way to it.
 	ErrAlreadyBegun = errors.New("replication: the next epoch has begun")
 	// ErrArgument says that a call makes no sense: an argument is nil, zero or out of its range. Nothing was done.
 	ErrArgument = errors.New("replication: invalid argument")

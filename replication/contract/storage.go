@@ -42,15 +42,15 @@ type Storage interface {
 	// log replays what was lost. It returns one result for each command, or nil if b.WantResults is false.
 	//
 	// The batch, its commands and their bytes are the library's, which serves other nodes from the same memory: the
-	// storage changes nothing of them, and keeps nothing of them after it has returned, but for b.Metadata. The results
-	// are the library's from then on, which tells them later: the storage neither changes nor reuses what they lie in,
-	// and that is not the memory of the commands.
+	// storage changes nothing of them, and keeps nothing of them after it has returned, but for b.Metadata. The
+	// results are the library's from then on, which tells them later: the storage neither changes nor reuses what they
+	// lie in, and that is not the memory of the commands.
 	Apply(b *Batch) ([][]byte, error)
 	// Begin tells of a new epoch, in order with the commands, and saves meta atomically with what it changes.
 	Begin(r Reign, meta *Metadata) error
-	// Sync makes everything durable that was applied before the call. What is applied while it runs need not be, and the
-	// next Sync has to make it so. A storage that keeps nothing on disk returns ErrVolatile: the library then keeps
-	// snapshots of it beside the log.
+	// Sync makes everything durable that was applied before the call. What is applied while it runs need not be, and
+	// the next Sync has to make it so. A storage that keeps nothing on disk returns ErrVolatile: the library then
+	// keeps snapshots of it beside the log.
 	Sync() error
 	// Snapshot returns a consistent view of the whole content, Metadata included, as of the last Apply or Begin.
 	// Commands wait while it runs, so it only takes hold of the view (a read transaction, a copy on write); the library

@@ -26,7 +26,7 @@ func (a *Applier) adopt(dir string, meta *contract.Metadata) error {
 		a.applied.Replaces(meta.Position, timeline.Latest(state.Reigns))
 		torn := false // by an attempt for which there was no room: the next one may fail before it changes anything
 		replace := func() error {
-			err := a.replace(dir, meta)
+			err := a.config.replace(a.syncs, dir, meta)
 			if torn = torn || errors.Is(err, ErrTorn); torn && err != nil && !errors.Is(err, ErrTorn) {
 				err = fmt.Errorf("%w: %w", ErrTorn, err)
 			}
@@ -72,14 +72,13 @@ func (c *Config) decode(meta *contract.Metadata) (*timeline.State, error) {
 
 // replace puts the copy in dir in the storage's place, and keeps it if the storage cannot by itself. On an error that
 // is not ErrTorn the storage has what it had.
-func (a *Applier) replace(dir string, meta *contract.Metadata) error {
-	c := &a.config
+func (c *Config) replace(syncs *syncs, dir string, meta *contract.Metadata) error {
 	if err := c.Maker.Restore(dir, meta); errors.Is(err, contract.ErrDamaged) {
 		return fmt.Errorf("storage: install: %w", err) // it has what it had
 	} else if err != nil {
 		return fmt.Errorf("%w: storage: install: %w", ErrTorn, err)
 	}
-	err := a.syncs.Sync()
+	err := syncs.Sync()
 	if err != nil && !errors.Is(err, contract.ErrVolatile) {
 		return fmt.Errorf("%w: storage: sync: %w", ErrTorn, err)
 	}

@@ -79,7 +79,7 @@ func TestTheStorageIsSyncedByOneAtATime(t *testing.T) {
 		go func() {
 			p.mu.Lock()
 			defer p.mu.Unlock()
-			installed <- p.replace("/copy", copied.Metadata())
+			installed <- p.config.replace(p.syncs, "/copy", copied.Metadata())
 		}()
 		virtual.Wait()
 		storage.ends <- struct{}{}
