@@ -56,6 +56,9 @@ func TestARegionAlone(t *testing.T) {
 			if err != nil || len(receipt.Results) != 2 {
 				t.Fatalf("%s: %+v, %v", name, receipt, err)
 			}
+			if err := r.WaitReceipt(t.Context(), receipt); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
 			if err := r.ReadBarrier(t.Context(), replication.Linearizable); err != nil {
 				t.Fatal(err)
 			}
