@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/durable"
 	"github.com/mimir-kv/mimir/replication/internal/copies"
 	"github.com/mimir-kv/mimir/replication/internal/members"
@@ -43,8 +44,8 @@ func (n *node) answerNode(ctx context.Context, request []byte) ([]byte, error) {
 		return nil, fmt.Errorf("%w: no OnAskNode", ErrRejected)
 	}
 	answer, err := n.config.OnAskNode(ctx, request)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrRejected, err)
+	if err != nil { // it is told as on the way from another node: by its text
+		return nil, fmt.Errorf("%w: %v", ErrRejected, err)
 	}
 	return answer, nil
 }
@@ -85,9 +86,9 @@ const asideNames = "20060102T150405.000Z"
 // none. Errors: ErrNotReady if a rebuild of this node is under way, or another state is on its way here; ErrArgument if
 // this node leads, is the only one, or is of a region that shows its history late; what kept the copy from coming, and
 // then nothing was changed. If it cannot be told whether something was, the node stops itself.
-func (d *Direct) Rebuild(ctx context.Context) (kept string, err error) {
+func (d *Direct) Rebuild(caller context.Context) (kept string, err error) {
 	n := d.node
-	if err := n.callable(ctx); err != nil {
+	if err := n.callable(caller); err != nil {
 		return "", err
 	}
 	if !n.rebuilding.CompareAndSwap(false, true) { // from here on nobody elects it, nor takes its state
@@ -109,15 +110,17 @@ func (d *Direct) Rebuild(ctx context.Context) (kept string, err error) {
 			n.config.NodeID)
 	}
 	kept = filepath.Join(n.config.path(asideFolder), n.config.Clock.Now().UTC().Format(asideNames))
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithCancel(caller)
 	defer cancel()
 	defer context.AfterFunc(n.life.Context(), cancel)()
 	if err := n.applier.Rebuild(ctx, kept, leads); err != nil {
-		err = fmt.Errorf("rebuild %s: %w", n.config.NodeID, err)
 		if errors.Is(err, region.ErrTorn) { // it knows that before it applies anything again
-			n.departure().ended(err)
+			n.departure().ended(fmt.Errorf("rebuild %s: %w", n.config.NodeID, err))
 		}
-		return "", err
+		if caller.Err() != nil {
+			err = contract.EndedIn(caller, err)
+		}
+		return "", fmt.Errorf("rebuild %s: %w", n.config.NodeID, err)
 	}
 	return kept, nil
 }

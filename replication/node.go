@@ -14,6 +14,7 @@ import (
 
 	"go.etcd.io/raft/v3/raftpb"
 
+	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/durable"
 	"github.com/mimir-kv/mimir/replication/internal/delay"
 	"github.com/mimir-kv/mimir/replication/internal/fleet"
@@ -151,7 +152,7 @@ func (n *node) start(ctx context.Context) error {
 		return fmt.Errorf("%w: the context is nil", ErrArgument)
 	}
 	if ctx.Err() != nil {
-		return fmt.Errorf("not started: %w", context.Cause(ctx))
+		return fmt.Errorf("not started: %w", contract.Ended(ctx))
 	}
 	if err := n.life.Failure(); err != nil {
 		return err
@@ -432,7 +433,7 @@ func (n *node) callable(ctx context.Context) error {
 	case ctx == nil:
 		return fmt.Errorf("%w: the context is nil", ErrArgument)
 	case ctx.Err() != nil:
-		return fmt.Errorf("%w: %w", ErrNotReady, context.Cause(ctx))
+		return fmt.Errorf("%w: %w", ErrNotReady, contract.Ended(ctx))
 	default:
 		return n.life.Err()
 	}

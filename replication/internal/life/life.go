@@ -177,7 +177,7 @@ func (l *Life) Try(f func(ctx context.Context)) bool {
 // the end.
 func (l *Life) Wait() { l.work.Wait() }
 
-// Pause waits for d, or returns why not: the context's cause, or what ended the node.
+// Pause waits for d, or returns why not: that the context ended, or what ended the node.
 func (l *Life) Pause(ctx context.Context, d time.Duration) error {
 	t := l.clock.NewTimer(d)
 	defer t.Stop()
@@ -185,7 +185,7 @@ func (l *Life) Pause(ctx context.Context, d time.Duration) error {
 	case <-t.C():
 		return nil
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return contract.Ended(ctx)
 	case <-l.done:
 		return l.Failure()
 	}

@@ -81,28 +81,40 @@ func Order[In, Out any](ctx context.Context, c *Client, addr string, q Question[
 	return out, fmt.Errorf("ask %s for %s: %w", addr, q, err)
 }
 
-// exchange reports whether the question may have reached the node.
+// exchange reports whether the question may have reached the node. What the transport makes of the end of ctx is told
+// and not wrapped: it may be the cause, which is the caller's and may be of any kind.
 func (c *Client) exchange(ctx context.Context, addr, op string, in, out any) (sent bool, err error) {
-	ctx, cancel := context.WithCancel(ctx)
+	asked, err := json.Marshal(question{op, in})
+	if err != nil {
+		return false, err
+	}
+	sent, encoded, err := c.carry(ctx, addr, asked)
+	switch {
+	case err == nil:
+		return sent, decode(encoded, out)
+	case ctx.Err() != nil:
+		return sent, contract.EndedIn(ctx, err)
+	default:
+		return sent, err
+	}
+}
+
+// carry brings a question to a node, and its answer back.
+func (c *Client) carry(ctx context.Context, addr string, question []byte) (sent bool, answer []byte, err error) {
+	within, cancel := context.WithCancel(ctx)
 	defer cancel()
-	encoded, err := json.Marshal(question{op, in})
+	s, err := c.transport.Open(within, addr, Service)
 	if err != nil {
-		return false, err
+		return false, nil, err
 	}
-	s, err := c.transport.Open(ctx, addr, Service)
-	if err != nil {
-		return false, err
-	}
-	if err := s.Send(encoded); err != nil {
-		return !errors.Is(err, transport.ErrTooLarge), err
+	if err := s.Send(question); err != nil {
+		return ctx.Err() != nil || !errors.Is(err, transport.ErrTooLarge), nil, err
 	}
 	if err := s.CloseSend(); err != nil {
-		return true, err
+		return true, nil, err
 	}
-	if encoded, err = s.Recv(); err != nil {
-		return true, err
-	}
-	return true, decode(encoded, out)
+	answer, err = s.Recv()
+	return true, answer, err
 }
 
 func decode(encoded []byte, out any) error {

@@ -288,7 +288,7 @@ func (g *Governor) order(ctx context.Context, in func(call uint64) succession.In
 	case r := <-done:
 		return r
 	case <-ctx.Done():
-		g.step(succession.GaveUp{Call: call, Why: context.Cause(ctx)})
+		g.step(succession.GaveUp{Call: call, Why: contract.Ended(ctx)})
 	case <-g.config.Life.Stopped():
 	}
 	select {

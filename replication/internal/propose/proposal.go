@@ -181,14 +181,14 @@ func (p *Proposer) gaveUp(ctx context.Context) error {
 	if err := p.config.Life.Err(); err != nil {
 		return err
 	}
-	return fmt.Errorf("%w: %w", contract.ErrNotReady, context.Cause(ctx))
+	return fmt.Errorf("%w: %w", contract.ErrNotReady, contract.Ended(ctx))
 }
 
 func (p *Proposer) cause(ctx context.Context) error {
 	if err := p.config.Life.Err(); err != nil {
 		return err
 	}
-	return context.Cause(ctx)
+	return contract.Ended(ctx)
 }
 
 func (p *Proposer) newProposal(

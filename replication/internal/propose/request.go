@@ -41,7 +41,7 @@ func (p *pipeline) request(ctx context.Context, r *request) (region.Outcome, err
 	case a := <-r.done:
 		return a.outcome, a.err
 	case <-ctx.Done():
-		return region.Outcome{}, fmt.Errorf("%w: %w", contract.ErrUnknownOutcome, context.Cause(ctx))
+		return region.Outcome{}, fmt.Errorf("%w: %w", contract.ErrUnknownOutcome, contract.Ended(ctx))
 	}
 }
 

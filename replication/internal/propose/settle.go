@@ -58,7 +58,7 @@ func (p *Proposer) Settle(ctx context.Context, at region.Place) error {
 		}
 		why = r.err
 	case <-ctx.Done():
-		why = context.Cause(ctx)
+		why = contract.Ended(ctx)
 	case <-p.config.Life.Stopped():
 		return p.config.Life.Failure()
 	}

@@ -51,7 +51,7 @@ func (b *barrier) wait(ctx context.Context) (*confirmed, error) {
 	case <-r.done:
 		return r.at, r.err
 	case <-ctx.Done():
-		return nil, fmt.Errorf("%w: %w", contract.ErrNotReady, context.Cause(ctx))
+		return nil, fmt.Errorf("%w: %w", contract.ErrNotReady, contract.Ended(ctx))
 	}
 }
 

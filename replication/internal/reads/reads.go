@@ -156,7 +156,7 @@ func (r *Reads) again(ctx context.Context, why error) error {
 	case ended != nil:
 		return ended
 	case ctx.Err() != nil:
-		return fmt.Errorf("%w: %w: %w", contract.ErrNotReady, context.Cause(ctx), why)
+		return fmt.Errorf("%w: %w: %w", contract.ErrNotReady, contract.Ended(ctx), why)
 	}
 	return nil
 }

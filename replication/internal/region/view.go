@@ -141,7 +141,7 @@ func (a *Applied) Wait(ctx context.Context, ok func(*View) bool) (*View, error) 
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return v, fmt.Errorf("%w: %w", contract.ErrNotReady, context.Cause(ctx))
+			return v, fmt.Errorf("%w: %w", contract.ErrNotReady, contract.Ended(ctx))
 		case <-a.end.Stopped():
 			return v, a.end.Failure()
 		}

@@ -159,15 +159,15 @@ func (t *Tails) StateDir(name string) (dir string, state *State, err error) {
 	return copies.Contents(t.stateDir(name)), i.State, nil
 }
 
-// Read calls visit with each command of a rescue file, in order. Errors: rescue.ErrNotFound, rescue.ErrDamaged, the
-// cause of ctx, and what visit returns.
+// Read calls visit with each command of a rescue file, in order. Errors: rescue.ErrNotFound, rescue.ErrDamaged, that
+// ctx ended, and what visit returns.
 func (t *Tails) Read(
 	ctx context.Context, name string, visit func(timeline.Epoch, timeline.Position, contract.Command) error,
 ) error {
 	var f timeline.Frame
 	_, _, err := rescue.Scan(t.config.FS, t.config.Dir, name, func(payload []byte) error {
 		if ctx.Err() != nil {
-			return context.Cause(ctx)
+			return contract.Ended(ctx)
 		}
 		if h, _ := timeline.ReadHeader(payload); h.Kind != timeline.KindFrame {
 			return nil
