@@ -60,9 +60,10 @@ func (r *MultiRegionReplicator) Propose(ctx context.Context, cs []*Command, opts
 	return write(ctx, r.node, cs, opts)
 }
 
-// Ask puts a question to Config.OnAsk on the leader of the primary region, and returns its answer. Errors: ErrNotReady
-// if there is no such leader before ctx ends, ErrRejected if OnAsk refused. A question whose answer is lost is asked
-// again: OnAsk may hear of it more than once.
+// Ask puts a question to Config.OnAsk on the leader of the primary region, and returns its answer. A question whose
+// answer is lost is asked again: OnAsk may hear of it more than once. Errors: ErrRejected if OnAsk refused, with the
+// text of its error, which is not wrapped; ErrNotReady if ctx ends before there is an answer, for want of such a leader
+// or while an answer is due: OnAsk may have heard the question by then; ErrClosed, ErrStopped.
 func (r *MultiRegionReplicator) Ask(ctx context.Context, request []byte) ([]byte, error) {
 	if err := r.node.callable(ctx); err != nil {
 		return nil, err

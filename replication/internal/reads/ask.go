@@ -21,20 +21,31 @@ const (
 )
 
 // Ask puts a question to the embedder's OnAsk on the leader of the primary region, and returns its answer. Errors:
-// ErrNotReady if there is no such leader before ctx ends, ErrRejected if OnAsk refused. It asks again when an answer is
-// lost: OnAsk may hear of one request more than once.
+// ErrRejected if OnAsk refused, whatever its own error is, of which the text comes along; ErrNotReady if ctx ends before
+// there is an answer, for want of such a leader or while an answer is due: OnAsk may have heard the question by then. It
+// is asked again when an answer is lost: OnAsk may hear one request more than once.
 func (r *Reads) Ask(ctx context.Context, request []byte) ([]byte, error) {
 	for {
 		if err := r.config.Life.Err(); err != nil {
 			return nil, err
 		}
 		answer, err := r.askOnce(ctx, request)
-		if err == nil || !peer.Elsewhere(err) {
-			return answer, err
+		if err == nil {
+			return answer, nil
 		}
-		r.config.Fleet.Refresh()
-		if r.config.Life.Pause(ctx, retryEvery) != nil {
-			return nil, fmt.Errorf("%w: %w", contract.ErrNotReady, err)
+		again := peer.Elsewhere(err)
+		if again {
+			r.config.Fleet.Refresh()
+			_ = r.config.Life.Pause(ctx, retryEvery) // why it was cut short is looked at here
+		}
+		open := again || peer.Kind(err) == nil // nobody has said yet what becomes of it
+		switch ended := r.config.Life.Err(); {
+		case open && ended != nil:
+			return nil, ended
+		case open && ctx.Err() != nil:
+			return nil, fmt.Errorf("%w: no answer yet: %w", contract.ErrNotReady, contract.EndedIn(ctx, err))
+		case !again:
+			return nil, err
 		}
 	}
 }
@@ -89,13 +100,17 @@ func (r *Reads) answer(ctx context.Context, request []byte) ([]byte, error) {
 	if err := r.confirmTenure(ctx, tenure); err != nil {
 		return nil, err
 	}
-	if refusal != nil {
-		if peer.Elsewhere(refusal) {
-			return nil, refusal
-		}
-		return nil, fmt.Errorf("%w: %w", contract.ErrRejected, refusal)
+	if refusal == nil {
+		return answer, nil
 	}
-	return answer, nil
+	switch kind := peer.Kind(refusal); {
+	case ctx.Err() != nil: // it gave up with its caller
+		return nil, fmt.Errorf("%w: %w", contract.ErrNotReady, contract.EndedIn(ctx, refusal))
+	case kind == contract.ErrNotReady, kind == contract.ErrNotLeader:
+		return nil, refusal
+	default: // of another call it says what became of that one, and of this one that it was refused
+		return nil, fmt.Errorf("%w: %v", contract.ErrRejected, refusal)
+	}
 }
 
 // confirmTenure returns nil if this node was in its tenure t at a moment after the call. A later leader, if it is that
