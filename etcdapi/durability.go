@@ -34,6 +34,9 @@ type Durability struct {
 	others int // beside the primary, or one of those that follow
 }
 
+// maxOthers is how many regions beside the primary can be asked for by their number.
+const maxOthers = replication.MaxRegions - 1
+
 const (
 	quorumOfRegions = -1
 	allRegions      = -2
@@ -51,12 +54,12 @@ func ParseDurability(text string) (Durability, error) {
 		return Durability{allRegions}, nil
 	}
 	if number, ok := strings.CutPrefix(text, "regions="); ok {
-		if k, err := strconv.ParseUint(number, 10, 8); err == nil && k > 0 {
+		if k, err := strconv.ParseUint(number, 10, 8); err == nil && k > 0 && k <= maxOthers {
 			return Durability{int(k)}, nil
 		}
 	}
-	return Durability{}, fmt.Errorf("%q is none of local, regions=K (K regions beside the primary, 1 to 255), quorum "+
-		"and all", text)
+	return Durability{}, fmt.Errorf("%q is none of local, regions=K (K regions beside the primary, 1 to %d), quorum "+
+		"and all", text, maxOthers)
 }
 
 // kind is what d is, whatever the number: local, regions, quorum or all.
@@ -282,7 +285,7 @@ func (d demand) propose(ctx context.Context, a *API, c []byte) (*replication.Rec
 	receipt, err := a.replicator.Propose(ctx, cs, d.options()...)
 	if d.said.others < 0 && errors.Is(err, replication.ErrRejected) {
 		others := d.said.of(othersOf(a.recentHealth()) + 1)
-		return a.replicator.Propose(ctx, cs, replication.WithRegions(others+1))
+		return a.replicator.Propose(ctx, cs, replication.WithRegions(min(others, maxOthers)+1))
 	}
 	return receipt, err
 }

@@ -9,7 +9,7 @@ import (
 
 func TestDurabilityIsRead(t *testing.T) {
 	for text, others := range map[string]int{ // of five regions
-		"local": 0, "regions=1": 1, "regions=4": 4, "regions=9": 9, "quorum": 2, "all": 4,
+		"local": 0, "regions=1": 1, "regions=4": 4, "regions=9": 9, "regions=252": 252, "quorum": 2, "all": 4,
 	} {
 		d, err := ParseDurability(text)
 		if err != nil || d.String() != text || d.of(5) != others {
@@ -22,7 +22,8 @@ func TestDurabilityIsRead(t *testing.T) {
 		}
 	}
 	for _, text := range []string{
-		"", "Local", "regions", "regions=", "regions=0", "regions=-1", "regions=256", "regions=1 ", "1", "majority",
+		"", "Local", "regions", "regions=", "regions=0", "regions=-1", "regions=253", "regions=255", "regions=256",
+		"regions=1 ", "1", "majority",
 	} {
 		if _, err := ParseDurability(text); err == nil || !strings.Contains(err.Error(), "regions=K") {
 			t.Errorf("%q: %v", text, err)

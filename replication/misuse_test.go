@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -205,6 +206,12 @@ func misuseWhileReady(t *testing.T, r *replication.MultiRegionReplicator, ended 
 	} {
 		if !errors.Is(err, replication.ErrArgument) {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for _, k := range []int{-1, replication.MaxRegions + 1, 255, 256, 257, math.MaxInt} {
+		if receipt, err := r.Propose(ctx, one, replication.WithRegions(k)); receipt != nil ||
+			!errors.Is(err, replication.ErrArgument) {
+			t.Errorf("%d regions: %+v, %v", k, receipt, err)
 		}
 	}
 	if _, err := r.Propose(ctx, one, replication.WithRegions(2)); !errors.Is(err, replication.ErrUnknownRegion) {

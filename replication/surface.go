@@ -69,15 +69,24 @@ type ProposeOption func(*propose.Options)
 // WithRegions makes Propose return only when the write is durable with the quorums of k regions, the primary's
 // included. If that takes longer than the context allows, Propose returns the receipt together with
 // ErrUnderReplicated: the write is applied in the primary, and may be lost with it. Where nothing may be lost, regions
-// without a vote do not count.
-func WithRegions(k int) ProposeOption { return func(o *propose.Options) { o.Regions = k } }
+// without a vote do not count. k is 1 to MaxRegions: else it is ErrArgument, and nothing is written.
+func WithRegions(k int) ProposeOption {
+	return func(o *propose.Options) { o.Regions, o.Named = k, 0 }
+}
+
+// MaxRegions is the greatest number of regions that WithRegions takes.
+const MaxRegions = propose.MaxRegions
 
 // WithAllRegions is WithRegions with as many as the fleet has when the write is applied, by what the leader of the
 // primary knows. One of an earlier version refuses that with ErrRejected: it takes numbers alone.
-func WithAllRegions() ProposeOption { return WithRegions(propose.AllRegions) }
+func WithAllRegions() ProposeOption { return named(propose.AllRegions) }
 
 // WithQuorumOfRegions is WithRegions with a majority of those, likewise.
-func WithQuorumOfRegions() ProposeOption { return WithRegions(propose.QuorumOfRegions) }
+func WithQuorumOfRegions() ProposeOption { return named(propose.QuorumOfRegions) }
+
+func named(regions propose.Named) ProposeOption {
+	return func(o *propose.Options) { o.Regions, o.Named = 1, regions }
+}
 
 // WithinTenure makes Propose write only on this node and only in its tenure t: for what was decided in t and is void
 // when another node may have decided since. It is never forwarded, nor proposed anew. ErrNotLeader says that the
@@ -100,8 +109,8 @@ func optionsOf(cs []*Command, opts []ProposeOption) (propose.Options, error) {
 		return o, fmt.Errorf("%w: no commands", ErrArgument)
 	case slices.Contains(cs, nil):
 		return o, fmt.Errorf("%w: one of %d commands is nil", ErrArgument, len(cs))
-	case o.Regions < 1:
-		return o, fmt.Errorf("%w: durable in %d regions", ErrArgument, o.Regions)
+	case o.Regions < 1 || o.Regions > MaxRegions:
+		return o, fmt.Errorf("%w: durable in %d regions, 1 to %d can be asked for", ErrArgument, o.Regions, MaxRegions)
 	}
 	return o, nil
 }

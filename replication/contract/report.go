@@ -30,7 +30,7 @@ type Tenure struct {
 type Receipt struct {
 	Epoch    Epoch
 	Position Position // of the last command of the unit
-	Results  [][]byte // one for each command
+	Results  [][]byte // one for each command; an empty one is not nil, and says no more than that it is empty
 	// Regions is the number of regions in which the write was known to be durable when the call returned, this
 	// history's primary included.
 	Regions int

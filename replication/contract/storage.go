@@ -39,7 +39,8 @@ type Storage interface {
 	Load() (*Metadata, error)
 	// Apply applies a run of commands in order and saves meta with them, all in one atomic step: after a crash
 	// either everything of the batch is there or nothing is, but for its Cuts. It need not be durable on return: the
-	// log replays what was lost. It returns one result for each command, or nil if b.WantResults is false.
+	// log replays what was lost. It returns one result for each command, or nil if b.WantResults is false. Of a result
+	// only its content counts: a nil one is an empty one.
 	//
 	// The batch, its commands and their bytes are the library's, which serves other nodes from the same memory: the
 	// storage changes nothing of them, and keeps nothing of them after it has returned, but for b.Metadata. The

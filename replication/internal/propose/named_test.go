@@ -2,6 +2,7 @@ package propose
 
 import (
 	"errors"
+	"math"
 	"strings"
 	"sync"
 	"testing"
@@ -30,11 +31,13 @@ func (a *asking) Await(
 // TestTheLeaderCountsTheRegions: which there are it knows first, and a node that forwards may know fewer.
 func TestTheLeaderCountsTheRegions(t *testing.T) {
 	for _, c := range []struct {
-		regions, at, elsewhere int // that are asked for, and that the leader and another node know
-		want                   int // 0: none is waited for
+		asked         Options
+		at, elsewhere int // regions that the leader and another node know
+		want          int // 0: none is waited for
 	}{
-		{AllRegions, 5, 2, 5}, {QuorumOfRegions, 5, 2, 3}, {QuorumOfRegions, 2, 5, 2}, {AllRegions, 1, 3, 0},
-		{2, 5, 2, 2},
+		{Options{Named: AllRegions}, 5, 2, 5}, {Options{Named: QuorumOfRegions}, 5, 2, 3},
+		{Options{Named: QuorumOfRegions}, 2, 5, 2}, {Options{Named: AllRegions}, 1, 3, 0},
+		{Options{Regions: 2}, 5, 2, 2}, {Options{Regions: MaxRegions}, MaxRegions, MaxRegions, MaxRegions},
 	} {
 		for _, forwards := range []bool{false, true} {
 			fleetOf(t, plain, func(t *testing.T, a, b *member) {
@@ -45,7 +48,7 @@ func TestTheLeaderCountsTheRegions(t *testing.T) {
 				a.pipeline.durability = l
 				a.pipeline.regions = func() int { return c.at }
 				a.config.Regions, b.config.Regions = a.pipeline.regions, func() int { return c.elsewhere }
-				_, err := to.put(t.Context(), "x", Options{Regions: c.regions})
+				_, err := to.put(t.Context(), "x", c.asked)
 				got := 0
 				if n := len(l.asked); n > 0 {
 					got = l.asked[n-1]
@@ -79,4 +82,20 @@ func TestTheWordsOfAnErrorAreToldOnce(t *testing.T) {
 			t.Errorf("%s", text)
 		}
 	}
+}
+
+// A number that does not travel as itself is refused, whoever is asked.
+func TestANumberOfRegionsIsNoName(t *testing.T) {
+	fleetOf(t, plain, func(t *testing.T, a, b *member) {
+		for _, k := range []int{-1, quorumOfRegions, allRegions, allRegions + 1, allRegions + 2, math.MaxInt, math.MinInt} {
+			for _, m := range []*member{a, b} {
+				if r, err := m.put(t.Context(), "x", Options{Regions: k}); r != nil || !errors.Is(err, contract.ErrArgument) {
+					t.Errorf("%d regions: %+v, %v", k, r, err)
+				}
+			}
+		}
+		if a.frames() != 0 {
+			t.Errorf("%d frames", a.frames())
+		}
+	})
 }

@@ -98,9 +98,11 @@ type result struct {
 
 // Options say what Propose waits for.
 type Options struct {
-	// Regions is in how many the write has to be durable, this history's primary included: 0 and 1 in that one; or
-	// QuorumOfRegions or AllRegions.
+	// Regions is in how many the write has to be durable, this history's primary included: 0 and 1 in that one.
+	// MaxRegions at most.
 	Regions int
+	// Named takes the place of Regions, if it is not zero.
+	Named Named
 	// Bound says that the write is made only on this node and in Tenure, and is neither forwarded nor sent anew.
 	Bound  bool
 	Tenure contract.Tenure
@@ -112,8 +114,8 @@ type Options struct {
 // never is: not what waits on this node; and at the leader not what its deadline, which travels with it, has overtaken,
 // nor what the node that forwarded it says is given up, or would not hear of any more.
 //
-// Errors: ErrNotReady, ErrTooLarge, ErrRejected and ErrUnknownRegion say that nothing was and will be written, as does
-// ErrNotLeader of a write that is bound to a tenure which is over;
+// Errors: ErrNotReady, ErrTooLarge, ErrArgument, ErrRejected, ErrLagging and ErrUnknownRegion say that nothing was and
+// will be written, as does ErrNotLeader of a write that is bound to a tenure which is over;
 // ErrUnknownOutcome says that it cannot be known; ErrUnderReplicated comes with a receipt; ErrClosed, ErrStopped.
 func (p *Proposer) Propose(ctx context.Context, cs []*contract.Command, o Options) (*contract.Receipt, error) {
 	if err := p.config.Life.Err(); err != nil {
@@ -194,9 +196,13 @@ func (p *Proposer) cause(ctx context.Context) error {
 func (p *Proposer) newProposal(
 	ctx context.Context, cs []*contract.Command, o Options,
 ) (*proposal, <-chan result, error) {
+	regions, err := o.number()
+	if err != nil {
+		return nil, nil, err
+	}
 	done, trace := make(chan result, 1), p.traceOf(ctx)
 	u := &proposal{
-		regions: o.Regions, commands: make([]contract.Command, len(cs)), bound: o.Bound, tenure: o.Tenure,
+		regions: regions, commands: make([]contract.Command, len(cs)), bound: o.Bound, tenure: o.Tenure,
 		trace: trace,
 		finish: func(r result) {
 			trace.end(r.err)

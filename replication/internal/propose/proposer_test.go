@@ -1,7 +1,6 @@
 package propose
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -154,7 +153,7 @@ func (m *member) judge(term uint64, p []byte) region.Outcome {
 		m.written++
 		o.Epoch, o.First = f.Epoch, f.First
 		for _, c := range f.Commands {
-			o.Results = append(o.Results, append(bytes.Clone(c.Data), make([]byte, m.answer)...))
+			o.Results = append(o.Results, m.resultOf(c.Data))
 		}
 		o.Outcome, o.Why, err = m.machine.Frame(&f)
 	case kind == timeline.KindReign:

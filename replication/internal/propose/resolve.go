@@ -73,13 +73,27 @@ func (p *pipeline) deliver(f *flight, t *region.Outcome) {
 		position += contract.Position(k)
 		r := &contract.Receipt{Epoch: t.Epoch, Position: position, Regions: 1}
 		if results != nil {
-			r.Results, results = results[:k:k], results[k:]
+			r.Results, results = given(results[:k:k]), results[k:]
 		}
 		if u.trace != nil {
 			u.trace.note("position", int64(position))
 		}
 		p.applied(u, r)
 	}
+}
+
+// given returns results as they are delivered: an empty one is never nil, here as on a node that was told.
+func given(results [][]byte) [][]byte {
+	if !slices.ContainsFunc(results, func(r []byte) bool { return r == nil }) {
+		return results
+	}
+	results = slices.Clone(results)
+	for i := range results {
+		if results[i] == nil {
+			results[i] = []byte{}
+		}
+	}
+	return results
 }
 
 // applied answers a proposal that is applied, or keeps it until it may be acknowledged. What comes behind one that is
