@@ -68,3 +68,11 @@ func (d departure) why(told error) error {
 		"is; to use the machine again, add a node under a new name with an empty data directory: %w",
 		ErrRemoved, c.NodeID, c.RegionID, c.DataDir, told)
 }
+
+// orEnded is err of a call, or what ended the node meanwhile, if that is why there is an error.
+func (n *node) orEnded(err error) error {
+	if ended := n.life.Failure(); ended != nil && errors.Is(err, ErrStopped) {
+		return ended
+	}
+	return err
+}

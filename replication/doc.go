@@ -191,8 +191,10 @@
 //
 // What an error of a write means, by errors.Is:
 //
-//   - [ErrNotReady]: nothing was and will be written; try again. [ErrArgument], [ErrTooLarge], [ErrUnknownRegion],
-//     [ErrRejected]: the same, and trying again changes nothing.
+//   - [ErrNotReady]: nothing was and will be written; try again. [ErrLagging]: the same, and try again later, when
+//     other regions keep up. [ErrArgument], [ErrTooLarge], [ErrUnknownRegion], [ErrRejected]: the same, and trying
+//     again changes nothing; nor does it with [ErrNotLeader], which a write [WithinTenure] ends with when the tenure is
+//     over.
 //   - [ErrUnknownOutcome]: it cannot be known whether it was or will be written, as with any database whose leader
 //     died with the answer.
 //   - [ErrUnderReplicated] comes with a receipt: it is written, and not yet known to be in as many regions as asked.

@@ -53,9 +53,10 @@ func (r *MultiRegionReplicator) ApplyBatch(cs []*Command, timeout time.Duration)
 // region. While there is none (an election, a switchover), it waits until ctx ends. The commands' data must not be
 // changed afterwards.
 //
-// Errors: ErrArgument, ErrNotReady, ErrTooLarge, ErrRejected and ErrUnknownRegion (more regions asked for than there
-// are) say that nothing was and will be written; ErrUnknownOutcome says that it cannot be known; ErrUnderReplicated
-// comes with a receipt; ErrClosed and ErrStopped say nothing of a write that was under way.
+// Errors: ErrArgument, ErrNotReady, ErrLagging (other regions are too far behind), ErrTooLarge, ErrRejected and
+// ErrUnknownRegion (more regions asked for than there are) say that nothing was and will be written, and so does
+// ErrNotLeader of a write WithinTenure; ErrUnknownOutcome says that it cannot be known; ErrUnderReplicated comes with a
+// receipt; ErrClosed and ErrStopped say nothing of a write that was under way.
 func (r *MultiRegionReplicator) Propose(ctx context.Context, cs []*Command, opts ...ProposeOption) (*Receipt, error) {
 	return write(ctx, r.node, cs, opts)
 }
@@ -106,7 +107,8 @@ func (r *MultiRegionReplicator) IsPrimaryRegion() bool { return r.node.isPrimary
 
 // Switchover moves the primary to the region to, without losing anything. Any node takes the call. On ErrHandoff the
 // primary is what it was; on ErrUnknownOutcome the region ends what was begun by itself, one way or the other. Further
-// errors: ErrUnknownRegion, ErrAlreadyPrimary, ErrNotReady.
+// errors, with which nothing was moved: ErrUnknownRegion, ErrAlreadyPrimary, ErrNotReady, ErrRejected if the region may
+// not become primary, or the primary is moved already, and ErrNotLeader, if the leader of the primary changes meanwhile.
 func (r *MultiRegionReplicator) Switchover(ctx context.Context, to string) (*MoveReport, error) {
 	if err := r.node.callable(ctx); err != nil {
 		return nil, err
@@ -116,9 +118,11 @@ func (r *MultiRegionReplicator) Switchover(ctx context.Context, to string) (*Mov
 
 // Failover makes the region to primary without the old one, at its own last position. Any node takes the call. Without
 // force it is ErrNeedsForce: what the old primary had and this region has not will be lost to the fleet, until the old
-// region comes back and saves it. Further errors: ErrUnknownRegion, ErrAlreadyPrimary, ErrDiverged, ErrRejected,
-// ErrNotReady, ErrUnknownOutcome; ErrAlreadyBegun if a primary is forced to itself out of a switchover whose target is
-// heard to have begun: nothing was done, and the target is primary.
+// region comes back and saves it. Further errors: ErrUnknownRegion, ErrAlreadyPrimary, ErrDiverged, ErrNotReady,
+// ErrRejected if the region has no vote where the fleet votes, or something else decides who is primary; ErrNotLeader if
+// the leader of the region changes meanwhile, and ErrHandoff if the region takes part in a switchover: nothing was
+// moved; ErrAlreadyBegun if a primary is forced to itself out of a switchover whose target is heard to have begun:
+// nothing was done, and the target is primary; ErrUnknownOutcome.
 func (r *MultiRegionReplicator) Failover(ctx context.Context, to string, force bool) (*MoveReport, error) {
 	if err := r.node.callable(ctx); err != nil {
 		return nil, err
@@ -139,7 +143,8 @@ func (r *MultiRegionReplicator) FailoverWithin(ctx context.Context, to string, a
 // ErrNotLeader; in the primary region it does nothing. While a switchover from this region is under way it is
 // ErrNotReady, since the target may have begun and acknowledged writes: AbortSwitchover ends that, or Failover with
 // force to this region, which may lose them. Once the target is heard to have begun, and until this region has given
-// way to it, it may be ErrAlreadyBegun. Further errors: those of Failover with force.
+// way to it, it may be ErrAlreadyBegun. Further errors are those of Failover: ErrDiverged, ErrNotReady, ErrRejected,
+// ErrHandoff, ErrUnknownOutcome.
 func (r *MultiRegionReplicator) RegionFailover(ctx context.Context) error {
 	if err := r.node.callable(ctx); err != nil {
 		return err
@@ -264,12 +269,13 @@ func (r *MultiRegionReplicator) RemoveMember(ctx context.Context, id uint64) err
 }
 
 // TransferLeader makes the member with this Raft identity the leader of the region. Only the leader can: ErrNotLeader
-// elsewhere; ErrMember if it is no voter, or did not take over in time.
+// elsewhere; ErrMember if it is no voter, or did not take over in time; ErrUnknownOutcome if ctx ended before: it may
+// take over yet; ErrNotReady, ErrClosed, ErrStopped.
 func (r *MultiRegionReplicator) TransferLeader(ctx context.Context, to uint64) error {
 	if err := r.node.callable(ctx); err != nil {
 		return err
 	}
-	return r.node.members.Transfer(ctx, to)
+	return r.node.orEnded(r.node.members.Transfer(ctx, to))
 }
 
 // Stopped is closed when the node begins to end, because of Shutdown or by itself; Err says why. The storage is in use

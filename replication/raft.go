@@ -150,12 +150,13 @@ func (r *RaftReplicator) RemoveMember(ctx context.Context, id uint64) error {
 }
 
 // TransferLeader makes the member with this Raft identity the leader of the region. Only the leader can: ErrNotLeader
-// elsewhere; ErrMember if it is no voter, or did not take over in time.
+// elsewhere; ErrMember if it is no voter, or did not take over in time; ErrUnknownOutcome if ctx ended before: it may
+// take over yet; ErrNotReady, ErrClosed, ErrStopped.
 func (r *RaftReplicator) TransferLeader(ctx context.Context, to uint64) error {
 	if err := r.node.callable(ctx); err != nil {
 		return err
 	}
-	return r.node.members.Transfer(ctx, to)
+	return r.node.orEnded(r.node.members.Transfer(ctx, to))
 }
 
 // Stopped is closed when the node begins to end, because of Shutdown or by itself; Err says why. The storage is in use

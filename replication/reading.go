@@ -12,7 +12,8 @@ type Reading struct{ node *node }
 // ReadBarrier returns once a read of this node's storage is as fresh as l asks. With Linearizable it sees every write
 // that was acknowledged anywhere in the fleet before the call; at a secondary one small message crosses to the
 // primary. It may see more: what is applied and not acknowledged yet; see BeginRead. Errors: ErrNotReady if that cannot
-// be confirmed before ctx ends, ErrArgument, ErrClosed, ErrStopped.
+// be confirmed before ctx ends, ErrDelayed with Linearizable where the region shows its history late
+// (Config.ApplyDelay), ErrArgument, ErrClosed, ErrStopped.
 func (r *Reading) ReadBarrier(ctx context.Context, l Level) error {
 	if err := r.node.callable(ctx); err != nil {
 		return err
@@ -37,7 +38,8 @@ func (r *Reading) BeginRead(ctx context.Context) (end func(ctx context.Context) 
 
 // ReadWithin returns once what a read of this node's storage misses was acknowledged, anywhere in the fleet, no longer
 // ago than age. It costs nothing if a linearizable barrier of this node began no longer ago, and otherwise what one
-// costs. Errors: as ReadBarrier with Linearizable, above all ErrNotReady: a read that is older is refused.
+// costs. Errors: as of ReadBarrier with Linearizable, above all ErrNotReady: a read that is older is refused; ErrDelayed,
+// ErrClosed, ErrStopped.
 func (r *Reading) ReadWithin(ctx context.Context, age time.Duration) error {
 	if err := r.node.callable(ctx); err != nil {
 		return err

@@ -22,7 +22,8 @@ type Replicator interface {
 	Start(ctx context.Context) error
 	// Apply writes one command and returns once it is committed and applied in the primary region. A node that
 	// is not the primary's leader forwards it. The timeout must be positive. Errors: ErrArgument, ErrNotReady,
-	// ErrTooLarge and ErrRejected (certainly not applied), ErrUnknownOutcome, ErrClosed, ErrStopped.
+	// ErrLagging, ErrTooLarge and ErrRejected (certainly not applied), ErrUnderReplicated (applied, where nothing may be
+	// lost, and not yet known to be in as many regions as that needs), ErrUnknownOutcome, ErrClosed, ErrStopped.
 	Apply(c *Command, timeout time.Duration) error
 	// ApplyBatch writes 1 to 65,536 commands, of Config.MaxCommandBytes in total, as one atomic unit: at consecutive
 	// positions, all or none. Errors are those of Apply.

@@ -60,7 +60,7 @@ func (r *Voting) Enable(ctx context.Context, s VoteSettings) (*Charter, error) {
 }
 
 // Pause has nothing move by itself while reason is not empty; "" lets it again. Fencing stays on. Errors: as
-// of EnableVotes.
+// of Enable.
 func (r *Voting) Pause(ctx context.Context, reason string) (*Charter, error) {
 	if err := r.node.callable(ctx); err != nil {
 		return nil, err

@@ -210,11 +210,18 @@ func (r *Registrar) Promote(ctx context.Context, id uint64) error {
 }
 
 // Transfer makes the member with this Raft identity the leader of the region. Only the leader can: ErrNotLeader
-// elsewhere; ErrMember if it is no voter, or did not take over in time.
+// elsewhere; ErrMember if it is no voter, or did not take over in time; ErrStopped if the group ended meanwhile;
+// ErrUnknownOutcome if ctx did: it may take over yet.
 func (r *Registrar) Transfer(ctx context.Context, to uint64) error {
 	err := r.config.Group.TransferLeader(ctx, to)
 	if errors.Is(err, raftgroup.ErrTransfer) { // etcd's answer to its client has no place for the reason
 		r.config.Logger.Warn("the lead was not handed over", "to", r.config.Directory.Name(to), "err", err)
+	}
+	switch {
+	case errors.Is(err, raftgroup.ErrStopped):
+		return fmt.Errorf("%w: %w", contract.ErrStopped, err)
+	case err != nil && errors.Is(err, ctx.Err()):
+		return fmt.Errorf("%w: hand leadership over: %w", contract.ErrUnknownOutcome, contract.Ended(ctx))
 	}
 	return asLeader(err)
 }
