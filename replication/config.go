@@ -210,8 +210,32 @@ const (
 	FrameBytesLimit = 32 << 20
 )
 
-// withDefaults returns the configuration with every optional field filled in.
+// copied returns a copy that shares nothing with c which whoever made c may change: no map, no slice, and nothing that
+// is pointed to.
+func (c Config) copied() Config {
+	c.ClientURLs, c.Nodes, c.Regions = slices.Clone(c.ClientURLs), maps.Clone(c.Nodes), cloneLists(c.Regions)
+	if c.Votes != nil {
+		v := *c.Votes
+		v.Witnesses = cloneLists(v.Witnesses)
+		c.Votes = &v
+	}
+	if c.EntryLevel != nil {
+		c.EntryLevel = new(*c.EntryLevel)
+	}
+	return c
+}
+
+func cloneLists(m map[string][]string) map[string][]string {
+	m = maps.Clone(m)
+	for name, list := range m {
+		m[name] = slices.Clone(list)
+	}
+	return m
+}
+
+// withDefaults returns a copy of the configuration with every optional field filled in.
 func (c Config) withDefaults() Config {
+	c = c.copied()
 	setDefault(&c.Priority, DefaultPriority)
 	setDefault(&c.FleetID, DefaultFleetID)
 	setDefault(&c.TickInterval, DefaultTickInterval)
