@@ -161,7 +161,7 @@ func (n *node) health() *HealthStatus {
 	}
 	started, _ := n.life.Started()
 	h.Uptime = n.config.Clock.Now().Sub(started)
-	status := n.group.Status()
+	status := n.group.Glimpse()
 	cutOff := healthOfLeader(h, n, status)
 	h.Term, h.CommitIndex, h.LogBytes = status.Term, status.Commit, n.log.Bytes()
 	h.LeaderChanges = status.Leaders

@@ -54,15 +54,15 @@ func (g *groupPort) Leader() (id, term uint64) {
 	if g.Group == nil {
 		return 0, 0
 	}
-	status := g.Status()
+	status := g.Glimpse()
 	return status.Leader, status.Term
 }
 
 // DiskStalled returns for how long the log's disk has not finished a write, zero unless that is long.
-func (g *groupPort) DiskStalled() time.Duration { return g.Status().DiskStalled }
+func (g *groupPort) DiskStalled() time.Duration { return g.Glimpse().DiskStalled }
 
 // MachineHung returns for how long the storage has not finished one step, zero unless that is long.
-func (g *groupPort) MachineHung() time.Duration { return g.Status().MachineHung }
+func (g *groupPort) MachineHung() time.Duration { return g.Glimpse().MachineHung }
 
 // account returns what this node answers a member that asks about itself.
 func (g *groupPort) account(member, at uint64) (match uint64, log recall.Log) {
@@ -74,13 +74,13 @@ func (g *groupPort) account(member, at uint64) (match uint64, log recall.Log) {
 }
 
 // DiskFull returns for how long the log, or what has to be saved, has found no room on the disk, zero if it has.
-func (g *groupPort) DiskFull() time.Duration { return g.Status().DiskFull }
+func (g *groupPort) DiskFull() time.Duration { return g.Glimpse().DiskFull }
 
 // Kept says why this node helps nobody to lead, "" if it does.
-func (g *groupPort) Kept() string { return g.Status().Kept }
+func (g *groupPort) Kept() string { return g.Glimpse().Kept }
 
 // Voters returns the Raft identities of the region's voters.
-func (g *groupPort) Voters() []uint64 { return g.Status().Conf.GetVoters() }
+func (g *groupPort) Voters() []uint64 { return g.Glimpse().Conf.GetVoters() }
 
 // late are rooms that others are given before they are made, since the two need each other. They are bound before
 // anything runs.

@@ -56,6 +56,7 @@ type publication struct {
 // Group is the region's Raft group. It is safe for concurrent use.
 type Group interface {
 	Status() raftgroup.Status
+	Glimpse() raftgroup.Status
 	ChangeMembers(ctx context.Context, on raftgroup.Basis, c *raftpb.ConfChangeV2) error
 	TransferLeader(ctx context.Context, to uint64) error
 }
@@ -146,9 +147,9 @@ func (r *Registrar) Register(to *peer.Registry) {
 	})
 }
 
-// List returns the nodes of the region as its log says, by name.
+// List returns the nodes of the region as its log says, by name. It waits for nothing.
 func (r *Registrar) List() []contract.NodeStatus {
-	status := r.config.Group.Status()
+	status := r.config.Group.Glimpse()
 	known := map[uint64]contract.NodeStatus{}
 	learners := status.Conf.GetLearners()
 	for _, id := range append(slices.Clone(status.Conf.GetVoters()), learners...) {

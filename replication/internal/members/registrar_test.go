@@ -66,6 +66,8 @@ func (g *group) Status() raftgroup.Status {
 	}
 }
 
+func (g *group) Glimpse() raftgroup.Status { return g.Status() }
+
 func (g *group) ChangeMembers(_ context.Context, on raftgroup.Basis, c *raftpb.ConfChangeV2) error {
 	if first := g.first; first != nil {
 		g.first = nil

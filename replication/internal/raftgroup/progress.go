@@ -42,6 +42,19 @@ func (l *loop) progress() map[uint64]Progress {
 	return members
 }
 
+// show publishes what progress returns: at each tick, and when this node begins or ceases to lead, or members change.
+func (l *loop) show(ticked bool) {
+	was := l.view.shown.Load()
+	switch {
+	case !l.leading && was != nil:
+		l.view.shown.Store(nil)
+	case l.leading && (ticked || was == nil || was.term != l.term || was.changes != l.changes):
+		l.view.shown.Store(&shown{
+			at: l.clock.Now(), term: l.term, changes: l.changes, members: l.progress(),
+		})
+	}
+}
+
 func stateName(s tracker.StateType) string {
 	switch s {
 	case tracker.StateReplicate:

@@ -30,8 +30,9 @@ type Status struct {
 	MachineHung time.Duration
 	// Kept says why nobody leads for long: this member knows of what was agreed on and who could lead lacks. "": it
 	// keeps no vote back for that.
-	Kept     string
-	Progress map[uint64]Progress // of every member, on the leader; nil elsewhere
+	Kept string
+	// Progress is of every member, on the leader; nil elsewhere. Nobody may change it.
+	Progress map[uint64]Progress
 }
 
 // Basis is on what a change of members is decided: the members, as the leader of a term has them.
@@ -59,7 +60,7 @@ type Progress struct {
 }
 
 // view is what the loop and the applier publish for everybody: the loop term, leader, leaders, leading, commit, heard,
-// stalled, hung and kept, the applier applied, conf and changes. Each is right for itself; two of them read one after
+// stalled, hung, kept and shown, the applier applied, conf and changes. Each is right for itself; two of them read one after
 // the other may be of different moments: only conf is no older than changes that was read before.
 type view struct {
 	term, leader, commit, applied atomic.Uint64
@@ -69,6 +70,14 @@ type view struct {
 	stalled, hung                 atomic.Int64                     // ns
 	kept                          atomic.Pointer[string]           // why nobody leads; nil: not known
 	conf                          atomic.Pointer[raftpb.ConfState] // nobody changes what it points to
+	shown                         atomic.Pointer[shown]            // nil: this node does not lead; likewise
+}
+
+// shown is what a leader knows of the members, for whoever must not wait for the loop.
+type shown struct {
+	at            time.Time
+	term, changes uint64 // as of the loop
+	members       map[uint64]Progress
 }
 
 func newView(initial recovered) *view {

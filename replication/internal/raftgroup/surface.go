@@ -3,6 +3,7 @@ package raftgroup
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"go.etcd.io/raft/v3/raftpb"
 
@@ -141,10 +142,23 @@ func (g *Group) TransferLeader(ctx context.Context, to uint64) error {
 // LeadsIn reports whether this member leads the group in this term, whatever the machine has applied.
 func (g *Group) LeadsIn(term uint64) bool { return g.view.leading.Load() && g.view.term.Load() == term }
 
-// Status returns the present state; Progress costs a turn of the loop, everything else nothing. Nobody may change Conf.
-func (g *Group) Status() Status {
+// Glimpse returns the present state, and waits for nothing. Progress is as the loop showed it last, a tick ago at most;
+// nil if that is longer ago than an election timeout: then the loop stands still, as when it waits for the disk, and
+// nothing is known. Nobody may change Conf.
+func (g *Group) Glimpse() Status {
 	s := g.view.status()
 	s.ID, s.DiskFull = g.config.ID, max(g.writer.room.Lasts(), g.config.Room.Lasts())
+	oldest := g.config.Clock.Now().Add(-time.Duration(g.config.ElectionTicks) * g.config.TickInterval)
+	if p := g.view.shown.Load(); s.IsLeader && p != nil && p.term == s.Term && !p.at.Before(oldest) {
+		s.Progress = p.members
+	}
+	return s
+}
+
+// Status is Glimpse for who decides by Progress: it is of now, and costs, on a leader, a turn of the loop. That may wait
+// for the disk.
+func (g *Group) Status() Status {
+	s := g.Glimpse()
 	if s.IsLeader {
 		s.Progress = g.mail.progress()
 	}
