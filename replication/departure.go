@@ -70,7 +70,7 @@ func (d departure) why(told error) error {
 }
 
 // orEnded is err of a call, or what ended the node meanwhile, if that is why there is an error.
-func (n *node) orEnded(err error) error {
+func orEnded(n *node, err error) error {
 	if ended := n.life.Failure(); ended != nil && errors.Is(err, ErrStopped) {
 		return ended
 	}

@@ -108,7 +108,8 @@ func (r *MultiRegionReplicator) IsPrimaryRegion() bool { return r.node.isPrimary
 // Switchover moves the primary to the region to, without losing anything. Any node takes the call. On ErrHandoff the
 // primary is what it was; on ErrUnknownOutcome the region ends what was begun by itself, one way or the other. Further
 // errors, with which nothing was moved: ErrUnknownRegion, ErrAlreadyPrimary, ErrNotReady, ErrRejected if the region may
-// not become primary, or the primary is moved already, and ErrNotLeader, if the leader of the primary changes meanwhile.
+// not become primary, or the primary is moved already, and ErrNotLeader, if the leader of the primary changes
+// meanwhile.
 func (r *MultiRegionReplicator) Switchover(ctx context.Context, to string) (*MoveReport, error) {
 	if err := r.node.callable(ctx); err != nil {
 		return nil, err
@@ -119,10 +120,16 @@ func (r *MultiRegionReplicator) Switchover(ctx context.Context, to string) (*Mov
 // Failover makes the region to primary without the old one, at its own last position. Any node takes the call. Without
 // force it is ErrNeedsForce: what the old primary had and this region has not will be lost to the fleet, until the old
 // region comes back and saves it. Further errors: ErrUnknownRegion, ErrAlreadyPrimary, ErrDiverged, ErrNotReady,
+<<<<<<< HEAD
 // ErrRejected if the region has no vote where the fleet votes, or something else decides who is primary; ErrNotLeader if
 // the leader of the region changes meanwhile, and ErrHandoff if the region takes part in a switchover: nothing was
 // moved; ErrAlreadyBegun if a primary is forced to itself out of a switchover whose target is heard to have begun:
 // nothing was done, and the target is primary; ErrUnknownOutcome.
+=======
+// ErrRejected if the region has no vote where the fleet votes, or something else decides who is primary; ErrNotLeader
+// if the leader of the region changes meanwhile, and ErrHandoff if the region takes part in a switchover: nothing was
+// moved; ErrUnknownOutcome.
+>>>>>>> b30c17fd (replication: lines and methods within the bounds)
 func (r *MultiRegionReplicator) Failover(ctx context.Context, to string, force bool) (*MoveReport, error) {
 	if err := r.node.callable(ctx); err != nil {
 		return nil, err
@@ -275,7 +282,7 @@ func (r *MultiRegionReplicator) TransferLeader(ctx context.Context, to uint64) e
 	if err := r.node.callable(ctx); err != nil {
 		return err
 	}
-	return r.node.orEnded(r.node.members.Transfer(ctx, to))
+	return orEnded(r.node, r.node.members.Transfer(ctx, to))
 }
 
 // Stopped is closed when the node begins to end, because of Shutdown or by itself; Err says why. The storage is in use

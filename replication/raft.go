@@ -156,7 +156,7 @@ func (r *RaftReplicator) TransferLeader(ctx context.Context, to uint64) error {
 	if err := r.node.callable(ctx); err != nil {
 		return err
 	}
-	return r.node.orEnded(r.node.members.Transfer(ctx, to))
+	return orEnded(r.node, r.node.members.Transfer(ctx, to))
 }
 
 // Stopped is closed when the node begins to end, because of Shutdown or by itself; Err says why. The storage is in use

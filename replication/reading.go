@@ -38,8 +38,8 @@ func (r *Reading) BeginRead(ctx context.Context) (end func(ctx context.Context) 
 
 // ReadWithin returns once what a read of this node's storage misses was acknowledged, anywhere in the fleet, no longer
 // ago than age. It costs nothing if a linearizable barrier of this node began no longer ago, and otherwise what one
-// costs. Errors: as of ReadBarrier with Linearizable, above all ErrNotReady: a read that is older is refused; ErrDelayed,
-// ErrClosed, ErrStopped.
+// costs. Errors: as of ReadBarrier with Linearizable, above all ErrNotReady: a read that is older is refused;
+// ErrDelayed, ErrClosed, ErrStopped.
 func (r *Reading) ReadWithin(ctx context.Context, age time.Duration) error {
 	if err := r.node.callable(ctx); err != nil {
 		return err

@@ -20,10 +20,10 @@ type Replicator interface {
 	// Start opens the log, joins the region and returns once this node follows or leads; it does not wait for a
 	// leader. A node is started once; a start that failed may be repeated.
 	Start(ctx context.Context) error
-	// Apply writes one command and returns once it is committed and applied in the primary region. A node that
-	// is not the primary's leader forwards it. The timeout must be positive. Errors: ErrArgument, ErrNotReady,
-	// ErrLagging, ErrTooLarge and ErrRejected (certainly not applied), ErrUnderReplicated (applied, where nothing may be
-	// lost, and not yet known to be in as many regions as that needs), ErrUnknownOutcome, ErrClosed, ErrStopped.
+	// Apply writes one command and returns once it is committed and applied in the primary region. A node that is not
+	// the primary's leader forwards it. The timeout must be positive. Errors: ErrArgument, ErrNotReady, ErrLagging,
+	// ErrTooLarge and ErrRejected (certainly not applied), ErrUnderReplicated (applied, where nothing may be lost, and
+	// not yet known to be in as many regions as that needs), ErrUnknownOutcome, ErrClosed, ErrStopped.
 	Apply(c *Command, timeout time.Duration) error
 	// ApplyBatch writes 1 to 65,536 commands, of Config.MaxCommandBytes in total, as one atomic unit: at consecutive
 	// positions, all or none. Errors are those of Apply.

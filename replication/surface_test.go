@@ -31,15 +31,15 @@ func TestWhichWritesFailed(t *testing.T) {
 func TestWhatAShutdownCutsShortIsClosed(t *testing.T) {
 	n := &node{life: life.New(clock.Real, slog.New(slog.DiscardHandler))}
 	stopped := fmt.Errorf("%w: the group ended", ErrStopped)
-	if err := n.orEnded(stopped); err != stopped {
+	if err := orEnded(n, stopped); err != stopped {
 		t.Errorf("nothing ended the node: %v", err)
 	}
 	n.life.Close()
-	if err := n.orEnded(stopped); !errors.Is(err, ErrClosed) || errors.Is(err, ErrStopped) {
+	if err := orEnded(n, stopped); !errors.Is(err, ErrClosed) || errors.Is(err, ErrStopped) {
 		t.Errorf("after Shutdown: %v", err)
 	}
 	for _, err := range []error{nil, ErrMember} {
-		if got := n.orEnded(err); got != err {
+		if got := orEnded(n, err); got != err {
 			t.Errorf("%v became %v", err, got)
 		}
 	}

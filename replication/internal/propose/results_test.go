@@ -21,7 +21,8 @@ func (m *member) resultOf(command []byte) []byte {
 func TestAnEmptyResultIsTheSameAtEveryNode(t *testing.T) {
 	fleetOf(t, plain, func(t *testing.T, a, b *member) {
 		for name, m := range map[string]*member{"at the leader": a, "forwarded": b} {
-			r, err := m.Propose(t.Context(), []*contract.Command{{Data: []byte(noResult)}, {Data: []byte("x")}}, Options{})
+			both := []*contract.Command{{Data: []byte(noResult)}, {Data: []byte("x")}}
+			r, err := m.Propose(t.Context(), both, Options{})
 			if err != nil || len(r.Results) != 2 || r.Results[0] == nil || len(r.Results[0]) != 0 ||
 				string(r.Results[1]) != "x" {
 				t.Errorf("%s: %+v, %v", name, r, err)

@@ -213,7 +213,7 @@ func (l *loop) begin() {
 		_ = l.node.Campaign() // refused only while a membership change waits to be applied; then the timeout does it
 	}
 	l.drain()
-	l.show(false)
+	show(l, false)
 }
 
 // turn does everything that waits. Proposals come last, so that the last entries of the Ready that follows are theirs.
@@ -243,7 +243,7 @@ func (l *loop) turn(ticked bool) {
 	l.discardUnused()
 	l.checkTransfers()
 	l.measureDisk()
-	l.show(ticked)
+	show(l, ticked)
 }
 
 // receive steps a message of a peer. Errors of Step concern messages of members that are no more.

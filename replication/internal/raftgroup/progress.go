@@ -43,7 +43,7 @@ func (l *loop) progress() map[uint64]Progress {
 }
 
 // show publishes what progress returns: at each tick, and when this node begins or ceases to lead, or members change.
-func (l *loop) show(ticked bool) {
+func show(l *loop, ticked bool) {
 	was := l.view.shown.Load()
 	switch {
 	case !l.leading && was != nil:

@@ -60,8 +60,8 @@ type Progress struct {
 }
 
 // view is what the loop and the applier publish for everybody: the loop term, leader, leaders, leading, commit, heard,
-// stalled, hung, kept and shown, the applier applied, conf and changes. Each is right for itself; two of them read one after
-// the other may be of different moments: only conf is no older than changes that was read before.
+// stalled, hung, kept and shown, the applier applied, conf and changes. Each is right for itself; two of them read one
+// after the other may be of different moments: only conf is no older than changes that was read before.
 type view struct {
 	term, leader, commit, applied atomic.Uint64
 	leaders, changes              atomic.Uint64

@@ -155,8 +155,8 @@ func (g *Group) Glimpse() Status {
 	return s
 }
 
-// Status is Glimpse for who decides by Progress: it is of now, and costs, on a leader, a turn of the loop. That may wait
-// for the disk.
+// Status is Glimpse for who decides by Progress: it is of now, and costs, on a leader, a turn of the loop. That may
+// wait for the disk.
 func (g *Group) Status() Status {
 	s := g.Glimpse()
 	if s.IsLeader {

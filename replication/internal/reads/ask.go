@@ -21,9 +21,9 @@ const (
 )
 
 // Ask puts a question to the embedder's OnAsk on the leader of the primary region, and returns its answer. Errors:
-// ErrRejected if OnAsk refused, whatever its own error is, of which the text comes along; ErrNotReady if ctx ends before
-// there is an answer, for want of such a leader or while an answer is due: OnAsk may have heard the question by then. It
-// is asked again when an answer is lost: OnAsk may hear one request more than once.
+// ErrRejected if OnAsk refused, whatever its own error is, of which the text comes along; ErrNotReady if ctx ends
+// before there is an answer, for want of such a leader or while an answer is due: OnAsk may have heard the question by
+// then. It is asked again when an answer is lost: OnAsk may hear one request more than once.
 func (r *Reads) Ask(ctx context.Context, request []byte) ([]byte, error) {
 	for {
 		if err := r.config.Life.Err(); err != nil {
