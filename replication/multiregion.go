@@ -120,16 +120,10 @@ func (r *MultiRegionReplicator) Switchover(ctx context.Context, to string) (*Mov
 // Failover makes the region to primary without the old one, at its own last position. Any node takes the call. Without
 // force it is ErrNeedsForce: what the old primary had and this region has not will be lost to the fleet, until the old
 // region comes back and saves it. Further errors: ErrUnknownRegion, ErrAlreadyPrimary, ErrDiverged, ErrNotReady,
-<<<<<<< HEAD
-// ErrRejected if the region has no vote where the fleet votes, or something else decides who is primary; ErrNotLeader if
-// the leader of the region changes meanwhile, and ErrHandoff if the region takes part in a switchover: nothing was
-// moved; ErrAlreadyBegun if a primary is forced to itself out of a switchover whose target is heard to have begun:
-// nothing was done, and the target is primary; ErrUnknownOutcome.
-=======
 // ErrRejected if the region has no vote where the fleet votes, or something else decides who is primary; ErrNotLeader
 // if the leader of the region changes meanwhile, and ErrHandoff if the region takes part in a switchover: nothing was
-// moved; ErrUnknownOutcome.
->>>>>>> b30c17fd (replication: lines and methods within the bounds)
+// moved; ErrAlreadyBegun if a primary is forced to itself out of a switchover whose target is heard to have begun:
+// nothing was done, and the target is primary; ErrUnknownOutcome.
 func (r *MultiRegionReplicator) Failover(ctx context.Context, to string, force bool) (*MoveReport, error) {
 	if err := r.node.callable(ctx); err != nil {
 		return nil, err

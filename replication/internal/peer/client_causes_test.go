@@ -20,8 +20,8 @@ func TestTheCauseOfAContextSaysNothingOfAnOrder(t *testing.T) {
 		const silent = Question[int, int]("silent")
 		n := memory.NewNetwork(clock.Real, 1)
 		a, b := n.Node("a"), n.Node("b")
-		r := NewRegistry(func() error { return nil })
-		Handle(r, silent, func(ctx context.Context, _ int) (int, error) {
+		r := NewRegistry(func() error { return nil }, nil)
+		Handle(r, silent, Anyone, func(ctx context.Context, _ int) (int, error) {
 			<-ctx.Done()
 			return 0, ctx.Err()
 		})
