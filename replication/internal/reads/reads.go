@@ -194,7 +194,7 @@ func (r *Reads) WaitWrite(ctx context.Context, e contract.Epoch, p contract.Posi
 		case <-changed:
 		case <-news:
 		case <-ctx.Done():
-			return fmt.Errorf("%w: %w", contract.ErrNotReady, context.Cause(ctx))
+			return fmt.Errorf("%w: %w", contract.ErrNotReady, contract.Ended(ctx))
 		case <-c.Life.Stopped():
 		}
 	}
