@@ -31,7 +31,7 @@ func (s *maintenanceServer) Alarm(ctx context.Context, r *pb.AlarmRequest) (*pb.
 	switch r.Action {
 	case pb.AlarmRequest_GET:
 		var list *pb.AlarmResponse
-		err := s.fromAll(ctx, func() { list = s.listAlarms(r) })
+		err := fromAll(ctx, s.API, func() { list = s.listAlarms(r) })
 		return list, err
 	case pb.AlarmRequest_ACTIVATE:
 		if r.Alarm == pb.AlarmType_NONE {

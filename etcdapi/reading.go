@@ -75,7 +75,7 @@ func (a *API) begin(ctx context.Context, taken *answer) (sure func() error, err 
 }
 
 // fromAll runs a look at the local store that is linearizable.
-func (a *API) fromAll(ctx context.Context, look func()) error {
+func fromAll(ctx context.Context, a *API, look func()) error {
 	sure, err := a.begin(ctx, nil)
 	if err != nil {
 		return err

@@ -139,8 +139,8 @@ type Config struct {
 	CommandLevel func(command []byte) timeline.Level
 	// OnAsk answers Ask on the leader of the primary region. An answer is given only if this node was that leader, in
 	// one tenure, from before OnAsk was called until after it returned. An error that is ErrNotReady or ErrNotLeader
-	// has the question asked again; whoever asked gets any other as ErrRejected, with its text. It may write and read; it
-	// must not wait for a Shutdown, which waits for it. May be nil.
+	// has the question asked again; whoever asked gets any other as ErrRejected, with its text. It may write and read;
+	// it must not wait for a Shutdown, which waits for it. May be nil.
 	OnAsk func(ctx context.Context, request []byte) ([]byte, error)
 	// Differs reports whether a node of this region, by its MemberID, is known to hold something else than the region.
 	// Then it gives nobody a copy of its state, and leads nothing, unless there is no other node that votes, or for a
