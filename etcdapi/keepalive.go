@@ -155,8 +155,8 @@ func (k *keepAliveStream) settle(ctx context.Context, answer renewal) {
 	k.answers <- answer
 }
 
-// doubtEvery is how often it is asked about a lease whose end is under way.
-const doubtEvery = 100 * time.Millisecond
+// It is asked about a lease whose end is under way again after leastDoubt, and then more and more rarely.
+const leastDoubt, mostDoubt = 100 * time.Millisecond, time.Second
 
 // doubt asks for a renewal again in a moment, unless it was asked for so for as long as a request may take.
 func (k *keepAliveStream) doubt(ctx context.Context, answer renewal) {
@@ -171,7 +171,7 @@ func (k *keepAliveStream) doubt(ctx context.Context, answer renewal) {
 		k.answers <- answer
 		return
 	}
-	timer := k.clock.NewTimer(doubtEvery)
+	timer := k.clock.NewTimer(min(max(now.Sub(answer.doubted), leastDoubt), mostDoubt))
 	defer timer.Stop()
 	select {
 	case <-timer.C():

@@ -2,6 +2,7 @@ package etcdapi
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/mimir-kv/mimir/kv"
 	"github.com/mimir-kv/mimir/kv/command"
+	"github.com/mimir-kv/mimir/replication"
 )
 
 // kvServer is the KV service.
@@ -184,11 +186,14 @@ func (s *kvServer) Compact(ctx context.Context, r *pb.CompactionRequest) (*pb.Co
 // freed returns once what was compacted before takes no room in the store of this node. The compaction stands, whatever
 // becomes of that.
 func (s *kvServer) freed(ctx context.Context) error {
-	if err := s.barrier(ctx); err != nil { // it may have been applied at the node that takes the writes alone
-		return err
+	// It may have been applied at the node that takes the writes alone.
+	err := s.replicator.ReadBarrier(ctx, replication.Linearizable)
+	if err == nil || errors.Is(err, replication.ErrDelayed) {
+		err = kv.RemoveOld(ctx, s.store)
 	}
-	if err := kv.RemoveOld(ctx, s.store); err != nil {
-		return s.statusOf(ctx, fmt.Errorf("the revision is compacted; old versions were not removed here yet: %w", err))
+	if err != nil {
+		return s.statusOf(ctx, fmt.Errorf("the revision is compacted; it is not known that its room is free here: %w",
+			err))
 	}
 	return nil
 }

@@ -112,12 +112,14 @@ func (s *maintenanceServer) MoveLeader(ctx context.Context, r *pb.MoveLeaderRequ
 	}
 	bounded, cancel := context.WithTimeout(ctx, s.limits.now().RequestTimeout)
 	defer cancel()
-	if err := s.replicator.TransferLeader(bounded, r.TargetID); errors.Is(err, replication.ErrMember) {
+	switch err := s.replicator.TransferLeader(bounded, r.TargetID); {
+	case err == nil:
+		return &pb.MoveLeaderResponse{}, nil
+	case errors.Is(err, replication.ErrMember), errors.Is(err, replication.ErrUnknownOutcome) && ctx.Err() == nil:
 		return nil, errTransferTooLong
-	} else if err != nil {
+	default:
 		return nil, s.statusOf(ctx, err)
 	}
-	return &pb.MoveLeaderResponse{}, nil
 }
 
 // errTransferTooLong is what etcd says if a voter does not take the lead over in time.

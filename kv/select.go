@@ -161,7 +161,11 @@ func (v view) youngKeys(r *pb.RangeRequest, sp command.Span, rev, most int64) (k
 		if !ok {
 			return keys
 		}
-		known, _ := v.keys.Count(part, rev) // the rest is less than two blocks, where there is an index of them
+		known, rest := v.keys.Count(part, rev)
+		if len(rest) > 0 { // what is not known of rev any more is about as much now
+			now, _ := v.keys.Count(part, math.MaxInt64)
+			known = max(known, now)
+		}
 		if keys += known; keys > most || !v.keys.Whole() {
 			return most + 1
 		}

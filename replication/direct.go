@@ -117,7 +117,7 @@ func (d *Direct) Rebuild(caller context.Context) (kept string, err error) {
 		if errors.Is(err, region.ErrTorn) { // it knows that before it applies anything again
 			n.departure().ended(fmt.Errorf("rebuild %s: %w", n.config.NodeID, err))
 		}
-		if caller.Err() != nil {
+		if caller.Err() != nil && !errors.Is(err, region.ErrTorn) {
 			err = contract.EndedIn(caller, err)
 		}
 		return "", fmt.Errorf("rebuild %s: %w", n.config.NodeID, err)

@@ -358,8 +358,19 @@ func questionsOf(n *node, door *peer.Door) *peer.Registry {
 	n.rewinds.Register(questions)
 	n.follower.Register(questions)
 	peer.Handle(questions, askNode, peer.FleetNode, n.answerNode)
-	recall.Register(questions, n.config.RegionID, n.config.NodeID, n.memory, n.group.account, n.forming.Told)
+	recall.Register(questions, n.config.RegionID, n.config.NodeID, n.memory, n.group.account,
+		partOf(n.forming))
 	return questions
+}
+
+// partOf is what forming tells who asks. What he says of a node is noted of himself alone.
+func partOf(f *forming.Forming) func(ctx context.Context, q recall.Question) recall.Part {
+	return func(ctx context.Context, q recall.Question) recall.Part {
+		if caller, known := members.Caller(ctx); known && caller != q.ID {
+			return f.Part()
+		}
+		return f.Told(q)
+	}
 }
 
 // offer is a service of this node, and what it takes to have it.

@@ -113,11 +113,17 @@ func shortOf(r *Replicator, opts []replication.ProposeOption) error {
 	return r.regions.short
 }
 
+// named is in how many regions a write is asked for that names a quorum of them, or all, as it travels.
+var named = map[uint64]int{1: 254, 2: 255}
+
 // regionsOf returns in how many regions a write is to be by its options, of which the type is the library's own.
 func regionsOf(opts []replication.ProposeOption) int {
 	for _, option := range opts {
 		o := reflect.New(reflect.TypeOf(option).In(0).Elem())
 		reflect.ValueOf(option).Call([]reflect.Value{o})
+		if n := named[o.Elem().FieldByName("Named").Uint()]; n > 0 {
+			return n
+		}
 		if n := o.Elem().FieldByName("Regions").Int(); n > 0 {
 			return int(n)
 		}

@@ -308,9 +308,15 @@ func (l *Lessor) held(on bool) {
 	if was := l.paused; was == on {
 		return
 	}
-	if l.paused = on; l.promoted {
-		l.refresh()
+	if l.paused = on; !l.promoted {
+		return
 	}
+	for id := range l.items {
+		if on {
+			l.abandon(id) // what it has not proposed yet it does not propose
+		}
+	}
+	l.refresh()
 }
 
 func (l *Lessor) signal() {

@@ -1,6 +1,7 @@
 package forming
 
 import (
+	"context"
 	"log/slog"
 	"maps"
 	"testing"
@@ -45,7 +46,7 @@ func TestWhoLeadsLearnsOfThoseWhoFollow(t *testing.T) {
 			questions := peer.NewRegistry(func() error { return nil }, nil)
 			recall.Register(questions, o.region, o.name, recall.NewMemory(), func(uint64, uint64) (uint64, recall.Log) {
 				return 0, recall.Log{Ends: o.ends}
-			}, func(recall.Question) recall.Part { return recall.Part{Formed: o.formed} })
+			}, func(context.Context, recall.Question) recall.Part { return recall.Part{Formed: o.formed} })
 			if err := node.Serve(map[string]transport.Handler{peer.Service: questions.Serve}); err != nil {
 				t.Fatal(err)
 			}

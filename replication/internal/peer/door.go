@@ -81,6 +81,12 @@ type Door struct{ config DoorConfig }
 // NewDoor returns a door.
 func NewDoor(c DoorConfig) *Door { return &Door{c} }
 
+// stranger is why somebody is none of the fleet as far as is known here: another node, or this one in a moment, may
+// know more.
+type stranger struct{ error }
+
+func (s stranger) Unwrap() error { return s.error }
+
 var (
 	errNobody  = errors.New("that is for nobody")
 	errWitness = errors.New("a witness is asked, and asks nothing itself")
@@ -105,16 +111,19 @@ func (d *Door) bars(c transport.Caller, right Right) error {
 	case right != FleetNode:
 		return fmt.Errorf("that is for nodes of region %s", d.config.Region)
 	}
-	err := d.config.Bars(c.Region)
-	if err != nil && c.Region == witnesses {
+	switch err := d.config.Bars(c.Region); {
+	case err == nil:
+		return nil
+	case c.Region == witnesses:
 		return errWitness
+	default:
+		return stranger{err}
 	}
-	return err
 }
 
 // may returns why who opened the stream of ctx has not a right to what, nil if he has it, or the transport does not say
-// who he is: there are transports that do not.
-func (d *Door) may(ctx context.Context, right Right, what string) error {
+// who he is: there are transports that do not. what is said with op, if it is not empty.
+func (d *Door) may(ctx context.Context, right Right, what, op string) error {
 	c, known := transport.CallerOf(ctx)
 	if !known && right != nobody {
 		return nil
@@ -123,32 +132,38 @@ func (d *Door) may(ctx context.Context, right Right, what string) error {
 	if why == nil {
 		return nil
 	}
+	if op != "" {
+		what = fmt.Sprintf("%s %q", what, op)
+	}
 	if d != nil && d.config.Refused != nil {
 		d.config.Refused(c, what, why)
 	}
 	return fmt.Errorf("node %.100s of region %.100s may not have %s: %w", c.Node, c.Region, what, why)
 }
 
-// asks is may of a question. Error: ErrRejected.
+// asks is may of a question. Errors: ErrNotReady if another node may know who it is, or this one later, and else
+// ErrRejected.
 func (d *Door) asks(ctx context.Context, right Right, op string) error {
-	if err := d.may(ctx, right, fmt.Sprintf("an answer to %q", op)); err != nil {
+	err := d.may(ctx, right, "an answer to", op)
+	var unknown stranger
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &unknown):
+		return fmt.Errorf("%w: %v", contract.ErrNotReady, err)
+	default:
 		return fmt.Errorf("%w: %v", contract.ErrRejected, err)
 	}
-	return nil
 }
 
-// Guard returns the handler of a service that only who has a right gets to: others get transport.ErrStranger. A stream
-// of somebody who has it no more ends so with the next message, which is neither sent nor handed over.
+// Guard returns the handler of a service that only who has a right gets to: others get transport.ErrStranger, before
+// anything of theirs is taken. A stream of somebody who has it no more ends with the next message, which is neither
+// sent nor handed over, and by an error of no kind: what came before was taken.
 func (d *Door) Guard(service string, right Right, h transport.Handler) transport.Handler {
 	return func(ctx context.Context, s transport.Stream) error {
-		may := func() error {
-			if err := d.may(ctx, right, service); err != nil {
-				return fmt.Errorf("%w: %w", transport.ErrStranger, err)
-			}
-			return nil
-		}
+		may := func() error { return d.may(ctx, right, service, "") }
 		if err := may(); err != nil {
-			return err
+			return fmt.Errorf("%w: %w", transport.ErrStranger, err)
 		}
 		if !right.lasts() {
 			s = &guarded{s, may}

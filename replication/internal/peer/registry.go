@@ -3,7 +3,9 @@ package peer
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/transport"
@@ -97,12 +99,20 @@ func (r *Registry) answer(ctx context.Context, q *request) (any, error) {
 	}
 	a, known := r.handlers[q.Op]
 	if !known {
-		return nil, fmt.Errorf("%w: unknown question %q", contract.ErrRejected, q.Op)
+		return nil, fmt.Errorf("%w: %s %q", contract.ErrRejected, unknownQuestion, q.Op)
 	}
 	if err := r.door.asks(ctx, a.right, q.Op); err != nil {
 		return nil, err
 	}
 	return a.answer(ctx, q.Body)
+}
+
+// unknownQuestion is how a node, of whatever version, says that it does not know a question.
+const unknownQuestion = "unknown question"
+
+// Unknown reports whether an error of Ask says that the node does not know the question.
+func Unknown(err error) bool {
+	return errors.Is(err, contract.ErrRejected) && strings.Contains(err.Error(), unknownQuestion)
 }
 
 func encode(body any, failure error) ([]byte, error) {

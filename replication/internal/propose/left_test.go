@@ -3,7 +3,9 @@ package propose
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -232,6 +234,43 @@ func TestALeaderOfBeforeIsNotToldWhoLeft(t *testing.T) {
 		free()
 		if _, err := b.put(t.Context(), "next", Options{}); err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// refusing takes no stream until it is over.
+type refusing struct {
+	transport.Transport
+	over *atomic.Bool
+}
+
+func (r refusing) Serve(services map[string]transport.Handler) error {
+	barred := map[string]transport.Handler{}
+	for name, handle := range services {
+		barred[name] = func(ctx context.Context, s transport.Stream) error {
+			if !r.over.Load() {
+				return fmt.Errorf("%w: not yet", transport.ErrStranger)
+			}
+			return handle(ctx, s)
+		}
+	}
+	return r.Transport.Serve(barred)
+}
+
+// Who is refused as a stranger has had nothing taken, and what he sent waits as long as his caller does: the leader may
+// not have heard yet that the region is one of the fleet.
+func TestWhatAStrangerSentWasNotTaken(t *testing.T) {
+	var over atomic.Bool
+	wrap := func(t transport.Transport) transport.Transport { return refusing{t, &over} }
+	fleetOf(t, wrap, func(t *testing.T, a, b *member) {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		if _, err := b.put(ctx, "given up", Options{}); !errors.Is(err, contract.ErrNotReady) {
+			t.Error(err)
+		}
+		time.AfterFunc(10*time.Second, func() { over.Store(true) })
+		if r, err := b.put(t.Context(), "waits", Options{}); err != nil || r.Position != 1 {
+			t.Errorf("%+v, %v", r, err)
 		}
 	})
 }

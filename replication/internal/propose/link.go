@@ -159,7 +159,7 @@ func (l *link) run(ctx context.Context) {
 	}
 	unknown := l.service != ServiceWhole && errors.Is(err, transport.ErrNoService)
 	l.owner.drop(l, unknown)
-	l.end(err, unknown)
+	l.end(err, unknown || errors.Is(err, transport.ErrStranger))
 }
 
 // open opens the stream, and gives up when writes go elsewhere by now: a node that is gone may be waited for long, and
@@ -244,8 +244,8 @@ func (l *link) hearOut(ctx context.Context, ended <-chan struct{}) {
 const lastWords = time.Second
 
 // end gives up what the link has. What was sent and not answered has an unknown outcome; the rest may go another way.
-// unknown says that the node does not know the service, and hence has taken nothing.
-func (l *link) end(cause error, unknown bool) {
+// untaken says that the node does not know the service, or does not serve this one, and hence has taken nothing.
+func (l *link) end(cause error, untaken bool) {
 	l.mu.Lock()
 	l.dead = true
 	queue, pending := l.queue, l.pending
@@ -254,7 +254,7 @@ func (l *link) end(cause error, unknown bool) {
 	if l.alone && len(queue)+len(pending) == 0 {
 		return // it was answered
 	}
-	if unknown {
+	if untaken {
 		queue = append(slices.Collect(maps.Values(pending)), queue...)
 		pending = nil
 	}

@@ -51,6 +51,7 @@ type loop struct {
 	adopted uint64 // the index of the last checkpoint that went to the log; below it may be what it replaces
 
 	heard map[uint64]time.Time // when a member answered this leader last
+	woken bool                 // one answered who was not active, and is not shown so yet
 	broke map[uint64]time.Time // when messages to a member were lost last
 	led   time.Time            // when this node began to lead last
 

@@ -2,6 +2,7 @@ package reads
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -33,7 +34,7 @@ func (r *Reads) Ask(ctx context.Context, request []byte) ([]byte, error) {
 		if err == nil {
 			return answer, nil
 		}
-		again := peer.Elsewhere(err)
+		again := peer.Elsewhere(err) || overThere(err)
 		if again {
 			r.config.Fleet.Refresh()
 			_ = r.config.Life.Pause(ctx, retryEvery) // why it was cut short is looked at here
@@ -48,6 +49,17 @@ func (r *Reads) Ask(ctx context.Context, request []byte) ([]byte, error) {
 			return nil, err
 		}
 	}
+}
+
+// overThere reports whether an error is that of a node which ended, or could not say what became of the question: it is
+// told as if the answer was lost.
+func overThere(err error) bool {
+	var remote *peer.RemoteError
+	if !errors.As(err, &remote) {
+		return false
+	}
+	kind := peer.Kind(err)
+	return kind == nil || kind == contract.ErrClosed || kind == contract.ErrStopped
 }
 
 func (r *Reads) askOnce(ctx context.Context, request []byte) ([]byte, error) {

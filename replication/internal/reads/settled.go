@@ -2,7 +2,6 @@ package reads
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/mimir-kv/mimir/replication/contract"
@@ -85,7 +84,7 @@ func (r *Reads) settle(ctx context.Context) (*confirmed, error) {
 	default:
 		_, err = peer.Ask(ctx, c.Client, to.Addr, askSettled, seen)
 	}
-	if errors.Is(err, contract.ErrRejected) { // by a node that does not know the question, and holds no read up
+	if peer.Unknown(err) { // and such a node holds no read up
 		err = nil
 	}
 	if err != nil {

@@ -163,3 +163,16 @@ func TestAPrimaryThatKnowsNoBoundHoldsNoReadUp(t *testing.T) {
 		}
 	})
 }
+
+// TestARefusalSettlesNothing: only who does not know the question holds no read up.
+func TestARefusalSettlesNothing(t *testing.T) {
+	pair(t, func(t *testing.T, us, eu *member) {
+		us.set(func() {
+			us.bounded = true
+			us.fails = fmt.Errorf("%w: node eu-1 of region eu may not have an answer", contract.ErrRejected)
+		})
+		if err := <-eu.end(func() {}); err == nil {
+			t.Error("what was refused is taken for settled")
+		}
+	})
+}

@@ -101,13 +101,13 @@ type Log struct {
 const ask = peer.Question[Question, Answer]("recall")
 
 // Register makes the node of this name and region answer from m, by account from its region's log: what a member
-// acknowledged to it, and how it is, with the term of the entry at; and what part says, which is told who asks.
+// acknowledged to it, and how it is, with the term of the entry at; and what part says, which is told what is asked.
 func Register(
 	to *peer.Registry, region, node string, m *Memory, account func(member, at uint64) (match uint64, log Log),
-	part func(Question) Part,
+	part func(context.Context, Question) Part,
 ) {
-	peer.Handle(to, ask, peer.Anyone, func(_ context.Context, q Question) (Answer, error) {
-		a := Answer{Node: node, Region: region, Part: new(part(q))}
+	peer.Handle(to, ask, peer.Anyone, func(ctx context.Context, q Question) (Answer, error) {
+		a := Answer{Node: node, Region: region, Part: new(part(ctx, q))}
 		a.Seen, a.Words = m.Before(q.ID, Disk{ID: q.Disk, Boot: q.Boot})
 		if len(q.Of) > 0 {
 			a.Furthest = new(m.Furthest(q.Of))

@@ -1,6 +1,7 @@
 package recall
 
 import (
+	"context"
 	"errors"
 	"maps"
 	"slices"
@@ -78,7 +79,7 @@ func TestHowFarTheRegionAgreed(t *testing.T) {
 		questions := peer.NewRegistry(func() error { return nil }, nil)
 		Register(questions, "us", name, NewMemory(), func(uint64, uint64) (uint64, Log) {
 			return 0, Log{Ends: committed + 3, Committed: committed, CommittedTerm: min(committed, 2)}
-		}, func(Question) Part { return part })
+		}, func(context.Context, Question) Part { return part })
 		if err := at.Serve(map[string]transport.Handler{peer.Service: questions.Serve}); err != nil {
 			t.Fatal(err)
 		}
@@ -131,7 +132,7 @@ func TestANodeOfAnotherRegionIsNoSibling(t *testing.T) {
 		questions := peer.NewRegistry(func() error { return nil }, nil)
 		Register(questions, region, "n1", NewMemory(), func(uint64, uint64) (uint64, Log) {
 			return 0, Log{Committed: 9, CommittedTerm: 4}
-		}, func(Question) Part { return Part{Formed: map[uint64]string{1: region}} })
+		}, func(context.Context, Question) Part { return Part{Formed: map[uint64]string{1: region}} })
 		if err := at.Serve(map[string]transport.Handler{peer.Service: questions.Serve}); err != nil {
 			t.Fatal(err)
 		}

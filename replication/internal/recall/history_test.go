@@ -2,6 +2,7 @@ package recall
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"log/slog"
@@ -183,7 +184,7 @@ func newSiblings(t *testing.T, logs map[string]Log) *siblings {
 		s.logs[name] = p
 		questions := peer.NewRegistry(func() error { return nil }, nil)
 		Register(questions, "us", name, NewMemory(), func(uint64, uint64) (uint64, Log) { return 0, *p.Load() },
-			func(Question) Part { return Part{} })
+			func(context.Context, Question) Part { return Part{} })
 		if err := at.Serve(map[string]transport.Handler{peer.Service: questions.Serve}); err != nil {
 			t.Fatal(err)
 		}

@@ -1,6 +1,7 @@
 package recall
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -62,7 +63,7 @@ func asked(t *testing.T, m *Memory, o Own, last uint64) error {
 	}()
 	questions := peer.NewRegistry(func() error { return nil }, nil)
 	Register(questions, "us", "us-1", m, func(uint64, uint64) (uint64, Log) { return 0, Log{} },
-		func(Question) Part { return Part{} })
+		func(context.Context, Question) Part { return Part{} })
 	if err := knows.Serve(map[string]transport.Handler{peer.Service: questions.Serve}); err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -88,6 +89,7 @@ type Keeper struct {
 	config Config
 	wake   wake.Signal
 	order  turn
+	named  hearsay // where there is no roster
 
 	mu    sync.Mutex
 	heard *timeline.Roster // the newest; nil: none
@@ -190,8 +192,11 @@ func (k *Keeper) Strays() (names []string) {
 // is known instead.
 func (k *Keeper) Bars(name string) error {
 	s := k.config.Applied.State()
+	if c := s.Charter(); c != nil && !strings.HasPrefix(name, timeline.WitnessPrefix) && c.Voter(name) != nil {
+		return nil // who is removed has no vote any more; who has one may be in a roster that is not here yet
+	}
 	switch r := s.Roster; {
-	case r == nil && (k.config.Configured[name] != nil || named(s, k.config.Fleet, name)):
+	case r == nil && (k.config.Configured[name] != nil || wasPrimary(s, name) || k.named.has(name)):
 		return nil
 	case r == nil:
 		return fmt.Errorf("%w: %s is not one of the fleet, by the configuration, and there is no roster: mimir region "+
@@ -204,36 +209,52 @@ func (k *Keeper) Bars(name string) error {
 	}
 }
 
-// named reports whether a region that this node's configuration does not have is one of a fleet without a roster: it
-// has a vote, or was primary, or a node of another region has it in its configuration.
-func named(s *timeline.State, f *fleet.Watcher, name string) bool {
-	if name == "" { // which is the primary of no reign
-		return false
+// wasPrimary reports whether a region was it once, or is.
+func wasPrimary(s *timeline.State, name string) bool {
+	return name != "" && (s.Yielded.Primary == name || // of no reign it is ""
+		slices.ContainsFunc(s.Reigns, func(r timeline.Reign) bool { return r.Primary == name }))
+}
+
+// mostNamed is how many regions are remembered that others have in their configuration.
+const mostNamed = 64
+
+// hearsay is regions that nodes of other regions have in their configuration. They are remembered for as long as this
+// process lives: what they are served must not end because such a node is away. Safe for concurrent use.
+type hearsay struct {
+	mu  sync.Mutex
+	all map[string]bool
+}
+
+func (n *hearsay) note(regions []string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.all == nil {
+		n.all = map[string]bool{}
 	}
-	c := s.Charter()
-	if c != nil && c.Voter(name) != nil || s.Yielded.Primary == name ||
-		slices.ContainsFunc(s.Reigns, func(r timeline.Reign) bool { return r.Primary == name }) {
-		return true
-	}
-	view, _ := f.View()
-	for _, other := range view.Regions {
-		for i := range other.Nodes {
-			if slices.Contains(other.Nodes[i].Configured, name) {
-				return true
-			}
+	for _, name := range regions {
+		if len(n.all) < mostNamed {
+			n.all[name] = true
 		}
 	}
-	return false
+}
+
+func (n *hearsay) has(name string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.all[name]
 }
 
 // Hear takes what a node of another region said. It does not block.
 func (k *Keeper) Hear(r fleet.Heard) {
 	s := k.config.Applied.State()
-	if r.Roster == nil || r.Roster.Fault() != "" || len(s.Beyond(r.Roster)) > 0 {
-		return
-	}
 	if _, known := k.Others()[r.Region]; !known {
 		return // it may be of another fleet
+	}
+	if s.Roster == nil {
+		k.named.note(r.Configured)
+	}
+	if r.Roster == nil || r.Roster.Fault() != "" || len(s.Beyond(r.Roster)) > 0 {
+		return
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()

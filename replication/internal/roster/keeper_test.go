@@ -182,9 +182,10 @@ func TestWhichRegionsAreOfAFleetWithoutARoster(t *testing.T) {
 			return fleet.Report{Region: "eu", Node: addr, ID: 1, Level: timeline.LevelNow,
 				Configured: []string{"us", "asked"}}, nil
 		}
+		var k *Keeper
 		w := fleet.NewWatcher(fleet.Config{
 			Regions: map[string][]string{"eu": {"eu-1"}}, Clock: clock.Real, Interval: time.Second,
-			Timeout: time.Second, Ask: heard,
+			Timeout: time.Second, Ask: heard, Heard: func(r fleet.Heard) { k.Hear(r) },
 		})
 		s := timeline.State{
 			Region: "us", Cursor: at(2, 5), Yielded: timeline.Reign{Epoch: 3, First: 5, Primary: "later"},
@@ -193,7 +194,7 @@ func TestWhichRegionsAreOfAFleetWithoutARoster(t *testing.T) {
 				{ID: "voter"}, {ID: timeline.WitnessPrefix + "w"},
 			}}},
 		}
-		k := New(Config{
+		k = New(Config{
 			Region: "us", Configured: map[string][]string{"eu": {"eu-1"}}, Fleet: w,
 			Applied: region.NewApplied(&region.View{State: s}, life.New(clock.Real, nil)),
 		})

@@ -89,8 +89,8 @@ func (k *Keeper) Add(ctx context.Context, a Addition) (*Change, error) {
 }
 
 // Remove has a region be none of the fleet any more: what is kept for it goes, with its vote, and its nodes end when
-// they hear of it. Any node takes the call. Errors: ErrArgument for the primary, ErrUnknownRegion, ErrRejected if it
-// does not answer and is not said to be gone, ErrNotReady with what is missing, ErrUnknownOutcome.
+// they hear of it. Any node of the fleet takes the call. Errors: ErrArgument for the primary, ErrUnknownRegion,
+// ErrRejected if it does not answer and is not said to be gone, ErrNotReady with what is missing, ErrUnknownOutcome.
 func (k *Keeper) Remove(ctx context.Context, r Removal) (*Change, error) {
 	return atPrimary(ctx, k, askRemove, r, r.Region, k.remove)
 }
