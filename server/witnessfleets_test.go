@@ -222,8 +222,13 @@ func TestAFleetDoesNotEndTheOthers(t *testing.T) {
 	}
 	m.serves("c")
 	m.says("/readyz", "200 ok")
-	if n := strings.Count(m.log.String(), "fleet is not served"); n != 1 {
-		t.Errorf("the log has it %d times", n)
+	told := map[string]bool{} // in the moment in which it is mended it may fail for another reason
+	for line := range strings.Lines(m.log.String()) {
+		if _, line, is := strings.Cut(line, "fleet is not served"); is && told[line] {
+			t.Errorf("the log has it again: %s", line)
+		} else if is {
+			told[line] = true
+		}
 	}
 	if err := m.stop(); err != nil {
 		t.Fatal(err)
