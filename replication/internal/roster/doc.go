@@ -1,7 +1,8 @@
 // Package roster is which regions the fleet has, as state of it: the primary writes a roster (timeline.Roster) by
 // order, every other region takes the newest one that it hears of, and all nodes of a region go by the one in their
-// log. Without one they go by their configuration, and serve beside the regions of that only those that have a vote,
-// were primary, or are in the configuration of a node of another region that is heard.
+// log. Without one they go by their configuration, and serve beside the regions of that only those that were primary,
+// or are in the configuration of a node of another region, as was heard since the start. A region that has a vote is
+// served with and without a roster.
 //
 // It promises:
 //

@@ -222,6 +222,12 @@ func TestWhichRegionsAreOfAFleetWithoutARoster(t *testing.T) {
 		s.Yielded, s.Ballot = timeline.Reign{}, nil
 		k.config.Applied = region.NewApplied(&region.View{State: s}, life.New(clock.Real, nil))
 		bars("eu", "former", "asked")
+		s.Roster = &timeline.Roster{Number: 1, Epoch: 2, Regions: []timeline.Home{{Name: "us"}, {Name: "eu"}}}
+		s.Ballot = &timeline.Ballot{Charter: timeline.Charter{Number: 2, Voters: []timeline.Voter{{ID: "voter"}}}}
+		k.config.Applied = region.NewApplied(&region.View{State: s}, life.New(clock.Real, nil))
+		if err := k.Bars("voter"); err != nil { // the roster that has it may not be here yet
+			t.Error(err)
+		}
 		cancel()
 		<-ended
 	})
