@@ -80,7 +80,8 @@ func (e *env) leasesOfMimir(ctx context.Context, l *goals.Leases) error {
 	return nil
 }
 
-// leaseFleet starts two regions with what there is from the beginning, and waits until the second one has it too.
+// leaseFleet starts two regions with what there is from the beginning, and waits until the second one has it too, and
+// all are at rest.
 func (e *env) leaseFleet(ctx context.Context, name string) (*localfleet.Fleet, *clientv3.Client, *cluster, error) {
 	command := []string{e.mimir, "serve", "--pprof"}
 	f, c, err := startFleet(ctx, filepath.Join(e.work, name), command, regionNodes, "us", "eu")
@@ -94,6 +95,9 @@ func (e *env) leaseFleet(ctx context.Context, name string) (*localfleet.Fleet, *
 			err = d.together(ctx)
 		}
 		d.there.Close()
+	}
+	if err == nil {
+		err = atRest(ctx, pidsOf(f.Nodes())...)
 	}
 	if err != nil {
 		c.Close()
@@ -146,6 +150,9 @@ func (e *env) leasesOfEtcd(ctx context.Context, l *goals.Leases) error {
 	}
 	defer c.Close()
 	k, err := newCluster(ctx, c, e.scale)
+	if err == nil {
+		err = atRest(ctx, theirs.pids...)
+	}
 	if err != nil {
 		return fmt.Errorf("etcd: %w", err)
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -114,4 +115,35 @@ func onProcessor(schedstat string) (time.Duration, error) {
 	first, _, _ := strings.Cut(strings.TrimSpace(schedstat), " ")
 	n, err := strconv.ParseInt(first, 10, 64)
 	return time.Duration(n), err
+}
+
+// atRest waits until servers do next to nothing: they have written to their tables, and compacted, what was put before.
+func atRest(ctx context.Context, pids ...int) error {
+	const look = 500 * time.Millisecond
+	before, known := threadsTimes(pids)
+	for calm := 0; known && calm < 3; {
+		if !until(ctx, time.Now().Add(look)) {
+			return fmt.Errorf("servers are still busy with what was put: %w", context.Cause(ctx))
+		}
+		var now time.Duration
+		if now, known = threadsTimes(pids); now-before < time.Duration(len(pids))*look/20 {
+			calm++
+		} else {
+			calm = 0
+		}
+		before = now
+	}
+	return nil
+}
+
+// threadsTimes is what the threads of processes have used together.
+func threadsTimes(pids []int) (total time.Duration, ok bool) {
+	for _, pid := range pids {
+		one, known := threadsTime(pid)
+		if !known {
+			return 0, false
+		}
+		total += one
+	}
+	return total, true
 }

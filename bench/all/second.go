@@ -149,7 +149,7 @@ func (d *duo) round(ctx context.Context, n int) error {
 	if err := d.backlog(ctx, n); err != nil {
 		return err
 	}
-	if err := d.settle(ctx); err != nil {
+	if err := atRest(ctx, d.us.PID()); err != nil {
 		return err
 	}
 	if err := d.phase(ctx, alone, lasts); err != nil {
@@ -166,25 +166,6 @@ func (d *duo) backlog(ctx context.Context, n int) error {
 	key := func(k int) string { return fmt.Sprintf("backlog/%d/%08d", n%2, k) }
 	_, err := fill(ctx, d.client, max(d.scale.backlog*megabyte/backlogValue, 1), backlogValue, key)
 	return err
-}
-
-// settle waits until the primary does next to nothing: it writes to tables, and compacts, what was put before.
-func (d *duo) settle(ctx context.Context) error {
-	const look = 500 * time.Millisecond
-	before, known := threadsTime(d.us.PID())
-	for calm := 0; known && calm < 3; {
-		if !until(ctx, time.Now().Add(look)) {
-			return fmt.Errorf("the primary is still busy with what was put: %w", context.Cause(ctx))
-		}
-		var now time.Duration
-		if now, known = threadsTime(d.us.PID()); now-before < look/20 {
-			calm++
-		} else {
-			calm = 0
-		}
-		before = now
-	}
-	return nil
 }
 
 // catchUp starts the second region, and measures until it has caught up, but no longer.
@@ -255,7 +236,7 @@ func (d *duo) again(ctx context.Context, load string) work {
 	d.eu.Stop()
 	err := d.backlog(ctx, 0)
 	if err == nil {
-		err = d.settle(ctx)
+		err = atRest(ctx, d.us.PID())
 	}
 	if err == nil {
 		err = d.eu.Start()

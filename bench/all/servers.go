@@ -82,11 +82,15 @@ func (s *servers) mimir(ctx context.Context, program string) (*side, error) {
 	s.fleets = append(s.fleets, f)
 	defer c.Close()
 	nodes := f.Nodes()
-	one := &side{Side: bench.Side{Name: "mimir", Endpoints: localfleet.Clients(nodes)}, profiled: profiledNodes(nodes)}
+	return &side{Side: bench.Side{Name: "mimir", Endpoints: localfleet.Clients(nodes)}, pids: pidsOf(nodes),
+		profiled: profiledNodes(nodes)}, nil
+}
+
+func pidsOf(nodes []*localfleet.Node) (pids []int) {
 	for _, n := range nodes {
-		one.pids = append(one.pids, n.PID())
+		pids = append(pids, n.PID())
 	}
-	return one, nil
+	return pids
 }
 
 // startFleet starts regions of so many nodes, without links between them, and returns a client of the first region once
