@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -52,6 +53,29 @@ func TestRemoveOld(t *testing.T) {
 	}
 	if after := records(t, f.Store); after > before/4 {
 		t.Errorf("%d records before, %d after", before, after)
+	}
+}
+
+// TestAHugeRevisionIsRemovedWhole has one revision supersede more than a step of a compaction takes, and compacts there.
+func TestAHugeRevisionIsRemovedWhole(t *testing.T) {
+	f := newNode(t)
+	const keys = 3 * compactionStep
+	for n := 0; n < keys; n += 1024 {
+		ops := &pb.TxnRequest{}
+		for i := range 1024 {
+			ops.Success = append(ops.Success, opPut(fmt.Sprintf("huge/%08d", n+i), "v"))
+		}
+		f.apply(command.EncodeTxn(ops))
+	}
+	before := records(t, f.Store)
+	f.apply(del("huge/", "huge0"))
+	f.apply(compact(f.Revision()))
+	if err := RemoveOld(t.Context(), f.Store); err != nil {
+		t.Fatal(err)
+	}
+	// What stays is the deletion of each key, and its entry in the table of revisions: a watch may begin there.
+	if after := records(t, f.Store); after > before+before/100 {
+		t.Errorf("%d records before the deletion, %d after", before, after)
 	}
 }
 

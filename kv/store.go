@@ -66,8 +66,9 @@ func Open(o Options) (*Store, error) {
 	s.leases = lease.NewTable(g.leases)
 	s.leases.Hold(g.now.Load().holds())
 	s.watchers = watch.NewHub(&s.current, g.now.Load().State, watch.DefaultLimits)
+	removal := &removal{}
 	s.compactor = startChore(o.Clock, o.Logger, "old versions cannot be removed", func(context.Context) (bool, error) {
-		return removeOld(&s.current)
+		return removal.step(&s.current)
 	})
 	s.counter = startChore(o.Clock, o.Logger, "keys cannot be counted", func(ctx context.Context) (bool, error) {
 		return keepCounted(ctx, &s.current, o.Logger)

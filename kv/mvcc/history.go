@@ -16,8 +16,12 @@ type History struct {
 
 // OpenHistory returns the changes of the revisions from from up to to.
 func OpenHistory(db pebble.Reader, from, to int64) (*History, error) {
+	return openHistory(db, Stamp{Main: from}, to)
+}
+
+func openHistory(db pebble.Reader, from Stamp, to int64) (*History, error) {
 	revisions, err := db.NewIter(&pebble.IterOptions{
-		LowerBound: appendRevision(nil, Stamp{Main: from}), UpperBound: appendRevision(nil, Stamp{Main: to + 1}),
+		LowerBound: appendRevision(nil, from), UpperBound: appendRevision(nil, Stamp{Main: to + 1}),
 	})
 	if err != nil {
 		return nil, err

@@ -301,9 +301,9 @@ func TestHistoryAndItsRemoval(t *testing.T) {
 		sameChanges(t, "all", changes(t, db, 0, last), all)
 		for compact := last / 3; compact <= last; compact += last / 3 {
 			before, contents := hash(t, db, last, compact), contentHashes(t, db, compact, last)
-			for more := true; more; {
+			for next, more := (Stamp{}), true; more; more = next != (Stamp{}) {
 				change(t, db, func(b *pebble.Batch, _ *Writer) (err error) {
-					more, err = RemoveSuperseded(db, b, compact, steps)
+					next, err = RemoveSuperseded(db, b, next, compact, steps)
 					return err
 				})
 				if now := hash(t, db, last, compact); now != before {
@@ -313,6 +313,7 @@ func TestHistoryAndItsRemoval(t *testing.T) {
 					t.Fatalf("steps of %d: hashes from %d on changed from %x to %x", steps, compact, contents, now)
 				}
 			}
+			nothingSuperseded(t, db, all, compact)
 			from := slices.IndexFunc(all, func(one written) bool { return one.v.Main >= compact })
 			sameChanges(t, fmt.Sprint("from ", compact), changes(t, db, 0, last), all[from:])
 			r, err := NewReader(db)
@@ -334,6 +335,29 @@ func TestHistoryAndItsRemoval(t *testing.T) {
 			if err := r.Close(); err != nil {
 				t.Fatal(err)
 			}
+		}
+	}
+}
+
+// nothingSuperseded sees that no version is left that a change of another revision, at or below the compaction
+// revision, superseded.
+func nothingSuperseded(t *testing.T, db *pebble.DB, all []written, compact int64) {
+	t.Helper()
+	h, err := OpenHistory(db, 0, compact)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	for i, one := range all {
+		later := func(other written) bool {
+			return other.key == one.key && one.v.Main < other.v.Main && other.v.Main <= compact
+		}
+		if one.v.Main >= compact || !slices.ContainsFunc(all[i:], later) {
+			continue
+		}
+		if v, err := h.Version([]byte(one.key), one.v.Stamp); err == nil {
+			t.Fatalf("%q of revision %d.%d is left behind the compaction at %d: %+v", one.key, one.v.Main, one.v.Sub,
+				compact, v)
 		}
 	}
 }

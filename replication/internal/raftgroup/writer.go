@@ -176,10 +176,12 @@ func (w *writer) restore(ctx context.Context, m *raftpb.Message) error {
 	w.compaction.restart(meta.GetIndex())
 	w.promises = formerPromises(0)
 	if len(m.GetEntries()) > 0 {
+		w.promises.wrote(m)
 		entries := []wal.Write{{Entries: m.GetEntries()}}
 		if err := w.toDisk(func() error { return w.log.Append(entries, true) }); err != nil {
 			return err
 		}
+		w.promises.synced()
 	}
 	w.respond(m)
 	w.flush()

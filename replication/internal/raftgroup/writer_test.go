@@ -203,6 +203,32 @@ func TestRefusedSnapshotEndsTheWriter(t *testing.T) {
 	}
 }
 
+// That a change of members is committed is durable when that is known, also of one that came with a snapshot.
+func TestACommittedChangeThatCameWithASnapshotIsDurable(t *testing.T) {
+	b := newBench(t)
+	came := restores(9, 3)
+	came.message.Commit = new(uint64(9))
+	came.message.Entries = []*raftpb.Entry{
+		{Index: new(uint64(10)), Term: new(uint64(3)), Type: raftpb.EntryConfChangeV2.Enum()},
+	}
+	committed := writerTask{message: &raftpb.Message{
+		Term: new(uint64(3)), Vote: new(uint64(0)), Commit: new(uint64(10)),
+	}}
+	if err := errors.Join(b.do(came), b.do(committed)); err != nil {
+		t.Fatal(err)
+	}
+	log, err := wal.Open(wal.Options{
+		FS: pebblefs.New(b.disk.CrashClone(vfs.CrashCloneCfg{})), Dir: "log", SegmentBytes: 64 << 10, Logger: quiet,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	if at := log.HardState().GetCommit(); at != 10 {
+		t.Errorf("a power cut leaves that %d is committed, want 10", at)
+	}
+}
+
 func TestPromises(t *testing.T) {
 	hard := func(term, vote, commit uint64) *raftpb.Message {
 		return &raftpb.Message{Term: new(term), Vote: new(vote), Commit: new(commit)}
