@@ -9,6 +9,12 @@ var byTable = []planted{
 		}},
 	},
 	{
+		name: "who just lost its lease is deaf",
+		edits: []edit{{
+			"replication/internal/ballot/voter.go", "now-alone >= settles(lease)", "now-alone >= 0",
+		}},
+	},
+	{
 		name: "the guard counts from when the process started",
 		edits: []edit{{
 			"replication/internal/ballot/voter.go", "term: term, since: now, count:", "term: term, count:",

@@ -201,6 +201,26 @@ func rowsOfMoves() []*row {
 			},
 		},
 		{
+			fault: "a and b are cut, and then a's leader node dies", a: 3, primary: "a", within: elects,
+			says: "nothing; writes wait", play: func(s *stage) {
+				s.network.Cut("a", "b")
+				s.stays()
+				s.hit()
+				s.kill(s.leader("a"))
+				s.stays()
+			},
+		},
+		{
+			fault: "a and b are cut, and the wall clock of a's leader jumps", a: 3, rates: right, primary: "a",
+			within: span{0, goesOn.most + look + trip}, says: "nothing; one pause", play: func(s *stage) {
+				s.network.Cut("a", "b")
+				s.stays()
+				s.hit()
+				s.machines[s.leader("a").NodeID()].set(time.Duration(s.random.IntN(2)*2-1) * time.Hour)
+				s.stays()
+			},
+		},
+		{
 			fault: "a dies, and the witness restarts 1 to 3 s later", primary: "b",
 			within: span{takeover.least, 2*leaseTime + 3*trip + 2*turn + local}, fences: hold,
 			says: "what had not crossed", play: func(s *stage) {

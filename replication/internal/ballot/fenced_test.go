@@ -60,6 +60,90 @@ func TestAFencedPrimaryIsQuiet(t *testing.T) {
 	}
 }
 
+// supporter is the voter of b, which supports a.
+type supporter struct {
+	voter *Voter
+	state *timeline.State
+}
+
+func newSupporter() *supporter {
+	p := &supporter{NewVoter("b"), reigning("b")}
+	p.voter.Step(0, p.state, Leads{Term: 1})
+	return p
+}
+
+// renew has the leader of a in this term ask for support, and returns what is done about it: a Reply refuses.
+func (p *supporter) renew(at Instant, term uint64, held bool) Deed {
+	r := &Renewal{
+		Epoch: 1, Region: "a", Term: term, Charter: p.state.Ballot.Charter, Reigns: p.state.Reigns, Held: held,
+	}
+	return p.voter.Step(at, p.state, RenewalAsked{Call: uint64(at), Renewal: r})[0].Do
+}
+
+// sound has b ask whether it would have the vote, and returns why it would not.
+func (p *supporter) sound(at Instant) *timeline.Objection {
+	return p.voter.Step(at, p.state, VoteAsked{Call: 1, Candidacy: Of(p.state, 2), Sounding: true})[0].Answer.Why
+}
+
+// TestAPrimaryThatHearsNothingIsNotSupportedForEver: B5. Who has said so for a while is refused when another region
+// asks for votes, and that one has the vote when what was promised before is over.
+func TestAPrimaryThatHearsNothingIsNotSupportedForEver(t *testing.T) {
+	p := newSupporter()
+	for _, step := range []struct {
+		at   time.Duration
+		held bool
+		want Deed
+	}{
+		{10 * time.Second, true, Confirm},
+		{11500 * time.Millisecond, false, Confirm},
+		{12 * time.Second, false, Confirm},
+		{12100 * time.Millisecond, false, Reply},
+		{13 * time.Second, false, Reply},
+		{14900 * time.Millisecond, false, Reply},
+	} {
+		if did := p.renew(step.at, 1, step.held); did != step.want {
+			t.Errorf("%v: a renewal, held %t: %s", step.at, step.held, did)
+		}
+		if why := p.sound(step.at); why == nil || why.Reason != timeline.ReasonPromise {
+			t.Errorf("%v: a sounding while it is supported: %v", step.at, why)
+		}
+	}
+	if why := p.sound(15 * time.Second); why != nil {
+		t.Errorf("when the promise is over: %v", why)
+	}
+}
+
+// TestAPrimaryThatBeginsToHearIsNotDeaf: one that is cut off from a region that asks for votes, and has another leader,
+// or a clock that jumped, asks anew without a lease, and has it as soon as it is answered.
+func TestAPrimaryThatBeginsToHearIsNotDeaf(t *testing.T) {
+	p := newSupporter()
+	for _, step := range []struct {
+		what string
+		at   time.Duration
+		term uint64
+		held bool
+		want Deed
+	}{
+		{"as ever", 10 * time.Second, 1, true, Confirm},
+		{"another node leads", 12500 * time.Millisecond, 2, false, Confirm},
+		{"it has a lease", 13 * time.Second, 2, true, Confirm},
+		{"its clock jumped", 13800 * time.Millisecond, 2, false, Confirm},
+		{"it has a lease", 14300 * time.Millisecond, 2, true, Confirm},
+		{"another node leads", 16 * time.Second, 3, false, Confirm},
+		{"yet another one", 16900 * time.Millisecond, 4, false, Confirm},
+		{"it was not answered", 17400 * time.Millisecond, 4, false, Confirm},
+		{"it hears nothing", 17500 * time.Millisecond, 4, false, Reply},
+		{"it does again", 17600 * time.Millisecond, 4, true, Confirm},
+	} {
+		if did := p.renew(step.at, step.term, step.held); did != step.want {
+			t.Errorf("%v, %s: %s", step.at, step.what, did)
+		}
+		if why := p.sound(step.at); why == nil || why.Reason != timeline.ReasonPromise {
+			t.Errorf("%v: a sounding while it is supported: %v", step.at, why)
+		}
+	}
+}
+
 // TestTheNextRoundIsWhenAMajorityMayVote, as far as the voters said when that is; if that is far away, they are asked
 // before as well: others may answer then.
 func TestTheNextRoundIsWhenAMajorityMayVote(t *testing.T) {

@@ -112,6 +112,12 @@ func (n *world) keyOfProcess(buf []byte, i int, p *process) []byte {
 	if v.asked {
 		buf = append(buf, 'a', n.ahead(v.wanted+lease))
 	}
+	if v.fenced {
+		buf = append(buf, 'd')
+		if n.now-v.alone >= settles(lease) {
+			buf = append(buf, 'D')
+		}
+	}
 	if k := p.kept; k.mark.Number != 0 {
 		buf = append(buf, n.keyOf(k.mark), n.ahead(k.since+lease+unit))
 	}

@@ -223,33 +223,6 @@ func TestACeilingIsRaisedBeforeItIsReached(t *testing.T) {
 	}
 }
 
-// TestAPrimaryThatHearsNothingIsNotSupportedForEver: B5.
-func TestAPrimaryThatHearsNothingIsNotSupportedForEver(t *testing.T) {
-	s := reigning("b")
-	v := NewVoter("b")
-	v.Step(0, s, Leads{Term: 1})
-	renew := func(at Instant, held bool) Deed {
-		r := &Renewal{Epoch: 1, Region: "a", Term: 1, Charter: s.Ballot.Charter, Reigns: s.Reigns, Held: held}
-		return v.Step(at, s, RenewalAsked{Call: uint64(at), Renewal: r})[0].Do
-	}
-	sound := func(at Instant) *timeline.Objection {
-		c := Of(s, 2)
-		return v.Step(at, s, VoteAsked{Call: 1, Candidacy: c, Sounding: true})[0].Answer.Why
-	}
-	if did := renew(10*time.Second, true); did != Confirm {
-		t.Errorf("a renewal: %s", did)
-	}
-	if why := sound(11 * time.Second); why == nil || why.Reason != timeline.ReasonPromise {
-		t.Errorf("a sounding while it is supported: %v", why)
-	}
-	if did := renew(11500*time.Millisecond, false); did != Reply {
-		t.Errorf("a renewal of who hears nothing: %s", did)
-	}
-	if why := sound(13 * time.Second); why != nil {
-		t.Errorf("when the promise is over: %v", why)
-	}
-}
-
 // TestAHeldPrimaryIsHeardAgain: a promise that lasts longer than the lease that is asked for sets nobody free who asks
 // for votes; not to renew would only have the primary that lost its lease go without one until the hold is over.
 func TestAHeldPrimaryIsHeardAgain(t *testing.T) {

@@ -19,7 +19,7 @@ type Voter struct {
 	until    Instant
 	others   Instant // the end of promises to other regions, which a handoff passed over
 	lived    Instant // as until, but of primaries only that said that they hear a majority
-	fenced   bool    // the primary that it supports is, as it said, from alone on
+	fenced   bool    // the primary that it supports is, as its leader said, from alone on
 	alone    Instant
 	held     heldBy // by which it promised for longer than a lease
 	count    count
@@ -141,9 +141,14 @@ func (v *Voter) renewalAsked(now Instant, s *timeline.State, in RenewalAsked) {
 		v.refuse(s, in.Call, o)
 		return
 	}
-	lease := r.Charter.Lease                                  // what the holder counts by, whatever this voter has
-	bound := r.Region == v.region && v.until > now+lease      // by a hold: to refuse sets nobody free
-	if !r.Held && !bound && v.asked && now-v.wanted < lease { // B5
+	lease := r.Charter.Lease // what the holder counts by, whatever this voter has
+	alone := now
+	if v.fenced && r.Epoch == v.epoch && r.Region == v.region && r.Term == v.maxTerm {
+		alone = v.alone
+	}
+	deaf := !r.Held && now-alone >= settles(lease)
+	bound := r.Region == v.region && v.until > now+lease   // by a hold: to refuse sets nobody free
+	if deaf && !bound && v.asked && now-v.wanted < lease { // B5
 		v.refuse(s, in.Call, objection(timeline.ReasonDeaf, "%s holds no lease, and another region asks for votes",
 			r.Region))
 		return
@@ -154,15 +159,15 @@ func (v *Voter) renewalAsked(now Instant, s *timeline.State, in RenewalAsked) {
 	}
 	v.promise(now+max(lease, asked.promise), r.Epoch, r.Region)
 	v.maxTerm = r.Term
-	switch {
-	case r.Held:
-		v.lived, v.fenced = v.until, false
-	case !v.fenced:
-		v.fenced, v.alone = true, now
+	if v.fenced, v.alone = !r.Held, alone; r.Held {
+		v.lived = v.until
 	}
 	v.requests = append(v.requests, asked)
 	v.out = append(v.out, Effect{Do: Confirm, Call: in.Call})
 }
+
+// settles is within what time a leader that gets a lease says so: with its next renewal. Until then it is not deaf.
+func settles(lease time.Duration) time.Duration { return lease / 5 }
 
 // holds returns for how long a renewal has this voter promise by its charter's hold: no longer than it is to last since
 // the voter knows it, whoever says that so much is left.
@@ -481,7 +486,7 @@ func (v *Voter) Quiet(s *timeline.State) (at Instant, ok bool) {
 	}
 	at = v.lived
 	if v.fenced { // a primary that has just got its lease says so with its next renewal
-		at = min(at, v.alone+max(0, c.Lease/5-c.Patience))
+		at = min(at, v.alone+max(0, settles(c.Lease)-c.Patience))
 	}
 	return max(at, v.others, v.guarded(c.Guard())), true
 }
