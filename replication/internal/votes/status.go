@@ -96,8 +96,8 @@ func (v *Votes) Outlook() (warnings, notes []string) {
 	for _, w := range s.Voters {
 		away := w.Problem != "" && w.ProblemFor >= s.Lease
 		if away && s.HeldUntil.IsZero() && !slices.Contains(named, w.ID) { // else it may be away, or more is said
-			warnings = append(warnings, fmt.Sprintf("%s has not supported the primary for %.0f s, and one more loss "+
-				"may stop writes: %s", w.ID, w.ProblemFor.Seconds(), w.Problem))
+			warnings = append(warnings, fmt.Sprintf("%s has not supported the primary for %.0f s, and %s: %s", w.ID,
+				w.ProblemFor.Seconds(), spare(s.Voters), w.Problem))
 		}
 	}
 	if !s.KeptUntil.IsZero() && s.Automatic && s.Paused == "" {
@@ -110,6 +110,24 @@ func (v *Votes) Outlook() (warnings, notes []string) {
 		notes = append(notes, s.Return)
 	}
 	return warnings, notes
+}
+
+// spare says for people what becomes of writes if more voters are lost.
+func spare(voters []contract.VoterStatus) string {
+	supporters := 0
+	for _, w := range voters {
+		if w.Supports {
+			supporters++
+		}
+	}
+	switch more := supporters - (len(voters)/2 + 1); {
+	case more <= 0:
+		return "one more loss may stop writes"
+	case more == 1:
+		return "writes go on if one more is lost"
+	default:
+		return fmt.Sprintf("writes go on if %d more are lost", more)
+	}
 }
 
 // heldNote says what a hold means now.
