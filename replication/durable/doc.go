@@ -6,8 +6,8 @@
 //
 // [MakeDir] and [WriteFile] promise that what they made survives a power cut once they return: what is written is
 // synced, and so is every directory that gained a name. What they could not make takes no room. [Full] tells an error
-// for lack of it from others. A process that ended before they returned may have left names that only look durable:
-// [Settle] makes them so, for who goes on.
+// for lack of it from others, and [ErrUnsettled] one after which what was written is there all the same. A process that
+// ended before they returned may have left names that only look durable: [Settle] makes them so, for who goes on.
 //
 // It leaves to its neighbours what the files mean. It is safe for concurrent use on different paths.
 package durable

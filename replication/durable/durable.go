@@ -3,6 +3,7 @@ package durable
 import (
 	"bufio"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"path/filepath"
@@ -30,8 +31,12 @@ func MakeDir(fsys FS, dir string) error {
 // written each second.
 const writeBytes = 32 << 10
 
+// ErrUnsettled says that a file is in its place, and that a power cut may still put the former one there.
+var ErrUnsettled = errors.New("durable: the new file is in its place, and may not stay there over a power cut")
+
 // WriteFile makes path hold what fill writes, durably, replacing a former file at once. On an error the former file is
-// still there, and nothing of the new one is: it may be that there was no room for it.
+// still there, and nothing of the new one is: it may be that there was no room for it. But on one that is ErrUnsettled
+// the new one is there, whatever else the error is: who goes on must not do so as if it were not.
 func WriteFile(fsys FS, path string, fill func(io.Writer) error) error {
 	temporary := path + ".tmp"
 	f, err := fsys.Create(temporary)
@@ -52,7 +57,10 @@ func WriteFile(fsys FS, path string, fill func(io.Writer) error) error {
 	if err := fsys.Rename(temporary, path); err != nil {
 		return err
 	}
-	return fsys.SyncDir(filepath.Dir(path))
+	if err := fsys.SyncDir(filepath.Dir(path)); err != nil {
+		return fmt.Errorf("%w: %w", ErrUnsettled, err)
+	}
+	return nil
 }
 
 // readTries is how often ReadFile tries to read a file that cannot be read and is there: what a disk or the operating

@@ -59,6 +59,36 @@ func TestAFailedWriteLeavesTheFormerFile(t *testing.T) {
 	}
 }
 
+// unsynced is a disk on which syncs of directories fail.
+type unsynced struct {
+	durable.FS
+	with error
+}
+
+func (u unsynced) SyncDir(string) error { return u.with }
+
+// TestAFileThatIsInItsPlaceIsToldFromOneThatIsNot, also where the disk has no room: who goes on knows what it says.
+func TestAFileThatIsInItsPlaceIsToldFromOneThatIsNot(t *testing.T) {
+	disk := pebblefs.New(vfs.NewMem())
+	for _, with := range []error{syscall.ENOSPC, syscall.EIO} {
+		if err := durable.WriteFile(disk, "/file", write("one")); err != nil {
+			t.Fatal(err)
+		}
+		err := durable.WriteFile(disk, "/file", func(io.Writer) error { return with })
+		if !errors.Is(err, with) || errors.Is(err, durable.ErrUnsettled) {
+			t.Errorf("nothing is written: %v", err)
+		}
+		err = durable.WriteFile(unsynced{disk, with}, "/file", write("two"))
+		if !errors.Is(err, durable.ErrUnsettled) || !errors.Is(err, with) ||
+			durable.Full(err) != (with == syscall.ENOSPC) {
+			t.Errorf("its name is not synced: %v", err)
+		}
+		if p, err := durable.ReadFile(disk, "/file"); err != nil || string(p) != "two" {
+			t.Errorf("%q, %v", p, err)
+		}
+	}
+}
+
 // TestSettle: a process is killed between giving names and syncing them, and the machine goes on.
 func TestSettle(t *testing.T) {
 	disk := vfs.NewCrashableMem()

@@ -7,7 +7,8 @@ import (
 )
 
 // Full reports whether an error says that there is no room on the disk: what was asked may be asked again once there
-// is. It is nothing that is wrong with the disk or with what is on it.
+// is. It is nothing that is wrong with the disk or with what is on it. Of a WriteFile it does not say that nothing
+// changed: see ErrUnsettled.
 func Full(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) }
 
 // Passing reports whether an error says that something could not be read, or opened, just now, and nothing of what is

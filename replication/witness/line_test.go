@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -335,10 +336,12 @@ func TestAStartIsNotedBeforeItIsTold(t *testing.T) {
 	if w = up(t, pebblefs.New(before), log); w.recalls(heard) {
 		t.Error("a copy of before it was told recalls it")
 	}
-	failing := up(t, pebblefs.New(vfs.NewMem()), log)
-	failing.config.FS = unsynced{failing.config.FS}
-	if word, err := failing.Word(); err == nil || word != (fleet.Word{}) || failing.Err() == nil {
-		t.Errorf("where it cannot be noted it tells %+v, %v, and ends with %v", word, err, failing.Err())
+	for _, with := range []error{syscall.EIO, syscall.ENOSPC} {
+		failing := up(t, pebblefs.New(vfs.NewMem()), log)
+		failing.config.FS = unsynced{failing.config.FS, with}
+		if word, err := failing.Word(); err == nil || word != (fleet.Word{}) || failing.Err() == nil {
+			t.Errorf("where it cannot be noted it tells %+v, %v, and ends with %v", word, err, failing.Err())
+		}
 	}
 }
 

@@ -147,11 +147,11 @@ func (w *Witness) begin(kept *record) error {
 	return err
 }
 
-// noRoom reports whether err, of a write, says that the disk has no room, which is logged when it begins. The caller
-// holds mu.
+// noRoom reports whether err, of a write, says that the disk has no room, so that nothing was written, which is logged
+// when it begins. The caller holds mu.
 func (w *Witness) noRoom(err error) bool {
 	was := w.full
-	if w.full = durable.Full(err); w.full && !was {
+	if w.full = durable.Full(err) && !errors.Is(err, durable.ErrUnsettled); w.full && !was {
 		w.config.Logger.Warn("no room on its disk: it keeps no votes, and gives none, until there is", "err", err)
 	}
 	return w.full
@@ -258,9 +258,9 @@ func (w *Witness) Enrol(context.Context) (votes.Enrolment, error) {
 		Level: timeline.LevelNow}, nil
 }
 
-// Record implements votes.Store. Where the disk has no room it refuses, and the former ballot counts; if the file holds
-// this one all the same, that is a vote which was not given, and harms nobody. What else cannot be written ends the
-// witness: it does not know what its file holds.
+// Record implements votes.Store. Where the disk has no room it refuses, and the former ballot counts, in the file too:
+// a vote there that was refused would be confirmed to who asks the next process for it, although this one promised
+// something else since. What else cannot be written ends the witness: it does not know what its file will hold.
 func (w *Witness) Record(_ context.Context, c *timeline.Control) (timeline.Outcome, string, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

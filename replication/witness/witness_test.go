@@ -102,9 +102,12 @@ func TestABallotWithAPolicyIsNotForOlderWitnesses(t *testing.T) {
 }
 
 // unsynced is a disk on which syncs of directories fail.
-type unsynced struct{ durable.FS }
+type unsynced struct {
+	durable.FS
+	with error
+}
 
-func (unsynced) SyncDir(string) error { return errors.New("input/output error") }
+func (u unsynced) SyncDir(string) error { return u.with }
 
 // TestAVoteThatIsBelievedIsDurable: the name of a ballot was not synced before its process ended, by an error or by a
 // kill. Who is started next tells that vote, and so must not lose it to a power cut.
@@ -119,7 +122,7 @@ func TestAVoteThatIsBelievedIsDurable(t *testing.T) {
 		return w
 	}
 	w := start(pebblefs.New(disk))
-	w.config.FS = unsynced{w.config.FS}
+	w.config.FS = unsynced{w.config.FS, syscall.EIO}
 	control := &timeline.Control{Op: timeline.OpCharter, To: "us", Charter: &timeline.Charter{
 		Epoch: 2, Number: 1, Lease: timeline.MinLease, Voters: []timeline.Voter{
 			{ID: "us", Priority: 1}, {ID: "witness/w1", Identity: w.State().Ballot.Identity, Addrs: []string{"x"}},
@@ -184,6 +187,32 @@ func TestAFullDiskEndsNoWitness(t *testing.T) {
 	}
 	if err := w.Shutdown(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestAVoteThatIsInItsFileIsNotRefused: a disk that says that it has no room when the ballot has its name already
+// leaves it to the next process, which would confirm the vote at once. A process that went on meanwhile, and promised
+// another region not to vote, would have it broken.
+func TestAVoteThatIsInItsFileIsNotRefused(t *testing.T) {
+	disk := pebblefs.New(vfs.NewMem())
+	w, err := Start(Config{Name: "w1", FleetID: "f", DataDir: "/w", FS: disk, Logger: slog.New(slog.DiscardHandler)},
+		memory.NewNetwork(clock.Real, 1).Node("w1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Shutdown()
+	w.config.FS = unsynced{disk, syscall.ENOSPC}
+	control := &timeline.Control{Op: timeline.OpCharter, To: "us", Charter: &timeline.Charter{
+		Epoch: 2, Number: 1, Lease: timeline.MinLease, Voters: []timeline.Voter{
+			{ID: "us", Priority: 1}, {ID: "witness/w1", Identity: w.State().Ballot.Identity, Addrs: []string{"x"}},
+		},
+	}}
+	outcome, why, err := w.Record(t.Context(), control)
+	if !errors.Is(err, contract.ErrUnknownOutcome) || w.Err() == nil {
+		t.Errorf("%v, %q, %v; it goes on: %t", outcome, why, err, w.Err() == nil)
+	}
+	if kept, err := load(disk, "/w", "f", w.voter); err != nil || kept.Ballot.Promised != 2 {
+		t.Errorf("the file has %+v, %v", kept, err)
 	}
 }
 

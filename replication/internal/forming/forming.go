@@ -2,6 +2,7 @@ package forming
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -207,7 +208,7 @@ func (f *Forming) take(ctx context.Context, notFirst func() string) (born recall
 	if lacks == "" {
 		err = f.config.Note(born)
 	}
-	if durable.Full(err) {
+	if durable.Full(err) && !errors.Is(err, durable.ErrUnsettled) { // else it is noted: the next process takes part
 		lacks, err = fmt.Sprintf("its disk has no room to note that it does: %v", err), nil
 	}
 	f.mu.Lock()

@@ -1,13 +1,17 @@
 package forming
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/durable"
+	"github.com/mimir-kv/mimir/replication/internal/life"
 	"github.com/mimir-kv/mimir/replication/internal/recall"
 	"github.com/mimir-kv/mimir/replication/internal/region"
 	"github.com/mimir-kv/mimir/replication/timeline"
@@ -57,6 +61,37 @@ func TestWhoIsEmptyTakesPart(t *testing.T) {
 		if known := lacks == "" && strings.Trim(others, "b") == "" || strings.Contains(others, "f"); known !=
 			(formed[1] == "own") {
 			t.Errorf("%s: formed with %v", others, formed)
+		}
+	}
+}
+
+// TestWhatIsNotedIsNotTakenBack: where the disk has no room the node waits, and the next decision may be another one;
+// but not where the note has its name already, since the next process goes by that.
+func TestWhatIsNotedIsNotTakenBack(t *testing.T) {
+	lives := life.New(clock.Real, slog.New(slog.DiscardHandler))
+	if err := lives.Begin(); err != nil {
+		t.Fatal(err)
+	}
+	if err := lives.Ready(); err != nil {
+		t.Fatal(err)
+	}
+	lives.EndStart()
+	defer lives.Close()
+	for _, c := range []struct {
+		note, want error
+		waits      bool
+	}{
+		{syscall.ENOSPC, nil, true},
+		{fmt.Errorf("%w: %w", durable.ErrUnsettled, syscall.ENOSPC), durable.ErrUnsettled, true},
+		{nil, nil, false},
+	} {
+		f := New(Config{
+			Self: timeline.Member{ID: 1, Name: "us-1"}, Blank: true, Disk: recall.Disk{ID: "own"}, Clock: clock.Real,
+			Life: lives, Note: func(recall.Part) error { return c.note },
+		})
+		_, lacks, err := f.take(t.Context(), func() string { return "" })
+		if !errors.Is(err, c.want) || (err == nil) != (c.want == nil) || f.Waits() != c.waits {
+			t.Errorf("%v: %q, %v; it waits: %t", c.note, lacks, err, f.Waits())
 		}
 	}
 }

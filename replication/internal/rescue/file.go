@@ -38,6 +38,9 @@ func Write(fs durable.FS, dir, name string, h Header, next func() ([]byte, error
 	path := filepath.Join(dir, name+suffix)
 	counts, held, err := Verify(fs, dir, name)
 	if err == nil && held.same(h) {
+		if err := fs.SyncDir(dir); err != nil { // it may be of an attempt that could not do that
+			return Counts{}, fmt.Errorf("save tail %s: %w", path, err)
+		}
 		return counts, nil
 	}
 	aside := !errors.Is(err, ErrNotFound) && (err != nil || held.Chain != h.Chain)

@@ -141,6 +141,36 @@ func FuzzDecoder(f *testing.F) {
 	})
 }
 
+// unsynced is a disk on which syncs of directories fail.
+type unsynced struct{ durable.FS }
+
+func (unsynced) SyncDir(string) error { return syscall.ENOSPC }
+
+// TestATailWhoseNameWasNotSyncedIsSavedByTheNextAttempt, and not before: who waits for room tries again, and goes on
+// when it is told that the tail is there.
+func TestATailWhoseNameWasNotSyncedIsSavedByTheNextAttempt(t *testing.T) {
+	disk := vfs.NewCrashableMem()
+	fs := pebblefs.New(disk)
+	if err := durable.MakeDir(fs, "/data/rescue"); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		header, next := tail(3)
+		if _, err := Write(unsynced{fs}, "/data/rescue", "x", header, next); !durable.Full(err) {
+			t.Errorf("its name is not synced: %v", err)
+		}
+	}
+	header, next := tail(3)
+	want, err := Write(fs, "/data/rescue", "x", header, next)
+	if err != nil {
+		t.Fatal(err)
+	}
+	after := pebblefs.New(disk.CrashClone(vfs.CrashCloneCfg{}))
+	if got, _, err := Verify(after, "/data/rescue", "x"); err != nil || got != want {
+		t.Errorf("after a power cut: %+v, %v", got, err)
+	}
+}
+
 // breaks reads so many bytes, and then ends with an error.
 type breaks struct {
 	r    io.Reader
