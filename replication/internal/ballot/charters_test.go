@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"testing"
 
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
@@ -153,5 +154,30 @@ func (n *world) standsUnder(i int, epoch timeline.Epoch, add func(string, func(*
 				n.left.Stands--
 				n.stand(i, Of(n.voters[i].state.Under(&n.charters[k]), epoch))
 			})
+	}
+}
+
+// TestABallotThatWasLostCountsNoMore: the one in its place knows of no ceiling, and promised nothing.
+func TestABallotThatWasLostCountsNoMore(t *testing.T) {
+	h, v := NewHolder("a"), HolderView{Term: 1, State: reigning("a"), Reached: 50, Shared: 50}
+	answers(h, 0, v, h.Step(0, v, nil), "a", "b")
+	if e := h.Evidence(); e.Until == 0 || e.Ceiling != 70 {
+		t.Fatalf("a and b support the primary: %+v", e)
+	}
+	next, ballot := v.State.Clone(), *v.State.Ballot
+	ballot.Charter.Number, ballot.Charter.Voters = 3, slices.Clone(ballot.Charter.Voters)
+	ballot.Charter.Voters[b].Identity = timeline.Nonce{7} // it was removed, and added
+	if h.Settled(&ballot.Charter) {
+		t.Error("the ballot in the place of b's supports nobody yet, and it is settled")
+	}
+	next.Ballot, v.State = &ballot, next
+	asked := h.Step(0, v, nil)
+	answers(h, 0, v, asked, "a")
+	if e := h.Evidence(); e.Until != 0 || e.Ceiling != 0 {
+		t.Errorf("only a and a ballot that is lost support the primary: %+v", e)
+	}
+	answers(h, 0, v, asked, "b")
+	if e := h.Evidence(); e.Until == 0 || e.Ceiling != 70 {
+		t.Errorf("b supports it anew: %+v", e)
 	}
 }

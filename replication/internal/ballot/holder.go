@@ -55,6 +55,8 @@ type Support struct {
 	Since    Instant        // when it was first said so
 	Silent   bool           // it does not answer: if not, and Why says something, it refuses
 
+	ballot timeline.Nonce // of which it is said: another one of that voter has forgotten it
+
 	gave Instant // when it was asked for the promise that it gave last
 	call uint64  // the question under way; zero: none
 	sent Instant
@@ -108,6 +110,7 @@ func (h *Holder) Step(now Instant, v HolderView, in Input) []Effect {
 	}
 	if c := v.State.Charter(); c != nil && c.Mark() != h.mark {
 		h.mark, h.asked, h.floor = c.Mark(), 0, acknowledged(v.State)
+		h.forget(c)
 		if !c.Hold.Same(h.hold) {
 			h.release(c)
 			h.hold, h.began = c.Hold, now-v.State.Ballot.Count.Over
@@ -140,6 +143,14 @@ func (h *Holder) Step(now Instant, v HolderView, in Input) []Effect {
 		}
 	}
 	return h.out
+}
+
+// forget has nothing count that was said by a ballot in whose place c has another one.
+func (h *Holder) forget(c *timeline.Charter) {
+	h.voters = slices.DeleteFunc(h.voters, func(s Support) bool {
+		voter := c.Voter(s.Voter)
+		return voter != nil && voter.Identity != s.ballot
+	})
 }
 
 // release has nothing count by the hold before any more: of a promise only what it is without, and no charter for a
@@ -208,7 +219,8 @@ func (h *Holder) renew(voter *timeline.Voter) {
 	s := h.support(voter.ID)
 	if s == nil {
 		h.voters = append(h.voters, Support{
-			Voter: voter.ID, sent: h.now - c.Lease, Why: "not asked yet", Since: h.now, Silent: true,
+			Voter: voter.ID, ballot: voter.Identity, sent: h.now - c.Lease, Why: "not asked yet", Since: h.now,
+			Silent: true,
 		})
 		s = &h.voters[len(h.voters)-1]
 	}
@@ -387,7 +399,8 @@ func (h *Holder) Settled(next *timeline.Charter) bool {
 	}
 	support := 0
 	for i := range next.Voters {
-		if s := h.support(next.Voters[i].ID); s != nil && h.now < s.Until {
+		voter := &next.Voters[i]
+		if s := h.support(voter.ID); s != nil && s.ballot == voter.Identity && h.now < s.Until {
 			support++
 		}
 	}
