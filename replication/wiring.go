@@ -1,6 +1,7 @@
 package replication
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -180,7 +181,10 @@ func (n *node) buildSuccession() {
 		Standing: n.standing, Leader: n.directory, Client: n.client, Decider: n.proposer, Follower: n.follower,
 		Late:  n.delay,
 		Level: newInquiry(n).siblingsLevel, Elections: elections{&n.late}, Rewinds: brancher(c, n.storage) != nil,
-		Changing: func() string { return n.roster.Changing() },
+		Changing: func() (string, bool) {
+			what, charting := votes.Changing(n.votes)
+			return cmp.Or(n.roster.Changing(), what), charting
+		},
 	})
 	n.leading = leading.New(leading.Config{
 		Writes: n.proposer, Leadership: n.leadership, Group: n.group, Applied: n.applied, Standing: n.standing,
@@ -203,6 +207,10 @@ func newVotes(n *node) *votes.Votes {
 		},
 		Governor: primary.Ballot{Governor: n.governor}, Slots: n.slots, Writes: n.proposer,
 		Witnesses: n.memory, Formed: n.forming.Born, Strange: strangers(n),
+		Moving: func() (string, bool) {
+			to, _ := n.governor.Moving()
+			return to, primary.Sealing(n.governor)
+		},
 		Changed: n.leading.Reconsider, Event: n.event,
 		Initial: c.Votes,
 	})

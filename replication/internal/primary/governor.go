@@ -81,8 +81,9 @@ type Config struct {
 	Late        Late
 	// Elections asks for votes, where they are taken.
 	Elections Elections
-	// Changing returns a change of the regions that is under way on this node, for people, "" if there is none.
-	Changing func() string
+	// Changing returns a change of the regions, or of the charter, that is under way on this node, for people, "" if
+	// there is none, and whether a charter is on its way to the log.
+	Changing func() (what string, charting bool)
 	// Rewinds says that this node keeps checkpoints of its own.
 	Rewinds bool
 	// Level asks the other nodes of the region, and returns the lowest level of those that answer.
@@ -236,9 +237,10 @@ func (g *Governor) rest() (d time.Duration, awaits bool) {
 // view reduces what this node knows to what decides.
 func (g *Governor) view() succession.View {
 	v, _ := g.config.Fleet.View()
-	term, _ := g.config.Leadership.Term() // before the state, which has everything then
+	term, _ := g.config.Leadership.Term()     // before the state, which has everything then
+	changing, charting := g.config.Changing() // likewise: what ended is in it
 	out := succession.View{
-		Term: term, State: g.config.Applied.State(), Rewinds: g.config.Rewinds, Changing: g.config.Changing(),
+		Term: term, State: g.config.Applied.State(), Rewinds: g.config.Rewinds, Changing: changing, Charting: charting,
 		Fleet: succession.Fleet{
 			Claim: v.Claim(timeline.Reign{}), Leaders: map[string]succession.Sight{}, Silent: map[string]string{},
 		},
@@ -308,6 +310,13 @@ func (g *Governor) Moving() (to, text string) {
 		return "", ""
 	}
 	return succession.Moving(g.machine, g.now())
+}
+
+// Sealing reports whether a seal that this leader proposed is on its way to the log, or there.
+func Sealing(g *Governor) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.config.Leadership.Leads() && succession.Sealing(g.machine)
 }
 
 // Handing describes the handoff that this leader tries to end, for people; nil if there is none.

@@ -114,8 +114,8 @@ func (nobody) Run(ctx context.Context, e succession.Effect) succession.Ended {
 func (nobody) Heard(string) timeline.Position { return 0 }
 func (nobody) LeaderAddr() string             { return "us-1" }
 
-// unchanged says that the regions do not change.
-func unchanged() string { return "" }
+// unchanged says that neither the regions nor the charter change.
+func unchanged() (string, bool) { return "", false }
 
 // run gives body a governor of us, which is primary of epoch 1, beside eu, whose leader answers with begin and refuse.
 func run(t *testing.T, begin, refuse func(succession.Handover) (*timeline.Reign, error), body func(g *Governor,

@@ -52,7 +52,7 @@ func (m *Machine) switchover(in Switchover) {
 		m.fail(in.Call, fmt.Errorf("%w: this node does not take writes", contract.ErrNotReady))
 	case heldUntil(s) != "":
 		m.fail(in.Call, fmt.Errorf("%w: %s", contract.ErrRejected, heldUntil(s)))
-	case m.view.Changing != "": // the target would have to get that roster, while writes pause
+	case m.view.Changing != "": // the target would have to get that roster or charter, while writes pause
 		m.fail(in.Call, fmt.Errorf("%w: %s: switch over again once that has ended", contract.ErrHandoff,
 			m.view.Changing))
 	default:
@@ -78,6 +78,9 @@ func (m *Machine) approach() {
 		return // finishMove has the answer
 	}
 	isClose := o.look(m)
+	if isClose && m.view.Charting { // the seal would be a vote for who lacks it
+		isClose, o.why = false, "a charter is on its way to the log"
+	}
 	voteless := m.view.voteless(o.to)
 	switch {
 	case voteless == "" && !m.view.stamps():

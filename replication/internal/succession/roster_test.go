@@ -2,6 +2,7 @@ package succession
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -33,6 +34,29 @@ func TestNothingMovesWhileTheRegionsChange(t *testing.T) {
 	}
 	if to, text := Moving(m, time.Minute); to != "eu" || !strings.Contains(text, "seals for a switchover to eu") {
 		t.Errorf("it moves to %q: %s", to, text)
+	}
+}
+
+// TestNothingIsSealedBesideACharter that is on its way to the log: it would come behind the seal, which is a vote for
+// who does not have it. Who would write one is told of a seal from its first step on.
+func TestNothingIsSealedBesideACharter(t *testing.T) {
+	s := chartered("us")
+	sight := Sight{Role: timeline.Secondary, Cursor: s.Cursor, Reigns: s.Reigns}
+	v := View{Term: 1, State: s, Fleet: Fleet{Claim: s.Reigns[0], Leaders: map[string]Sight{"eu": sight}},
+		Charting: true}
+	m := New("us", true, testLimits)
+	seals := func(e Effect) bool { return e.Control != nil && e.Control.Op == timeline.OpSeal }
+	effects := m.Step(time.Minute, v, Switchover{Call: 1, To: "eu"})
+	if slices.ContainsFunc(effects, seals) || Sealing(m) {
+		t.Errorf("beside a charter: %+v; it seals: %t", effects, Sealing(m))
+	}
+	if to, text := Moving(m, time.Minute); to != "eu" || !strings.Contains(text, "a charter is on its way to the log") {
+		t.Errorf("it moves to %q: %s", to, text)
+	}
+	v.Charting = false
+	effects = m.Step(time.Minute+testLimits.Again, v, nil)
+	if !slices.ContainsFunc(effects, seals) || !Sealing(m) {
+		t.Errorf("behind it: %+v; it seals: %t", effects, Sealing(m))
 	}
 }
 

@@ -102,6 +102,12 @@ func Moving(m *Machine, now Instant) (to, text string) {
 	}
 }
 
+// Sealing reports whether the seal of a switchover is on its way to the log, or there.
+func Sealing(m *Machine) bool {
+	s := m.view.State
+	return m.term != 0 && s != nil && (s.Seal != nil || m.move != nil && m.move.sealing)
+}
+
 // describe says how the handoff that seal began comes to its end.
 func (a *attempt) describe(now Instant, s *timeline.State) string {
 	seal, end := *s.Seal, s.Cursor.Position

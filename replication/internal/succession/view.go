@@ -17,8 +17,10 @@ type View struct {
 	Term  uint64
 	State *timeline.State // applied here
 	Fleet Fleet
-	// Changing is a change of the regions that is under way on this node, for people; "": none is.
+	// Changing is a change of the regions, or of the charter, that is under way on this node, for people; "": none is.
 	Changing string
+	// Charting says that a charter is on its way to the log.
+	Charting bool
 	// Rewinds says that the nodes of this region may be able to go back by what they have themselves.
 	Rewinds bool
 }

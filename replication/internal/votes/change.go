@@ -70,6 +70,11 @@ func (v Orders) Change(ctx context.Context, c Change) (*timeline.Charter, error)
 // change goes by one voter at a time, so that any majority has a voter in common with the one before (B1). What one
 // majority kept, the next one is told before the one after that.
 func (v Orders) change(ctx context.Context, o Change) (*timeline.Charter, error) {
+	end, err := v.turns.order("who votes, or by which rules, is being changed")
+	if err != nil {
+		return nil, err
+	}
+	defer end()
 	c, err := v.next()
 	if err != nil {
 		return nil, err

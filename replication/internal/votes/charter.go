@@ -242,6 +242,11 @@ func (v *Votes) write(ctx context.Context, c *timeline.Charter) error {
 	if err := faultOf(c); err != nil {
 		return err
 	}
+	end, err := v.turns.write()
+	if err != nil {
+		return err
+	}
+	defer end()
 	if old := v.config.Applied.State().Charter(); old != nil && old.Uncounts(c) {
 		return writeBehind(ctx, v, c)
 	}

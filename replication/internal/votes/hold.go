@@ -49,6 +49,11 @@ func (v Orders) stay(ctx context.Context, o holdOrder) (*timeline.Charter, error
 	if o.For == 0 {
 		return v.release(ctx)
 	}
+	end, err := v.turns.order("a hold of the primary is being ordered")
+	if err != nil {
+		return nil, err
+	}
+	defer end()
 	c, err := v.next()
 	if err != nil {
 		return nil, err

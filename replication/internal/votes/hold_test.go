@@ -88,6 +88,7 @@ func TestAnEndOfAHoldIsWrittenUntilItIsKnown(t *testing.T) {
 		Region: "us", Clock: c, Logger: slog.New(slog.DiscardHandler), Life: life.New(c, slog.New(slog.DiscardHandler)),
 		Applied: applied, Leadership: leads, Fleet: w, Fence: fence, Controls: o, Slots: o, Writes: o,
 		Standing: standing.New("us", applied, leads, w, o, fence), Changed: func() {},
+		Moving: func() (string, bool) { return "", false },
 	})
 	o.v.config.Life.Close() // nobody is asked
 	view := ballot.HolderView{Term: 3, State: &s, Wall: c.wall}

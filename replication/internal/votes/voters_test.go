@@ -120,6 +120,8 @@ type ruled struct {
 	at      int                       // the number of that one; zero: none
 	answers map[string]ballot.Renewed // of voters, in the place of yes
 	level   timeline.Level            // that witnesses understand
+	to      string                    // where the primary is moved to; "": it is not
+	sealing bool                      // for that
 }
 
 func (r *ruled) Reached() timeline.Position  { return 0 }
@@ -210,7 +212,8 @@ func rule(t *testing.T, hold *timeline.Hold, f func(t *testing.T, r *ruled)) {
 			Region: "us", Clock: at, Logger: log, Life: life.New(at, log), Timeout: time.Second,
 			Applied: applied, Leadership: leads, Fleet: w, Fence: fence, Controls: r, Slots: r, Writes: r,
 			Standing: standing.New("us", applied, leads, w, r, fence), Changed: func() {}, Client: peer.NewClient(own),
-			Ready: func(context.Context, timeline.Level) error { return nil },
+			Ready:  func(context.Context, timeline.Level) error { return nil },
+			Moving: func() (string, bool) { return r.to, r.sealing },
 		})
 		fence.Grant(ballot.Evidence{Epoch: 1, Until: at.Elapsed() + time.Hour})
 		r.ask()

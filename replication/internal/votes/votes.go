@@ -55,6 +55,9 @@ type Config struct {
 	Witnesses  Witnesses
 	// Formed returns the disks with which this region was formed; nil if that is not known. Nil: it is not said.
 	Formed func() map[uint64]string
+	// Moving returns the region to which this node moves the primary, "" if it does not; sealing says that the seal for
+	// it is on its way to the log, or there.
+	Moving func() (to string, sealing bool)
 	// Strange says why another region that was formed with these disks is not the one that is known under that name:
 	// it is not voted for. Nil: none is.
 	Strange func(region string, formed map[uint64]string) error
@@ -73,6 +76,7 @@ type Votes struct {
 	config Config
 	seat   *Seat
 	wake   wake.Signal
+	turns  turns
 
 	mu        sync.Mutex
 	holder    *ballot.Holder
@@ -103,7 +107,7 @@ func New(c Config) *Votes {
 	v := &Votes{
 		dice:   rand.New(rand.NewPCG(seed.Sum64(), uint64(c.Clock.Now().UnixNano()))),
 		config: c, wake: c.Fence.Short(), holder: ballot.NewHolder(c.Region), candidate: ballot.NewCandidate(c.Region),
-		returns: ballot.NewBack(c.Region), stores: stores{},
+		returns: ballot.NewBack(c.Region), stores: stores{}, turns: turns{moving: c.Moving},
 	}
 	v.seat = NewSeat(c.Region, c.Clock, c.Life, store{&v.config})
 	return v
