@@ -175,6 +175,12 @@ func TestWhoHoldsWhatIsLostIsNotForgotten(t *testing.T) {
 	})
 }
 
+// adds reports whether an error ends with the order that adds a region of which nobody knows where it is: without
+// addresses it would be refused.
+func adds(err error, region string) bool {
+	return strings.HasSuffix(err.Error(), ": mimir region add "+region+" --peers ADDR,...")
+}
+
 // TestWhichRegionsAreOfAFleetWithoutARoster: those that somebody named, and not whoever says that it is one.
 func TestWhichRegionsAreOfAFleetWithoutARoster(t *testing.T) {
 	virtual.Test(t, func(t *testing.T) {
@@ -203,7 +209,7 @@ func TestWhichRegionsAreOfAFleetWithoutARoster(t *testing.T) {
 			for _, name := range []string{"eu", "voter", "former", "later", "asked", "witness", "xx", ""} {
 				err := k.Bars(name)
 				if is := slices.Contains(known, name); is != (err == nil) ||
-					err != nil && !errors.Is(err, contract.ErrUnknownRegion) {
+					err != nil && (!errors.Is(err, contract.ErrUnknownRegion) || !adds(err, name)) {
 					t.Errorf("%q: %v, and it is one: %t", name, err, is)
 				}
 			}
@@ -222,10 +228,16 @@ func TestWhichRegionsAreOfAFleetWithoutARoster(t *testing.T) {
 		s.Yielded, s.Ballot = timeline.Reign{}, nil
 		k.config.Applied = region.NewApplied(&region.View{State: s}, life.New(clock.Real, nil))
 		bars("eu", "former", "asked")
-		s.Roster = &timeline.Roster{Number: 1, Epoch: 2, Regions: []timeline.Home{{Name: "us"}, {Name: "eu"}}}
+		s.Roster = &timeline.Roster{Number: 1, Epoch: 2, Regions: []timeline.Home{{Name: "eu"}, {Name: "us"}}}
 		s.Ballot = &timeline.Ballot{Charter: timeline.Charter{Number: 2, Voters: []timeline.Voter{{ID: "voter"}}}}
 		k.config.Applied = region.NewApplied(&region.View{State: s}, life.New(clock.Real, nil))
 		if err := k.Bars("voter"); err != nil { // the roster that has it may not be here yet
+			t.Error(err)
+		}
+		if err := k.Bars("xx"); err == nil || !adds(err, "xx") {
+			t.Errorf("it is in no roster: %v", err)
+		}
+		if err := Removed("ap", s.Roster); !adds(err, "ap") {
 			t.Error(err)
 		}
 		cancel()
