@@ -2,6 +2,7 @@ package deploy
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -23,15 +24,19 @@ const patience = 2 * time.Minute
 // scrape is what all nodes of a fleet said at one time, by node.
 type scrape map[target]string
 
-// target is what a scrape adds to every line of a node's page.
-type target struct{ instance, region string }
+// target is what a scrape adds to every line of a page.
+type target struct{ job, instance, region string }
 
 func (t target) labels() map[string]string {
-	return map[string]string{"job": "mimir", "instance": t.instance, "region": t.region}
+	l := map[string]string{"job": t.job, "instance": t.instance}
+	if t.region != "" {
+		l["region"] = t.region
+	}
+	return l
 }
 
-// wellFleet is three scrapes of a fleet that is well, of two regions with three nodes each, with writes and reads
-// before each scrape. One fleet serves all tests.
+// wellFleet is three scrapes of a fleet that is well, of two regions with three nodes each, a witness and a partial
+// region, with writes and reads before each scrape. One fleet serves all tests.
 var wellFleet = sync.OnceValues(func() ([]scrape, error) {
 	dir, err := os.MkdirTemp("", "mimir-deploy-")
 	if err != nil {
@@ -44,14 +49,14 @@ var wellFleet = sync.OnceValues(func() ([]scrape, error) {
 	if out, err := build.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("build mimir: %w: %s", err, out)
 	}
-	f, err := localfleet.New(localfleet.Options{
-		Dir: dir, Command: []string{binary, "serve"}, Regions: []string{"us", "eu"}, Nodes: 3,
-	})
+	f, err := layOut(dir, binary)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	if err := localfleet.Start(f.Nodes()); err != nil {
+	beside := []*localfleet.Node{f.Witness, f.edge}
+	defer localfleet.Kill(beside)
+	if err := localfleet.Start(append(f.Nodes(), beside...)); err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -59,8 +64,60 @@ var wellFleet = sync.OnceValues(func() ([]scrape, error) {
 	return scrapesOf(ctx, f)
 })
 
+// votingFleet is a fleet whose regions vote, with a witness, and that a node of a partial region follows.
+type votingFleet struct {
+	*localfleet.Fleet
+	edge                  *localfleet.Node
+	witnessHTTP, edgeHTTP string // where these two are scraped
+}
+
+// layOut lays a fleet out in a directory; nothing runs yet. The caller closes it.
+func layOut(dir, binary string) (*votingFleet, error) {
+	ports := localfleet.AnyPorts()
+	defer ports.Close()
+	at, err := ports.Next(2)
+	if err != nil {
+		return nil, err
+	}
+	f := &votingFleet{witnessHTTP: at[0], edgeHTTP: at[1]}
+	f.Fleet, err = localfleet.New(localfleet.Options{
+		Dir: dir, Command: []string{binary, "serve"}, Regions: []string{"us", "eu"}, Nodes: 3,
+		Witness: []string{binary, "witness", "--listen-http", f.witnessHTTP},
+		Lease:   "10s", // a machine that has much to do fences nobody
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := f.addEdge(dir, binary); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// addEdge has nodes know a partial region, and lays out the node that it has.
+func (f *votingFleet) addEdge(dir, binary string) error {
+	const secret = "0123456789abcdef0123456789abcdef"
+	known, own, edge := filepath.Join(dir, "partial"), filepath.Join(dir, "secret"), filepath.Join(dir, "edge-1")
+	err := errors.Join(os.WriteFile(known, []byte("edge "+secret+" /edge/\n"), 0o600),
+		os.WriteFile(own, []byte(secret+"\n"), 0o600), os.Mkdir(edge, 0o700))
+	for _, r := range f.Regions {
+		for _, n := range r.Nodes {
+			n.Config.PartialRegionsFile = known
+		}
+		err = errors.Join(err, r.Save())
+	}
+	f.edge = &localfleet.Node{
+		Dir: edge, Config: localfleet.Config{Name: "edge-1"},
+		Arguments: []string{binary, "partial", "serve", "--region", "edge", "--name", "edge-1", "--prefix", "/edge/",
+			"--from", strings.Join(localfleet.Clients(f.Region("us").Nodes), ","), "--secret-file", own,
+			"--listen", f.edgeHTTP, "--data-dir", filepath.Join(edge, "data")},
+	}
+	return err
+}
+
 // scrapesOf scrapes a fleet three times once it is well.
-func scrapesOf(ctx context.Context, f *localfleet.Fleet) (all []scrape, err error) {
+func scrapesOf(ctx context.Context, f *votingFleet) (all []scrape, err error) {
 	again := time.NewTicker(100 * time.Millisecond)
 	defer again.Stop()
 	for len(all) < 3 {
@@ -84,21 +141,60 @@ func scrapesOf(ctx context.Context, f *localfleet.Fleet) (all []scrape, err erro
 // The words that a page of every node has once the fleet is well and a node has probed each other one.
 var well = []string{"mimir_healthy 1", "mimir_peer_round_trip_seconds_count", "mimir_role", "mimir_keys"}
 
-// The words that the page of one node of each region has, its leader's: the primary's leader serves the stream, and
-// knows how far behind the other region is; the other one knows it of itself.
+// The words that the page of one node of each region has, its leader's: the primary's leader serves the stream, knows
+// how far behind the other region is, and who supports it; the other one knows its lag of itself.
 var wellLeads = map[string][]string{
-	"us": {"mimir_leader 1\n", `mimir_role{role="primary"} 1`, "mimir_slot_lag_seconds{", "mimir_slot_lag_bytes{"},
+	"us": {"mimir_leader 1\n", `mimir_role{role="primary"} 1`, "mimir_slot_lag_seconds{", "mimir_slot_lag_bytes{",
+		"mimir_fenced 0\n", `mimir_vote_support{voter="eu"} 1`, `mimir_vote_support{voter="us"} 1`,
+		`mimir_vote_support{voter="witness/w1"} 1`},
 	"eu": {"mimir_leader 1\n", `mimir_role{role="secondary"} 1`, "mimir_lag_known 1\n"},
 }
 
-// leads reports whether a page is that of a leader of a region that is well.
-func leads(region, page string) bool {
-	return !slices.ContainsFunc(wellLeads[region], func(word string) bool { return !strings.Contains(page, word) })
+// The words of the page of a witness and of a node of a partial region, and of the page of one node that this follows.
+var (
+	wellWitness  = []string{`mimir_witness_serving{fleet="mimir",name="w1"} 1`}
+	wellEdge     = []string{`mimir_partial_shows{node="edge-1",partial="edge"} 1`, "mimir_partial_lag_seconds{"}
+	wellFollowed = []string{`mimir_partial_followers{partial="edge"} 1`, "mimir_partial_follower_lag_seconds{"}
+)
+
+// lacks returns the first of some words that a page does not have, "" if it has all.
+func lacks(page string, words []string) string {
+	for _, word := range words {
+		if !strings.Contains(page, word) {
+			return word
+		}
+	}
+	return ""
 }
 
-// scrapeWell writes and reads a little in each region, and then scrapes every node.
-func scrapeWell(ctx context.Context, f *localfleet.Fleet) (scrape, error) {
-	s := scrape{}
+// pageWith scrapes a page, which has to have these words.
+func pageWith(ctx context.Context, address string, words []string) (string, error) {
+	page, err := ask(ctx, address, http.MethodGet, "/metrics", "")
+	if word := lacks(page, words); err == nil && word != "" {
+		err = fmt.Errorf("%s does not say %s", address, word)
+	}
+	return page, err
+}
+
+// scrapeBeside scrapes the witness, and the node of the partial region.
+func scrapeBeside(ctx context.Context, f *votingFleet, s scrape) (err error) {
+	for at, words := range map[target][]string{
+		{job: "mimir-witness", instance: f.witnessHTTP}: wellWitness,
+		{job: "mimir-partial", instance: f.edgeHTTP}:    wellEdge,
+	} {
+		if s[at], err = pageWith(ctx, at.instance, words); err != nil {
+			return fmt.Errorf("%s: %w", at.job, err)
+		}
+	}
+	return nil
+}
+
+// scrapeWell writes and reads a little in each region, and then scrapes every node, and who is beside them.
+func scrapeWell(ctx context.Context, f *votingFleet) (scrape, error) {
+	s, followed := scrape{}, 0
+	if err := scrapeBeside(ctx, f, s); err != nil {
+		return nil, err
+	}
 	for _, region := range f.Regions {
 		leaders := 0
 		for _, n := range region.Nodes {
@@ -113,24 +209,25 @@ func scrapeWell(ctx context.Context, f *localfleet.Fleet) (scrape, error) {
 					return nil, err
 				}
 			}
-			page, err := ask(ctx, n.Config.ListenClient, http.MethodGet, "/metrics", "")
+			page, err := pageWith(ctx, n.Config.ListenClient, well)
 			if err != nil {
-				return nil, err
+				return nil, fmt.Errorf("%s: %w", n.Config.Name, err)
 			}
-			for _, word := range well {
-				if !strings.Contains(page, word) {
-					return nil, fmt.Errorf("%s does not say %s", n.Config.Name, word)
-				}
-			}
-			if leads(region.Name, page) {
+			if lacks(page, wellLeads[region.Name]) == "" {
 				leaders++
 			}
-			s[target{n.Config.ListenClient, region.Name}] = page
+			if lacks(page, wellFollowed) == "" {
+				followed++
+			}
+			s[target{"mimir", n.Config.ListenClient, region.Name}] = page
 		}
 		if leaders != 1 {
 			return nil, fmt.Errorf("%d nodes of %s say what its leader says: %q",
 				leaders, region.Name, wellLeads[region.Name])
 		}
+	}
+	if followed != 1 {
+		return nil, fmt.Errorf("%d nodes say %q", followed, wellFollowed)
 	}
 	return s, nil
 }

@@ -91,9 +91,9 @@ func startPrometheus(t *testing.T, program string, s *stage, at string) *prometh
 	config.WriteString("global: {scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 500ms}\n" +
 		"rule_files: [mimir.rules.yml]\nscrape_configs:\n")
 	for i, n := range s.nodes {
-		fmt.Fprintf(&config, "  - job_name: mimir-%d\n    metrics_path: /%d\n    static_configs:\n"+
-			"      - targets: [%q]\n        labels: {job: mimir, instance: %q, region: %s}\n",
-			i, i, at, n.instance, n.region)
+		fmt.Fprintf(&config, "  - job_name: page-%d\n    metrics_path: /%d\n    static_configs:\n"+
+			"      - targets: [%q]\n        labels: {job: %s, instance: %q, region: %q}\n",
+			i, i, at, n.job, n.instance, n.region)
 	}
 	for name, text := range map[string]string{
 		"mimir.rules.yml": faster(t, string(rules)), "prometheus.yml": config.String(),

@@ -1,6 +1,7 @@
 package deploy
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"maps"
@@ -46,7 +47,7 @@ func newStage(t *testing.T) *stage {
 	leading, _, _ := wellFor(t, time.Minute, []string{"mimir_leader"})
 	s := &stage{leaders: leading.leaders(t), said: map[string]sample{}}
 	s.nodes = slices.SortedFunc(maps.Keys(scrapes[0]), func(a, b target) int {
-		return strings.Compare(a.instance, b.instance)
+		return cmp.Or(strings.Compare(a.job, b.job), strings.Compare(a.instance, b.instance))
 	})
 	read := map[string]bool{"up": true}
 	for _, rule := range alerts(t) {
