@@ -3,9 +3,12 @@ package deploy
 import (
 	"encoding/json"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/prometheus/prometheus/promql"
 )
 
 // mayBeEmpty are panels that have nothing to show while all is well.
@@ -21,7 +24,7 @@ func TestThePanelsHaveData(t *testing.T) {
 		Annotations struct{ List []struct{ Name, Expr string } }
 		Panels      []struct {
 			Type, Title string
-			Targets     []struct{ Expr string }
+			Targets     []struct{ Expr, LegendFormat string }
 		}
 	}
 	if err := json.Unmarshal(text, &board); err != nil {
@@ -39,8 +42,17 @@ func TestThePanelsHaveData(t *testing.T) {
 				}
 			}
 			h, _, now := wellFor(t, 10*time.Minute, reads)
-			if got := h.value(t, target.Expr, now); len(got) == 0 && !mayBeEmpty[panel.Title] {
+			got := h.samples(t, target.Expr, now)
+			if len(got) == 0 && !mayBeEmpty[panel.Title] {
 				t.Errorf("%q is empty: %s", panel.Title, target.Expr)
+			}
+			if missing := unnamed(target.LegendFormat, got); missing != "" {
+				t.Errorf("the legend %q of %q names %s, which is not there", target.LegendFormat, panel.Title, missing)
+			}
+			if label := "exported_region"; h.has(label) && strings.Contains(target.LegendFormat, "{{node}}") &&
+				!strings.Contains(target.LegendFormat, "{{"+label+"}}") {
+				t.Errorf("the legend %q of %q does not name the region of the other node, %s: {{region}} is that of "+
+					"who was scraped", target.LegendFormat, panel.Title, label)
 			}
 		}
 	}
@@ -50,6 +62,30 @@ func TestThePanelsHaveData(t *testing.T) {
 	if shown < 25 {
 		t.Errorf("only %d panels", shown)
 	}
+}
+
+var inLegend = regexp.MustCompile(`\{\{(\w+)\}\}`)
+
+// unnamed returns a label that a legend names and one of these series does not have, "" if there is none.
+func unnamed(legend string, list []promql.Sample) string {
+	for _, part := range inLegend.FindAllStringSubmatch(legend, -1) {
+		for _, s := range list {
+			if s.Metric.Get(part[1]) == "" {
+				return part[1]
+			}
+		}
+	}
+	return ""
+}
+
+// has reports whether a series has such a label.
+func (h *history) has(label string) bool {
+	for _, k := range h.series {
+		if k.labels.Get(label) != "" {
+			return true
+		}
+	}
+	return false
 }
 
 // documented are the metrics that docs/metrics.md explains.

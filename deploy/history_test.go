@@ -107,6 +107,16 @@ func withTarget(l labels.Labels, target map[string]string) labels.Labels {
 // value is the result of an expression at a time: the number of each series by its labels.
 func (h *history) value(t *testing.T, expression string, at time.Time) map[string]float64 {
 	t.Helper()
+	out := map[string]float64{}
+	for _, s := range h.samples(t, expression, at) {
+		out[s.Metric.String()] = s.F
+	}
+	return out
+}
+
+// samples is the result of an expression at a time.
+func (h *history) samples(t *testing.T, expression string, at time.Time) (list []promql.Sample) {
+	t.Helper()
 	q, err := engine.NewInstantQuery(t.Context(), h, nil, expression, at)
 	if err != nil {
 		t.Fatalf("%s: %v", expression, err)
@@ -116,18 +126,15 @@ func (h *history) value(t *testing.T, expression string, at time.Time) map[strin
 	if r.Err != nil {
 		t.Fatalf("%s: %v", expression, r.Err)
 	}
-	out := map[string]float64{}
 	switch v := r.Value.(type) {
 	case promql.Vector:
-		for _, s := range v {
-			out[s.Metric.String()] = s.F
-		}
+		list = slices.Clone(v)
 	case promql.Scalar:
-		out[""] = v.V
+		list = []promql.Sample{{T: v.T, F: v.V}}
 	default:
 		t.Fatalf("%s is a %s", expression, v.Type())
 	}
-	return out
+	return list
 }
 
 // names returns the metrics that an expression reads.

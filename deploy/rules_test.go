@@ -6,12 +6,15 @@ import (
 	"log/slog"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/rulefmt"
+	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/template"
 )
 
 var update = flag.Bool("update", false, "write the table of docs/operating.md anew")
@@ -55,11 +58,46 @@ func TestEveryAlertFiresAndEnds(t *testing.T) {
 			if last := fires[len(fires)-1]; last.After(end.Add(lingers)) {
 				t.Errorf("it fires until %v, and the incident ended at %v", last, end)
 			}
+			for _, s := range h.samples(t, rule.Expr, fires[0]) {
+				description(t, &rule, s, fires[0])
+			}
 		})
 	}
 	for name := range incidents {
 		if !known[name] {
 			t.Errorf("there is no alert %s", name)
+		}
+	}
+}
+
+// description returns what an alert says of itself when it fires for a sample. All that it names has to be known.
+func description(t *testing.T, rule *rulefmt.Rule, s promql.Sample, at time.Time) string {
+	t.Helper()
+	text := "{{$labels := .Labels}}{{$value := .Value}}" + rule.Annotations["description"]
+	said, err := template.NewTemplateExpander(t.Context(), text, rule.Alert,
+		template.AlertTemplateData(s.Metric.Map(), nil, "", s), model.TimeFromUnixNano(at.UnixNano()), nil, nil,
+		[]string{"missingkey=error"}).Expand()
+	if err != nil {
+		t.Errorf("what it says of %s: %v", s.Metric, err)
+	}
+	return said
+}
+
+// Who is not reached is named with the region that he is of, and not with that of the node which says so: the label of
+// the metric has another name once it is scraped.
+func TestWhoIsNotReachedIsNamedWithHisRegion(t *testing.T) {
+	rules := alerts(t)
+	rule := &rules[slices.IndexFunc(rules, func(r rulefmt.Rule) bool { return r.Alert == "MimirPeerNotReached" })]
+	apart := incident{counts(`mimir_peer_failures_total{region="us",exported_region="eu"}`, 0.1)}
+	h, _, _ := apart.history(t, rule)
+	fires, _ := h.fires(t, rule)
+	if fires == nil {
+		t.Fatal("it does not fire")
+	}
+	for _, s := range h.samples(t, rule.Expr, fires[0]) {
+		if text := description(t, rule, s, fires[0]); !strings.Contains(text, " does not reach eu-") ||
+			!strings.HasSuffix(text, " of region eu.") {
+			t.Errorf("it says %q", text)
 		}
 	}
 }
