@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/url"
 	"slices"
 	"strings"
 
@@ -52,7 +51,7 @@ func (r *PeerRule) validate(t TLS) error {
 }
 
 // nodeNames returns the names of which a certificate must have one, as a DNS name or as its common name, and what it
-// may have as a URI instead.
+// may have as a URI instead; where it has such a URI, that alone counts.
 func nodeNames(fleet, region, node string) (name, uri string) {
 	return node + "." + region + "." + fleet, "mimir://" + fleet + "/" + region + "/" + node
 }
@@ -71,6 +70,10 @@ func (r *PeerRule) admit(fleet string, p grpctransport.Peer) error {
 	}
 	if r.Bind == bindNode && !names(c, fleet, p.Region, p.Node, r.regions) {
 		name, uri := nodeNames(fleet, p.Region, p.Node)
+		if named := nodeURIs(c); len(named) > 0 {
+			return fmt.Errorf("its certificate, of %q, names %q, and not %s (peer-tls.bind): where it has such a URI, "+
+				"that alone counts", c.Subject.CommonName, strings.Join(named, " "), uri)
+		}
 		return fmt.Errorf("its certificate, of %q, names neither %s nor %s (peer-tls.bind)", c.Subject.CommonName,
 			name, uri)
 	}
@@ -84,10 +87,20 @@ func names(c *x509.Certificate, fleet, region, node string, regions []string) bo
 		return false
 	}
 	name, uri := nodeNames(fleet, region, node)
-	if slices.ContainsFunc(c.URIs, func(u *url.URL) bool { return u.Scheme == "mimir" }) {
-		return slices.ContainsFunc(c.URIs, func(u *url.URL) bool { return u.String() == uri })
+	if named := nodeURIs(c); len(named) > 0 {
+		return slices.Contains(named, uri)
 	}
 	return (c.Subject.CommonName == name || slices.Contains(c.DNSNames, name)) && isOf(region, node, regions)
+}
+
+// nodeURIs returns the URIs by which a certificate names nodes.
+func nodeURIs(c *x509.Certificate) (named []string) {
+	for _, u := range c.URIs {
+		if u.Scheme == "mimir" {
+			named = append(named, u.String())
+		}
+	}
+	return named
 }
 
 // isOf reports whether a name of a node, with that of a region behind it, is of that region. Names may have dots: where

@@ -94,6 +94,14 @@ func TestANameWithDotsIsOfOneNode(t *testing.T) {
 			t.Errorf("%s of %s, beside %v: %v", test.node, test.region, test.regions, err)
 		}
 	}
+	rule := PeerRule{Bind: bindNode} // the name is right, and the URI is not: it says which one it was
+	err := rule.admit("f", grpctransport.Peer{
+		Caller: transport.Caller{Region: "west", Node: "x.us"}, Certificate: &other,
+	})
+	if want := `names "mimir://west.f/us/x", and not mimir://f/west/x.us (peer-tls.bind): where it has such a URI, ` +
+		"that alone counts"; err == nil || !strings.HasSuffix(err.Error(), want) {
+		t.Errorf("refused with %v, want %s", err, want)
+	}
 }
 
 // A thousand peers that are refused are one line of the log.

@@ -21,8 +21,8 @@ var tlsSettings = slices.Concat(
 			"names or IP addresses, for one of which the certificate of a node must be valid",
 			func(c *Config) *[]string { return &c.PeerRule.AllowedHostnames }),
 		text("peer-tls.bind", bindNone, "`node`: the certificate of a node must name the node that speaks: "+
-			"`node.region.fleet` as a DNS name or as the common name, or the URI `mimir://fleet/region/node`; "+
-			"`none`: any certificate signed by `ca` may be any node's",
+			"`node.region.fleet` as a DNS name or as the common name, or the URI `mimir://fleet/region/node`: where "+
+			"it has such a URI, that alone counts; `none`: any certificate signed by `ca` may be any node's",
 			func(c *Config) *string { return &c.PeerRule.Bind }),
 		text("fleet-key-file", "", "file of secrets, one a line, of at least 32 characters each: nodes show each "+
 			"other that they have one of them, also without TLS, and refuse who has none. The first is shown; to "+
