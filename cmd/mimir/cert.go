@@ -124,7 +124,8 @@ func newCertNodes() *cobra.Command {
 		Long: "Make what each node and witness of a fleet file needs, in --dir/NODE: peer.crt for other nodes, that\n" +
 			"names the node alone (peer-tls.bind: node), server.crt for clients, their keys, and the authorities.\n" +
 			"Only what is missing, ends soon, or is of other names is made: run it again to renew. Bring each\n" +
-			"node its directory; a node uses what is replaced within five seconds.",
+			"node its directory; a node uses what is replaced within five seconds. One that is to move needs\n" +
+			"certificates for both addresses before: the new one is its host, and the old one in peer and client.",
 		Args: oneArgument("the fleet file"),
 		RunE: func(c *cobra.Command, arguments []string) error {
 			terms, err := f.terms()

@@ -19,6 +19,7 @@ import (
 
 	"github.com/mimir-kv/mimir/localfleet"
 	"github.com/mimir-kv/mimir/server"
+	"github.com/mimir-kv/mimir/server/authority"
 )
 
 var fileNodes = flag.Int("fleetfile.nodes", 1, "nodes a region of the fleet that is made of a fleet file: 1 or 3")
@@ -203,18 +204,9 @@ func (f *madeFleet) differs(t *testing.T) {
 
 // TestTheFleetFileOfTheDocs makes what docs/operating.md says that it makes.
 func TestTheFleetFileOfTheDocs(t *testing.T) {
-	text, err := os.ReadFile("../../docs/operating.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, block, found := strings.Cut(string(text), "```yaml\nfleet: production\n")
-	block, _, ended := strings.Cut(block, "```")
-	if !found || !ended {
-		t.Fatal("docs/operating.md has no fleet file")
-	}
 	dir := t.TempDir()
 	file, certs := filepath.Join(dir, "fleet.yaml"), filepath.Join(dir, "certs")
-	if err := os.WriteFile(file, []byte("fleet: production\n"+block), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(ofOperating(t, "fleet: production\n")), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	must(t, "cert", "init", "--dir", certs, "--fleet", "production")
@@ -232,6 +224,61 @@ func TestTheFleetFileOfTheDocs(t *testing.T) {
 	for _, want := range []string{"data-dir: /data/mimir\n", "log-level: debug\n", "listen-http: 10.2.0.3:2381\n"} {
 		if !strings.Contains(string(node), want) {
 			t.Errorf("%q is missing (%v) in\n%s", want, err, node)
+		}
+	}
+}
+
+// ofOperating returns the block of YAML of docs/operating.md that begins so.
+func ofOperating(t *testing.T, beginning string) string {
+	t.Helper()
+	text, err := os.ReadFile("../../docs/operating.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, block, found := strings.Cut(string(text), "```yaml\n"+beginning)
+	block, _, ended := strings.Cut(block, "```")
+	if !found || !ended {
+		t.Fatalf("docs/operating.md has no block of YAML %q", beginning)
+	}
+	return beginning + block
+}
+
+// TestTheCertificatesOfAMove: as docs/operating.md says it, a node that is to move has certificates that are valid for
+// both addresses, and those of a file with the new one are valid for that alone.
+func TestTheCertificatesOfAMove(t *testing.T) {
+	fleet, region := ofOperating(t, "fleet: production\n"), ofOperating(t, "    nodes: {us-1: {host: 10.1.0.9")
+	moving := strings.Replace(fleet, "    nodes: {us-1: 10.1.0.1, us-2: 10.1.0.2, us-3: 10.1.0.3}\n", region, 1)
+	moved := strings.Replace(fleet, "us-1: 10.1.0.1,", "us-1: 10.1.0.9,", 1)
+	dir := t.TempDir()
+	file, certs := filepath.Join(dir, "fleet.yaml"), filepath.Join(dir, "certs")
+	must(t, "cert", "init", "--dir", certs, "--fleet", "production")
+	for _, step := range []struct {
+		fleet          string
+		valid, invalid []string
+	}{
+		{fleet, []string{"10.1.0.1"}, []string{"10.1.0.9"}},
+		{moving, []string{"10.1.0.1", "10.1.0.9"}, nil},
+		{moved, []string{"10.1.0.9"}, []string{"10.1.0.1"}},
+	} {
+		if err := os.WriteFile(file, []byte(step.fleet), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		out := must(t, "cert", "nodes", file, "--dir", certs)
+		for _, name := range []string{"peer.crt", "server.crt"} {
+			c, err := authority.ReadCertificate(filepath.Join(certs, "us-1", name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, host := range step.valid {
+				if err := c.VerifyHostname(host); err != nil {
+					t.Errorf("%s: %v\n%s", name, err, out)
+				}
+			}
+			for _, host := range step.invalid {
+				if c.VerifyHostname(host) == nil {
+					t.Errorf("%s is valid for %s\n%s", name, host, out)
+				}
+			}
 		}
 	}
 }
