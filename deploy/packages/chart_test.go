@@ -168,17 +168,42 @@ func (o *objects) variables(t *testing.T, number int) map[string]string {
 	return values
 }
 
+// file returns the configuration file that the pod of a node has, as Kubernetes mounts it.
+func (o *objects) file(t *testing.T, number int) string {
+	t.Helper()
+	for _, m := range o.nodes.Spec.Template.Spec.Containers[0].VolumeMounts {
+		if m.Name != "config" {
+			continue
+		}
+		path := m.SubPathExpr
+		for name, value := range o.variables(t, number) {
+			path = strings.ReplaceAll(path, "$("+name+")", value)
+		}
+		if text, there := o.config.Data[path]; there {
+			return text
+		}
+		t.Fatalf("node %d has %q mounted, which is not there", number, path)
+	}
+	t.Fatal("no configuration is mounted")
+	return ""
+}
+
 // loaded returns what a node says of its settings.
 func (o *objects) loaded(t *testing.T, number int) *server.Config {
 	t.Helper()
+	return load(t, o.file(t, number), o.variables(t, number))
+}
+
+// load returns what a node makes of a file and of variables.
+func load(t *testing.T, text string, variables map[string]string) *server.Config {
+	t.Helper()
 	file := filepath.Join(t.TempDir(), "mimir.yaml")
-	if err := os.WriteFile(file, []byte(o.config.Data["mimir.yaml"]), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	variables := o.variables(t, number)
 	c, err := server.Load(file, func(name string) (string, bool) { v, ok := variables[name]; return v, ok }, nil)
 	if err != nil {
-		t.Fatalf("%v\n%s", err, o.config.Data["mimir.yaml"])
+		t.Fatalf("%v\n%s", err, text)
 	}
 	return c
 }
@@ -202,7 +227,9 @@ func TestAReleaseIsARegion(t *testing.T) {
 	switch {
 	case spec.PodManagementPolicy != appsv1.ParallelPodManagement:
 		t.Error("nodes wait for each other to be ready, and none is before all run")
-	case o.budget == nil || o.budget.Spec.MaxUnavailable.IntValue() != 1:
+	case o.budget == nil || o.budget.Spec.MaxUnavailable.IntValue() != 1 ||
+		o.budget.Spec.UnhealthyPodEvictionPolicy == nil ||
+		*o.budget.Spec.UnhealthyPodEvictionPolicy != policyv1.AlwaysAllow:
 		t.Errorf("budget %+v", o.budget)
 	case len(pod.TopologySpreadConstraints) != 2:
 		t.Errorf("spread %+v", pod.TopologySpreadConstraints)
@@ -275,6 +302,11 @@ func TestWhatCannotBeInstalled(t *testing.T) {
 		{map[string]any{"region": "eu", "regions": eu, "initialPrimary": "eu"}, "it is for the others"},
 		{map[string]any{"region": "us", "regions": map[string]any{"eu": []any{"mimir-eu-0"}}}, "regions"},
 		{map[string]any{"region": "us", "hosts": map[string]any{"peer": "node.example.net"}}, "peer"},
+		{map[string]any{"region": "us", "names": map[string]any{"3": "x"}}, "names has 3: the nodes are 0 to 2"},
+		{map[string]any{"region": "us", "names": map[string]any{"x": "y"}}, "names"},
+		{map[string]any{"region": "us", "names": map[string]any{"2": "mimir-us-1"}}, "another one has that name"},
+		{map[string]any{"region": "us", "joining": []any{3}}, "joining has 3: the nodes are 0 to 2"},
+		{map[string]any{"region": "us", "replicas": 1, "joining": []any{0}}, "joining has every node"},
 	} {
 		_, err := chart.Render(stamp, chart.Release{Name: "mimir", Namespace: namespace, Values: test.values})
 		if err == nil || !strings.Contains(err.Error(), test.want) {
@@ -333,7 +365,7 @@ func TestTheChartStartsTwoRegions(t *testing.T) {
 		})
 		dir, config, _ := unpackImage(t, archive)
 		for name, text := range map[string]string{
-			"etc/mimir/mimir.yaml": o.config.Data["mimir.yaml"],
+			"etc/mimir/mimir.yaml": o.file(t, 0),
 			"etc/hosts":            "127.0.0.1 localhost " + host("us") + " " + host("eu") + "\n",
 		} {
 			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
@@ -349,7 +381,7 @@ func TestTheChartStartsTwoRegions(t *testing.T) {
 		check := *p
 		check.arguments = append(slices.Clone(p.arguments), "--check")
 		if out, status := check.run(t); status != 0 {
-			t.Fatalf("mimir serve --check: %d\n%s\n%s", status, out, o.config.Data["mimir.yaml"])
+			t.Fatalf("mimir serve --check: %d\n%s\n%s", status, out, o.file(t, 0))
 		}
 		started[region] = p.start(t, at[first])
 	}

@@ -150,7 +150,7 @@ func (p *process) start(t *testing.T, client string) *node {
 }
 
 // call asks the JSON gateway until it answers.
-func (n *node) call(t *testing.T, path string, question map[string]string, answer any) {
+func (n *node) call(t *testing.T, path string, question, answer any) {
 	t.Helper()
 	text, err := json.Marshal(question)
 	if err != nil {
