@@ -62,7 +62,7 @@ func newStage(t *testing.T) *stage {
 	}
 	for name := range incidents { // what a fleet that is well does not say is said from the start
 		for _, c := range incidents[name] {
-			if c.usual != nil {
+			if c.usual != nil && !c.born {
 				l := s.fresh(t, &c)
 				s.said[l.String()] = sample{l, *c.usual}
 			}
@@ -96,8 +96,10 @@ func (s *stage) begin(t *testing.T, names []string) {
 			st := staged{change: c}
 			if c.usual != nil {
 				l := s.fresh(t, &c)
-				s.said[l.String()] = sample{l, *c.usual}
-				st.series = []sample{s.said[l.String()]}
+				st.series = []sample{{l, *c.usual}}
+				if !c.born {
+					s.said[l.String()] = st.series[0]
+				}
 			} else {
 				matchers, err := language.ParseMetricSelector(c.selector)
 				if err != nil {

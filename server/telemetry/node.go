@@ -71,7 +71,8 @@ var (
 	slotSeconds = Declare(Gauge, "mimir_slot_lag_seconds",
 		"Upper bound of the seconds a following region is behind, likewise.", "to")
 	slotConnected = Declare(Gauge, "mimir_slot_connected",
-		"1 while a following region is connected to this node.", "to")
+		"1 while a following region is connected to this node, 0 of others on nodes of the primary; absent of others "+
+			"elsewhere.", "to")
 	slotLost = Declare(Gauge, "mimir_slot_lost",
 		"1 if a region fell past the retained log and has to bootstrap.", "to")
 	leaderChanges = Declare(Counter, "mimir_leader_changes_total",
@@ -168,11 +169,14 @@ func (m *Node) Collect(out chan<- prometheus.Metric) {
 	} {
 		role.SetTruth(out, h.Role == one, string(one))
 	}
-	if h.Role == replication.RolePrimary && h.Primary == h.Region { // a former primary keeps slots that nobody moves
+	switch { // a former primary keeps slots that nobody moves
+	case h.Role == replication.RolePrimary && h.Primary == h.Region:
 		collectSlots(out, h.Slots)
 		if h.IsLeader {
 			collectGate(out, h.Gate)
 		}
+	case h.Role == replication.RoleSecondary:
+		collectServed(out, h.Slots)
 	}
 }
 
@@ -231,6 +235,15 @@ func collectLag(out chan<- prometheus.Metric, lag *replication.Lag) {
 	}
 	if !lag.AtLeast || lag.Bytes > 0 {
 		lagBytes.Set(out, float64(lag.Bytes))
+	}
+}
+
+// collectServed says who follows a node of a secondary. Of who does not it knows nothing, and has no slot that moves.
+func collectServed(out chan<- prometheus.Metric, slots []replication.SlotStatus) {
+	for _, slot := range slots {
+		if slot.Connected {
+			slotConnected.Set(out, 1, slot.Region)
+		}
 	}
 }
 

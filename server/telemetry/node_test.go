@@ -65,6 +65,9 @@ func TestMetricsSayWhatIsKnown(t *testing.T) {
 	atLeast.Lag = replication.Lag{Commands: 73, Seconds: 46, AtLeast: true}
 	nothing.Lag = replication.Lag{Seconds: 46, AtLeast: true}
 	unheard.IsLeader, unheard.Lag = false, replication.Lag{Commands: 5, Seconds: -1, AtLeast: true}
+	between := unheard
+	between.Slots = append(slots(true, -1), replication.SlotStatus{Region: "us", Position: 3, Lost: true})
+	between.Slots[0].Region = "ap"
 	unknown := "healthy:0 has_leader:0 leader:0 lag_known:0"
 	for _, c := range []struct {
 		why  string
@@ -98,6 +101,9 @@ func TestMetricsSayWhatIsKnown(t *testing.T) {
 			"lag_known:1 lag_at_least:1 lag_seconds:46 role{primary}:0 role{secondary}:1 role{diverged}:0"},
 		{"follower in a secondary", unheard, "healthy:1 has_leader:1 leader:0 leader_age_seconds:0 sealed:0 " +
 			"lag_known:0 lag_at_least:1 lag_commands:5 role{primary}:0 role{secondary}:1 role{diverged}:0"},
+		{"and serves a region that follows by way of it", between, "healthy:1 has_leader:1 leader:0 " +
+			"leader_age_seconds:0 sealed:0 lag_known:0 lag_at_least:1 lag_commands:5 role{primary}:0 " +
+			"role{secondary}:1 role{diverged}:0 slot_connected{ap}:1"},
 	} {
 		got := series(t, &c.h)
 		for _, always := range []string{"epoch", "position", "term", "commit_index", "applied_index", "log_bytes",
