@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -128,12 +129,13 @@ func (f *fleetReport) linesTold() (list []string) {
 // helpFor are the commands with which an operator goes on where something is wrong with a region. None changes anything
 // without saying before what it costs: a failover without --force tells what would be lost, and moves nothing.
 func (f *fleetReport) helpFor(r *regionReport) (commands []string) {
+	voting, known := f.votes()
 	switch {
 	case r.Sealed:
 		commands = append(commands, "mimir switchover --abort"+f.at(r.Name))
 	case r.Role == replication.RoleDiverged:
 		commands = append(commands, "mimir tail list"+f.at(r.Name))
-	case !r.Heard && r.Name == f.Primary && !f.votes() && f.hears() != nil: // it is not gone: no failover
+	case !r.Heard && r.Name == f.Primary && !voting && f.hears() != nil: // it is not gone: no failover
 		commands = append(commands, "mimir status"+endpointsOf(f.hears()))
 	case !r.Heard && (r.Name == f.Primary || f.Primary == ""):
 		for _, other := range f.Regions {
@@ -142,7 +144,7 @@ func (f *fleetReport) helpFor(r *regionReport) (commands []string) {
 			}
 		}
 		show := "mimir fleet show" + f.at("")
-		if f.votes() { // and why nobody takes over comes first
+		if voting || !known { // and why nobody takes over comes first
 			return append([]string{show}, commands...)
 		}
 		commands = append(commands, show)
@@ -175,8 +177,8 @@ func (f *fleetReport) at(region string) string {
 // mostAt is how many nodes a command names.
 const mostAt = 3
 
-// votesOfPrimary returns what the leader of the primary says of votes, or anybody if that one does not answer; nil if
-// none are taken, or nobody says.
+// votesOfPrimary returns what the leader of the primary says of votes, or who knows the newest charter if that one does
+// not answer; nil if none are taken, or nobody says.
 func (f *fleetReport) votesOfPrimary() (found *replication.VoteStatus) {
 	known := 0 // how much who was found knows
 	for _, r := range f.Regions {
@@ -191,12 +193,17 @@ func (f *fleetReport) votesOfPrimary() (found *replication.VoteStatus) {
 			case v.Fenced:
 				knows = 2
 			}
-			if knows > known {
+			if knows > known || knows == known && newer(v, found) {
 				found, known = v, knows
 			}
 		}
 	}
 	return found
+}
+
+// newer reports whether a is by a newer charter than b.
+func newer(a, b *replication.VoteStatus) bool {
+	return cmp.Or(cmp.Compare(a.Epoch, b.Epoch), cmp.Compare(a.Charter, b.Charter)) > 0
 }
 
 // votesTold is what printVotes writes: its sentences, and its voters as rows.

@@ -282,6 +282,11 @@ func TestTheConsoleProposesNoNeedlessFailover(t *testing.T) {
 		t.Errorf("where votes are taken: %q", list)
 	}
 	f = wrongFleet()
+	f.find("eu").nodes = nil
+	if list := commands(f); len(list) != 3 || list[0] != "mimir fleet show" {
+		t.Errorf("where it is not known whether votes are taken: %q", list)
+	}
+	f = wrongFleet()
 	eu := &f.find("eu").RegionStatus
 	eu.Source, eu.Connected, eu.Lag.Seconds = "us", true, 0.3
 	if list := commands(f); len(list) != 1 || list[0] != "mimir status" {

@@ -205,7 +205,10 @@ func newFleetShow(n *connection) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "show",
 		Short: "Show who votes, who supports the primary, and what it may acknowledge",
-		Args:  noArguments,
+		Long: "Show who votes, who supports the primary, and what it may acknowledge, by the word of the leader\n" +
+			"of the primary, or of who else knows. That no votes are taken is said by that leader alone: where it\n" +
+			"does not answer, and nobody who does knows of votes, the exit status is 1.",
+		Args: noArguments,
 		RunE: n.asking(func(c *cobra.Command, client *admin.Client, _ []string) error {
 			ctx, cancel := context.WithTimeout(c.Context(), fleetTimeout)
 			defer cancel()
@@ -218,28 +221,6 @@ func newFleetShow(n *connection) *cobra.Command {
 	}
 	n.addFlags(c)
 	return c
-}
-
-// votes asks the leader of the primary, or whoever answers if that one does not.
-func votes(ctx context.Context, client *admin.Client) (*replication.VoteStatus, error) {
-	fleet, err := client.Fleet(ctx)
-	if err != nil {
-		return nil, err
-	}
-	for _, r := range fleet.Regions {
-		urls := clientURLs(&r)
-		if r.Name != fleet.Primary || len(urls) == 0 {
-			continue
-		}
-		if node, err := client.At(urls[0]).Node(ctx); err == nil && node.Votes != nil {
-			return node.Votes, nil
-		}
-	}
-	node, err := client.Node(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return node.Votes, nil
 }
 
 // unbounded is a ceiling above every position.

@@ -25,19 +25,18 @@ func (f *fleetReport) tellNext() {
 	}
 	next := func(command, why string) { f.Next = append(f.Next, command+nextWhy+why) }
 	primary := f.find(f.Primary)
+	voting, known := f.votes()
 	switch {
 	case len(f.TakeWrites) > 1:
 		next("mimir events --since 1h", "who made a second region primary, and when")
-	case f.Primary != "" && primary != nil && !primary.Heard && f.votes():
+	case f.Primary != "" && primary != nil && !primary.Heard && voting:
 		next("mimir fleet show", "who votes, and why nobody takes over")
 	case f.Primary != "" && primary != nil && !primary.Heard && f.hears() != nil:
 		by := f.hears()
 		next("mimir status"+endpointsOf(by), by.Name+" heard "+f.Primary+" within seconds, which "+f.Asked+
 			" does not hear: ask again before you fail over")
 	case f.Primary != "" && primary != nil && !primary.Heard:
-		if to := f.furthest(); to != "" {
-			next("mimir failover --to "+to, "says what would be lost; with --force it does it")
-		}
+		f.Next = append(f.Next, byHand(f, known)...)
 	}
 	for _, r := range f.Regions {
 		if r.Sealed {
@@ -55,6 +54,18 @@ func (f *fleetReport) tellNext() {
 	}
 }
 
+// byHand are the commands where the primary is gone and nobody says that votes are taken, which may not be known.
+func byHand(f *fleetReport, known bool) (list []string) {
+	if by := untold(f); !known {
+		list = append(list, "mimir fleet show"+endpointsOf(by)+nextWhy+"whether votes are taken is not known, since "+
+			"no node of "+by.Name+" told: where they are, the primary moves by itself")
+	}
+	if to := f.furthest(); to != "" {
+		list = append(list, "mimir failover --to "+to+nextWhy+"says what would be lost; with --force it does it")
+	}
+	return list
+}
+
 func (f *fleetReport) find(name string) *regionReport {
 	for i := range f.Regions {
 		if f.Regions[i].Name == name {
@@ -62,18 +73,6 @@ func (f *fleetReport) find(name string) *regionReport {
 		}
 	}
 	return nil
-}
-
-// votes reports whether votes are taken, as far as nodes that answered say.
-func (f *fleetReport) votes() bool {
-	for _, r := range f.Regions {
-		for _, n := range r.nodes {
-			if n.health != nil && n.health.Votes != nil {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // hears returns a region that follows the primary itself, and heard lately where that is, nil if none does.

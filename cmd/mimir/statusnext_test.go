@@ -8,15 +8,17 @@ import (
 	"github.com/mimir-kv/mimir/replication"
 )
 
-// wrongFleet is one of which the primary us does not answer.
+// wrongFleet is one of which the primary us does not answer, and nobody else knows of votes.
 func wrongFleet() *fleetReport {
+	said := &replication.HealthStatus{Healthy: true}
 	return &fleetReport{
 		FleetStatus: &replication.FleetStatus{Fleet: "mimir", Asked: "eu-1", Primary: "us", Epoch: 3},
 		Regions: []regionReport{
 			{RegionStatus: replication.RegionStatus{Name: "asia", Heard: true, Role: replication.RoleSecondary,
-				Epoch: 3, Position: 9}, nodes: []nodeReport{{name: "asia-1", version: "v1"}}},
+				Epoch: 3, Position: 9}, nodes: []nodeReport{{name: "asia-1", version: "v1", health: said}}},
 			{RegionStatus: replication.RegionStatus{Name: "eu", Heard: true, Role: replication.RoleSecondary, Epoch: 3,
-				Position: 12}, nodes: []nodeReport{{name: "eu-1", version: "v2"}, {name: "eu-2", version: "v1"}}},
+				Position: 12}, nodes: []nodeReport{{name: "eu-1", version: "v2", health: said},
+				{name: "eu-2", version: "v1", health: said}}},
 			{RegionStatus: replication.RegionStatus{Name: "us", Problem: "no node answers"}},
 		},
 	}
@@ -45,6 +47,16 @@ func TestTheCommandThatHelpsIsNamed(t *testing.T) {
 		}, []string{"mimir failover --to eu ", "mimir events --since 1h "}},
 		"and votes are taken": {func(f *fleetReport) { f.Regions[1].nodes[0].health = votes },
 			[]string{"mimir fleet show ", "mimir events "}},
+		"and votes are taken by regions that do not tell": {func(f *fleetReport) {
+			f.Regions[1].nodes = nil
+			f.Regions[1].RegionStatus.Nodes = []replication.NodeStatus{{ClientURLs: []string{"http://10.2.0.1:2379"}}}
+		}, []string{"mimir fleet show --endpoints 10.2.0.1:2379 ", "mimir failover --to eu ", "mimir events "}},
+		"and the leader of the primary told of votes": {func(f *fleetReport) {
+			f.Regions[0].Votes = replication.VoteNo
+		}, []string{"mimir fleet show ", "mimir events "}},
+		"and told that none are taken": {func(f *fleetReport) {
+			f.Regions[1].nodes, f.Regions[0].Votes = nil, replication.VoteNone
+		}, []string{"mimir failover --to eu ", "mimir events "}},
 		"two primaries": {func(f *fleetReport) { f.TakeWrites = []string{"asia", "eu"} },
 			[]string{"mimir events --since 1h "}},
 		"sealed": {func(f *fleetReport) {
