@@ -255,6 +255,9 @@ func (k *eventCrowd) ask(ctx context.Context, n *eventNode, wait time.Duration, 
 	for {
 		sent := time.Now()
 		page, err := n.client.Events(ctx, q)
+		if err == nil {
+			err = inPlaceOf(n.name, page.Node)
+		}
 		if err != nil {
 			a.page, a.err = nil, whySilent(ctx, err)
 			return a

@@ -28,7 +28,8 @@ func votes(ctx context.Context, client *admin.Client) (*replication.VoteStatus, 
 	}
 	if primary := f.find(fleet.Primary); primary != nil {
 		if urls := clientURLs(&primary.RegionStatus); len(urls) > 0 {
-			if node, err := client.At(urls[0]).Node(ctx); err == nil && node.Votes != nil {
+			node, err := client.At(urls[0]).Node(ctx)
+			if err == nil && itself(node, primary.By) == nil && node.Votes != nil {
 				return node.Votes, nil
 			}
 		}

@@ -58,12 +58,11 @@ func (n *connection) rebuild(c *cobra.Command, client *admin.Client, name string
 			return errors.New("nothing was done")
 		}
 	}
-	at := client.At(node.ClientURLs...)
-	if said, err := at.Node(c.Context()); err != nil {
-		return err
-	} else if said.NodeID != name {
-		return fmt.Errorf("%s answers where %s says that it serves clients", said.NodeID, name)
+	at, err := atNode(c.Context(), client, node)
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
 	}
+	defer at.Close()
 	fmt.Fprintf(c.ErrOrStderr(), "%s takes the state of another node; that goes on if you leave, and its log says "+
 		"when it is done\n", name)
 	done, err := at.Sums().Rebuild(c.Context())

@@ -157,7 +157,7 @@ func inspectWithin(ctx context.Context, client *admin.Client, bound, silence tim
 		r := &report.Regions[i]
 		if urls := clientURLs(&r.RegionStatus); len(urls) > 0 {
 			wg.Go(func() {
-				if node, err := client.At(urls...).Node(ctx); err == nil {
+				if node, err := client.At(urls...).Node(ctx); err == nil && itself(node, r.By) == nil {
 					r.Revision, r.alarms = node.Revision, node.Alarms
 					heard()
 				}

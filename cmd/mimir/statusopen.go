@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -75,11 +74,11 @@ func askNode(ctx context.Context, client *admin.Client, n *replication.NodeStatu
 		return nil, errors.New("it did not say where it serves clients")
 	}
 	node, err := client.At(n.ClientURLs...).Node(ctx)
-	switch {
-	case err != nil:
+	if err == nil {
+		err = itself(node, n.Name)
+	}
+	if err != nil {
 		return nil, err
-	case node.HealthStatus != nil && node.NodeID != "" && node.NodeID != n.Name:
-		return nil, fmt.Errorf("%s answers where it says that it serves clients", node.NodeID)
 	}
 	return &nodeReport{
 		name: n.Name, operators: node.Operators, open: node.Open, idle: node.IdleSettings, tls: node.TLS,

@@ -70,7 +70,7 @@ func (s tailSearch) all(ctx context.Context) (found []storedTail, silent []strin
 			var list []replication.TailInfo
 			err := errUnreachable
 			if node.Reachable && len(node.ClientURLs) > 0 {
-				list, err = client.At(node.ClientURLs...).Tails(ctx)
+				list, err = tailsOf(ctx, client, &node)
 			}
 			if isDenied(err) {
 				if !s.lenient {
@@ -80,7 +80,7 @@ func (s tailSearch) all(ctx context.Context) (found []storedTail, silent []strin
 				continue
 			}
 			if err != nil {
-				silent = append(silent, node.Name)
+				silent = append(silent, notAsked(node.Name, err))
 				continue
 			}
 			asked++
@@ -97,6 +97,36 @@ func (s tailSearch) all(ctx context.Context) (found []storedTail, silent []strin
 }
 
 var errUnreachable = errors.New("unreachable")
+
+// tailsOf asks a node for its rescue files.
+func tailsOf(ctx context.Context, client *admin.Client, n *replication.NodeStatus) ([]replication.TailInfo, error) {
+	at, err := atNode(ctx, client, n)
+	if err != nil {
+		return nil, err
+	}
+	defer at.Close()
+	return at.Tails(ctx)
+}
+
+// at returns a client of the node that has the file; see atNode.
+func (s *storedTail) at(ctx context.Context, client *admin.Client) (*admin.Client, error) {
+	at, err := atNode(ctx, client, &replication.NodeStatus{Name: s.Node, ClientURLs: s.URLs})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", s.Node, err)
+	}
+	return at, nil
+}
+
+// notAsked names a node that did not answer, and who did in its place; see mayHave.
+func notAsked(name string, err error) string {
+	if errors.Is(err, errInItsPlace) {
+		return fmt.Sprintf("%s%s%v)", name, inItsPlace, err)
+	}
+	return name
+}
+
+// inItsPlace stands behind the name of a node.
+const inItsPlace = " ("
 
 // isDenied reports whether a node answered that the caller may not do what he asked for.
 func isDenied(err error) bool {
@@ -221,7 +251,12 @@ func newTailShow(n *connection) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return n.showTail(c, client.At(tail.URLs...), tail, limit)
+			at, err := tail.at(c.Context(), client)
+			if err != nil {
+				return err
+			}
+			defer at.Close()
+			return n.showTail(c, at, tail, limit)
 		}),
 	}
 	n.addFlags(c)
@@ -285,7 +320,12 @@ func newTailExport(n *connection) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return e.run(c, client.At(tail.URLs...), tail)
+			at, err := tail.at(c.Context(), client)
+			if err != nil {
+				return err
+			}
+			defer at.Close()
+			return e.run(c, at, tail)
 		}),
 	}
 	n.addFlags(c)

@@ -65,8 +65,8 @@ func (n *connection) discard(c *cobra.Command, client *admin.Client, name string
 	}
 	var failures []error
 	for _, t := range all {
-		if err := client.At(t.URLs...).DiscardTail(c.Context(), name); err != nil {
-			failures = append(failures, fmt.Errorf("%s: %w", t.Node, err))
+		if err := t.discard(c.Context(), client); err != nil {
+			failures = append(failures, err)
 		} else {
 			result.Discarded = append(result.Discarded, t.Node)
 		}
@@ -81,6 +81,19 @@ func (n *connection) discard(c *cobra.Command, client *admin.Client, name string
 		}
 	})
 	return errors.Join(append(failures, err)...)
+}
+
+// discard deletes the file.
+func (s *storedTail) discard(ctx context.Context, client *admin.Client) error {
+	at, err := s.at(ctx, client)
+	if err != nil {
+		return err
+	}
+	defer at.Close()
+	if err := at.DiscardTail(ctx, s.Name); err != nil {
+		return fmt.Errorf("%s: %w", s.Node, err)
+	}
+	return nil
 }
 
 // mayHave returns those who do not answer and may have a tail: only nodes of the region that lost it do.
@@ -105,7 +118,10 @@ func mayHave(
 		}
 		others["every node of region "+r.Name] = r.Name != region
 	}
-	return slices.DeleteFunc(slices.Clone(silent), func(name string) bool { return others[name] }), nil
+	return slices.DeleteFunc(slices.Clone(silent), func(text string) bool {
+		name, _, _ := strings.Cut(text, inItsPlace)
+		return others[name]
+	}), nil
 }
 
 // confirm asks whether the copies of a tail are to be deleted.

@@ -46,7 +46,9 @@ func (r *replaying) find(ctx context.Context, on tailSearch, name string, note f
 		note(fmt.Sprintf("The commands from %d to %d are not told apart any more: what changed is replayed, from the "+
 			"whole state that node %s saved", r.tail.Fork+1, r.tail.Begins(), r.tail.Node))
 	}
-	r.client = on.client.At(r.tail.URLs...)
+	if r.client, err = r.tail.at(ctx, on.client); err != nil {
+		return err
+	}
 	return r.findFork(ctx)
 }
 

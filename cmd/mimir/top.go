@@ -160,10 +160,12 @@ func (t *top) look(ctx context.Context) (*topReport, error) {
 const metricsTimeout = 3 * time.Second
 
 func (t *top) sample(ctx context.Context, n *replication.NodeStatus) (*sampled, error) {
-	if len(n.ClientURLs) == 0 {
-		return nil, fmt.Errorf("it is not known where it serves clients")
+	at, err := atNode(ctx, t.client, n)
+	if err != nil {
+		return nil, err
 	}
-	text, err := t.client.At(n.ClientURLs...).Metrics(ctx)
+	defer at.Close()
+	text, err := at.Metrics(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -184,8 +184,8 @@ func standingOf(ctx context.Context, at *admin.Client, n *replication.NodeStatus
 	if err != nil {
 		return s, err
 	}
-	if said.NodeID != n.Name {
-		return s, fmt.Errorf("%s answers where it says that it serves clients", said.NodeID)
+	if err := itself(said, n.Name); err != nil {
+		return s, err
 	}
 	if said.Epoch == 0 { // else all others were compared as far as this, and no further
 		return s, errors.New("it has nothing of the history yet")

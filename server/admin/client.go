@@ -98,6 +98,15 @@ func (c *Client) Through(t http.RoundTripper) *Client {
 	return &other
 }
 
+// Apart returns a client with connections of its own, which shares everything else with c: what is asked one after the
+// other is asked of who answered first, also where several nodes are behind one address. The caller closes it.
+func Apart(c *Client) *Client {
+	if t, ok := c.http.Transport.(*http.Transport); ok {
+		return c.Through(t.Clone())
+	}
+	return c
+}
+
 // WithToken returns a client that shows an operator's token, and shares everything else with c. One that was given TLS
 // shows it to nobody without, but to sockets of this machine.
 func (c *Client) WithToken(token string) *Client {
