@@ -92,7 +92,7 @@ var incidents = map[string]incident{
 		fresh(10, gone(`mimir_archive_lag_seconds{instance="US"}`))},
 	"MimirArchiveStopped": {fresh(1, is(`mimir_archive_active{instance="US"}`, 0))},
 	"MimirArchiveBehind":  {fresh(10, is(`mimir_archive_lag_seconds{instance="US"}`, 1000))},
-	"MimirArchiveGap":     {fresh(0, counts(`mimir_archive_gaps_total{instance="US"}`, 0.01))},
+	"MimirArchiveGap":     {born(is(`mimir_archive_gap_age_seconds{instance="US"}`, 60))},
 }
 
 // servedByAnother is a region that goes from the primary to another secondary, which only says who follows it.
@@ -140,6 +140,32 @@ func TestAWitnessThatIsGoneIsTold(t *testing.T) {
 	if want := []string{"MimirWitnessDown", "MimirVoterDoesNotSupport"}; !slices.Equal(told, want) {
 		t.Errorf("%v tell of it, want %v", told, want)
 	}
+}
+
+// A gap is told until a backup was taken behind it, whoever takes the backups.
+func TestAGapIsToldUntilABackupIsNewer(t *testing.T) {
+	rule := ruleOf(t, "MimirArchiveGap")
+	for age, want := range map[float64]bool{3600: true, 30: false} {
+		gap := incident{
+			born(is(`mimir_archive_gap_age_seconds{instance="US"}`, 60)),
+			fresh(age, is(`mimir_backup_age_seconds{instance="EU"}`, age)),
+		}
+		h, _, _ := gap.history(t, rule)
+		if fires, _ := h.fires(t, rule); (fires != nil) != want {
+			t.Errorf("the newest backup is %v s old: it fires at %v", age, fires)
+		}
+	}
+}
+
+// ruleOf returns the rule of an alert.
+func ruleOf(t *testing.T, name string) *rulefmt.Rule {
+	t.Helper()
+	list := alerts(t)
+	i := slices.IndexFunc(list, func(r rulefmt.Rule) bool { return r.Alert == name })
+	if i < 0 {
+		t.Fatalf("there is no alert %s", name)
+	}
+	return &list[i]
 }
 
 // history returns a fleet that is well, then in the incident for longer than the rule waits, then well again. It holds

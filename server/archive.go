@@ -154,6 +154,9 @@ var (
 		"Bytes of them, as they are kept.")
 	archiveFailures = telemetry.Declare(telemetry.Counter, "mimir_archive_failures_total",
 		"Tries to read or write the archive that failed on this node.")
+	archiveGapAge = telemetry.Declare(telemetry.Gauge, "mimir_archive_gap_age_seconds",
+		"How long ago the node that archives the log found the gap behind which it archives; absent where it knows of "+
+			"none. A backup that was begun since ends what it is to be told for.")
 	archiveGaps = telemetry.Declare(telemetry.Counter, "mimir_archive_gaps_total",
 		"Gaps that this node had to leave in the archive, since the log did not reach back to its end any more, or "+
 			"nothing was in the place and it did not begin with the history: what comes then needs a new snapshot.")
@@ -175,6 +178,9 @@ func (m archiveMetrics) Collect(out chan<- prometheus.Metric) {
 	archiveGaps.Set(out, float64(s.Gaps))
 	if !s.Active {
 		return
+	}
+	if g := s.Gap; g != nil && !g.At.IsZero() {
+		archiveGapAge.Set(out, max(time.Since(g.At).Seconds(), 0))
 	}
 	if s.Known {
 		archivePosition.Set(out, float64(s.Position))

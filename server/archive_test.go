@@ -37,6 +37,44 @@ func TestTheArchiveOfASecondaryIsBehindThePrimary(t *testing.T) {
 	}
 }
 
+// A gap is told with its age from the first scrape on, for as long as the node that archives knows of it.
+func TestAGapOfTheArchiveIsAFigure(t *testing.T) {
+	gap := &archive.Gap{To: 9, At: time.Now().Add(-time.Hour)}
+	ahead := &archive.Gap{To: 9, At: time.Now().Add(24 * time.Hour)}
+	for name, c := range map[string]struct {
+		status archive.Status
+		told   bool
+		least  float64
+	}{
+		"found":                     {archive.Status{Active: true, Gaps: 1, Gap: gap}, true, time.Hour.Seconds()},
+		"none":                      {archive.Status{Active: true}, false, 0},
+		"another's":                 {archive.Status{Gaps: 1, Gap: gap}, false, 0},
+		"elsewhere":                 {archive.Status{Elsewhere: "eu", Gap: gap}, false, 0},
+		"of no time":                {archive.Status{Active: true, Gap: &archive.Gap{To: 9}}, false, 0},
+		"by a clock that went back": {archive.Status{Active: true, Gap: ahead}, true, 0},
+	} {
+		registry := prometheus.NewRegistry()
+		registry.MustRegister(archiveMetrics{status: func() *archive.Status { return &c.status }})
+		families, err := registry.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		told := false
+		for _, f := range families {
+			if f.GetName() != "mimir_archive_gap_age_seconds" {
+				continue
+			}
+			told = true
+			if age := f.GetMetric()[0].GetGauge().GetValue(); age < c.least {
+				t.Errorf("%s: it is %v s old", name, age)
+			}
+		}
+		if told != c.told {
+			t.Errorf("%s: told %v, want %v", name, told, c.told)
+		}
+	}
+}
+
 // A node that leaves the archive to another region tells so, as its metric does: where nobody archives, since no region
 // has that name or none of its nodes an archive.to, that is seen.
 func TestANodeTellsWhoIsToArchive(t *testing.T) {
