@@ -65,8 +65,12 @@ func declaredLabels(t *testing.T) map[string][]string {
 			continue
 		}
 		own := strings.FieldsFunc(cells[2], func(r rune) bool { return r == ',' || r == ' ' })
+		name = strings.TrimSuffix(name, "`")
+		if cells[1] == "histogram" {
+			name, own = name+"_bucket", append(own, "le")
+		}
 		slices.Sort(own)
-		all[strings.TrimSuffix(name, "`")] = append([]string{}, own...)
+		all[name] = append([]string{}, own...)
 	}
 	return all
 }

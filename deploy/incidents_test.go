@@ -81,7 +81,7 @@ var incidents = map[string]incident{
 	"MimirNotCompared": {fresh(3600, is(`mimir_compare_age_seconds{of="eu",instance="US",region="us"}`, 4*86400)),
 		fresh(86400, is(`mimir_compare_every_seconds{instance="US",region="us"}`, 86400))},
 	"MimirQuotaNears":      {fresh(1<<60, is(`mimir_quota_bytes{instance="US",region="us"}`, 1))},
-	"MimirWritesSlow":      {counts(`mimir_request_seconds_bucket{method="/etcdserverpb.KV/Put",le="+Inf"}`, 1)},
+	"MimirWritesSlow":      {slow("KV/Txn")},
 	"MimirErrors":          {fresh(0, counts(`mimir_requests_total{code="Unavailable",method="m",instance="US"}`, 2))},
 	"MimirOperatorRefused": {fresh(0, counts(`mimir_operator_calls_total{outcome="refused",instance="US"}`, 0.1))},
 	"MimirAuditLogFails":   {fresh(0, counts(`mimir_audit_log_failures_total{instance="US"}`, 1))},
@@ -139,6 +139,25 @@ func TestAWitnessThatIsGoneIsTold(t *testing.T) {
 	}
 	if want := []string{"MimirWitnessDown", "MimirVoterDoesNotSupport"}; !slices.Equal(told, want) {
 		t.Errorf("%v tell of it, want %v", told, want)
+	}
+}
+
+// slow are requests of a method that take longer than any bucket has.
+func slow(method string) change {
+	return fresh(0, counts(
+		`mimir_request_seconds_bucket{method="/etcdserverpb.`+method+`",le="+Inf",instance="US",region="us"}`, 1))
+}
+
+// Whoever writes is told of slow writes: a Kubernetes API server does by transactions alone. Reads are none.
+func TestSlowWritesAreOfEveryMethodThatWrites(t *testing.T) {
+	rule := ruleOf(t, "MimirWritesSlow")
+	for method, want := range map[string]bool{
+		"KV/Put": true, "KV/Txn": true, "KV/DeleteRange": true, "KV/Range": false,
+	} {
+		h, _, _ := incident{slow(method)}.history(t, rule)
+		if fires, _ := h.fires(t, rule); (fires != nil) != want {
+			t.Errorf("%s: it fires at %v", method, fires)
+		}
 	}
 }
 
