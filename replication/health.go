@@ -122,6 +122,26 @@ func gateStatus(v laggate.Verdict) *GateStatus {
 	return &GateStatus{Refuses: v.Refuse != nil, DelaySeconds: v.Delay.Seconds(), Why: v.Why}
 }
 
+// Warning says what the gate does with the writes of a node of a region, and what an operator can do about it.
+func (g *GateStatus) Warning(node, region string) string {
+	does := "refuses writes"
+	if !g.Refuses {
+		delay := time.Duration(g.DelaySeconds * float64(time.Second)).Round(time.Millisecond)
+		does = fmt.Sprintf("takes a batch of writes every %s at most", delay)
+	}
+	return fmt.Sprintf("node %s %s by its lag gate: %s. To take writes that only this region has, raise lag-gate on "+
+		"the nodes of region %s, or set it to 0, and have them read it (SIGHUP)", node, does, g.Why, region)
+}
+
+// heldBack is what a node warns the fleet of while its gate holds writes back, "" while it does not.
+func heldBack(n *node) string {
+	g := gateStatus(n.gate.Verdict())
+	if g == nil {
+		return ""
+	}
+	return g.Warning(n.config.NodeID, n.config.RegionID)
+}
+
 // PeerStatus is another region as this node last heard of it.
 type PeerStatus struct {
 	ID string `json:"id"` // the region's name

@@ -3,6 +3,7 @@ package replication_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -62,6 +63,12 @@ func TestWritesAreHeldBackWhileOthersAreBehind(t *testing.T) {
 		for _, name := range f.regions["us"] { // forwarded, too
 			if took, err := try(name); !errors.Is(err, replication.ErrLagging) || took > time.Second {
 				f.t.Errorf("%s: %v after %v", name, err, took)
+			}
+			said := f.nodes[name].Fleet(f.t.Context()).Warnings
+			if !slices.ContainsFunc(said, func(w string) bool {
+				return strings.Contains(w, " refuses writes by its lag gate: region eu is ")
+			}) {
+				f.t.Errorf("%s warns of %q", name, said)
 			}
 		}
 		open.Store(true)

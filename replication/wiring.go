@@ -313,7 +313,8 @@ func (n *node) buildOverview() {
 		Governor: n.governor, Votes: n.votes, Late: n.delay, Losses: n.leading, OnAsked: n.fleet.Learn,
 		Forming: primary.Orders{Governor: n.governor}.Forming, Witnesses: n.memory.Witnesses, Formed: n.forming.Born,
 		StateAwaited: func() string { return awaited(n) }, Takes: n.staging.Transfer,
-		Writes: n.proposer, Directory: n.directory, Configured: slices.Sorted(maps.Keys(c.Regions)),
+		HeldBack: func() string { return heldBack(n) },
+		Writes:   n.proposer, Directory: n.directory, Configured: slices.Sorted(maps.Keys(c.Regions)),
 	})
 	n.survey = overview.NewSurvey(overview.SurveyConfig{
 		Fleet: c.FleetID, Region: c.RegionID, Known: func() overview.Known {

@@ -123,6 +123,8 @@ type ReporterConfig struct {
 	StateAwaited func() string
 	// Takes tells how far the copy is that this node takes, nil if it takes none. May be nil.
 	Takes func() *contract.Transfer
+	// HeldBack says, at the leader of the primary, how writes are held back there, "" if they are not. May be nil.
+	HeldBack func() string
 }
 
 // Late tells how late the region shows its history.
@@ -199,11 +201,23 @@ func (r *Reporter) Report() fleet.Report {
 		out.Problem = r.Problem()
 		out.MovingTo, out.Moving = c.Governor.Moving()
 		out.Unlike = c.Losses.Unlike()
-		if c.Votes != nil {
-			out.Warnings, out.Notes = c.Votes.Outlook()
-		}
+		out.Warnings, out.Notes = r.outlook()
 	}
 	return out
+}
+
+// outlook returns what this leader warns of, the worst first, and what is to happen by itself.
+func (r *Reporter) outlook() (warnings, notes []string) {
+	c := &r.config
+	if c.Votes != nil {
+		warnings, notes = c.Votes.Outlook()
+	}
+	if c.HeldBack != nil {
+		if text := c.HeldBack(); text != "" {
+			warnings = slices.Insert(warnings, 0, text)
+		}
+	}
+	return warnings, notes
 }
 
 // Age returns the seconds from at to now, nil if at is zero.

@@ -81,6 +81,36 @@ func TestWhoSpeaksForARegionHasAppliedEverything(t *testing.T) {
 	}
 }
 
+// That the leader of the primary holds writes back is told to everybody, so that who asks any node of any region hears
+// of it; a node that does not lead, or holds nothing back, warns of nothing.
+func TestWritesThatAreHeldBackAreAWarning(t *testing.T) {
+	l, leadership := life.New(clock.Real, slog.New(slog.DiscardHandler)), &region.Leadership{}
+	if err := errors.Join(l.Begin(), l.Ready()); err != nil {
+		t.Fatal(err)
+	}
+	state := region.View{State: timeline.State{Region: "us", Cursor: timeline.Cursor{Epoch: 1, Position: 1}}}
+	held := ""
+	r := NewReporter(ReporterConfig{
+		Region: "us", Self: timeline.Member{ID: 1, Name: "us-1"}, Life: l, Leadership: leadership,
+		Applied: region.NewApplied(&state, l), Log: rest{}, Follower: rest{}, Governor: rest{}, Losses: rest{},
+		Writes: rest{}, Group: becomes{leads: func() {}}, HeldBack: func() string { return held },
+		Forming: func() bool { return false }, Slots: noSlots{}, Clock: clock.Real,
+		Witnesses: func() map[string][]fleet.Word { return nil }, Late: neverLate{}, Formed: formed,
+	})
+	for _, c := range []struct {
+		term uint64
+		held string
+		want int
+	}{{0, "us-1 refuses writes", 0}, {2, "us-1 refuses writes", 1}, {2, "", 0}} {
+		leadership.Set(c.term)
+		held = c.held
+		said := r.Report().Warnings
+		if len(said) != c.want || c.want > 0 && said[0] != c.held {
+			t.Errorf("%+v: it warns of %q", c, said)
+		}
+	}
+}
+
 // Who tells of its region as its leader says in which term it leads: by now another one may, in a later one.
 func TestALeaderTellsOfItsOwnTerm(t *testing.T) {
 	l, leadership := life.New(clock.Real, slog.New(slog.DiscardHandler)), &region.Leadership{}
