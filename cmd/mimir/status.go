@@ -67,7 +67,9 @@ func newStatus(n *connection) *cobra.Command {
 			"is an object a line, {\"at\", \"fleet\"} or {\"at\", \"error\"}. Schema: docs/status.schema.json.\n\n" +
 			"Exit status, for scripts with --check: 0 if all is well; 1 if anything is wrong with a region or the\n" +
 			"fleet, or is not known, or nobody answers; 2 wrong usage. Without --check it is 1 only if two regions\n" +
-			"take writes, or nobody answers. What is known is printed in any case.",
+			"take writes, or nobody answers. What is known is printed in any case. Nodes that answer other nodes\n" +
+			"and not the command, as from where their ports for clients are not reached, are noted (silent) and\n" +
+			"count as no fault: of what is wrong with them only what the fleet tells is known.",
 		Example: "  mimir status --endpoints 10.1.0.1:2379,10.2.0.1:2379 --verbose\n  mimir status --watch\n" +
 			"  mimir status --watch=5s",
 		RunE: n.asking(func(c *cobra.Command, client *admin.Client, _ []string) error {

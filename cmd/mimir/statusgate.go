@@ -1,26 +1,24 @@
 package main
 
 import (
-	"fmt"
-	"time"
+	"slices"
+	"strings"
 )
 
-// tellGate warns of writes that the lag gate holds back.
+// tellGate warns of writes that the lag gate holds back, where the node that was asked for the fleet did not: it knows
+// of it by the word of the leader of the primary, if that is of no version before.
 func (f *fleetReport) tellGate() {
 	for _, r := range f.Regions {
 		for _, n := range r.nodes {
 			if n.health == nil || n.health.Gate == nil {
 				continue
 			}
-			g := n.health.Gate
-			does := "refuses writes"
-			if !g.Refuses {
-				delay := time.Duration(g.DelaySeconds * float64(time.Second)).Round(time.Millisecond)
-				does = fmt.Sprintf("takes a batch of writes every %s at most", delay)
+			told := slices.ContainsFunc(f.Warnings, func(w string) bool { // by figures of another moment
+				return strings.HasPrefix(w, "node "+n.name+" ") && strings.Contains(w, " by its lag gate: ")
+			})
+			if !told {
+				f.Warnings = append(f.Warnings, n.health.Gate.Warning(n.name, r.Name))
 			}
-			f.Warnings = append(f.Warnings, fmt.Sprintf("node %s %s by its lag gate: %s. To take writes that only "+
-				"this region has, raise lag-gate on the nodes of region %s, or set it to 0, and have them read it "+
-				"(SIGHUP)", n.name, does, g.Why, r.Name))
 		}
 	}
 }

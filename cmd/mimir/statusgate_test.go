@@ -26,5 +26,9 @@ func TestAGateThatHoldsBackIsAWarning(t *testing.T) {
 		if (c.want == "") != (text == "") || !strings.Contains(text, c.want) {
 			t.Errorf("%s: %q", name, text)
 		}
+		told := len(f.Warnings)
+		if f.tellGate(); len(f.Warnings) != told {
+			t.Errorf("%s, and the leader of the primary told: %q", name, f.Warnings)
+		}
 	}
 }
