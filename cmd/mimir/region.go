@@ -40,10 +40,11 @@ func newRegionAdd(n *connection) *cobra.Command {
 			"directories, or a part of this history; their configuration has initial-cluster-state: existing, and\n" +
 			"under regions any one region of the fleet. What was looked at and is to be done is told before it is;\n" +
 			"with --dry-run that is all. How far the region is goes to standard error. Ctrl-C ends the waiting,\n" +
-			"and takes nothing back. No file of any other node has to change: the regions are state of the fleet\n" +
-			"from then on, and every node has to be of a version that knows that. With --source it follows that\n" +
-			"region, as by mimir region move, and its first copy comes from there, while that is well. The region\n" +
-			"has no vote: see mimir fleet change.",
+			"and so do ten minutes in which nothing is seen of the region, with exit status 1; neither takes\n" +
+			"anything back. No file of any other node has to change: the regions are state of the fleet from then\n" +
+			"on, and every node has to be of a version that knows that. With --source it follows that region, as by\n" +
+			"mimir region move, and its first copy comes from there, while that is well. The region has no vote:\n" +
+			"see mimir fleet change.",
 		Example: "  mimir region add ap --peers 10.3.0.1:2380,10.3.0.2:2380,10.3.0.3:2380\n" +
 			"  mimir region add ap --peers 10.3.0.1:2380 --source eu",
 		Args: oneArgument("the name of a region"),
@@ -60,6 +61,7 @@ func newRegionAdd(n *connection) *cobra.Command {
 			done := &regionChanged{RegionChange: change}
 			if !dry && !noWait {
 				w := newRegionWatch(c.ErrOrStderr(), "was added")
+				w.epoch, w.number = change.Epoch, change.Number
 				if done.Status, err = w.await(c.Context(), client, a.Region); err != nil {
 					return err
 				}

@@ -126,10 +126,10 @@ func TestWhatIsWaitedForOfARegion(t *testing.T) {
 	fleet := func(r *replication.RosterMark, regions ...replication.RegionStatus) *replication.FleetStatus {
 		return &replication.FleetStatus{Asked: "eu-1", Roster: r, Regions: regions}
 	}
-	var w regionWatch
+	w, now := &regionWatch{}, time.Unix(100, 0)
 	look := func(says string, done bool, f *replication.FleetStatus, err error) {
 		t.Helper()
-		got, err := w.look("ap", f, err)
+		got, err := w.look(now, "ap", f, err)
 		said := w.stage
 		if err != nil {
 			said = err.Error()
@@ -144,4 +144,28 @@ func TestWhatIsWaitedForOfARegion(t *testing.T) {
 	look("does not have it yet", false, fleet(mark(1, 1)), nil) // a node that is behind
 	look("none any more by roster 2 of epoch 2, which us wrote", false, fleet(mark(2, 2)), nil)
 	look("", true, fleet(mark(2, 3), replication.RegionStatus{Name: "ap", Role: replication.RolePrimary}), nil)
+
+	w = &regionWatch{done: "was added", epoch: 1, number: 2} // by an order of which a failover takes the roster
+	look("eu-1, which was asked, does not have it yet", false, fleet(mark(1, 1)), nil)
+	look("does not have it yet", false, fleet(mark(1, 2)), nil)
+	look("none any more by roster 3 of epoch 1", false, fleet(mark(1, 3)), nil)
+	look("none any more by roster 1 of epoch 2", false, fleet(mark(2, 1)), nil)
+
+	w = &regionWatch{done: "was added", epoch: 1, number: 2}
+	for _, missing := range []struct {
+		says string
+		f    *replication.FleetStatus
+		err  error
+	}{
+		{"does not have it yet", fleet(mark(1, 1)), nil}, {"no node tells: refused", nil, errors.New("refused")},
+		{"does not answer", fleet(mark(1, 2), replication.RegionStatus{Name: "ap"}), nil},
+	} {
+		look("is about to follow", false, fleet(mark(1, 2), replication.RegionStatus{Name: "ap", Heard: true}), nil)
+		now = now.Add(unseenTimeout)
+		look(missing.says, false, missing.f, missing.err)
+		now = now.Add(unseenTimeout - 1)
+		look(missing.says, false, missing.f, missing.err)
+		now = now.Add(1)
+		look("region ap was added, and nothing was seen of it for 10m0s: "+w.stage, false, missing.f, missing.err)
+	}
 }

@@ -20,8 +20,9 @@ func newRegionBootstrap(n *connection) *cobra.Command {
 		Long: "Watch a region that takes a copy of another one's state, because it is new or the log does not\n" +
 			"reach back to where it is: from whom, in which phase, bytes of bytes, how fast they come, and how\n" +
 			"long the rest of that phase takes; a bar on a terminal, a line now and then elsewhere. What is not\n" +
-			"known is called so. It ends when the region follows; Ctrl-C ends the watching, and nothing else: a\n" +
-			"region begins a bootstrap by itself, and goes on with it. With --no-wait it is shown once.",
+			"known is called so. It ends when the region follows; Ctrl-C, or ten minutes in which nothing is seen\n" +
+			"of the region, end the watching, and nothing else: a region begins a bootstrap by itself, and goes on\n" +
+			"with it. With --no-wait it is shown once.",
 		Example: "  mimir region bootstrap eu\n  mimir region bootstrap eu --no-wait -o json",
 		Args:    oneArgument("the name of a region"), ValidArgsFunction: n.firstRegion,
 		RunE: n.asking(func(c *cobra.Command, client *admin.Client, arguments []string) error {

@@ -15,6 +15,10 @@ import (
 // closeBehind is how many commands a region may lack that follows.
 const closeBehind = 1000
 
+// unseenTimeout is for how long nothing may be seen of a region that is waited for: nobody tells of the fleet, who is
+// asked does not have the region, or it does not answer. One that answers may take its time: there may be much to copy.
+const unseenTimeout = 10 * time.Minute
+
 // newRegionWatch returns what shows how far a region is of which, or to which, something was done.
 func newRegionWatch(out io.Writer, done string) *regionWatch {
 	return &regionWatch{out: out, terminal: isTerminal(out), done: done}
@@ -29,7 +33,7 @@ func (w *regionWatch) await(
 	stage := "nobody was asked yet"
 	for {
 		f, err := client.Fleet(ctx)
-		done, err := w.look(name, f, err)
+		done, err := w.look(time.Now(), name, f, err)
 		switch {
 		case err != nil || done != nil:
 			return done, err
@@ -47,12 +51,15 @@ func (w *regionWatch) await(
 }
 
 // look takes a picture of the fleet, or why there is none. It returns the region once it follows, or is primary, and an
-// error if it was there, and a newer roster does not have it any more.
-func (w *regionWatch) look(name string, f *replication.FleetStatus, err error) (*replication.RegionStatus, error) {
+// error if it was there, or was ordered to be, and a newer roster does not have it, or if nothing was seen of it for
+// long.
+func (w *regionWatch) look(
+	now time.Time, name string, f *replication.FleetStatus, err error,
+) (*replication.RegionStatus, error) {
 	w.bar = ""
 	if err != nil {
 		w.stage = "no node tells: " + plain.Text(err)
-		return nil, nil
+		return nil, w.unseen(now, name)
 	}
 	i := slices.IndexFunc(f.Regions, func(r replication.RegionStatus) bool { return r.Name == name })
 	switch {
@@ -63,14 +70,43 @@ func (w *regionWatch) look(name string, f *replication.FleetStatus, err error) (
 		if b := f.Regions[i].Bootstrap; b != nil {
 			w.bar = bar(&b.Transfer)
 		}
-	case w.roster != nil && f.Roster != nil && w.roster.Before(*f.Roster):
+	case w.gone(f.Roster):
 		return nil, fmt.Errorf("region %s was one of the fleet, and is none any more by roster %d of epoch %d, which "+
 			"%s wrote: it was removed, or a failover lost that it was added: see mimir region list", name,
 			f.Roster.Number, f.Roster.Epoch, f.Roster.By)
 	default:
 		w.stage = fmt.Sprintf("%s, which was asked, does not have it yet", f.Asked)
 	}
-	return nil, nil
+	if i >= 0 && f.Regions[i].Heard {
+		w.since = time.Time{}
+		return nil, nil
+	}
+	return nil, w.unseen(now, name)
+}
+
+// gone reports whether a roster without the region is newer than one that has it: the last in which it was seen, or
+// that which its order wrote.
+func (w *regionWatch) gone(r *replication.RosterMark) bool {
+	switch {
+	case r == nil:
+		return false
+	case w.roster != nil:
+		return w.roster.Before(*r)
+	default: // the order does not say who wrote it
+		return w.number > 0 && (uint64(r.Epoch) > w.epoch || uint64(r.Epoch) == w.epoch && r.Number > w.number)
+	}
+}
+
+// unseen returns an error once nothing was seen of the region for long.
+func (w *regionWatch) unseen(now time.Time, name string) error {
+	if w.since.IsZero() {
+		w.since = now
+	}
+	if now.Sub(w.since) < unseenTimeout {
+		return nil
+	}
+	return fmt.Errorf("region %s %s, and nothing was seen of it for %v: %s; it may be that a failover lost the order, "+
+		"or that who was asked is behind: see mimir region list", name, w.done, unseenTimeout, w.stage)
 }
 
 // follows reports whether a region has the history, streams what comes, and has acknowledged it; a fleet may have
@@ -109,6 +145,9 @@ type regionWatch struct {
 	said     time.Time
 	stage    string                  // how far the region was when it was looked at last
 	roster   *replication.RosterMark // in which it was then; nil: it was not seen yet
+	// epoch and number are of the roster by which the region was added; number is zero if that is not known.
+	epoch, number uint64
+	since         time.Time // from when on nothing is seen of it; zero: it was, or nobody was asked yet
 }
 
 func (w *regionWatch) show(now time.Time, stage string) {
