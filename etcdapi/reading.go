@@ -100,9 +100,7 @@ func (a *API) look(
 	}
 	err = local()
 	if errors.Is(err, command.ErrFutureRevision) {
-		if err = a.arrival(ctx, rev, serializable, awaits, local); err == nil {
-			err = local()
-		}
+		err = a.whenArrived(ctx, rev, serializable, awaits, local)
 	}
 	if changed := a.since(id.Revision); changed != nil {
 		err = changed
@@ -123,11 +121,11 @@ func awaitsRevision(ctx context.Context) (bool, error) {
 	return false, nil
 }
 
-// arrival returns nil once this node has the revision rev, which it had not. Where that is not known yet, unconfirmed,
-// it finds out whether the primary has it. If nobody has, it waits if the request says so; else, and in the end, the
-// revision is one of the future, or it was compacted: one that this history will not come to was seen in another. As
-// long as the primary does not say what it has, none of these is said.
-func (a *API) arrival(
+// whenArrived runs a read of the local store, which told nothing yet, once this node has the revision rev, which it had
+// not. Where that is not known yet, unconfirmed, it finds out whether the primary has it. If nobody has, it waits if
+// the request says so; else, and in the end, the revision is one of the future, or it was compacted: one that this
+// history will not come to was seen in another. As long as the primary does not say what it has, none of these is said.
+func (a *API) whenArrived(
 	ctx context.Context, rev int64, unconfirmed, awaits bool, local func() error,
 ) error {
 	bounded, cancel := context.WithTimeout(ctx, a.limits.now().RequestTimeout)
@@ -136,8 +134,8 @@ func (a *API) arrival(
 		if err := a.confirmOr(bounded, rev); err != nil {
 			return err
 		}
-		// Of what was named only a part may have been asked for.
-		if err := local(); err == nil || !errors.Is(err, command.ErrFutureRevision) {
+		// Of what was named only a part may have been asked for. What is of the future tells nothing.
+		if err := local(); !errors.Is(err, command.ErrFutureRevision) {
 			return err
 		}
 	}
@@ -150,8 +148,10 @@ func (a *API) arrival(
 		return command.ErrCompacted
 	case bounded.Err() != nil && errors.Is(err, bounded.Err()):
 		return command.ErrFutureRevision
+	case err != nil:
+		return err
 	}
-	return err
+	return local()
 }
 
 // strange reports whether the history of this node, as far as it has it, will not come to rev.

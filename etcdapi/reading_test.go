@@ -1,11 +1,13 @@
 package etcdapi_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -18,6 +20,7 @@ import (
 
 	"github.com/mimir-kv/mimir/etcdapi"
 	"github.com/mimir-kv/mimir/etcdapi/etcdapitest"
+	"github.com/mimir-kv/mimir/kv/command"
 	"github.com/mimir-kv/mimir/replication"
 )
 
@@ -151,6 +154,59 @@ func TestReadsOfTheFuture(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// A read at a revision that comes here while it is asked for is done once: no key is told twice, and what its answer
+// takes is not counted twice.
+func TestAReadThatWaitedIsDoneOnce(t *testing.T) {
+	const keys, size = 3, 400 << 10 // together more than what is counted at all
+	all := &pb.RangeRequest{Key: []byte("a"), RangeEnd: []byte("b"), Revision: keys + 1, Serializable: true}
+	for name, read := range map[string]func(context.Context, pb.KVClient) (told int, count int64, err error){
+		"at once": func(ctx context.Context, c pb.KVClient) (int, int64, error) {
+			r, err := c.Range(ctx, all)
+			return len(r.GetKvs()), r.GetCount(), err
+		},
+		"in a transaction": func(ctx context.Context, c pb.KVClient) (int, int64, error) {
+			op := &pb.RequestOp{Request: &pb.RequestOp_RequestRange{RequestRange: all}}
+			answer, err := c.Txn(ctx, &pb.TxnRequest{Success: []*pb.RequestOp{op}})
+			if err != nil {
+				return 0, 0, err
+			}
+			r := answer.Responses[0].GetResponseRange()
+			return len(r.Kvs), r.Count, nil
+		},
+		"in chunks": func(ctx context.Context, c pb.KVClient) (told int, count int64, err error) {
+			s, err := c.RangeStream(ctx, all)
+			for err == nil {
+				var chunk *pb.RangeStreamResponse
+				if chunk, err = s.Recv(); err == nil {
+					told, count = told+len(chunk.RangeResponse.Kvs), chunk.RangeResponse.Count
+				}
+			}
+			if errors.Is(err, io.EOF) {
+				err = nil
+			}
+			return told, count, err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := etcdapitest.Start(t, etcdapi.Limits{AnswerBytes: keys * size * 3 / 2})
+			n.Replicator.AtBarriers(sync.OnceFunc(func() {
+				var written []*replication.Command
+				for i := range keys {
+					one := &pb.PutRequest{Key: fmt.Append(nil, "a", i), Value: bytes.Repeat([]byte("v"), size)}
+					written = append(written, &replication.Command{Data: command.EncodePut(one)})
+				}
+				if _, err := n.Replicator.Propose(t.Context(), written); err != nil {
+					t.Error(err)
+				}
+			}))
+			told, count, err := read(bounded(t), pb.NewKVClient(n.Dial(t)))
+			if err != nil || told != keys || count != keys {
+				t.Errorf("%d keys, counted as %d, of %d: %v", told, count, keys, err)
+			}
+		})
 	}
 }
 
