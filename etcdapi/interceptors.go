@@ -21,6 +21,7 @@ func (a *API) hasLeader() bool { return a.recentHealth().LeaderRaftID != 0 }
 func (a *API) unaryInterceptor(
 	ctx context.Context, req any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler,
 ) (any, error) {
+	tellRights(ctx, a.store)
 	if requiresLeader(ctx) && !a.hasLeader() {
 		return nil, rpctypes.ErrGRPCNoLeader
 	}

@@ -17,6 +17,8 @@
 //   - P4: what it shows is of one revision, and never goes back: a start that was not preceded by a stop in good order
 //     shows nothing before it has come to where the fleet was when it began, and what was cut off is not shown again.
 //   - P5: a lag that is told is an upper bound.
+//   - P6: how new the fleet's users and roles are, and whether there are any, as far as was heard here, is known before
+//     what may need it is shown, and never goes back.
 //   - What a directory follows never changes: other prefixes need another directory.
 //
 // It leaves to its neighbours: which versions a store has (kv), who may read and write (the fleet, which is asked),

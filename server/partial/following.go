@@ -176,7 +176,7 @@ func (f *following) stated(body []byte) error {
 	if err := decode(body, &m); err != nil {
 		return err
 	}
-	if err := f.Place.setAuth(m.Auth); err != nil { // before what may need it is shown
+	if err := f.Place.heard(m.rights(), m.isFresh()); err != nil { // before what may need it is shown
 		return err
 	}
 	if f.copying != nil {
@@ -193,7 +193,7 @@ func (f *following) stated(body []byte) error {
 	}
 	f.pending, f.came.any = nil, true
 	f.told(&m)
-	if m.Whole && m.BehindSeconds >= 0 { // it has what the fleet had acknowledged when this session began
+	if m.isFresh() {
 		f.show(true)
 	}
 	if now := time.Now(); now.Sub(f.synced) >= syncEvery {
@@ -244,7 +244,7 @@ func (f *following) told(m *stated) {
 	if at != 0 {
 		f.echoed = at
 	}
-	if f.echoed != 0 && m.Whole && m.BehindSeconds >= 0 {
+	if f.echoed != 0 && m.isFresh() {
 		f.fresh = f.echoed - time.Duration(m.BehindSeconds*float64(time.Second))
 	}
 }

@@ -10,13 +10,17 @@ import (
 	"sync/atomic"
 	"time"
 
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+
+	"github.com/mimir-kv/mimir/etcdapi"
 )
 
 const (
@@ -103,14 +107,32 @@ func (l *Links) now() (endpoint string, conn *grpc.ClientConn) {
 func (l *Links) next() { l.at.Store((l.at.Load() + 1) % int64(len(l.conns))) }
 
 // Ask asks the node in use, and where that cannot answer the others in turn: for questions that change nothing.
-func (l *Links) Ask(ctx context.Context, method string, in, out any) (err error) {
+func (l *Links) Ask(ctx context.Context, method string, in, out any) error {
+	return l.inTurn(ctx, func(ctx context.Context, conn *grpc.ClientConn) error {
+		return conn.Invoke(ctx, method, in, out)
+	})
+}
+
+// Judge is Ask where users and roles of the fleet say who may ask: neither an answer nor a refusal counts of a node
+// whose users and roles are older than those that are known. As long as nobody has said how new any are, all count.
+func (l *Links) Judge(ctx context.Context, known etcdapi.Rights, method string, in, out any) error {
+	if known.Revision == 0 {
+		return l.Ask(ctx, method, in, out)
+	}
+	return l.inTurn(ctx, func(ctx context.Context, conn *grpc.ClientConn) error {
+		return judge(ctx, conn, known, method, in, out)
+	})
+}
+
+// inTurn asks the node in use, and the others while one cannot answer.
+func (l *Links) inTurn(ctx context.Context, ask func(context.Context, *grpc.ClientConn) error) (err error) {
 	first := int(l.at.Load())
 	for i := range l.conns {
 		asking, cancel := ctx, context.CancelFunc(func() {})
 		if i+1 < len(l.conns) {
 			asking, cancel = context.WithTimeout(ctx, askedTime)
 		}
-		err = l.conns[(first+i)%len(l.conns)].Invoke(asking, method, in, out)
+		err = ask(asking, l.conns[(first+i)%len(l.conns)])
 		late := asking.Err() != nil
 		cancel()
 		if ctx.Err() != nil || err == nil || status.Code(err) != codes.Unavailable && !late {
@@ -118,4 +140,47 @@ func (l *Links) Ask(ctx context.Context, method string, in, out any) (err error)
 		}
 	}
 	return err
+}
+
+// errOldRights is what is told for a node whose users and roles are older than those that are known.
+var errOldRights = status.Error(codes.Unavailable, "mimir: the users and roles of the node of the fleet that was "+
+	"asked are older than others that were heard of")
+
+// judge asks one node.
+func judge(
+	ctx context.Context, conn *grpc.ClientConn, known etcdapi.Rights, method string, in, out any,
+) error {
+	ask := func() (header metadata.MD, err error) {
+		asking := metadata.AppendToOutgoingContext(ctx, etcdapi.RightsKey, "true")
+		err = conn.Invoke(asking, method, in, out, grpc.Header(&header))
+		return header, err
+	}
+	header, err := ask()
+	if status.Code(err) == codes.Unavailable || ctx.Err() != nil {
+		return err
+	}
+	by, told := etcdapi.RightsTold(header)
+	if !told { // it is of a version before: what it has now it judges by from now on
+		var unknown error
+		if by, unknown = rightsAsked(ctx, conn); unknown != nil {
+			return unknown
+		}
+		if !by.OlderThan(known) {
+			_, err = ask()
+		}
+	}
+	if by.OlderThan(known) {
+		return errOldRights
+	}
+	return err
+}
+
+// rightsAsked asks a node which users and roles it has, behind all that the fleet had acknowledged.
+func rightsAsked(ctx context.Context, conn *grpc.ClientConn) (etcdapi.Rights, error) {
+	s := new(pb.AuthStatusResponse)
+	if err := conn.Invoke(ctx, pb.Auth_AuthStatus_FullMethodName, &pb.AuthStatusRequest{}, s); err != nil {
+		return etcdapi.Rights{}, status.Errorf(codes.Unavailable, "mimir: it is not known which users and roles the "+
+			"node of the fleet has that was asked: %v", err)
+	}
+	return etcdapi.Rights{At: s.GetHeader().GetRevision(), Revision: s.AuthRevision, Enabled: s.Enabled}, nil
 }

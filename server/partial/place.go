@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"sync"
 
+	"github.com/mimir-kv/mimir/etcdapi"
 	"github.com/mimir-kv/mimir/kv"
 	"github.com/mimir-kv/mimir/kv/mvcc"
 	"github.com/mimir-kv/mimir/replication"
@@ -46,8 +47,11 @@ type identity struct {
 	Prefixes Prefixes `json:"prefixes"`
 	// Stopped is the revision with which the last process stopped in good order; 0 if it did not, or one runs.
 	Stopped int64 `json:"stopped,omitempty"`
-	// Auth says that who reads has to show who he is, as far as is known.
-	Auth bool `json:"auth,omitempty"`
+	// Auth says that who reads has to show who he is, as far as is known. AuthRevision and AuthAt say how new that is:
+	// see etcdapi.Rights.
+	Auth         bool   `json:"auth,omitempty"`
+	AuthRevision uint64 `json:"authRevision,omitempty"`
+	AuthAt       int64  `json:"authAt,omitempty"`
 	// Parted says that what is held is of a history that a failover cut off, or not what its source had: it is not
 	// shown, and does not lead on.
 	Parted bool `json:"parted,omitempty"`
@@ -160,22 +164,46 @@ func (p *Place) save() error {
 // Store returns what it holds.
 func (p *Place) Store() *kv.Store { return p.store }
 
-// Auth reports whether who reads has to show who he is, as far as is known.
-func (p *Place) Auth() bool {
+// Rights returns the newest users and roles of the fleet that were heard of.
+func (p *Place) Rights() etcdapi.Rights {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.id.Auth
+	return p.rights()
 }
 
-// setAuth notes that, durably.
-func (p *Place) setAuth(on bool) error {
+// rights is Rights. mu is held.
+func (p *Place) rights() etcdapi.Rights {
+	return etcdapi.Rights{At: p.id.AuthAt, Revision: p.id.AuthRevision, Enabled: p.id.Auth}
+}
+
+// heard notes, durably, which users and roles a source has, unless newer ones were heard of. Of a source that does not
+// say how new they are, or where that was never said, it counts that there are none only if the source is fresh: if it
+// has what the fleet had acknowledged.
+func (p *Place) heard(r etcdapi.Rights, fresh bool) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.id.Auth == on {
+	known := p.rights()
+	switch {
+	case r.Revision == 0 || known.Revision == 0:
+		if known.Enabled && !r.Enabled && !fresh {
+			return nil
+		}
+		if r.Revision == 0 {
+			r.At, r.Revision = known.At, known.Revision
+		}
+	case !known.OlderThan(r): // it may be later, with the same users and roles
 		return nil
 	}
-	p.id.Auth = on
-	return p.save()
+	if r == known {
+		return nil
+	}
+	before := p.id
+	p.id.Auth, p.id.AuthRevision, p.id.AuthAt = r.Enabled, r.Revision, r.At
+	if err := p.save(); err != nil {
+		p.id = before
+		return fmt.Errorf("note which users and roles the fleet has: %w", err)
+	}
+	return nil
 }
 
 // isSound reports whether what is held may be shown from the beginning on.

@@ -246,7 +246,7 @@ func (s *Sink) Standing() Standing {
 	st.Problem = s.problem()
 	st.Revision, st.CompactRevision = s.Place.store.Revision(), s.Place.store.CompactRevision()
 	st.Endpoint, _ = s.Links.now()
-	st.Auth, st.LagSeconds = s.Place.Auth(), -1
+	st.Auth, st.LagSeconds = s.Place.Rights().Enabled, -1
 	if s.fresh != 0 {
 		st.LagSeconds = (s.Clock.Elapsed() - s.fresh).Seconds()
 	}

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
+	"github.com/mimir-kv/mimir/etcdapi"
 	"github.com/mimir-kv/mimir/kv"
 	"github.com/mimir-kv/mimir/kv/command"
 	"github.com/mimir-kv/mimir/kv/mvcc"
@@ -419,9 +420,10 @@ func (g *giving) look() {
 
 // state tells up to where everything was sent. It is whole if that is all that was there when it was looked for.
 func (g *giving) state(to mvcc.State, whole bool) error {
+	rights := etcdapi.RightsOf(g.Store)
 	m := &stated{
-		ID: g.lastID.Add(1), Revision: to.Revision, Compact: to.Compact, Gaps: to.Gaps, Newest: g.Store.Revision(),
-		Whole: whole, BehindSeconds: g.behind, Auth: g.Store.Auth().Enabled(), Echo: g.echo,
+		ID: g.lastID.Add(1), Revision: to.Revision, Compact: to.Compact, Gaps: to.Gaps, Newest: rights.At,
+		Whole: whole, BehindSeconds: g.behind, Auth: rights.Enabled, AuthRevision: rights.Revision, Echo: g.echo,
 	}
 	g.after, g.told, g.pulsed = to.Revision, to, time.Now()
 	g.session.told(m, g.began)

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
+	"github.com/mimir-kv/mimir/etcdapi"
 	"github.com/mimir-kv/mimir/kv"
 	"github.com/mimir-kv/mimir/kv/mvcc"
 )
@@ -68,8 +69,10 @@ type stated struct {
 	Newest        int64   `json:"newest"`
 	Whole         bool    `json:"whole,omitempty"`
 	BehindSeconds float64 `json:"behindSeconds"`
-	// Auth says that who reads and writes has to show who he is.
-	Auth bool `json:"auth,omitempty"`
+	// Auth says that who reads and writes has to show who he is, by users and roles of AuthRevision, which were there
+	// at Newest or later; 0: the source is of a version that does not say it.
+	Auth         bool   `json:"auth,omitempty"`
+	AuthRevision uint64 `json:"authRevision,omitempty"`
 	// Echo is the ID of the last note that had come by then.
 	Echo uint64 `json:"echo,omitempty"`
 }
@@ -77,6 +80,14 @@ type stated struct {
 func (s *stated) state() mvcc.State {
 	return mvcc.State{Revision: s.Revision, Compact: s.Compact, Gaps: s.Gaps}
 }
+
+// rights are which users and roles the source has.
+func (s *stated) rights() etcdapi.Rights {
+	return etcdapi.Rights{At: s.Newest, Revision: s.AuthRevision, Enabled: s.Auth}
+}
+
+// isFresh reports whether the source has what the fleet had acknowledged when the session began.
+func (s *stated) isFresh() bool { return s.Whole && s.BehindSeconds >= 0 }
 
 // note is how far who follows is.
 type note struct {

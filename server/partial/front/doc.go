@@ -9,7 +9,8 @@
 //   - F3: a write goes to the fleet as it is, in the name of who asks, and is never tried twice. Its answer waits a
 //     moment until it can be read here.
 //   - F4: where users and roles are enabled, the fleet is asked before anything is read or watched here, in the name of
-//     who asks.
+//     who asks. A node of it counts only if its users and roles are no older than those that were heard of here, and
+//     what is read while others are heard of is judged anew.
 //
 // It leaves to its neighbours what the answers are (etcdapi, over the store of this node) and what comes into the store
 // (partial).

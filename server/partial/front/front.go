@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/mimir-kv/mimir/etcdapi"
 	"github.com/mimir-kv/mimir/kv"
 	"github.com/mimir-kv/mimir/kv/watch"
 	"github.com/mimir-kv/mimir/server/partial"
@@ -81,34 +82,43 @@ var passed = map[string]func() proto.Message{
 func (f *Front) Unary(ctx context.Context, r any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
 	switch method := info.FullMethod; {
 	case method == rangeMethod:
-		q, err := f.readRange(ctx, r.(*pb.RangeRequest))
-		if err != nil {
-			return nil, err
-		}
-		return handle(ctx, q)
-	case method == statusMethod:
-		if f.sink.Place.Auth() { // as below
-			if err := f.links.Ask(asCaller(ctx), method, r, new(pb.StatusResponse)); err != nil {
+		return f.judged(func(by etcdapi.Rights) (any, error) {
+			q, err := f.readRange(ctx, by, r.(*pb.RangeRequest))
+			if err != nil {
 				return nil, err
 			}
-		}
-		answer, err := handle(ctx, r)
-		if s, ok := answer.(*pb.StatusResponse); ok && err == nil {
-			s.Errors = append(s.Errors, f.partial)
-		}
-		return answer, err
-	case method == membersMethod && f.sink.Place.Auth(): // the fleet knows who may ask
-		if err := f.links.Ask(asCaller(ctx), method, r, new(pb.MemberListResponse)); err != nil {
-			return nil, err
-		}
+			return handle(ctx, q)
+		})
+	case method == statusMethod:
+		return f.judged(func(by etcdapi.Rights) (any, error) {
+			if err := f.may(ctx, by, method, r, new(pb.StatusResponse)); err != nil {
+				return nil, err
+			}
+			answer, err := handle(ctx, r)
+			if s, ok := answer.(*pb.StatusResponse); ok && err == nil {
+				s.Errors = append(s.Errors, f.partial)
+			}
+			return answer, err
+		})
+	case method == membersMethod:
+		return f.judged(func(by etcdapi.Rights) (any, error) {
+			if err := f.may(ctx, by, method, r, new(pb.MemberListResponse)); err != nil {
+				return nil, err
+			}
+			return handle(ctx, r)
+		})
+	case strings.HasPrefix(method, healthService):
 		return handle(ctx, r)
-	case method == membersMethod, strings.HasPrefix(method, healthService):
-		return handle(ctx, r)
-	case method == txnMethod && isStale(r.(*pb.TxnRequest)) && !f.sink.Place.Auth():
-		if !f.holdsTxn(r.(*pb.TxnRequest)) {
-			return nil, f.outside
-		}
-		return handle(ctx, r)
+	case method == txnMethod && isStale(r.(*pb.TxnRequest)):
+		return f.judged(func(by etcdapi.Rights) (any, error) {
+			switch {
+			case by.Enabled:
+				return f.pass(ctx, method, r)
+			case !f.holdsTxn(r.(*pb.TxnRequest)):
+				return nil, f.outside
+			}
+			return handle(ctx, r)
+		})
 	case passed[method] != nil:
 		return f.pass(ctx, method, r)
 	}
@@ -151,15 +161,16 @@ func asCaller(ctx context.Context) context.Context {
 	return metadata.NewOutgoingContext(ctx, shown)
 }
 
-// readRange returns what a range is here: of a linearizable one, once this node has come to where the fleet is.
-func (f *Front) readRange(ctx context.Context, r *pb.RangeRequest) (*pb.RangeRequest, error) {
+// readRange returns what a range is here, for who asks and may read it: of a linearizable one, once this node has come
+// to where the fleet is. The fleet judges it by no older users and roles than those.
+func (f *Front) readRange(ctx context.Context, by etcdapi.Rights, r *pb.RangeRequest) (*pb.RangeRequest, error) {
 	if !f.sink.Prefixes().Hold(r.Key, r.RangeEnd) {
 		return nil, f.outside
 	}
-	if r.Serializable && !f.sink.Place.Auth() {
+	if r.Serializable && !by.Enabled {
 		return r, nil
 	}
-	at, err := f.ask(ctx, r.Key, r.RangeEnd, r.Serializable)
+	at, err := f.ask(ctx, by, r.Key, r.RangeEnd, r.Serializable)
 	if err != nil || r.Serializable {
 		return r, err
 	}
@@ -172,13 +183,17 @@ func (f *Front) readRange(ctx context.Context, r *pb.RangeRequest) (*pb.RangeReq
 }
 
 // ask asks the fleet, in the name of who asks, how far it is, and so whether he may read the range.
-func (f *Front) ask(ctx context.Context, key, end []byte, stale bool) (revision int64, err error) {
+func (f *Front) ask(
+	ctx context.Context, by etcdapi.Rights, key, end []byte, stale bool,
+) (revision int64, err error) {
 	q := &pb.RangeRequest{Key: key, RangeEnd: end, CountOnly: true, Serializable: stale}
 	answer := new(pb.RangeResponse)
-	if err := f.links.Ask(asCaller(ctx), rangeMethod, q, answer); err != nil {
-		return 0, err
+	if by.Enabled {
+		err = f.links.Judge(asCaller(ctx), by, rangeMethod, q, answer)
+	} else {
+		err = f.links.Ask(asCaller(ctx), rangeMethod, q, answer)
 	}
-	return answer.GetHeader().GetRevision(), nil
+	return answer.GetHeader().GetRevision(), err
 }
 
 // newest asks the fleet how far it is, which everybody may who says who he is, or need not: whether he may read what he

@@ -87,8 +87,8 @@ func (p *pair) between(srv any, ss grpc.ServerStream, info *grpc.StreamServerInf
 	return handle(srv, ss)
 }
 
-// startBeside is start, with limits of the fleet's node.
-func startBeside(t *testing.T, limits etcdapi.Limits, quiet time.Duration) *pair {
+// startBeside is start, with limits of the fleet's node, and others that are asked where that is away.
+func startBeside(t *testing.T, limits etcdapi.Limits, quiet time.Duration, others ...string) *pair {
 	t.Helper()
 	logger := slog.New(slog.NewTextHandler(t.Output(), nil))
 	p := &pair{t: t, fleet: etcdapitest.Start(t, limits), quiet: quiet}
@@ -110,7 +110,7 @@ func startBeside(t *testing.T, limits etcdapi.Limits, quiet time.Duration) *pair
 	source.Register(full)
 	at := serve(t, full)
 	p.cut, p.full = full.Stop, dial(t, at)
-	links, err := partial.Dial([]string{at}, nil)
+	links, err := partial.Dial(append([]string{at}, others...), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -414,26 +414,7 @@ func TestUsers(t *testing.T) {
 	p := start(t)
 	p.put(p.full, "/a/x", "1")
 	p.put(p.full, "/c/x", "1")
-	admin := pb.NewAuthClient(p.full)
-	var errs []error
-	note := func(_ any, err error) { errs = append(errs, err) }
-	note(admin.UserAdd(t.Context(), &pb.AuthUserAddRequest{Name: "root", Password: "r"}))
-	note(admin.RoleAdd(t.Context(), &pb.AuthRoleAddRequest{Name: "root"}))
-	note(admin.UserGrantRole(t.Context(), &pb.AuthUserGrantRoleRequest{User: "root", Role: "root"}))
-	note(admin.UserAdd(t.Context(), &pb.AuthUserAddRequest{Name: "u", Password: "u"}))
-	note(admin.RoleAdd(t.Context(), &pb.AuthRoleAddRequest{Name: "r"}))
-	note(admin.UserGrantRole(t.Context(), &pb.AuthUserGrantRoleRequest{User: "u", Role: "r"}))
-	note(admin.RoleGrantPermission(t.Context(), &pb.AuthRoleGrantPermissionRequest{Name: "r",
-		Perm: permission("/c/", "/c0")}))
-	note(admin.AuthEnable(t.Context(), &pb.AuthEnableRequest{}))
-	if err := errors.Join(errs...); err != nil {
-		t.Fatal(err)
-	}
-	for end := time.Now().Add(hang); !p.sink.Place.Auth(); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("it does not hear of users")
-		}
-	}
+	p.enableUsers()
 	login, err := pb.NewAuthClient(p.conn).Authenticate(t.Context(), &pb.AuthenticateRequest{Name: "u", Password: "u"})
 	if err != nil {
 		t.Fatal(err)

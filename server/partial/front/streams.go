@@ -10,6 +10,8 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/mimir-kv/mimir/etcdapi"
 )
 
 // Stream is the interceptor of a gRPC server.
@@ -18,7 +20,7 @@ func (f *Front) Stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInf
 	case method == watchMethod:
 		return handle(srv, &watchStream{ServerStream: ss, front: f})
 	case method == streamMethod:
-		return handle(srv, &rangeStream{ss, f})
+		return handle(srv, &rangeStream{ServerStream: ss, front: f})
 	case method == keepAliveMethod:
 		return f.keepAlive(ss)
 	case strings.HasPrefix(method, healthService):
@@ -27,10 +29,21 @@ func (f *Front) Stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInf
 	return f.unserved
 }
 
-// rangeStream is one of a range.
+// rangeStream is one of a range. It is used by one goroutine.
 type rangeStream struct {
 	grpc.ServerStream
 	front *Front
+	by    etcdapi.Rights // by which it was judged
+	told  bool           // the first chunk was, and all are of one revision
+}
+
+// SendMsg implements grpc.ServerStream.
+func (s *rangeStream) SendMsg(m any) error {
+	if !s.told && s.front.sink.Place.Rights() != s.by {
+		return errChanged
+	}
+	s.told = true
+	return s.ServerStream.SendMsg(m)
 }
 
 // RecvMsg implements grpc.ServerStream.
@@ -42,7 +55,8 @@ func (s *rangeStream) RecvMsg(m any) error {
 	if !ok {
 		return s.front.unserved
 	}
-	here, err := s.front.readRange(s.Context(), r)
+	s.by = s.front.sink.Place.Rights()
+	here, err := s.front.readRange(s.Context(), s.by, r)
 	if err == nil {
 		r.Serializable = here.Serializable
 	}
@@ -98,10 +112,11 @@ func (f *Front) mayWatch(ctx context.Context, r *pb.WatchCreateRequest) (refused
 	if err := f.shown(ctx); err != nil { // what was cut off meanwhile is no beginning
 		return "", err
 	}
-	if !f.sink.Place.Auth() {
+	by := f.sink.Place.Rights()
+	if !by.Enabled {
 		return "", nil
 	}
-	_, err = f.ask(ctx, r.Key, r.RangeEnd, true)
+	_, err = f.ask(ctx, by, r.Key, r.RangeEnd, true)
 	if c := status.Code(err); err == nil || c == codes.Unavailable || ctx.Err() != nil {
 		return "", err
 	}
