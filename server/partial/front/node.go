@@ -79,11 +79,11 @@ func (n *Node) Health() *replication.HealthStatus {
 	return h
 }
 
-// Members returns this node alone.
+// Members returns this node alone. It is no learner: clients that take their endpoints from the members leave those
+// out.
 func (n *Node) Members(context.Context) ([]replication.NodeStatus, error) {
 	s := n.front.sink.Standing()
-	one := replication.NodeStatus{ID: n.id, Name: s.Node, Region: s.Region, ClientURLs: n.urls, Learner: true,
-		Reachable: true}
+	one := replication.NodeStatus{ID: n.id, Name: s.Node, Region: s.Region, ClientURLs: n.urls, Reachable: true}
 	return []replication.NodeStatus{one}, nil
 }
 
