@@ -132,12 +132,12 @@ var (
 
 // checkAlarms refuses a write while an alarm of these kinds is raised. Only whoever proposes asks: what was proposed is
 // applied everywhere, alarm or not. A refusal counts only after a barrier: the alarm may be disarmed, that acknowledged
-// elsewhere, and not applied here yet.
+// elsewhere, and not applied here yet. Where a region shows its history late an alarm stands until it shows that.
 func (a *API) checkAlarms(ctx context.Context, kinds []pb.AlarmType) error {
 	if refusal(a.store, kinds) == nil {
 		return nil
 	}
-	if err := a.barrier(ctx); err != nil {
+	if err := barrierUnlessLate(ctx, a); err != nil {
 		return err
 	}
 	if err := refusal(a.store, kinds); err != nil {

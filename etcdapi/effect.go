@@ -27,12 +27,13 @@ func newEffects(most int64) *effects { return &effects{semaphore.NewWeighted(mos
 // admit refuses a request that would take more than the limit on every node, and waits while those under way leave no
 // room for it. done is to be called when it is over. A request for spans of keys is estimated by what the primary has:
 // a node that is far behind may have nothing of what would be deleted. The count of others may be a little out of date.
-// What slips through is little, and what no node can do is refused where it is applied.
+// What slips through is little, also where a region shows its history late and has nothing newer to go by, and what no
+// node can do is refused where it is applied.
 func (a *API) admit(
 	ctx context.Context, spans bool, estimate func(ctx context.Context, limit int64) (int64, error),
 ) (done func(), err error) {
 	if spans {
-		if err := a.barrier(ctx); err != nil {
+		if err := barrierUnlessLate(ctx, a); err != nil {
 			return nil, err
 		}
 	}

@@ -90,6 +90,17 @@ func fromAll(ctx context.Context, a *API, look func()) error {
 	return a.statusOf(ctx, err)
 }
 
+// barrierUnlessLate is a barrier, unless the region shows its history late: then what is here has to do.
+func barrierUnlessLate(ctx context.Context, a *API) error {
+	bounded, cancel := context.WithTimeout(ctx, a.patience())
+	defer cancel()
+	err := a.replicator.ReadBarrier(bounded, replication.Linearizable)
+	if errors.Is(err, replication.ErrDelayed) {
+		return nil
+	}
+	return a.statusOf(ctx, err)
+}
+
 // look runs a read of the local store, which is fresh enough.
 func (a *API) look(
 	ctx context.Context, r proto.Message, serializable, awaits bool, rev int64, local func() error,
