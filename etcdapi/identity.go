@@ -136,6 +136,15 @@ func (g *guard) since(revision uint64) error {
 	return nil
 }
 
+// same refuses what was read if users or roles are others now than those by which somebody was permitted. To enable
+// them raises no revision: who was not asked who he is has to say it then.
+func (g *guard) same(by *auth.State, id auth.Identity) error {
+	if g.store.Auth().Enabled() && !by.Enabled() {
+		return command.ErrAuthOldRevision
+	}
+	return g.since(id.Revision)
+}
+
 // identity says who asks: by a token, or else by the certificate of the connection, where all clients have one. As long
 // as everybody may do everything, nobody asks. later says that a token was made at a state which is not here yet.
 func (g *guard) identity(

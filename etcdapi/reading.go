@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/mimir-kv/mimir/kv/auth"
 	"github.com/mimir-kv/mimir/kv/command"
 	"github.com/mimir-kv/mimir/kv/watch"
 	"github.com/mimir-kv/mimir/replication"
@@ -22,7 +23,7 @@ const AwaitKey = "mimir-await-revision"
 // read runs a read of the local store as fresh as asked for, if whoever asks may. rev is the highest revision that the
 // read names, 0 for none: it may come from a write that was acknowledged elsewhere, and not be here yet. What was read
 // is not told if users or roles were changed meanwhile, nor, if it is to be linearizable, before it is as safe as what
-// was acknowledged: local calls sure before it tells anything by itself. What it reads is taken from the answers.
+// was acknowledged: local calls sure when it has what it tells by itself. What it reads is taken from the answers.
 func (a *API) read(
 	ctx context.Context, r proto.Message, serializable bool, rev int64,
 	local func(taken *answer, sure func() error) error,
@@ -42,7 +43,14 @@ func (a *API) read(
 	if err != nil {
 		return err
 	}
-	look := func() error { return local(taken, sure) }
+	look := func(same func() error) error {
+		return local(taken, func() error {
+			if err := sure(); err != nil {
+				return err
+			}
+			return same()
+		})
+	}
 	if err := a.look(ctx, r, serializable, awaits, rev, look); err != nil {
 		return err
 	}
@@ -101,19 +109,27 @@ func barrierUnlessLate(ctx context.Context, a *API) error {
 	return a.statusOf(ctx, err)
 }
 
-// look runs a read of the local store, which is fresh enough.
+// look runs a read of the local store, which is fresh enough. However long that waits for its revision, nothing is told
+// but what whoever asks was permitted by users and roles that are the same still: what tells something by itself calls
+// same when it has what it tells.
 func (a *API) look(
-	ctx context.Context, r proto.Message, serializable, awaits bool, rev int64, local func() error,
+	ctx context.Context, r proto.Message, serializable, awaits bool, rev int64, local func(same func() error) error,
 ) error {
-	id, err := a.judge(ctx, a.clock.Now(), a.mayDo(ctx, r), &catchUp{barrier: a.barrier})
+	var by *auth.State // it is judged
+	may := a.mayDo(ctx, r)
+	id, err := a.judge(ctx, a.clock.Now(), func(s *auth.State, id auth.Identity) error {
+		by = s
+		return may(s, id)
+	}, &catchUp{barrier: a.barrier})
 	if err != nil {
 		return a.statusOf(ctx, err)
 	}
-	err = local()
+	same := func() error { return a.same(by, id) }
+	err = local(same)
 	if errors.Is(err, command.ErrFutureRevision) {
-		err = a.whenArrived(ctx, rev, serializable, awaits, local)
+		err = a.whenArrived(ctx, rev, serializable, awaits, func() error { return local(same) })
 	}
-	if changed := a.since(id.Revision); changed != nil {
+	if changed := same(); changed != nil {
 		err = changed
 	}
 	return a.statusOf(ctx, err)

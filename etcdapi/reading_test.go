@@ -157,27 +157,24 @@ func TestReadsOfTheFuture(t *testing.T) {
 	}
 }
 
-// A read at a revision that comes here while it is asked for is done once: no key is told twice, and what its answer
-// takes is not counted twice.
-func TestAReadThatWaitedIsDoneOnce(t *testing.T) {
-	const keys, size = 3, 400 << 10 // together more than what is counted at all
-	all := &pb.RangeRequest{Key: []byte("a"), RangeEnd: []byte("b"), Revision: keys + 1, Serializable: true}
-	for name, read := range map[string]func(context.Context, pb.KVClient) (told int, count int64, err error){
+// inEachWay are the ways to read a range. Each says how many keys were told, and how many are said to be there.
+func inEachWay(r *pb.RangeRequest) map[string]func(context.Context, pb.KVClient) (told int, count int64, err error) {
+	return map[string]func(context.Context, pb.KVClient) (told int, count int64, err error){
 		"at once": func(ctx context.Context, c pb.KVClient) (int, int64, error) {
-			r, err := c.Range(ctx, all)
-			return len(r.GetKvs()), r.GetCount(), err
+			answer, err := c.Range(ctx, r)
+			return len(answer.GetKvs()), answer.GetCount(), err
 		},
 		"in a transaction": func(ctx context.Context, c pb.KVClient) (int, int64, error) {
-			op := &pb.RequestOp{Request: &pb.RequestOp_RequestRange{RequestRange: all}}
+			op := &pb.RequestOp{Request: &pb.RequestOp_RequestRange{RequestRange: r}}
 			answer, err := c.Txn(ctx, &pb.TxnRequest{Success: []*pb.RequestOp{op}})
 			if err != nil {
 				return 0, 0, err
 			}
-			r := answer.Responses[0].GetResponseRange()
-			return len(r.Kvs), r.Count, nil
+			only := answer.Responses[0].GetResponseRange()
+			return len(only.Kvs), only.Count, nil
 		},
 		"in chunks": func(ctx context.Context, c pb.KVClient) (told int, count int64, err error) {
-			s, err := c.RangeStream(ctx, all)
+			s, err := c.RangeStream(ctx, r)
 			for err == nil {
 				var chunk *pb.RangeStreamResponse
 				if chunk, err = s.Recv(); err == nil {
@@ -189,7 +186,15 @@ func TestAReadThatWaitedIsDoneOnce(t *testing.T) {
 			}
 			return told, count, err
 		},
-	} {
+	}
+}
+
+// A read at a revision that comes here while it is asked for is done once: no key is told twice, and what its answer
+// takes is not counted twice.
+func TestAReadThatWaitedIsDoneOnce(t *testing.T) {
+	const keys, size = 3, 400 << 10 // together more than what is counted at all
+	all := &pb.RangeRequest{Key: []byte("a"), RangeEnd: []byte("b"), Revision: keys + 1, Serializable: true}
+	for name, read := range inEachWay(all) {
 		t.Run(name, func(t *testing.T) {
 			n := etcdapitest.Start(t, etcdapi.Limits{AnswerBytes: keys * size * 3 / 2})
 			n.Replicator.AtBarriers(sync.OnceFunc(func() {
