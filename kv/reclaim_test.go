@@ -56,7 +56,8 @@ func TestRemoveOld(t *testing.T) {
 	}
 }
 
-// TestAHugeRevisionIsRemovedWhole has one revision supersede more than a step of a compaction takes, and compacts there.
+// TestAHugeRevisionIsRemovedWhole has one revision supersede more than a step of a compaction takes, and compacts
+// there.
 func TestAHugeRevisionIsRemovedWhole(t *testing.T) {
 	f := newNode(t)
 	const keys = 3 * compactionStep

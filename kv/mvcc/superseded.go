@@ -8,8 +8,8 @@ import (
 )
 
 // RemoveSuperseded adds to batch the removal of what the first most changes of db from from on superseded, and of the
-// changes. next is where a further call goes on, the zero Stamp if none is needed; to begin anew repeats what changes of
-// the compaction revision superseded, which is harmless (M4).
+// changes. next is where a further call goes on, the zero Stamp if none is needed; to begin anew repeats what changes
+// of the compaction revision superseded, which is harmless (M4).
 //
 // Every change at or below the compaction revision superseded the version before it, which goes. A delete below it goes
 // too. So nothing has to look at keys that did not change.
