@@ -5,13 +5,13 @@ var byTable = []planted{
 	{
 		name: "the deaf primary is supported for ever",
 		edits: []edit{{
-			"replication/internal/ballot/voter.go", "now-v.wanted < lease { // B5", "now-v.wanted < 0 { // B5",
+			"replication/internal/ballot/voter.go", "deaf && wanted && !bound {", "deaf && wanted && bound {",
 		}},
 	},
 	{
 		name: "who just lost its lease is deaf",
 		edits: []edit{{
-			"replication/internal/ballot/voter.go", "now-alone >= settles(lease)", "now-alone >= 0",
+			"replication/internal/ballot/voter.go", "now-alone >= lease/3+settles(lease)", "now-alone >= 0",
 		}},
 	},
 	{

@@ -96,10 +96,10 @@ func TestAPrimaryThatHearsNothingIsNotSupportedForEver(t *testing.T) {
 	}{
 		{10 * time.Second, true, Confirm},
 		{11500 * time.Millisecond, false, Confirm},
-		{12 * time.Second, false, Confirm},
-		{12100 * time.Millisecond, false, Reply},
-		{13 * time.Second, false, Reply},
-		{14900 * time.Millisecond, false, Reply},
+		{12500 * time.Millisecond, false, Confirm},
+		{13100 * time.Millisecond, false, Reply},
+		{14 * time.Second, false, Reply},
+		{15400 * time.Millisecond, false, Reply},
 	} {
 		if did := p.renew(step.at, 1, step.held); did != step.want {
 			t.Errorf("%v: a renewal, held %t: %s", step.at, step.held, did)
@@ -108,7 +108,7 @@ func TestAPrimaryThatHearsNothingIsNotSupportedForEver(t *testing.T) {
 			t.Errorf("%v: a sounding while it is supported: %v", step.at, why)
 		}
 	}
-	if why := p.sound(15 * time.Second); why != nil {
+	if why := p.sound(15500 * time.Millisecond); why != nil {
 		t.Errorf("when the promise is over: %v", why)
 	}
 }
@@ -131,8 +131,8 @@ func TestAPrimaryThatBeginsToHearIsNotDeaf(t *testing.T) {
 		{"it has a lease", 14300 * time.Millisecond, 2, true, Confirm},
 		{"another node leads", 16 * time.Second, 3, false, Confirm},
 		{"yet another one", 16900 * time.Millisecond, 4, false, Confirm},
-		{"it was not answered", 17400 * time.Millisecond, 4, false, Confirm},
-		{"it hears nothing", 17500 * time.Millisecond, 4, false, Reply},
+		{"it was not answered", 17900 * time.Millisecond, 4, false, Confirm},
+		{"it hears nothing", 18500 * time.Millisecond, 4, false, Reply},
 		{"it does again", 17600 * time.Millisecond, 4, true, Confirm},
 	} {
 		if did := p.renew(step.at, step.term, step.held); did != step.want {

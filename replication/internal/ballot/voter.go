@@ -142,13 +142,15 @@ func (v *Voter) renewalAsked(now Instant, s *timeline.State, in RenewalAsked) {
 		return
 	}
 	lease := r.Charter.Lease // what the holder counts by, whatever this voter has
+	wanted := v.asked && now-v.wanted < lease
 	alone := now
-	if v.fenced && r.Epoch == v.epoch && r.Region == v.region && r.Term == v.maxTerm {
+	if v.fenced && (wanted || now < v.until) && r.Epoch == v.epoch && r.Region == v.region && r.Term == v.maxTerm {
 		alone = v.alone
 	}
-	deaf := !r.Held && now-alone >= settles(lease)
-	bound := r.Region == v.region && v.until > now+lease   // by a hold: to refuse sets nobody free
-	if deaf && !bound && v.asked && now-v.wanted < lease { // B5
+	// One renewal that was lost, or answered late, is forgiven: it is repeated after a third of a lease.
+	deaf := !r.Held && now-alone >= lease/3+settles(lease)
+	bound := r.Region == v.region && v.until > now+lease // by a hold: to refuse sets nobody free
+	if deaf && wanted && !bound {                        // B5
 		v.refuse(s, in.Call, objection(timeline.ReasonDeaf, "%s holds no lease, and another region asks for votes",
 			r.Region))
 		return
