@@ -129,6 +129,11 @@ func (s *electionServer) Leader(
 func (s *electionServer) Observe(
 	r *v3electionpb.LeaderRequest, stream grpc.ServerStreamingServer[v3electionpb.LeaderResponse],
 ) error {
+	done, err := hold(stream.Context(), s.kv.API, r)
+	if err != nil {
+		return err
+	}
+	defer done()
 	o := &observer{kvServer: s.kv, queue: queueOf(r.Name), stream: stream}
 	ctx := toWait(stream.Context())
 	for {

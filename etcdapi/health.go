@@ -54,16 +54,17 @@ func (s *healthServer) List(context.Context, *healthpb.HealthListRequest) (*heal
 	}, nil
 }
 
-// Watch tells how it is, and whenever that changes.
+// Watch tells how it is, and whenever that changes. What it was asked for it does not keep: there may be very many.
 func (s *healthServer) Watch(
 	r *healthpb.HealthCheckRequest, stream grpc.ServerStreamingServer[healthpb.HealthCheckResponse],
 ) error {
 	ticker := s.clock.NewTicker(healthEvery)
 	defer ticker.Stop()
+	known := r.Service == ""
 	told := healthpb.HealthCheckResponse_UNKNOWN
 	for {
 		now := healthpb.HealthCheckResponse_SERVICE_UNKNOWN
-		if r.Service == "" {
+		if known {
 			now = s.serving()
 		}
 		if now != told {

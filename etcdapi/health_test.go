@@ -1,9 +1,13 @@
 package etcdapi_test
 
 import (
+	"context"
+	"runtime"
 	"testing"
+	"weak"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
@@ -35,6 +39,47 @@ func TestHealthService(t *testing.T) {
 	_, err = health.Check(bounded(t), &healthpb.HealthCheckRequest{Service: "x"})
 	if status.Code(err) != codes.NotFound {
 		t.Errorf("an unknown service: %v", err)
+	}
+}
+
+// healthStream is one that hands on what is sent.
+type healthStream struct {
+	grpc.ServerStream
+	ctx  context.Context
+	sent chan healthpb.HealthCheckResponse_ServingStatus
+}
+
+func (s *healthStream) Context() context.Context { return s.ctx }
+
+func (s *healthStream) Send(r *healthpb.HealthCheckResponse) error {
+	s.sent <- r.Status
+	return nil
+}
+
+// A watch of the health does not keep what it was asked for.
+func TestAWatchOfTheHealthForgetsWhatItWasAsked(t *testing.T) {
+	health := etcdapi.Health(etcdapitest.Start(t, etcdapi.Limits{}).API)
+	ctx, leave := context.WithCancel(bounded(t))
+	defer leave()
+	s := &healthStream{ctx: ctx, sent: make(chan healthpb.HealthCheckResponse_ServingStatus, 1)}
+	ended := make(chan error, 1)
+	watches := func(r *healthpb.HealthCheckRequest) { ended <- health.Watch(r, s) }
+	begin := func() weak.Pointer[healthpb.HealthCheckRequest] {
+		r := &healthpb.HealthCheckRequest{Service: "x"}
+		go watches(r)
+		return weak.Make(r)
+	}
+	asked := begin()
+	if now := <-s.sent; now != healthpb.HealthCheckResponse_SERVICE_UNKNOWN {
+		t.Errorf("an unknown service is %v", now)
+	}
+	await(t, "what was asked for is forgotten", func() bool {
+		runtime.GC()
+		return asked.Value() == nil
+	})
+	leave()
+	if err := <-ended; status.Code(err) != codes.Canceled {
+		t.Error(err)
 	}
 }
 

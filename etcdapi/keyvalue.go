@@ -48,10 +48,12 @@ func (s *kvServer) RangeStream(r *pb.RangeRequest, stream grpc.ServerStreamingSe
 	if err := checkRangeStream(r); err != nil {
 		return s.statusOf(ctx, err)
 	}
-	if err := s.room(ctx); err != nil {
-		return s.statusOf(ctx, err)
-	}
-	return whileRead(s.clock, func(u *unread) error { return s.sendRange(r, stream, u) })
+	return whileRead(s.clock, func(u *unread) error {
+		if err := u.wait(0, func() error { return s.room(ctx) }); err != nil {
+			return s.statusOf(ctx, err)
+		}
+		return s.sendRange(r, stream, u)
+	})
 }
 
 func (s *kvServer) sendRange(

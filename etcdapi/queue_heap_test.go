@@ -106,6 +106,35 @@ func TestWhatThoseNameWhoWaitIsBounded(t *testing.T) {
 	})
 }
 
+// So is what those hold who look on at an election.
+func TestWhatThoseNameWhoLookOnIsBounded(t *testing.T) {
+	n := etcdapitest.Start(t, etcdapi.Limits{AnswerBytes: 3 << 19, RequestTimeout: patience})
+	c, name := n.Dial(t), make([]byte, 200<<10) // three times held
+	_, err := pb.NewLeaseClient(c).LeaseGrant(bounded(t), &pb.LeaseGrantRequest{ID: 1, TTL: 3600})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, leave := context.WithCancel(bounded(t))
+	defer leave()
+	election, asked := v3electionpb.NewElectionClient(c), &v3electionpb.LeaderRequest{Name: name}
+	if _, err := election.Observe(ctx, asked); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "one looks on", func() bool { return n.Store.Metrics().Watchers == 1 })
+	more, err := election.Observe(bounded(t), asked)
+	if err == nil {
+		_, err = more.Recv()
+	}
+	if status.Code(err) != codes.ResourceExhausted {
+		t.Errorf("one more: %v", err)
+	}
+	leave()
+	await(t, "there is room again", func() bool {
+		_, err := v3lockpb.NewLockClient(c).Lock(bounded(t), &v3lockpb.LockRequest{Name: name, Lease: 1})
+		return err == nil
+	})
+}
+
 // Of leases, too, no more is told than there is room for.
 func TestAnswersAboutLeasesAreBounded(t *testing.T) {
 	n := etcdapitest.Start(t, etcdapi.Limits{AnswerBytes: 2 << 20})

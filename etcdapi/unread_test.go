@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -82,6 +83,35 @@ func TestAStreamThatNobodyReadsEnds(t *testing.T) {
 		case <-ctx.Done():
 			t.Fatal("what the snapshot is of is kept")
 		}
+	}
+}
+
+// Nor does a stream wait for longer that has nothing to say yet, since too much of others lies unread by its client.
+func TestAStreamThatMayNotBeginEnds(t *testing.T) {
+	var api atomic.Pointer[etcdapi.API]
+	ended := make(chan error, 1)
+	n := etcdapitest.StartOn(t, vfs.NewMem(), etcdapi.Options{
+		Clock: hasty{clock.Real, time.Now()}, Limits: etcdapi.Limits{AnswerBytes: 1 << 20},
+		Stream: func(srv any, ss grpc.ServerStream, _ *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
+			etcdapi.LeaveUnread(ss.Context(), api.Load(), 2<<20)
+			err := handle(srv, ss)
+			ended <- err
+			return err
+		},
+	})
+	api.Store(n.API)
+	ctx := bounded(t)
+	_, err := pb.NewKVClient(n.Dial(t)).RangeStream(ctx, &pb.RangeRequest{Key: []byte{0}, RangeEnd: []byte{0}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-ended:
+		if status.Code(err) != codes.ResourceExhausted {
+			t.Errorf("ends with %v", err)
+		}
+	case <-ctx.Done():
+		t.Fatal("it waits for ever")
 	}
 }
 

@@ -15,8 +15,8 @@ import (
 
 const (
 	// mostAsked is how many bytes those requests of a port may have together that were taken and are under way, and
-	// mostPatient those that wait for others as long as those like. One that is smaller than largeAsk is not counted:
-	// it takes no more than any request does.
+	// mostPatient those that wait for others as long as those like, or that streams are answered. One that is smaller
+	// than largeAsk is not counted: it takes no more than any request does.
 	mostAsked, mostPatient = 256 << 20, 64 << 20
 	largeAsk               = 16 << 10
 	// enterTime is how long one waits until there is room.
@@ -33,8 +33,9 @@ func newAsks() *asks { return &asks{share.New(mostAsked), share.New(mostPatient)
 var (
 	errManyAsks = status.Error(codes.ResourceExhausted, "mimir: the requests under way are as large as all may be "+
 		"together: nothing was done, try again later")
-	errManyPatient = status.Error(codes.ResourceExhausted, "mimir: the requests that wait for a lock or an election "+
-		"name as much as all may together: nothing was done, use shorter names and values, or try again later")
+	errManyPatient = status.Error(codes.ResourceExhausted, "mimir: the requests that wait for a lock or an election, "+
+		"and those that streams answer, name as much as all may together: nothing was done, use shorter names and "+
+		"values, or try again later")
 )
 
 // enter returns when there is room for a request of so many bytes from an address. Which may wait for long is refused
@@ -44,11 +45,7 @@ func (a *asks) enter(ctx context.Context, from, method string, bytes int64) (lea
 		return func() {}, nil
 	}
 	if patients[method] {
-		leave, ok := a.patient.Try(from, min(bytes, a.patient.Alone()))
-		if !ok {
-			return nil, errManyPatient
-		}
-		return leave, nil
+		return a.stay(from, bytes)
 	}
 	bounded, cancel := context.WithTimeoutCause(ctx, enterTime, errManyAsks)
 	defer cancel()
@@ -60,6 +57,15 @@ func (a *asks) enter(ctx context.Context, from, method string, bytes int64) (lea
 		return nil, errManyAsks
 	}
 	return nil, status.FromContextError(err).Err()
+}
+
+// stay returns if there is room for so many bytes, that are more than few, of a request which may wait for long.
+func (a *asks) stay(from string, bytes int64) (leave func(), err error) {
+	leave, ok := a.patient.Try(from, min(bytes, a.patient.Alone()))
+	if !ok {
+		return nil, errManyPatient
+	}
+	return leave, nil
 }
 
 // takeUnary is the interceptor of a gRPC server that has a request taken once there is room for it: until then it is
@@ -82,4 +88,50 @@ func takeUnary(ctx context.Context, request any, info *grpc.UnaryServerInfo, han
 		return nil, err
 	}
 	return handle(ctx, request)
+}
+
+// takeStream is the interceptor that has the messages of a stream taken. What a stream was asked in one message it may
+// go on with for as long as its client likes: that is counted until it is over.
+func takeStream(srv any, s grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
+	c, _ := s.Context().Value(comingKey{}).(*coming)
+	if c == nil {
+		return handle(srv, s)
+	}
+	t := &taking{ServerStream: s, of: c, one: !info.IsClientStream, leave: func() {}}
+	defer func() { t.leave() }()
+	return handle(srv, t)
+}
+
+// taking is a stream that tells which messages are taken.
+type taking struct {
+	grpc.ServerStream
+	of    *coming
+	one   bool   // its client says one message, which has to find room
+	leave func() // ends that
+}
+
+// RecvMsg implements grpc.ServerStream.
+func (t *taking) RecvMsg(m any) error {
+	if err := t.ServerStream.RecvMsg(m); err != nil {
+		return err
+	}
+	if asked, ok := m.(proto.Message); ok && t.one {
+		if err := t.enter(int64(proto.Size(asked))); err != nil {
+			return err
+		}
+	}
+	return t.of.took()
+}
+
+// enter finds room for the one message of a stream, unless it is small.
+func (t *taking) enter(bytes int64) error {
+	asks := t.of.of.asks
+	if asks == nil || bytes < largeAsk {
+		return nil
+	}
+	leave, err := asks.stay(t.of.of.from, bytes)
+	if err == nil {
+		t.leave = leave
+	}
+	return err
 }

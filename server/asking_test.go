@@ -3,10 +3,13 @@ package server
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
 
 	"github.com/mimir-kv/mimir/replication/clock/virtual"
@@ -78,6 +81,57 @@ func TestRequestsThatMayWaitForLongAreBounded(t *testing.T) {
 		t.Error(err)
 	} else {
 		leave()
+	}
+}
+
+// askedStream is one whose client says one message.
+type askedStream struct {
+	grpc.ServerStream
+	ctx     context.Context
+	service string
+}
+
+func (s *askedStream) Context() context.Context { return s.ctx }
+
+func (s *askedStream) RecvMsg(m any) error {
+	m.(*healthpb.HealthCheckRequest).Service = s.service
+	return nil
+}
+
+// What a stream is asked in one message counts until it is over, unless it is small.
+func TestWhatStreamsAreAskedIsBounded(t *testing.T) {
+	u := &underway{asks: newAsks(), from: "10.0.0.1:1"}
+	open := func(many int, service string, clients bool) (opened int, err error) {
+		info := &grpc.StreamServerInfo{FullMethod: healthpb.Health_Watch_FullMethodName, IsClientStream: clients}
+		ctx := context.WithValue(t.Context(), comingKey{}, &coming{of: u, request: &request{}})
+		s := &askedStream{ctx: ctx, service: service}
+		var next grpc.StreamHandler // which has another one open while it is
+		next = func(_ any, in grpc.ServerStream) error {
+			if err := in.RecvMsg(new(healthpb.HealthCheckRequest)); err != nil {
+				return err
+			}
+			if opened++; opened == many {
+				return nil
+			}
+			return takeStream(nil, s, info, next)
+		}
+		err = takeStream(nil, s, info, next)
+		return opened, err
+	}
+	const many = 100
+	large, small := strings.Repeat("s", 1<<20), strings.Repeat("s", largeAsk-8)
+	for range 2 { // what the first ones had is free again
+		n, err := open(many, large, false)
+		if most := u.asks.patient.Alone() >> 20; status.Code(err) != codes.ResourceExhausted || int64(n) > most ||
+			int64(n) < most-1 {
+			t.Errorf("%d of %d MiB, then %v", n, most, err)
+		}
+	}
+	if n, err := open(many, small, false); err != nil {
+		t.Errorf("%d small ones, then %v", n, err)
+	}
+	if n, err := open(many, large, true); err != nil {
+		t.Errorf("%d whose clients say many messages, then %v", n, err)
 	}
 }
 

@@ -418,13 +418,6 @@ func (c *coming) took() error {
 
 type comingKey struct{}
 
-func tookOf(ctx context.Context) error {
-	if c, _ := ctx.Value(comingKey{}).(*coming); c != nil {
-		return c.took()
-	}
-	return nil
-}
-
 // methods says of which calls of a server the client says one message: it is set before the server serves.
 type methods struct{ one map[string]bool }
 
@@ -450,11 +443,7 @@ func (m *methods) options() []grpc.ServerOption {
 			return context.WithValue(ctx, comingKey{}, opened), nil
 		}),
 		grpc.ChainUnaryInterceptor(takeUnary),
-		grpc.ChainStreamInterceptor(func(
-			srv any, s grpc.ServerStream, _ *grpc.StreamServerInfo, handle grpc.StreamHandler,
-		) error {
-			return handle(srv, taking{s})
-		}),
+		grpc.ChainStreamInterceptor(takeStream),
 	}
 }
 
@@ -468,15 +457,4 @@ func headersHeld(info *tap.Info) int64 {
 		}
 	}
 	return int64(n)
-}
-
-// taking is a stream that tells which messages are taken.
-type taking struct{ grpc.ServerStream }
-
-// RecvMsg implements grpc.ServerStream.
-func (t taking) RecvMsg(m any) error {
-	if err := t.ServerStream.RecvMsg(m); err != nil {
-		return err
-	}
-	return tookOf(t.Context())
 }
