@@ -9,15 +9,18 @@ import (
 	"golang.org/x/sync/semaphore"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/mimir-kv/mimir/etcdapi/share"
 )
 
 // answers bounds the memory of large answers, of all together: those that are being made, of which what is less than a
 // megabyte is not counted by its bytes but by making, and from smallBytes on those that wait for other regions, and
-// those that wait in gRPC, or in the JSON gateway, until their clients read them. A
-// connection that has left something unread gets no more than is free beside it, so that there is always something
-// left for others; one that has left nothing is not refused for what others did, below a megabyte, until all of that
-// has come to half as much again. What streams send is bounded alike, by itself: no range is refused for what watches
-// have left.
+// those that wait in gRPC, or in the JSON gateway, until their clients read them. A connection that has left something
+// unread gets no more than is free beside it, so that there is always something left for others; one that has left
+// nothing is not refused for what others did, below a megabyte, until all of that has come to half as much again, of
+// which an address has no more than its share, over however many connections. What streams send is bounded alike, by
+// itself: no range is refused for what watches have left. Where others wait or are refused, what lies unread for too
+// long is ended with its request.
 type answers struct {
 	// making has room for those of more than countedBytes that are being made, or encoded, at a time. Whoever has room
 	// waits for nobody.
@@ -26,11 +29,18 @@ type answers struct {
 	mu        sync.Mutex
 	limit     int64
 	bytes     int64
-	unread    map[string]int64 // by connection, none that is 0
-	waiting   map[string]int   // messages, by connection, none that is 0
-	pending   int64            // bytes of messages that wait
-	freed     chan struct{}    // closed when some bytes are free again; nil if nobody waits for it
+	unread    map[string]*account // by connection, none of nothing
+	sources   *share.Room         // the same by address, and the rest as of nobody
+	waiting   map[string]int      // messages, by connection, none that is 0
+	pending   int64               // bytes of messages that wait
+	freed     chan struct{}       // closed when some bytes are free again; nil if nobody waits for it
+	waiters   int                 // for that
+	looks     *time.Timer         // looks for what lies unread for too long; nil if nobody waits
+	going     int64               // bytes of what was ended, and lies there yet
 	collected time.Time
+
+	// ends is Options.Ends, or nil. It is set before anything is counted.
+	ends func(ctx context.Context) (end func())
 }
 
 const (
@@ -41,14 +51,14 @@ const (
 	madeBytes  = 1 << 20
 )
 
-// collectEvery is how often a refusal lets the collector look for what connections left that are gone. It comes by
-// itself when much is allocated, which is seldom where answers are refused.
+// collectEvery is how often a refusal, or who waits, lets the collector look for what connections left that are gone.
+// It comes by itself when much is allocated, which is seldom where answers are refused.
 const collectEvery = 10 * time.Second
 
 func newAnswers(limit int64) *answers {
 	return &answers{
-		limit: limit, making: semaphore.NewWeighted(mostMaking),
-		unread: make(map[string]int64), waiting: make(map[string]int),
+		limit: limit, making: semaphore.NewWeighted(mostMaking), sources: share.New(mostOf(limit)),
+		unread: make(map[string]*account), waiting: make(map[string]int),
 	}
 }
 
@@ -57,6 +67,7 @@ func (a *answers) bound(limit int64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.limit = limit
+	a.sources.Bound(mostOf(limit))
 	a.wake()
 }
 
@@ -93,6 +104,7 @@ func (a *answer) count(most func() int64) error {
 	a.of.mu.Lock()
 	defer a.of.mu.Unlock()
 	a.of.bytes += a.grown
+	a.of.sources.Hold("", a.grown)
 	a.bytes, a.grown = a.bytes+a.grown, 0
 	if a.of.bytes <= most() {
 		return nil
@@ -135,15 +147,23 @@ func (a *answer) close() {
 
 // most is what all together may come to: beyond the limit is only what is below a megabyte, of connections that have
 // nothing unread. The caller holds mu.
-func (a *answers) most() int64 { return a.limit + a.limit/2 }
+func (a *answers) most() int64 { return mostOf(a.limit) }
+
+func mostOf(limit int64) int64 { return limit + limit/2 }
 
 // fits reports whether who asked may have that much more that waits for it: of what is large, no more than all together
-// may, unless nothing else is there; and what has left something unread, no more than is free beside it. The caller
-// holds mu.
+// may, unless nothing else is there; and what has left something unread, no more than is free beside it. An address has
+// no more than its share of all. What is small is not held up for others where its connection has left nothing. The
+// caller holds mu.
 func (a *answers) fits(to sender, bytes int64) bool {
-	unread := a.unread[to.connection]
-	if unread == 0 && (a.bytes == 0 || bytes < madeBytes*to.copies()) {
-		return a.bytes == 0 || a.bytes+bytes <= a.most()
+	unread := a.leftBy(to.connection)
+	switch {
+	case a.bytes == 0, unread == 0 && bytes > 0 && bytes <= trifleBytes*to.copies():
+		return true
+	case !a.sources.Fits(to.connection, bytes):
+		return false
+	case unread == 0 && bytes < madeBytes*to.copies():
+		return a.bytes+bytes <= a.most()
 	}
 	return unread+bytes <= a.limit-a.bytes
 }
@@ -178,16 +198,14 @@ func (a *answers) await(ctx context.Context, to sender, bytes int64) error {
 		defer a.waited(connection, bytes)
 	}
 	for !a.fits(to, bytes) || bytes == 0 && (a.waiting[connection] > 0 || a.pending > a.most()) {
-		if a.freed == nil {
-			a.freed = make(chan struct{})
-		}
-		freed := a.freed
+		freed := a.wants()
 		a.mu.Unlock()
 		select {
 		case <-freed:
 		case <-ctx.Done():
 		}
 		a.mu.Lock()
+		a.waiters--
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -213,37 +231,21 @@ func (a *answers) wake() {
 	}
 }
 
-// add counts what waits for a connection. The caller holds mu.
-func (a *answers) add(connection string, bytes int64) {
-	if bytes == 0 {
-		return
-	}
-	a.bytes += bytes
-	a.unread[connection] += bytes
-}
-
-// free gives back what was counted; connection is "" for what did not wait.
-func (a *answers) free(connection string, bytes int64) {
-	if bytes == 0 {
-		return
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.bytes -= bytes
-	if connection != "" {
-		if a.unread[connection] -= bytes; a.unread[connection] == 0 {
-			delete(a.unread, connection)
-		}
-	}
-	a.wake()
-}
-
 // refusal says what there is no room for. The caller holds mu.
 func (a *answers) refusal(what string) error {
-	if now := time.Now(); now.Sub(a.collected) >= collectEvery {
-		a.collected = now
-		go runtime.GC()
+	if a.collect(time.Now()) {
+		go a.endLate()
 	}
 	return status.Errorf(codes.ResourceExhausted, "mimir: %s take more than max-answer-bytes allows, which is %d: "+
 		"read what was answered, ask for less with a limit, or try again later", what, a.limit)
+}
+
+// collect has the collector look for what connections left that are gone, unless it just did. The caller holds mu.
+func (a *answers) collect(now time.Time) (looks bool) {
+	if now.Sub(a.collected) < collectEvery {
+		return false
+	}
+	a.collected = now
+	go runtime.GC()
+	return true
 }

@@ -117,3 +117,49 @@ func TestWhatIsSmallIsBoundedInAll(t *testing.T) {
 		}
 	})
 }
+
+// What clients leave unread of one address, over however many connections, leaves something for others.
+func TestAnAddressLeavesSomethingForOthers(t *testing.T) {
+	const limit, small = 8 * madeBytes, madeBytes / 2
+	a, n := newAnswers(limit), 0
+	for ; a.reserve(sender{connection: fmt.Sprintf("10.0.0.1:%d", n)}, small) == nil; n++ {
+		if n > 1000 {
+			t.Fatal("there is no bound")
+		}
+	}
+	if n*small < limit/2 {
+		t.Errorf("%d connections have left all that may be, of %d bytes each", n, small)
+	}
+	for _, bytes := range []int64{madeBytes, small} {
+		if err := a.reserve(sender{connection: "10.0.0.2:1"}, bytes); err != nil {
+			t.Errorf("%d bytes of another address: %v", bytes, err)
+			continue
+		}
+		a.free("10.0.0.2:1", bytes)
+	}
+	for i := range n {
+		a.free(fmt.Sprintf("10.0.0.1:%d", i), small)
+	}
+	if !a.sources.Fits("10.0.0.2:1", a.sources.Alone()) || a.bytes != 0 || len(a.unread) != 0 {
+		t.Errorf("%d bytes are left of %d connections", a.bytes, len(a.unread))
+	}
+}
+
+// A little is sent whatever others have left unread, to who has left nothing.
+func TestALittleIsNotHeldUp(t *testing.T) {
+	const limit, small = 8 * madeBytes, madeBytes / 2
+	a, n := newAnswers(limit), 0
+	for ; a.reserve(sender{connection: fmt.Sprintf("10.0.%d.1:1", n)}, small) == nil; n++ {
+		if n > 1000 {
+			t.Fatal("there is no bound")
+		}
+	}
+	a.count("10.1.0.1:1", small) // what cannot be refused
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	for from, want := range map[string]error{"10.2.0.1:1": nil, "10.1.0.1:1": context.Canceled} {
+		if err := a.await(gone, sender{connection: from}, trifleBytes); !errors.Is(err, want) {
+			t.Errorf("%s: %v", from, err)
+		}
+	}
+}

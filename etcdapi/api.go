@@ -87,6 +87,10 @@ type Options struct {
 	// the context of the HTTP request had. May be nil.
 	Unary  grpc.UnaryServerInterceptor
 	Stream grpc.StreamServerInterceptor
+	// Ends returns what ends a request over gRPC, of whose context it is told, with whatever of its answer waits for
+	// its client; nil where nothing does. That may be called at any time, and keeps nothing alive of what gRPC has. May
+	// be nil: what is left unread lies there until its connection ends.
+	Ends func(ctx context.Context) (end func())
 	// Traffic counts the bytes of clients. May be nil.
 	Traffic *Traffic
 	// OnCheck is told of every check of health that was made over HTTP: of which page, "health", "livez" or "readyz",
@@ -121,6 +125,7 @@ type API struct {
 
 	answers  *answers
 	messages *answers // of streams
+	signs    *answers // of streams by which clients and this node tell each other that they are there
 	effects  atomic.Pointer[effects]
 	renewals *renewals
 	watching watching
@@ -173,7 +178,8 @@ func New(o Options) *API {
 		a.tokens = token.NewSimple(token.DefaultTTL, a.clock)
 	}
 	a.passwords = newPasswords(a.clock, a.logger, cmp.Or(o.FailureRest, DefaultFailureRest))
-	a.answers, a.messages = newAnswers(0), newAnswers(0)
+	a.answers, a.messages, a.signs = newAnswers(0), newAnswers(0), newAnswers(0)
+	a.answers.ends, a.messages.ends, a.signs.ends = o.Ends, o.Ends, o.Ends
 	a.SetLimits(o.Limits)
 	a.renewals = newRenewals(a, a.clock)
 	a.defragmenting = make(chan struct{}, 1)

@@ -83,7 +83,7 @@ func noise(n int) string {
 }
 
 func testAnswersThatNobodyReads(t *testing.T, calls ...grpc.CallOption) {
-	const valueBytes, values, limit = 1 << 20, 4, 9 << 20
+	const valueBytes, values, limit = 1 << 20, 4, 12 << 20 // all clients have one address
 	n := etcdapitest.Start(t, etcdapi.Limits{AnswerBytes: limit})
 	for i := range values {
 		put(t, n, fmt.Sprintf("k/%d", i), noise(valueBytes))

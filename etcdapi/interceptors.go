@@ -5,8 +5,10 @@ import (
 	"errors"
 	"time"
 
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"google.golang.org/grpc"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/metadata"
 )
 
@@ -35,15 +37,25 @@ func (a *API) unaryInterceptor(
 	return a.reply(ctx, req, response)
 }
 
+// signs are the streams by which clients and nodes tell each other that they are there: no event that somebody leaves
+// unread holds them up.
+var signs = map[string]bool{
+	pb.Lease_LeaseKeepAlive_FullMethodName: true, healthpb.Health_Watch_FullMethodName: true,
+}
+
 // streamInterceptor counts what is sent, and ends streams that require a leader when this node has been without one for
 // LeaderTimeout, or its region without the primary for five of that: the client then goes to another node.
 func (a *API) streamInterceptor(
-	srv any, ss grpc.ServerStream, _ *grpc.StreamServerInfo, handle grpc.StreamHandler,
+	srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler,
 ) error {
 	if err := sendPlain(ss.Context()); err != nil {
 		return err
 	}
-	ss = &sentStream{ServerStream: ss, messages: a.messages, to: a.senderOf(ss.Context())}
+	messages := a.messages
+	if signs[info.FullMethod] {
+		messages = a.signs
+	}
+	ss = &sentStream{ServerStream: ss, messages: messages, to: a.senderOf(ss.Context())}
 	if !requiresLeader(ss.Context()) {
 		return handle(srv, ss)
 	}

@@ -3,11 +3,13 @@ package etcdapi_test
 import (
 	"fmt"
 	"runtime"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -261,5 +263,34 @@ func TestALeaseWhoseEndIsUnderWayIsNotSaidToBeGone(t *testing.T) {
 	n.Lessor.Promote(replication.Tenure{Term: 4, Epoch: 1})
 	if r, err := s.Recv(); err != nil || r.TTL != granted.TTL || r.ID != 7 {
 		t.Errorf("%v, %v", r, err)
+	}
+}
+
+// Whatever a client has left unread of its watches, its leases are kept alive, and it is told how the node is.
+func TestWhatIsUnreadHoldsUpNoKeepAlive(t *testing.T) {
+	var api atomic.Pointer[etcdapi.API]
+	n := etcdapitest.StartWith(t, etcdapi.Options{
+		Limits: etcdapi.Limits{AnswerBytes: 1 << 20},
+		Stream: func(srv any, ss grpc.ServerStream, _ *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
+			etcdapi.LeaveUnread(ss.Context(), api.Load(), 2<<20)
+			return handle(srv, ss)
+		},
+	})
+	api.Store(n.API)
+	c, ctx := pb.NewLeaseClient(n.Dial(t)), bounded(t)
+	if _, err := c.LeaseGrant(ctx, &pb.LeaseGrantRequest{ID: 7, TTL: 600}); err != nil {
+		t.Fatal(err)
+	}
+	s, err := c.LeaseKeepAlive(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 400 { // of some 40 bytes
+		if err := s.Send(&pb.LeaseKeepAliveRequest{ID: 7}); err != nil {
+			t.Fatal(err)
+		}
+		if r, err := s.Recv(); err != nil || r.TTL == 0 {
+			t.Fatalf("answer %d: %v, %v", i, r, err)
+		}
 	}
 }

@@ -67,6 +67,9 @@ const (
 
 	// requestOverheadBytes is what a message may have beyond RequestBytes before gRPC refuses to read it.
 	requestOverheadBytes = 512 << 10
+	// signsPart is which part of AnswerBytes the answers of keep-alives and of watches of the health have for
+	// themselves.
+	signsPart = 16
 	// healthAge is how old the term and leader may be that headers and leader checks are made from.
 	healthAge = 50 * time.Millisecond
 )
@@ -111,6 +114,7 @@ func (a *API) SetLimits(l Limits) {
 	next := &limits{Limits: l.orDefaults(), replaced: make(chan struct{})}
 	a.answers.bound(next.AnswerBytes)
 	a.messages.bound(next.AnswerBytes)
+	a.signs.bound(max(next.AnswerBytes/signsPart, madeBytes))
 	before := a.limits.now()
 	if before == nil || before.EffectBytes != next.EffectBytes {
 		a.effects.Store(newEffects(next.EffectBytes))

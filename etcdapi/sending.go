@@ -4,6 +4,7 @@ import (
 	"context"
 	"runtime"
 	"sync/atomic"
+	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/server/v3/etcdserver/api/v3election/v3electionpb"
@@ -35,12 +36,24 @@ type counted struct {
 	connection string
 	bytes      int64
 	over       atomic.Bool
+
+	// ends ends its request with it; nil: nothing does. It holds nothing of gRPC, which may have the message.
+	ends  func()
+	since time.Time // it lies there
+	at    int       // of its account's
+	going bool      // it is ended
 }
 
 func (c *counted) end() {
-	if !c.over.Swap(true) {
-		c.of.free(c.connection, c.bytes)
+	if c.over.Swap(true) {
+		return
 	}
+	c.of.mu.Lock()
+	defer c.of.mu.Unlock()
+	if c.of.rises(c); c.going {
+		c.of.going -= c.bytes
+	}
+	c.of.give(c.connection, c.bytes)
 }
 
 // newSending encodes a message of which bytes were counted already.
@@ -55,6 +68,12 @@ func (a *answers) newSending(ctx context.Context, m proto.Message, connection st
 	if err != nil {
 		c.end()
 		return nil, err
+	}
+	if a.ends != nil {
+		c.ends = a.ends(ctx)
+	}
+	if c.ends != nil {
+		a.lies(c)
 	}
 	s := &sending{encoded, c}
 	runtime.AddCleanup(s, (*counted).end, c)

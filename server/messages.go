@@ -377,6 +377,7 @@ func (u *underway) endLate() {
 // coming is a request that gRPC has opened.
 type coming struct {
 	of *underway
+	id uint32
 	*request
 }
 
@@ -396,7 +397,7 @@ func (u *underway) opens(one bool, headers int64) *coming {
 		r.since, r.unheard = time.Now(), u.unheard
 		u.look()
 	}
-	return &coming{u, r}
+	return &coming{u, u.last, r}
 }
 
 // took says that a message was taken. It is not, and nothing is to be done for it, if the request was refused: its

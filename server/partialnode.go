@@ -239,7 +239,7 @@ func (n *partialNode) newRPC() *grpc.Server {
 	api := etcdapi.New(etcdapi.Options{
 		Store: store, Lessor: n.lessor, ClusterID: clusterID(o.Fleet), Logger: o.Logger,
 		Replicator: front.NewNode(stands, []string{url.URL(o.TLS.Enabled())}),
-		Unary:      stands.Unary, Stream: stands.Stream,
+		Unary:      stands.Unary, Stream: stands.Stream, Ends: endOf,
 	})
 	keep := Keepalive{defaultKeepaliveMinTime, defaultKeepaliveInterval, defaultKeepaliveTimeout}
 	made, methods := newRPCServer(keep, api.ServerOptions()...)

@@ -2,6 +2,7 @@ package server
 
 import (
 	"container/heap"
+	"context"
 	"encoding/binary"
 	"time"
 
@@ -64,6 +65,28 @@ func (u *underway) told(n int, count func()) {
 	for range n {
 		count()
 	}
+}
+
+// endOf returns what ends a request over gRPC, of whose context it is told, whatever of its answer its client has left
+// unread; nil if it came by no connection that knows of it. It keeps nothing of gRPC's.
+func endOf(ctx context.Context) (end func()) {
+	c, _ := ctx.Value(comingKey{}).(*coming)
+	if c == nil {
+		return nil
+	}
+	return c.end
+}
+
+// end ends a request that is not over, once.
+func (c *coming) end() {
+	u, n := c.of, 0
+	u.mu.Lock()
+	if u.streams[c.id] == c.request && !c.refused {
+		u.refuse(c.id, c.request, c.unserved(codeCalm))
+		n = 1
+	}
+	u.mu.Unlock()
+	u.told(n, u.much)
 }
 
 // endStuck closes the connection if a request that was refused is not ended in time.

@@ -242,6 +242,37 @@ func TestWhatIsRefusedIsNotKeptForAnAnswerThatIsNotTaken(t *testing.T) {
 	})
 }
 
+// A request whose client leaves its answer unread can be ended, and nothing is kept of it; what else he asks goes on.
+func TestARequestIsEndedWithWhatIsUnreadOfItsAnswer(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		i := newInnFor(t, 3)
+		s := i.speak(t)
+		s.say(frameOf(frameSettings, 0, 0, []byte{0, 4, 0, 0, 0, 0})) // a window of nothing
+		const streams = 16
+		before := heapBytes()
+		for n := range uint32(streams) {
+			s.say(headersOf(1+2*n, "/a/end"))
+			virtual.Wait()
+			end := <-i.ends
+			virtual.Wait() // the answer waits
+			end()
+			virtual.Wait()
+			end() // which is over
+		}
+		if virtual.Wait(); s.told(codeInternal) != streams {
+			t.Errorf("%d of %d are told, %d are over", s.told(codeInternal), streams, s.over())
+		}
+		if more := heapBytes() - before; more > streams*largeAnswer/4 {
+			t.Errorf("%d bytes are kept", more)
+		}
+		s.say(frameOf(frameSettings, 0, 0, []byte{0, 4, 0, 1, 0, 0}), headersOf(99, "/a/word"))
+		time.Sleep(time.Second)
+		if virtual.Wait(); s.over() != streams+1 || s.illegal() != 0 {
+			t.Errorf("%d are over, %d frames came after a reset", s.over(), s.illegal())
+		}
+	})
+}
+
 func heapBytes() int64 {
 	var m runtime.MemStats
 	runtime.GC()

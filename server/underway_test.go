@@ -34,6 +34,7 @@ type inn struct {
 	both     *sniffer
 	client   *grpc.ClientConn
 	answered chan bool
+	ends     chan func() // what ends a request that is answered
 }
 
 const largeAnswer = 1 << 20
@@ -47,7 +48,7 @@ func newInnFor(t *testing.T, places int) *inn {
 
 // newInnBehind is one whose connections come by what is made of its listener.
 func newInnBehind(t *testing.T, places int, by func(net.Listener) net.Listener) *inn {
-	i := &inn{street: bufconn.Listen(1 << 10), answered: make(chan bool, 1)}
+	i := &inn{street: bufconn.Listen(1 << 10), answered: make(chan bool, 1), ends: make(chan func(), 1)}
 	i.door = door.New(by(punctual{i.street}), door.Options{
 		Name: "inn", Most: places, Strangers: places, Logger: slog.New(slog.DiscardHandler),
 	})
@@ -75,6 +76,9 @@ func newInnBehind(t *testing.T, places int, by func(net.Listener) net.Listener) 
 			}
 		case "/a/word":
 			return s.SendMsg(wrapperspb.Bytes(nil))
+		case "/a/end":
+			i.ends <- endOf(s.Context())
+			return s.SendMsg(wrapperspb.Bytes(make([]byte, largeAnswer)))
 		}
 		defer func() { i.answered <- true }()
 		return s.SendMsg(wrapperspb.Bytes(make([]byte, largeAnswer)))

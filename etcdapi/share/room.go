@@ -27,8 +27,18 @@ type Room struct {
 // New returns a room for so many bytes.
 func New(most int64) *Room { return &Room{most: most} }
 
+// Bound has it be for so many bytes from now on. What is held stays.
+func (r *Room) Bound(most int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.most = most
+	r.admit()
+}
+
 // Alone is how much may be of one network that is alone.
 func (r *Room) Alone() int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	// The most n for which n ≤ timesFree × (timesFree × (most−n) − n).
 	return r.most * timesFree * timesFree / (1 + timesFree + timesFree*timesFree)
 }
@@ -83,7 +93,30 @@ func (s *source) part(name string) *source {
 }
 
 // from returns the source of an address.
-func (r *Room) from(address string) *source { return r.all.part(site(address)).part(Network(address)) }
+func (r *Room) from(address string) *source {
+	site, network := names(address)
+	return r.all.part(site).part(network)
+}
+
+// Fits reports whether there is room for so many bytes from an address.
+func (r *Room) Fits(address string, bytes int64) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	from := r.from(address)
+	defer from.hold(0)
+	return from.left(r.most, bytes) >= 0
+}
+
+// Hold counts bytes from an address, of which there may be more than there is room for; less than none are held no
+// longer.
+func (r *Room) Hold(address string, bytes int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.from(address).hold(bytes)
+	if bytes < 0 {
+		r.admit()
+	}
+}
 
 // Try returns false if there is no room for so many bytes from an address, or else what releases it.
 func (r *Room) Try(address string, bytes int64) (release func(), ok bool) {

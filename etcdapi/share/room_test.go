@@ -90,3 +90,30 @@ func TestAllComeInAndLeave(t *testing.T) {
 		release()
 	})
 }
+
+// What is held whether there is room or not counts for all who ask, and a room may become another.
+func TestWhatIsHeldWithoutRoom(t *testing.T) {
+	r := New(70)
+	fits := func(address string, most int64) {
+		t.Helper()
+		if !r.Fits(address, most) || r.Fits(address, most+1) {
+			t.Errorf("%s: no %d fit, or more", address, most)
+		}
+	}
+	fits("10.0.0.1:1", r.Alone())
+	r.Hold("10.0.0.1:1", 100)
+	if r.Fits("10.0.0.2:1", 1) || r.Fits("10.0.0.1:2", 0) {
+		t.Error("there is room where there is none")
+	}
+	r.Hold("10.0.0.1:2", -65)
+	fits("10.0.0.1:1", r.Alone()-35)
+	fits("10.0.0.2:1", 20)
+	r.Bound(35)
+	if r.Fits("10.0.0.2:1", 1) {
+		t.Error("there is room beyond what there is now")
+	}
+	r.Hold("10.0.0.1:3", -35)
+	if fits("10.0.0.2:1", 20); len(r.all.parts) != 0 || r.all.held != 0 {
+		t.Errorf("%d are held of %d", r.all.held, len(r.all.parts))
+	}
+}
