@@ -189,7 +189,9 @@ func (s *kvServer) Compact(ctx context.Context, r *pb.CompactionRequest) (*pb.Co
 // becomes of that.
 func (s *kvServer) freed(ctx context.Context) error {
 	// It may have been applied at the node that takes the writes alone.
-	err := s.replicator.ReadBarrier(ctx, replication.Linearizable)
+	bounded, cancel := context.WithTimeout(ctx, s.patience())
+	defer cancel()
+	err := s.replicator.ReadBarrier(bounded, replication.Linearizable)
 	if err == nil || errors.Is(err, replication.ErrDelayed) {
 		err = kv.RemoveOld(ctx, s.store)
 	}

@@ -107,3 +107,23 @@ func TestRequestsDoNotWaitForAPrimaryThatIsSilentForLong(t *testing.T) {
 		}
 	}
 }
+
+// A physical compaction stands, and says so, where the primary does not answer what else this node has to know.
+func TestAPhysicalCompactionDoesNotWaitForASilentPrimary(t *testing.T) {
+	n := etcdapitest.Start(t, etcdapi.Limits{LeaderTimeout: 600 * time.Millisecond, RequestTimeout: patience})
+	n.Replicator.Follow("us", false)
+	n.Replicator.Unheard(patience)
+	for range 3 {
+		put(t, n, "k", "v")
+	}
+	n.Replicator.Cut()
+	kv, ctx := pb.NewKVClient(n.Dial(t)), bounded(t)
+	_, err := kv.Compact(ctx, &pb.CompactionRequest{Revision: 3, Physical: true})
+	if rpctypes.ErrorDesc(err) != rpctypes.ErrorDesc(rpctypes.ErrGRPCNoLeader) {
+		t.Error(err)
+	}
+	_, err = kv.Range(ctx, &pb.RangeRequest{Key: []byte("k"), Revision: 2, Serializable: true})
+	if rpctypes.ErrorDesc(err) != rpctypes.ErrorDesc(rpctypes.ErrGRPCCompacted) {
+		t.Errorf("a read of what is compacted: %v", err)
+	}
+}
