@@ -24,7 +24,7 @@ type keepAliveStream struct {
 	stream  grpc.BidiStreamingServer[pb.LeaseKeepAliveRequest, pb.LeaseKeepAliveResponse]
 	permits chan struct{}
 	began   time.Time
-	answers chan renewal // as roomy as permits: who answers never waits for a slow client
+	answers *renewed
 }
 
 // LeaseKeepAlive extends leases. Nothing is written: the leader of the primary region counts down, and every leader
@@ -44,21 +44,16 @@ func (s *leaseServer) LeaseKeepAlive(
 		stream:  stream,
 		began:   began,
 		permits: make(chan struct{}, keepAliveWindow),
-		answers: make(chan renewal, keepAliveWindow),
+		answers: newRenewed(),
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- k.receive(ctx, first) }()
 	for {
 		select {
-		case answer := <-k.answers:
-			if k.unsure(&answer) {
-				go k.settle(ctx, answer)
-				continue
-			}
-			if err := k.send(answer); err != nil {
+		case <-k.answers.come:
+			if err := k.tell(ctx); err != nil {
 				return s.statusOf(ctx, err)
 			}
-			<-k.permits
 		case err := <-ended:
 			if errors.Is(err, io.EOF) {
 				return nil
@@ -68,6 +63,21 @@ func (s *leaseServer) LeaseKeepAlive(
 			return s.statusOf(ctx, ctx.Err())
 		}
 	}
+}
+
+// tell sends the answers that came, but for those that may be taken back.
+func (k *keepAliveStream) tell(ctx context.Context) error {
+	for _, answer := range k.answers.take() {
+		if k.unsure(&answer) {
+			go k.settle(ctx, answer)
+			continue
+		}
+		if err := k.send(answer); err != nil {
+			return err
+		}
+		<-k.permits
+	}
+	return nil
 }
 
 // firstAsked returns the first request, unless ctx ends before that, which may be sooner than the stream does.
@@ -132,8 +142,8 @@ func (k *keepAliveStream) unsure(answer *renewal) bool {
 }
 
 // settle gives an answer again once it is as safe as what was acknowledged, with as much less to live as that took.
-// It has the permit of the answer yet, so that there is room for it. A lease that is said to be gone, and is there,
-// is asked about again: its end is under way, and may still not come about.
+// It has the permit of the answer yet. A lease that is said to be gone, and is there, is asked about again: its end is
+// under way, and may still not come about.
 func (k *keepAliveStream) settle(ctx context.Context, answer renewal) {
 	began := k.clock.Now()
 	sure, err := k.begin(ctx, nil)
@@ -152,7 +162,7 @@ func (k *keepAliveStream) settle(ctx context.Context, answer renewal) {
 		*left = max(1, *left-int64(k.clock.Now().Sub(began)/time.Second))
 	}
 	answer.err, answer.sure = err, true
-	k.answers <- answer
+	k.answers.add(answer)
 }
 
 // It is asked about a lease whose end is under way again after leastDoubt, and then more and more rarely.
@@ -168,7 +178,7 @@ func (k *keepAliveStream) doubt(ctx context.Context, answer renewal) {
 		answer.err = status.Errorf(codes.Unavailable,
 			"mimir: the end of lease %x is under way, and has not come about for %v: ask again",
 			answer.response.ID, most)
-		k.answers <- answer
+		k.answers.add(answer)
 		return
 	}
 	timer := k.clock.NewTimer(min(max(now.Sub(answer.doubted), leastDoubt), mostDoubt))

@@ -23,19 +23,50 @@ func (s *silentStream) Context() context.Context                    { return s.c
 func (s *silentStream) Recv() (*pb.LeaseKeepAliveRequest, error)    { return nil, io.EOF }
 func (s *silentStream) Send(*pb.LeaseKeepAliveResponse) (err error) { return nil }
 
-// A stream of keep-alives has no room for answers before something is asked for on it: there may be very many.
-func TestAStreamOnWhichNothingIsAskedForIsSmall(t *testing.T) {
-	leases := etcdapi.Leases(etcdapitest.Start(t, etcdapi.Limits{}).API)
-	const many, most = 2000, 4 << 10
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	for range many {
-		if err := leases.LeaseKeepAlive(&silentStream{ctx: t.Context()}); err != nil {
-			t.Fatal(err)
-		}
+// onceStream is one on which a lease is kept alive once.
+type onceStream struct {
+	silentStream
+	asked bool
+}
+
+func (s *onceStream) Recv() (*pb.LeaseKeepAliveRequest, error) {
+	if s.asked {
+		return nil, io.EOF
 	}
-	runtime.ReadMemStats(&after)
-	if each := (after.TotalAlloc - before.TotalAlloc) / many; each > most {
-		t.Errorf("%d bytes each", each)
+	s.asked = true
+	return &pb.LeaseKeepAliveRequest{ID: 7}, nil
+}
+
+// A stream of keep-alives has no more room for answers than what is asked for on it takes: there may be very many.
+func TestAStreamOnWhichLittleIsAskedForIsSmall(t *testing.T) {
+	n := etcdapitest.Start(t, etcdapi.Limits{})
+	_, err := pb.NewLeaseClient(n.Conn).LeaseGrant(bounded(t), &pb.LeaseGrantRequest{ID: 7, TTL: 3600})
+	if err != nil {
+		t.Fatal(err)
+	}
+	leases := etcdapi.Leases(n.API)
+	silent := silentStream{ctx: t.Context()}
+	for what, c := range map[string]struct {
+		many, most uint64
+		stream     func() pb.Lease_LeaseKeepAliveServer
+	}{
+		"nothing": {2000, 4 << 10, func() pb.Lease_LeaseKeepAliveServer {
+			return &silent
+		}},
+		"one": {200, 24 << 10, func() pb.Lease_LeaseKeepAliveServer {
+			return &onceStream{silentStream: silent}
+		}},
+	} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		for range c.many {
+			if err := leases.LeaseKeepAlive(c.stream()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		runtime.ReadMemStats(&after)
+		if each := (after.TotalAlloc - before.TotalAlloc) / c.many; each > c.most {
+			t.Errorf("%s: %d bytes each", what, each)
+		}
 	}
 }

@@ -52,11 +52,40 @@ func newRenewals(leader leaseRenewer, c clock.Clock) *renewals {
 
 type waiter struct {
 	renewal
-	answers chan<- renewal
+	answers *renewed
 }
 
-// renew extends the lease of r and sends the answer to answers, which must have room for it.
-func (r *renewals) renew(one renewal, answers chan<- renewal) {
+// renewed are answers that are to be sent: there is no more room for them than they take. Who answers waits for nobody.
+// It is safe for concurrent use.
+type renewed struct {
+	come chan struct{} // has room for one: something came
+
+	mu   sync.Mutex
+	list []renewal
+}
+
+func newRenewed() *renewed { return &renewed{come: make(chan struct{}, 1)} }
+
+func (r *renewed) add(one renewal) {
+	r.mu.Lock()
+	r.list = append(r.list, one)
+	r.mu.Unlock()
+	select {
+	case r.come <- struct{}{}:
+	default:
+	}
+}
+
+// take returns what came since it was taken last.
+func (r *renewed) take() (came []renewal) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	came, r.list = r.list, nil
+	return came
+}
+
+// renew extends the lease of one and adds the answer to answers.
+func (r *renewals) renew(one renewal, answers *renewed) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	id := one.response.ID
@@ -115,7 +144,7 @@ func (r *renewals) ask(ids []int64, waiters [][]waiter) {
 			if w.err = err; err == nil {
 				w.response.TTL = max(ttls[i], 0)
 			}
-			w.answers <- w.renewal
+			w.answers.add(w.renewal)
 		}
 	}
 }

@@ -19,15 +19,24 @@ const (
 	// than largeAsk is not counted: it takes no more than any request does.
 	mostAsked, mostPatient = 256 << 20, 64 << 20
 	largeAsk               = 16 << 10
+	// mostStreams is how many streams of a port may be open together, with the requests that wait for others: each
+	// takes some 11 KiB for as long as its client likes, and a connection may have thousands.
+	mostStreams = 128 << 10
 	// enterTime is how long one waits until there is room.
 	enterTime = etcdapi.DefaultRequestTimeout
 )
 
 // asks bounds what is held of requests that were taken, until they are answered: where nobody takes writes, or a disk
-// stands still, they wait. The nil asks bounds nothing. It is safe for concurrent use.
-type asks struct{ all, patient *share.Room }
+// stands still, they wait. And it bounds how many may go on for as long as their clients like. The nil asks bounds
+// nothing. It is safe for concurrent use.
+type asks struct {
+	all, patient *share.Room
+	streams      *share.Room // of one each
+}
 
-func newAsks() *asks { return &asks{share.New(mostAsked), share.New(mostPatient)} }
+func newAsks() *asks {
+	return &asks{all: share.New(mostAsked), patient: share.New(mostPatient), streams: share.New(mostStreams)}
+}
 
 // What a client is told of a request of which nothing was done.
 var (
@@ -36,7 +45,13 @@ var (
 	errManyPatient = status.Error(codes.ResourceExhausted, "mimir: the requests that wait for a lock or an election, "+
 		"and those that streams answer, name as much as all may together: nothing was done, use shorter names and "+
 		"values, or try again later")
+	errManyStreams = status.Error(codes.ResourceExhausted, manyStreams)
+	// Of one of many messages: clients open it elsewhere then, and would end a watch for good else.
+	errManyWatches = status.Error(codes.Unavailable, manyStreams)
 )
+
+const manyStreams = "mimir: as many streams are open at this node as may be, or from this address: nothing was " +
+	"done, use one for many watches or leases, or try again later"
 
 // enter returns when there is room for a request of so many bytes from an address. Which may wait for long is refused
 // at once if there is none.
@@ -68,12 +83,27 @@ func (a *asks) stay(from string, bytes int64) (leave func(), err error) {
 	return leave, nil
 }
 
+// open counts a stream, or a request that waits for others, and returns false if there are too many.
+func (a *asks) open(from string) (leave func(), ok bool) {
+	if a == nil {
+		return func() {}, true
+	}
+	return a.streams.Try(from, 1)
+}
+
 // takeUnary is the interceptor of a gRPC server that has a request taken once there is room for it: until then it is
 // kept as what nobody has taken.
 func takeUnary(ctx context.Context, request any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
 	c, _ := ctx.Value(comingKey{}).(*coming)
 	if c == nil {
 		return handle(ctx, request)
+	}
+	if patients[info.FullMethod] {
+		leave, ok := c.of.asks.open(c.of.from)
+		if !ok {
+			return nil, errManyStreams
+		}
+		defer leave()
 	}
 	bytes := int64(0)
 	if m, ok := request.(proto.Message); ok {
@@ -97,6 +127,14 @@ func takeStream(srv any, s grpc.ServerStream, info *grpc.StreamServerInfo, handl
 	if c == nil {
 		return handle(srv, s)
 	}
+	leave, ok := c.of.asks.open(c.of.from)
+	switch {
+	case !ok && info.IsClientStream:
+		return errManyWatches
+	case !ok:
+		return errManyStreams
+	}
+	defer leave()
 	t := &taking{ServerStream: s, of: c, one: !info.IsClientStream, leave: func() {}}
 	defer func() { t.leave() }()
 	return handle(srv, t)

@@ -12,6 +12,7 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
 
+	"github.com/mimir-kv/mimir/etcdapi/share"
 	"github.com/mimir-kv/mimir/replication/clock/virtual"
 )
 
@@ -132,6 +133,38 @@ func TestWhatStreamsAreAskedIsBounded(t *testing.T) {
 	}
 	if n, err := open(many, large, true); err != nil {
 		t.Errorf("%d whose clients say many messages, then %v", n, err)
+	}
+}
+
+// Streams are counted of all connections of an address, and so are requests that wait for others; others go on.
+func TestOpenStreamsAreBounded(t *testing.T) {
+	streams := share.New(7)
+	u := &underway{asks: &asks{streams: streams}, from: "10.0.0.1:1"}
+	ctx := context.WithValue(t.Context(), comingKey{}, &coming{of: u, request: &request{}})
+	unary := func(method string) error {
+		_, err := takeUnary(ctx, &healthpb.HealthCheckRequest{}, &grpc.UnaryServerInfo{FullMethod: method},
+			func(context.Context, any) (any, error) { return nil, nil })
+		return err
+	}
+	for many, want := range map[bool]codes.Code{true: codes.Unavailable, false: codes.ResourceExhausted} {
+		info, opened := &grpc.StreamServerInfo{IsClientStream: many}, int64(0)
+		var next grpc.StreamHandler // which has another one open while it is
+		next = func(any, grpc.ServerStream) error {
+			if opened++; opened > 100 {
+				return nil
+			}
+			if err := unary(lockMethod); (opened < streams.Alone()) != (err == nil) {
+				t.Errorf("a lock beside %d streams: %v", opened, err)
+			}
+			if err := unary(putMethod); err != nil {
+				t.Errorf("a write beside %d streams: %v", opened, err)
+			}
+			return takeStream(nil, &askedStream{ctx: ctx}, info, next)
+		}
+		err := takeStream(nil, &askedStream{ctx: ctx}, info, next)
+		if opened != streams.Alone() || status.Code(err) != want {
+			t.Errorf("%d streams, then %v", opened, err)
+		}
 	}
 }
 
