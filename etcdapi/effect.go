@@ -4,9 +4,10 @@ import (
 	"context"
 	"errors"
 
-	"golang.org/x/sync/semaphore"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/mimir-kv/mimir/etcdapi/share"
 )
 
 const effectAdvice = "mimir: the request would change or answer more at once than a node can; do it in pieces, each " +
@@ -16,13 +17,14 @@ const effectAdvice = "mimir: the request would change or answer more at once tha
 const smallEffect = 64 << 10
 
 // effects bounds what the writes under way do together, since many of them may come into one entry. They are those of
-// this node's clients.
+// this node's clients, of whom those of one address wait for each other before others wait for them. A request that
+// does more than all of one address may counts as that.
 type effects struct {
-	room *semaphore.Weighted
+	room *share.Room
 	most int64
 }
 
-func newEffects(most int64) *effects { return &effects{semaphore.NewWeighted(most), most} }
+func newEffects(most int64) *effects { return &effects{share.New(most), most} }
 
 // admit refuses a request that would take more than the limit on every node, and waits while those under way leave no
 // room for it. done is to be called when it is over. A request for spans of keys is estimated by what the primary has:
@@ -47,17 +49,19 @@ func (a *API) admit(
 	case bytes < smallEffect:
 		return func() {}, nil
 	}
-	if err := a.answers.reserve(a.senderOf(ctx), 0); err != nil {
+	from := a.senderOf(ctx)
+	if err := a.answers.reserve(from, 0); err != nil {
 		return nil, err
 	}
 	bounded, cancel := context.WithTimeout(ctx, a.limits.now().RequestTimeout)
 	defer cancel()
-	if err := e.room.Acquire(bounded, bytes); err != nil {
+	done, err = e.room.Acquire(bounded, from.connection, min(bytes, e.room.Alone()))
+	if err != nil {
 		if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
 			return nil, status.Errorf(codes.ResourceExhausted, "mimir: the writes under way change or answer as much "+
 				"as max-effect-bytes allows, which is %d: try again later", e.most)
 		}
 		return nil, a.statusOf(ctx, err)
 	}
-	return func() { e.room.Release(bytes) }, nil
+	return done, nil
 }
