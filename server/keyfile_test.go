@@ -13,6 +13,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 	"github.com/mimir-kv/mimir/replication/durable"
 	"github.com/mimir-kv/mimir/replication/durable/atrest"
 	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
@@ -153,6 +154,45 @@ func TestKeysThatCannotBeSettledAreRefused(t *testing.T) {
 	if d.active() != id.String() || !strings.Contains(log.String(), "the keys stay as they were") {
 		t.Errorf("at SIGHUP: %s is active; %s", d.active(), &log)
 	}
+}
+
+// Where the disk of the keys hangs, what else is read at SIGHUP does not wait for it, and it is told. When it goes on,
+// the keys are taken that were there.
+func TestKeysOnADiskThatHangsKeepNobody(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		line, id := atrest.NewKey()
+		name, d := keyFile(t, line), &disk{dir: filepath.Join(t.TempDir(), "data")}
+		held, err := d.open(name, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer held.Close()
+		next, added := atrest.NewKey()
+		if err := os.WriteFile(name, []byte(next+"\n"+line), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		goOn := make(chan struct{})
+		on := &keyDisk{FS: durable.OS, sync: func() error {
+			<-goOn
+			return nil
+		}}
+		d.keysOn = on
+		log := &logged{}
+		logger := slog.New(slog.NewTextHandler(log, nil))
+		turn := newKeysTurn(name, logger)
+		for range 3 {
+			d.rekeyInTime(turn, name, logger)
+		}
+		virtual.Wait()
+		if d.active() != id.String() || on.opened != 1 || !strings.Contains(log.String(), "its disk may hang") {
+			t.Errorf("%s is active, the file was opened %d times; %s", d.active(), on.opened, log.String())
+		}
+		close(goOn)
+		virtual.Wait()
+		if d.active() != added.String() {
+			t.Errorf("%s is active when the disk goes on; %s", d.active(), log.String())
+		}
+	})
 }
 
 // Keys that are changed while they are settled, by a link that is turned to another directory, are those of after: read

@@ -112,6 +112,7 @@ func (s *server) tellWhoMay() {
 
 // heed opens the audit log anew, and reads the settings, whenever it is told to, until ctx ends.
 func (s *server) heed(ctx context.Context, told <-chan struct{}, read func() (*Config, error)) {
+	keys := newKeysTurn(s.config.EncryptionKeyFile, s.logger)
 	for {
 		select {
 		case <-ctx.Done():
@@ -121,7 +122,7 @@ func (s *server) heed(ctx context.Context, told <-chan struct{}, read func() (*C
 			if s.config.Operator.AuditLog != "" {
 				s.reopen()
 			}
-			s.disk.rekey(s.config.EncryptionKeyFile, s.logger)
+			s.disk.rekeyInTime(keys, s.config.EncryptionKeyFile, s.logger)
 			if read == nil {
 				continue
 			}

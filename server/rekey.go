@@ -5,9 +5,25 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
+	"time"
 
+	"github.com/mimir-kv/mimir/etcdapi/reread"
 	"github.com/mimir-kv/mimir/replication/durable"
 )
+
+// newKeysTurn returns whose turn it is to read the file of keys.
+func newKeysTurn(file string, logger *slog.Logger) *reread.Turn {
+	return &reread.Turn{Hung: func() {
+		logger.Error("encryption-key-file is not read, its disk may hang: the keys stay as they were until it is",
+			"file", file)
+	}}
+}
+
+// rekeyInTime is rekey by one caller at a time. Where the disk of the file hangs it goes on by itself: what else is
+// read anew does not wait for it, and the file is not read again before.
+func (d *disk) rekeyInTime(turn *reread.Turn, file string, logger *slog.Logger) {
+	turn.Look(time.Now(), 0, func() { d.rekey(file, logger) })
+}
 
 // rekey takes the keys that are in their file now, while the node runs: what it makes from then on is under the first.
 // With keys that cannot be used all stay as they are.

@@ -16,6 +16,10 @@ const Patience = 2 * time.Second
 
 // Turn is whose turn it is to look. The zero value has it looked at once. It is safe for concurrent use.
 type Turn struct {
+	// Hung is called when Patience was over before a look had ended, once for each. It is set before the first. May be
+	// nil.
+	Hung func()
+
 	mu     sync.Mutex
 	looked time.Time
 	looks  bool // somebody does
@@ -51,6 +55,9 @@ func (t *Turn) Look(now time.Time, every time.Duration, look func()) {
 	select {
 	case <-done:
 	case <-timer.C:
+		if t.Hung != nil {
+			t.Hung()
+		}
 	}
 }
 

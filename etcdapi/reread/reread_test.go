@@ -12,7 +12,8 @@ import (
 func TestNobodyWaitsForADiskThatHangs(t *testing.T) {
 	virtual.Test(t, func(t *testing.T) {
 		const every = time.Second
-		var turn Turn
+		hung := 0
+		turn := Turn{Hung: func() { hung++ }}
 		goOn, looks := make(chan struct{}), 0
 		waits := func(look func()) time.Duration {
 			began := time.Now()
@@ -31,8 +32,8 @@ func TestNobodyWaitsForADiskThatHangs(t *testing.T) {
 			t.Errorf("where the disk hangs: %v", d)
 		}
 		time.Sleep(10 * every)
-		if d := waits(look); d != 0 || looks != 1 {
-			t.Errorf("while it hangs: %v, %d looks", d, looks)
+		if d := waits(look); d != 0 || looks != 1 || hung != 1 {
+			t.Errorf("while it hangs: %v, %d looks, it is told %d times", d, looks, hung)
 		}
 		close(goOn)
 		virtual.Wait()

@@ -1,7 +1,9 @@
 package token_test
 
 import (
+	"bytes"
 	"log/slog"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -15,6 +17,7 @@ import (
 func TestKeysOnADiskThatHangs(t *testing.T) {
 	virtual.Test(t, func(t *testing.T) {
 		var hangs atomic.Bool
+		var log bytes.Buffer
 		goOn := make(chan struct{})
 		spec, err := token.Parse("jwt,sign-method=HS256,priv-key=k,ttl=10m")
 		if err != nil {
@@ -25,7 +28,7 @@ func TestKeysOnADiskThatHangs(t *testing.T) {
 				<-goOn
 			}
 			return []byte("a secret of enough characters for this"), nil
-		}, clock.Real, slog.New(slog.DiscardHandler))
+		}, clock.Real, slog.New(slog.NewTextHandler(&log, nil)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -45,6 +48,9 @@ func TestKeysOnADiskThatHangs(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		if len(done) != cap(done) {
 			t.Errorf("%d of %d wait for the disk after %v", cap(done)-len(done), cap(done), time.Since(began))
+		}
+		if virtual.Wait(); strings.Count(log.String(), "their disk may hang") != 1 {
+			t.Errorf("the log says %q", log.String())
 		}
 		close(goOn)
 		for range cap(done) {

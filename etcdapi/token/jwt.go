@@ -41,6 +41,9 @@ func NewJWT(
 		return nil, err
 	}
 	s := &signed{spec: spec, method: m, file: file, clock: c, logger: logger}
+	s.turn.Hung = func() {
+		logger.Warn("the keys of JWTs are not read again, their disk may hang: the former ones go on")
+	}
 	s.turn.Looked(c.Now())
 	if s.texts, err = s.read(); err != nil {
 		return nil, err

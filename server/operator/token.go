@@ -52,6 +52,9 @@ func OpenTokens(file string, logger *slog.Logger) (*Tokens, error) {
 	if len(t.known) == 0 {
 		return nil, fmt.Errorf("%s: no token is in it", file)
 	}
+	t.turn.Hung = func() {
+		t.logger.Error("operators' tokens not read again, their disk may hang: those of before hold", "file", file)
+	}
 	t.turn.Looked(time.Now())
 	return t, nil
 }

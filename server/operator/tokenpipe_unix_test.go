@@ -3,15 +3,40 @@
 package operator
 
 import (
+	"bytes"
+	"log/slog"
 	"os"
+	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 )
 
-// Tokens on a disk that hangs, here a pipe that nobody writes to, are those of before, for all who show one.
+// lockedLog is a log that is read while it is written.
+type lockedLog struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *lockedLog) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *lockedLog) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// Tokens on a disk that hangs, here a pipe that nobody writes to, are those of before, for all who show one, and the
+// log says so.
 func TestTokensOnADiskThatHangs(t *testing.T) {
 	tokens, file := tokensIn(t, "alice "+aliceToken+"\n")
+	log := &lockedLog{}
+	tokens.logger = slog.New(slog.NewTextHandler(log, nil))
 	os.Remove(file)
 	if err := syscall.Mkfifo(file, 0o600); err != nil {
 		t.Skip("no pipes with names here: ", err)
@@ -31,6 +56,9 @@ func TestTokensOnADiskThatHangs(t *testing.T) {
 		case <-time.After(time.Minute):
 			t.Fatal("who shows a token waits for the disk")
 		}
+	}
+	if text := log.String(); !strings.Contains(text, "their disk may hang") {
+		t.Errorf("the log says %q", text)
 	}
 	out, err := os.OpenFile(file, os.O_WRONLY, 0) // whoever reads goes on
 	if err != nil {

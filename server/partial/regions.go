@@ -52,8 +52,17 @@ func OpenRegions(file string, logger *slog.Logger) (*Regions, error) {
 	if r.known, r.sum, err = readRegions(file); err != nil {
 		return nil, err
 	}
+	r.turn.Hung = r.hung
 	r.turn.Looked(time.Now())
 	return r, nil
+}
+
+// hung says that the file is not read. Once it is, look says how it is.
+func (r *Regions) hung() {
+	r.logger.Error("partial regions not read again, their disk may hang: those of before hold", "file", r.file)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.problem = r.file + " is not read, its disk may hang"
 }
 
 // Known returns them as the file has them. A file that cannot be read leaves those of before.

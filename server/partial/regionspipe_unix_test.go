@@ -6,12 +6,13 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
 )
 
-// A file of partial regions on a disk that hangs, here a pipe that nobody writes to, holds nobody up.
+// A file of partial regions on a disk that hangs, here a pipe that nobody writes to, holds nobody up, and is told.
 func TestPartialRegionsOnADiskThatHangs(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "partial")
 	if err := os.WriteFile(file, []byte("edge "+secret+" /a/\n"), 0o600); err != nil {
@@ -41,6 +42,9 @@ func TestPartialRegionsOnADiskThatHangs(t *testing.T) {
 		case <-time.After(time.Minute):
 			t.Fatal("who asks for a partial region waits for the disk")
 		}
+	}
+	if problem := r.Problem(); !strings.Contains(problem, "its disk may hang") {
+		t.Errorf("the problem is %q", problem)
 	}
 	out, err := os.OpenFile(file, os.O_WRONLY, 0) // whoever reads goes on
 	if err != nil {

@@ -4,6 +4,7 @@ package trust
 
 import (
 	"os"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -11,11 +12,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// A disk that hangs, here a pipe that nobody writes to, keeps nobody who comes: what was read before stays in use, and
-// is told. When it goes on, so does the looking.
+// A disk that hangs, here a pipe that nobody writes to, keeps nobody who comes, and no other file from being looked at:
+// what was read before stays in use, and is told. When it goes on, so does the looking.
 func TestFilesOnADiskThatHangsKeepNobody(t *testing.T) {
 	a := newAuthority(t, "a", day)
 	h := newHouse(t, a, a)
+	h.hang = 50 * time.Millisecond
 	p := person(t, a, a)
 	cert, err := os.ReadFile(h.Cert)
 	if err != nil {
@@ -25,8 +27,7 @@ func TestFilesOnADiskThatHangsKeepNobody(t *testing.T) {
 	if err := syscall.Mkfifo(h.Cert, 0o600); err != nil {
 		t.Skip("no pipes with names here: ", err)
 	}
-	looked := make(chan bool)
-	go func() { h.look(time.Now()); close(looked) }()
+	h.look(time.Now())
 	var in *os.File // the other end, once somebody reads
 	for until := time.Now().Add(time.Minute); in == nil; time.Sleep(time.Millisecond) {
 		if time.Now().After(until) {
@@ -34,36 +35,32 @@ func TestFilesOnADiskThatHangsKeepNobody(t *testing.T) {
 		}
 		in, _ = os.OpenFile(h.Cert, os.O_WRONLY|syscall.O_NONBLOCK, 0)
 	}
-	served := make(chan string, 1)
-	go func() {
-		_, _, saw, err := h.meet(t, p)
-		if err != nil {
-			saw = err.Error()
-		}
-		h.Report()
-		metrics := make(chan prometheus.Metric, 1000)
-		h.Collect(metrics)
-		served <- saw
-	}()
-	select {
-	case saw := <-served:
-		if saw != "server" {
-			t.Errorf("who came saw %q", saw)
-		}
-	case <-time.After(time.Minute):
-		t.Error("who comes waits for the disk")
+	_, _, saw, err := h.meet(t, p)
+	if err != nil || saw != "server" {
+		t.Errorf("who came saw %q, %v", saw, err)
 	}
-	select {
-	case <-looked:
-		t.Error("the disk did not hang")
-	default:
+	refused := func() string { return strings.Join(h.Report().Refused, "\n") }
+	if got := refused(); !strings.Contains(got, h.Cert+" is not read") {
+		t.Errorf("it is told that %q", got)
 	}
+	metrics := make(chan prometheus.Metric, 1000)
+	h.Collect(metrics)
+	put(t, h.CA, []byte("no certificate"))
+	h.look(time.Now())
+	if got := refused(); !strings.Contains(got, "what replaces "+h.CA) || !strings.Contains(got, h.Cert) {
+		t.Errorf("of another file it is told that %q", got)
+	}
+	put(t, h.CA, a.pem)
+	os.Remove(h.Cert)
+	put(t, h.Cert, cert)
 	if _, err := in.Write(cert); err != nil {
 		t.Fatal(err)
 	}
 	in.Close()
-	<-looked
-	if r := h.Report(); len(r.Refused) > 0 {
-		t.Errorf("afterwards: %q", r.Refused)
+	for until := time.Now().Add(time.Minute); refused() != ""; time.Sleep(time.Millisecond) {
+		if time.Now().After(until) {
+			t.Fatalf("afterwards: %q", refused())
+		}
+		h.look(time.Now())
 	}
 }

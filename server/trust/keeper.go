@@ -46,6 +46,9 @@ type Options struct {
 // Keeper looks after the files of all listeners and dialers of a process. It is safe for concurrent use.
 type Keeper struct {
 	options Options
+	hang    time.Duration // hangTime
+
+	looking sync.Mutex // held by one look at a time
 
 	mu      sync.Mutex
 	sources []*source
@@ -63,7 +66,7 @@ func New(o Options) *Keeper {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Keeper{options: o}
+	return &Keeper{options: o, hang: hangTime}
 }
 
 // Run looks at the files until ctx ends.
@@ -80,29 +83,34 @@ func (k *Keeper) Run(ctx context.Context) {
 	}
 }
 
-// hangTime is after what time the log is told that a file is not read.
+// hangTime is after what time it is not waited any longer for a file to be read.
 const hangTime = 5 * time.Second
 
 // look takes what the files have now, and ends what stands under an authority that is gone, or was revoked. While it
-// reads them nobody waits for it: where their disk hangs, what they had goes on.
+// reads them nobody waits for it. Those whose disk hangs keep what they had, and are taken by the look that finds them
+// read; the others do not wait for them.
 func (k *Keeper) look(now time.Time) {
+	k.looking.Lock()
+	defer k.looking.Unlock()
 	k.mu.Lock()
 	sources := slices.Clone(k.sources)
 	k.mu.Unlock()
+	for _, s := range sources {
+		s.begin()
+	}
+	late, cancel := context.WithTimeout(context.Background(), k.hang)
+	defer cancel()
 	read := map[*source]found{}
 	for _, s := range sources {
-		hangs := time.AfterFunc(hangTime, func() {
-			k.options.Logger.Error("a file of TLS is not read, its disk may hang: what it had stays in use", "block",
-				s.block, "file", s.files[0])
-		})
-		read[s] = s.read()
-		hangs.Stop()
+		if files, ok := s.wait(late.Done(), k.options.Logger); ok {
+			read[s] = files
+		}
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	changed := map[*source]bool{}
-	for _, s := range sources {
-		changed[s] = s.look(read[s], now, k.options.Logger)
+	for s, files := range read {
+		changed[s] = s.look(files, now, k.options.Logger)
 	}
 	for _, p := range k.ports {
 		p.refresh(changed, now, k.options.Logger)

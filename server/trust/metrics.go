@@ -17,7 +17,8 @@ var (
 		"Replacements found in the files of TLS: taken, or refused because they could not be used.",
 		"block", "kind", "result")
 	stale = telemetry.Declare(telemetry.Gauge, "mimir_tls_replacement_refused",
-		"1 while the files of TLS have something that cannot be used, and the former stays in use.", "block", "kind")
+		"1 while the files of TLS have something that cannot be used, or are not read, as on a disk that hangs, and "+
+			"the former stays in use.", "block", "kind")
 )
 
 // Describe sends nothing: certificates come and go.

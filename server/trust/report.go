@@ -30,7 +30,7 @@ type Certificate struct {
 // Report is a picture of the files.
 type Report struct {
 	Certificates []Certificate `json:"certificates,omitempty"` // that are in use
-	// Refused says what is in the files and not used: what is used is what was there before.
+	// Refused says what is in the files and not used, or not read: what is used is what was there before.
 	Refused []string `json:"refused,omitempty"`
 	// Strange says which lists of revoked certificates revoke less than they seem to.
 	Strange []string `json:"strange,omitempty"`
@@ -106,7 +106,10 @@ func (s *source) report(now time.Time) (list []Certificate, problem string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	list = s.entries(now)
-	if s.problem != "" {
+	switch {
+	case s.hangs:
+		problem = fmt.Sprintf("%s: %s is not read, its disk may hang: what it had stays in use", s.block, s.files[0])
+	case s.problem != "":
 		problem = fmt.Sprintf("%s: what replaces %s cannot be used, the former stays in use: %s", s.block, s.files[0],
 			s.problem)
 	}

@@ -40,7 +40,10 @@ type source struct {
 	files       []string
 	parse       parser
 
+	reading chan found // what is being read comes there; nil: nothing is. Of who looks
+
 	mu      sync.Mutex
+	hangs   bool // nothing came in time
 	used    material
 	digest  [sha256.Size]byte // of the files that used was made of
 	problem string            // of what is in the files now, if it is not used
@@ -89,6 +92,48 @@ func (s *source) read() (f found) {
 	}
 	f.digest = [sha256.Size]byte(sum.Sum(nil))
 	return f
+}
+
+// begin has the files read, unless they are being read: where their disk hangs, once.
+func (s *source) begin() {
+	if s.reading != nil {
+		return
+	}
+	come := make(chan found, 1)
+	s.reading = come
+	go func() { come <- s.read() }()
+}
+
+// wait returns what was read, if it is by the time that late is closed. What hangs since before is not waited for.
+func (s *source) wait(late <-chan struct{}, log *slog.Logger) (files found, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	select {
+	case files = <-s.reading:
+		ok = true
+	default:
+		if s.hangs {
+			return found{}, false
+		}
+		s.mu.Unlock()
+		select {
+		case files = <-s.reading:
+			ok = true
+		case <-late:
+		}
+		s.mu.Lock()
+	}
+	about := []any{"block", s.block, "kind", s.kind, "file", s.files[0]}
+	switch {
+	case !ok:
+		log.Error("a file of TLS is not read, its disk may hang: what it had stays in use", about...)
+		s.hangs = true
+		return found{}, false
+	case s.hangs:
+		log.Info("a file of TLS is read again", about...)
+	}
+	s.reading, s.hangs = nil, false
+	return files, true
 }
 
 // look reports whether the files have something else that can be used, and uses it.
