@@ -41,9 +41,7 @@ func (h *handler) summing(w http.ResponseWriter, r *http.Request, do func(contex
 		refuse(w, http.StatusServiceUnavailable, "another question about what the node holds is not answered yet")
 		return
 	}
-	defer h.digests.Release(1)
-	a, err := do(ctx)
-	answer(w, a, err)
+	answerOf(w, h.digests, func() (any, error) { return do(ctx) })
 }
 
 // Sums asks what nodes hold, and has one mend what it holds. It is safe for concurrent use.

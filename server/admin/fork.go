@@ -37,9 +37,7 @@ func (h *handler) fork(w http.ResponseWriter, r *http.Request) {
 	if h.looks.Acquire(r.Context(), 1) != nil {
 		return // the client has left
 	}
-	defer h.looks.Release(1)
-	fork, err := h.findFork(r)
-	answer(w, fork, err)
+	answerOf(w, h.looks, func() (any, error) { return h.findFork(r) })
 }
 
 func (h *handler) findFork(r *http.Request) (*Fork, error) {

@@ -172,9 +172,6 @@ type HandlerOptions struct {
 const maxBodyBytes = 64 << 10
 
 const (
-	// mostTails is how many tails are read at a time, and mostStates how many of the states beside them: each has files
-	// open. The others wait.
-	mostTails, mostStates = 8, 1
 	// mostLooks is how many questions about all tails are answered at a time: each reads every one of them whole, also
 	// when who asked has left.
 	mostLooks = 2
@@ -199,8 +196,9 @@ func RecoveryTime(v *replication.VoteStatus) time.Duration {
 
 type handler struct {
 	HandlerOptions
-	tails, states, looks, digests *semaphore.Weighted
-	looking                       *looking
+	tails, states  *places
+	looks, digests *semaphore.Weighted
+	looking        *looking
 }
 
 // lasting returns a context for what goes on if its caller hangs up.
@@ -212,8 +210,10 @@ func lastingFor(r *http.Request, bound time.Duration) (context.Context, context.
 
 // NewHandler returns the handler of everything under /mimir/v1/.
 func NewHandler(o HandlerOptions) http.Handler {
-	h := &handler{o, semaphore.NewWeighted(mostTails), semaphore.NewWeighted(mostStates),
-		semaphore.NewWeighted(mostLooks), semaphore.NewWeighted(mostDigests), nil}
+	h := &handler{
+		HandlerOptions: o, tails: newPlaces(mostTails), states: newPlaces(stateRoom),
+		looks: semaphore.NewWeighted(mostLooks), digests: semaphore.NewWeighted(mostDigests),
+	}
 	h.looking = &looking{look: func(ctx context.Context) *replication.FleetStatus {
 		return o.Replicator.Fleet(ctx)
 	}, logger: o.Logger}
@@ -335,9 +335,7 @@ func (h *handler) listTails(w http.ResponseWriter, r *http.Request) {
 	if h.looks.Acquire(r.Context(), 1) != nil {
 		return // the client has left
 	}
-	defer h.looks.Release(1)
-	tails, err := h.Replicator.Tails(r.Context())
-	answer(w, tails, err)
+	answerOf(w, h.looks, func() (any, error) { return h.Replicator.Tails(r.Context()) })
 }
 
 // errEnough ends the reading of a tail of which no more is wanted.
@@ -354,10 +352,11 @@ func (h *handler) readTail(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	if h.tails.Acquire(r.Context(), 1) != nil {
-		return // the client has left
+	leave, ok := h.tails.take(w, r, "tail "+r.PathValue("name"))
+	if !ok {
+		return
 	}
-	defer h.tails.Release(1)
+	defer leave()
 	out := json.NewEncoder(w)
 	began := false
 	rights := newRights(h.States)

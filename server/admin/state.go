@@ -62,10 +62,11 @@ func (h *handler) readState(w http.ResponseWriter, r *http.Request) {
 		refuse(w, statusOf(err), err.Error())
 		return
 	}
-	if h.states.Acquire(r.Context(), 1) != nil {
-		return // the client has left
+	leave, ok := h.states.take(w, r, "the state beside tail "+name)
+	if !ok {
+		return
 	}
-	defer h.states.Release(1)
+	defer leave()
 	state, err := h.States.Open(dir)
 	if err != nil {
 		refuse(w, statusOf(err), err.Error())
