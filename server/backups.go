@@ -81,7 +81,7 @@ func (s *server) newKeeper(c *Config) (*schedule.Keeper, error) {
 		Plan:  schedule.Plan{Every: b.Every, Keep: b.Keep, KeepFor: b.KeepFor},
 		Store: place, Fleet: r.FleetID, Region: b.Region, Node: r.NodeID,
 		Mine:    func() bool { return r.RegionID == b.Region && s.replicator.IsLeader() },
-		Shares:  func() bool { return sharesHistory(s.replicator.Health().Peers) },
+		Shares:  func() bool { return sharesHistory(s.replicator.Health()) },
 		History: func() string { return historyIn(s.store) },
 		Content: func(ctx context.Context, _ time.Time) (io.ReadCloser, error) { return s.content(ctx, b.Every) },
 		Clock:   clock.Real, Logger: s.logger, Kept: prune, Former: s.keeping.before(),
@@ -93,15 +93,30 @@ func (s *server) newKeeper(c *Config) (*schedule.Keeper, error) {
 }
 
 // sharesHistory reports whether the regions that are known to share the history of this one are, with it, more than
-// half of all: else they may go on with another, and this one be given up.
-func sharesHistory(others []replication.PeerStatus) bool {
-	with := 1
-	for i := range others {
-		if others[i].Healthy {
+// half of all: else they may go on with another, and this one be given up. It does not as long as it holds what the
+// fleet's history does not have, or as a region is further in epochs, or two take themselves for the primary: those who
+// are well share the other history then.
+func sharesHistory(h *replication.HealthStatus) bool {
+	if h.Role == replication.RoleDiverged || h.Role == replication.RolePrimary && h.Primary != h.Region {
+		return false
+	}
+	with, primaries := 1, 0
+	if h.Role == replication.RolePrimary {
+		primaries++
+	}
+	for i := range h.Peers {
+		p := &h.Peers[i]
+		if p.Epoch > h.Epoch {
+			return false
+		}
+		if p.Role == replication.RolePrimary {
+			primaries++
+		}
+		if p.Healthy {
 			with++
 		}
 	}
-	return 2*with > 1+len(others)
+	return primaries < 2 && 2*with > 1+len(h.Peers)
 }
 
 // historyIn tells the history that a store has from those of other beginnings; "" if there is none, or it is not known.

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/mimir-kv/mimir/backup"
+	"github.com/mimir-kv/mimir/replication"
 )
 
 func TestBackupSettings(t *testing.T) {
@@ -39,6 +40,45 @@ func TestBackupSettings(t *testing.T) {
 		}
 		if err != nil && strings.Contains(err.Error(), "hush") {
 			t.Errorf("a secret is shown: %v", err)
+		}
+	}
+}
+
+// A region shares its history with those who are well, unless that of the fleet is known to be another one: who answers
+// well then has that one.
+func TestWhoSharesTheHistory(t *testing.T) {
+	const primary, secondary, diverged = replication.RolePrimary, replication.RoleSecondary, replication.RoleDiverged
+	peer := func(role replication.Role, epoch replication.Epoch, healthy bool) replication.PeerStatus {
+		return replication.PeerStatus{Role: role, Epoch: epoch, Healthy: healthy}
+	}
+	for name, c := range map[string]struct {
+		role    replication.Role
+		primary string // as it is known here, in us
+		peers   []replication.PeerStatus
+		shares  bool
+	}{
+		"alone in its fleet": {role: primary, primary: "us", shares: true},
+		"followed":           {primary, "us", []replication.PeerStatus{peer(secondary, 2, true)}, true},
+		"follows":            {secondary, "eu", []replication.PeerStatus{peer(primary, 2, true)}, true},
+		"cut off":            {primary, "us", []replication.PeerStatus{{}}, false},
+		"not well":           {primary, "us", []replication.PeerStatus{peer(secondary, 2, false)}, false},
+		"half":               {primary, "us", []replication.PeerStatus{peer(secondary, 2, true), {}, {}}, false},
+		"most":               {primary, "us", []replication.PeerStatus{peer(secondary, 2, true), {}}, true},
+		"one is behind":      {primary, "us", []replication.PeerStatus{peer(secondary, 1, true)}, true},
+		"diverged":           {diverged, "eu", []replication.PeerStatus{peer(primary, 2, true)}, false},
+		"a higher claim":     {primary, "eu", []replication.PeerStatus{peer(secondary, 2, true)}, false},
+		"a later epoch":      {primary, "us", []replication.PeerStatus{peer(primary, 3, true)}, false},
+		"a later one elsewhere": {
+			secondary, "eu", []replication.PeerStatus{peer(primary, 2, true), peer("", 3, false)}, false,
+		},
+		"two in one epoch": {primary, "us", []replication.PeerStatus{peer(primary, 2, true)}, false},
+		"two others in one epoch": {
+			secondary, "eu", []replication.PeerStatus{peer(primary, 2, true), peer(primary, 2, true)}, false,
+		},
+	} {
+		h := &replication.HealthStatus{Region: "us", Role: c.role, Primary: c.primary, Epoch: 2, Peers: c.peers}
+		if got := sharesHistory(h); got != c.shares {
+			t.Errorf("%s: shares %t", name, got)
 		}
 	}
 }
