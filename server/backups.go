@@ -10,7 +10,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/mimir-kv/mimir/backup"
-	"github.com/mimir-kv/mimir/backup/archive"
 	"github.com/mimir-kv/mimir/backup/schedule"
 	"github.com/mimir-kv/mimir/backup/store"
 	"github.com/mimir-kv/mimir/kv"
@@ -80,11 +79,15 @@ func (s *server) newKeeper(c *Config) (*schedule.Keeper, error) {
 	return schedule.New(schedule.Config{
 		Plan:  schedule.Plan{Every: b.Every, Keep: b.Keep, KeepFor: b.KeepFor},
 		Store: place, Fleet: r.FleetID, Region: b.Region, Node: r.NodeID,
-		Mine:    func() bool { return r.RegionID == b.Region && s.replicator.IsLeader() },
-		Shares:  func() bool { return sharesHistory(s.replicator.Health()) },
-		History: func() string { return historyIn(s.store) },
-		Content: func(ctx context.Context, _ time.Time) (io.ReadCloser, error) { return s.content(ctx, b.Every) },
-		Clock:   clock.Real, Logger: s.logger, Kept: prune, Former: s.keeping.before(),
+		Mine: func() bool { return r.RegionID == b.Region && s.replicator.IsLeader() },
+		Here: func() schedule.Place {
+			o, _ := originIn(s.store)
+			return placeOf(s, o)
+		},
+		Content: func(ctx context.Context, returns []schedule.Return) (io.ReadCloser, error) {
+			return s.content(ctx, b.Every, returns)
+		},
+		Clock: clock.Real, Logger: s.logger, Kept: prune, Former: s.keeping.before(),
 		Check: func(r io.Reader, bytes int64) error {
 			_, err := backup.Verify(r, bytes)
 			return err
@@ -119,19 +122,31 @@ func sharesHistory(h *replication.HealthStatus) bool {
 	return primaries < 2 && 2*with > 1+len(h.Peers)
 }
 
+// placeOf returns where in the history an origin of this node is, for backups, and whether others share that now.
+func placeOf(s *server, o timeline.Origin) schedule.Place {
+	p := schedule.PlaceOf(o)
+	p.Shared = sharesHistory(s.replicator.Health())
+	return p
+}
+
 // historyIn tells the history that a store has from those of other beginnings; "" if there is none, or it is not known.
 func historyIn(s *kv.Store) string {
+	o, _ := originIn(s)
+	return schedule.PlaceOf(o).History
+}
+
+// originIn returns where in the history a store is; the zero origin if it is nowhere yet, or that is not known.
+func originIn(s *kv.Store) (timeline.Origin, error) {
 	_, m, err := kv.PlaceOf(s)
 	if err != nil || m == nil {
-		return ""
+		return timeline.Origin{}, err
 	}
-	state, err := timeline.DecodeRecord(m.Record,
-		timeline.Cursor{Epoch: m.Epoch, Position: m.Position, Chain: m.Chain})
-	if err != nil || len(state.Reigns) == 0 {
-		return ""
+	at := timeline.Cursor{Epoch: m.Epoch, Position: m.Position, Chain: m.Chain}
+	state, err := timeline.DecodeRecord(m.Record, at)
+	if err != nil {
+		return timeline.Origin{}, fmt.Errorf("where in the history the store is: %w", err)
 	}
-	first := state.Reigns[0]
-	return timeline.NewFolder().Reign(first.Previous, first).String()
+	return timeline.Origin{Cursor: at, Reigns: state.Reigns}, nil
 }
 
 // replaceBackups has other settings of backups hold.
@@ -159,9 +174,12 @@ func (s *server) backupReport() *schedule.Report {
 const contentTimeout = time.Minute
 
 // content returns a snapshot of this node, as it is now, if that is at most so old: a region that is cut off, or was
-// given up, has nothing that is worth a backup of today. It lies nowhere but in the data directory, encrypted if that
-// is, and takes room there only for what is written anew meanwhile.
-func (s *server) content(ctx context.Context, within time.Duration) (io.ReadCloser, error) {
+// given up, has nothing that is worth a backup of today. Its note says where in the history it is, and has returns. It
+// lies nowhere but in the data directory, encrypted if that is, and takes room there only for what is written anew
+// meanwhile.
+func (s *server) content(
+	ctx context.Context, within time.Duration, returns []schedule.Return,
+) (io.ReadCloser, error) {
 	bounded, cancel := context.WithTimeout(ctx, contentTimeout)
 	defer cancel()
 	if s.config.Replication.ApplyDelay > 0 { // it is old on purpose
@@ -171,8 +189,7 @@ func (s *server) content(ctx context.Context, within time.Duration) (io.ReadClos
 	} else if err := s.replicator.ReadWithin(bounded, within); err != nil {
 		return nil, fmt.Errorf("what this region has may be older than %v, for which a backup stands: %w", within, err)
 	}
-	place := archive.PlaceIn(s.store)
-	_, before, err := place()
+	before, err := originIn(s.store)
 	if err != nil {
 		return nil, err
 	}
@@ -180,13 +197,22 @@ func (s *server) content(ctx context.Context, within time.Duration) (io.ReadClos
 	if err != nil {
 		return nil, err
 	}
-	_, behind, err := place()
+	behind, err := originIn(s.store)
 	if err != nil {
 		return nil, errors.Join(err, whole.Close())
 	}
-	whole.Note(noteOf(s, min(before, behind))) // a region that gives up a tail goes back
+	relation, _ := timeline.Compare(before.Reigns, behind.Reigns, before.Cursor.Position, behind.Cursor.Position)
+	if relation != timeline.Prefix { // it may be of either
+		return nil, errors.Join(errExchanged, whole.Close())
+	}
+	at := placeOf(s, behind)
+	at.Returns = returns
+	whole.Note(noteOf(s, before.Cursor.Position, at.Encode()))
 	return &content{backup.NewRewind(ctx, func(w io.Writer) error { return backup.Write(w, whole) }), whole}, nil
 }
+
+// errExchanged says that a node gave up a tail, or took another state, while it was copied.
+var errExchanged = errors.New("what this node holds was exchanged for something else while it was copied")
 
 // content is a snapshot as it goes out.
 type content struct {

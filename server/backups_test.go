@@ -3,11 +3,13 @@ package server
 import (
 	"context"
 	"errors"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/mimir-kv/mimir/backup"
+	"github.com/mimir-kv/mimir/backup/schedule"
 	"github.com/mimir-kv/mimir/replication"
 )
 
@@ -107,6 +109,16 @@ func TestANodeTakesBackups(t *testing.T) {
 	s, err := backup.Open(filepath.Join(dir, b.Newest.Name))
 	if err != nil || s.Bytes != b.Newest.Bytes || s.Note.Node != "us-1" || s.Note.Fleet != c.Replication.FleetID {
 		t.Errorf("%+v, %v", s, err)
+	}
+	f, err := os.Open(filepath.Join(dir, b.Newest.Name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	at, err := schedule.ReadPlace(f)
+	if err != nil || at == nil || at.History != b.Newest.History || at.History == "" || len(at.Reigns) != 1 ||
+		!at.Shared || uint64(at.Position) < s.Note.Position {
+		t.Errorf("where it is: %+v, %v", at, err)
 	}
 	if _, err := client.Put(t.Context(), "k", "v"); err != nil { // it serves
 		t.Error(err)

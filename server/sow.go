@@ -2,6 +2,7 @@ package server
 
 import (
 	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -21,14 +22,14 @@ import (
 func ClusterID(fleet string) uint64 { return clusterID(fleet) }
 
 // snapshotNote says whose a snapshot is.
-func (s *server) snapshotNote() []byte { return noteOf(s, 0) }
+func (s *server) snapshotNote() []byte { return noteOf(s, 0, nil) }
 
-// noteOf is that of a content which has everything up to a position of the history.
-func noteOf(s *server, p replication.Position) []byte {
+// noteOf is that of a content which has everything up to a position of the history, and is at a place.
+func noteOf(s *server, p replication.Position, place json.RawMessage) []byte {
 	c := &s.config.Replication
 	return snapshot.Note{
 		Fleet: c.FleetID, Region: c.RegionID, Node: c.NodeID, ClusterID: clusterID(c.FleetID), Version: s.version,
-		Created: time.Now().UTC().Truncate(time.Second), Position: uint64(p),
+		Created: time.Now().UTC().Truncate(time.Second), Position: uint64(p), Place: place,
 	}.Encode()
 }
 

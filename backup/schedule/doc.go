@@ -8,13 +8,18 @@
 //   - K2: nothing is deleted but whole backups of this fleet and region, by name and size, that the plan keeps no more,
 //     and only after another one was saved, and read back, just before. The newest is never deleted, and none for its
 //     age alone: a clock that is wrong deletes nothing early. What is of a time to come, since a clock was wrong,
-//     neither counts nor goes. Nor does what another region took: one that is cut off, and goes on, lets none go. Nor
-//     what is of another history, of before the fleet was formed anew under its name, or of a node that did that.
-//     A primary that is cut off goes on as well, and lets none go of before for those that it takes then.
+//     neither counts nor goes. Nor does what another region took: one that is cut off, and goes on, lets none go.
 //   - K3: two nodes that do it at the same time do no harm: there are two backups, of two names.
 //   - K4: nothing that fails here ends the node.
 //   - K5: none counts as the newest that this node has not read, all of it, and found whole; after a start, too. What
 //     it finds broken never counts, and is deleted only if it has just saved it.
+//   - K6: a backup counts, and lets older ones go, only if it is of the history that the region has now. What is of
+//     another beginning, was given up, or is of another life with the same beginning, neither counts nor goes. What is
+//     of the history, as far as no other region is known to have that, lets none go but of its own kind, whoever looks:
+//     a primary that is cut off goes on, and may be given up. What does not say where it is, of a version before, lets
+//     none go, and goes by the number of those that say it.
+//
+// Where a backup is in the history, its [Place], is in its note; [Stand] alone tells what that makes of it.
 //
 // Which node does it, and what a backup is, is the business of who runs it (server, backup); where it lies, that of
 // backup/store. [Plan] decides; [Keeper] does.

@@ -31,13 +31,14 @@ type Config struct {
 	Fleet, Region, Node string
 	// Mine reports whether this node is the one that takes them now.
 	Mine func() bool
-	// Shares reports whether other regions are known to share the history of this one now; nil: it has no others.
-	Shares func() bool
-	// History tells the history that this region has from others, of a fleet of this name that was formed anew; nil or
-	// "": it is not known. It is part of names.
-	History func() string
-	// Content returns what a backup begun at this time is to hold. It is closed in any case.
-	Content func(ctx context.Context, at time.Time) (io.ReadCloser, error)
+	// Here tells where in the history this region is now, and whether others share it; nil, or the zero Place: it is
+	// not known.
+	Here func() Place
+	// Content returns what a backup is to hold, with where it is in its note, and these returns. It is closed in any
+	// case.
+	Content func(ctx context.Context, returns []Return) (io.ReadCloser, error)
+	// Where reads from the beginning of a backup where it is. Nil: ReadPlace.
+	Where func(io.Reader) (*Place, error)
 	// Check reads all of a backup of so many bytes as it lies in the place, and says what is wrong with it: an error
 	// that is [backup.ErrBroken], or one of the reader.
 	Check func(r io.Reader, bytes int64) error
@@ -71,14 +72,17 @@ type memory struct {
 	taken  []Backup // as they were at the last look; the oldest first
 	report Report   // without totals
 	read
-	// shared is when others were last known to share the history here, or, if not yet, when this node began.
-	shared time.Time
+	places  Places   // of those in taken, as far as they could be looked at
+	returns []Return // that the next one is to have
 }
 
 // New returns a keeper, which does nothing before Run.
 func New(c Config) *Keeper {
 	k := &Keeper{Config: c, totals: &totals{}, former: c.Former}
 	k.Config.Former = nil
+	if c.Where == nil {
+		k.Where = ReadPlace
+	}
 	k.report = Report{To: c.Store.String(), Region: c.Region}
 	if c.Former != nil {
 		k.totals = c.Former.totals
@@ -98,7 +102,7 @@ func (k *Keeper) adopt() {
 	k.former.mu.Lock()
 	k.former.adopt() // it may not have come to run
 	m := k.former.memory
-	m.taken, m.broken = slices.Clone(m.taken), maps.Clone(m.broken)
+	m.taken, m.broken, m.places = slices.Clone(m.taken), maps.Clone(m.broken), maps.Clone(m.places)
 	k.former.mu.Unlock()
 	if m.report.To != k.report.To || m.report.Region != k.report.Region {
 		k.report.LastBytes, k.report.LastTook = m.report.LastBytes, m.report.LastTook
@@ -148,7 +152,7 @@ func (k *Keeper) step(ctx context.Context) time.Duration {
 		return poll
 	}
 	now := k.Clock.Now()
-	if k.shares(now); now.Before(k.again) {
+	if now.Before(k.again) {
 		return poll
 	}
 	due, err := k.due(ctx, now)
@@ -171,28 +175,8 @@ func (k *Keeper) step(ctx context.Context) time.Duration {
 func (k *Keeper) forget(mine bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.mine, k.letGo, k.taken, k.shared = mine, false, nil, k.Clock.Now()
+	k.mine, k.letGo, k.taken = mine, false, nil
 	k.report = Report{To: k.report.To, Region: k.report.Region, Mine: mine}
-}
-
-// shares notes whether others have the history of this region.
-func (k *Keeper) shares(now time.Time) {
-	if k.Shares != nil && !k.Shares() {
-		return
-	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.shared = now
-}
-
-// apart returns since when no others are known to, zero if they are now.
-func (k *Keeper) apart() time.Time {
-	if k.Shares == nil || k.Shares() {
-		return time.Time{}
-	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.shared
 }
 
 // due returns when the next backup is due. Whether one is due the place says, which another node may have put one into.
@@ -210,13 +194,14 @@ func (k *Keeper) look(ctx context.Context) (due time.Time, err error) {
 	bounded, cancel := context.WithTimeout(ctx, lookTime)
 	taken, err := Taken(bounded, k.Store, k.Fleet)
 	cancel()
+	if err == nil {
+		err = k.locate(ctx, taken)
+	}
 	if err != nil {
 		return due, err
 	}
-	history := k.history()
-	region := Of(k.Region, taken)
-	own := OfHistory(history, region)
-	counts, err := k.counting(ctx, own)
+	ranked, returns := Stand(k.Region, k.here(), placed(taken, k.places), k.Clock.Now())
+	counts, err := k.counting(ctx, backups(only(ranked, Own, Alone, Unplaced)))
 	if err != nil {
 		return due, err
 	}
@@ -224,9 +209,10 @@ func (k *Keeper) look(ctx context.Context) (due time.Time, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	first := k.report.Looked.IsZero()
-	k.taken = taken
+	k.taken, k.returns = taken, returns
 	k.report.see(counts, now, k.Due(counts, now))
-	k.report.Others, k.report.OtherHistory = len(k.taken)-len(region), len(region)-len(own)
+	k.report.Others, k.report.OtherHistory = len(only(ranked, Elsewhere)), len(only(ranked, Foreign))
+	k.report.Astray = len(only(ranked, Astray))
 	if first {
 		k.Logger.Info("this node takes the backups", "to", k.report.To, "there", k.report.Count, "due",
 			k.report.Due.UTC().Format(time.RFC3339))
@@ -234,23 +220,65 @@ func (k *Keeper) look(ctx context.Context) (due time.Time, err error) {
 	return k.report.Due, nil
 }
 
-// own returns what counts and goes of all that there are: what this region took of a history, and is not known to be
-// broken.
-func (k *Keeper) own(history string) []Backup {
-	return k.unbroken(OfHistory(history, Of(k.Region, k.taken)))
+// locate looks where those are of which that is not known. What cannot be read stays unknown: it lets nothing go, nor
+// goes.
+func (k *Keeper) locate(ctx context.Context, taken []Backup) error {
+	bounded, cancel := context.WithTimeout(ctx, lookTime)
+	defer cancel()
+	places := Places{}
+	maps.Copy(places, k.places)
+	own := slices.DeleteFunc(k.unbroken(taken), func(b Backup) bool { return b.Region != k.Region })
+	err := places.Locate(bounded, k.Store, own, k.Where)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err != nil {
+		k.Logger.Warn("where in the history backups are is not known of all: those stay, and push out none", "err", err)
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.places = places
+	return nil
 }
 
-func (k *Keeper) history() string {
-	if k.History == nil {
-		return ""
+// placed returns backups with where they are, as far as that is known.
+func placed(all []Backup, places Places) []Backup {
+	all = slices.Clone(all)
+	for i := range all {
+		all[i].Place = places[all[i].Name]
 	}
-	return k.History()
+	return all
+}
+
+func backups(ranked []Ranked) (all []Backup) {
+	for _, r := range ranked {
+		all = append(all, r.Backup)
+	}
+	return all
+}
+
+// excess returns what the plan keeps no more now, of what can be told of.
+func (k *Keeper) excess() (excess []Backup, held, spared int) {
+	now := k.Clock.Now()
+	ranked, _ := Stand(k.Region, k.here(), placed(k.unbroken(k.taken), k.places), now)
+	ranked = slices.DeleteFunc(ranked, func(r Ranked) bool {
+		_, known := k.places[r.Name]
+		return !known
+	})
+	return k.Excess(ranked, now)
+}
+
+func (k *Keeper) here() Place {
+	if k.Here == nil {
+		return Place{}
+	}
+	return k.Here()
 }
 
 // take takes a backup.
 func (k *Keeper) take(ctx context.Context, now time.Time) error {
 	k.begun(now)
-	name := Name(k.Fleet, k.Region, k.Node, k.history(), now)
+	name := Name(k.Fleet, k.Region, k.Node, k.here().History, now)
 	bytes, err := k.save(ctx, name, now)
 	if err != nil {
 		return err
@@ -265,15 +293,14 @@ func (k *Keeper) prune(ctx context.Context) error {
 	if _, err := k.look(ctx); err != nil {
 		return fmt.Errorf("a backup was saved, but the place cannot be read: %w", err)
 	}
-	now := k.Clock.Now()
-	apart := k.apart()
-	excess, held, spared := k.ExcessApart(k.own(k.history()), apart, now)
+	excess, held, spared := k.excess()
 	k.holds(held)
-	k.spares(spared, apart)
-	for _, b := range excess {
+	k.spares(spared)
+	for len(excess) > 0 {
 		if err := ctx.Err(); err != nil {
 			return err // another plan may hold by now
 		}
+		b := excess[0]
 		bounded, cancel := context.WithTimeout(ctx, lookTime)
 		err := k.Store.Delete(bounded, b.Name)
 		cancel()
@@ -282,6 +309,7 @@ func (k *Keeper) prune(ctx context.Context) error {
 		}
 		k.Logger.Info("backup deleted, which is kept no more", "name", b.Name)
 		k.deleted(b.Name)
+		excess, _, _ = k.excess() // the history may be known to be another one by now
 	}
 	if k.Kept != nil && k.gone {
 		if err := k.Kept(ctx, slices.Clone(k.taken)); err != nil {
@@ -295,7 +323,7 @@ func (k *Keeper) prune(ctx context.Context) error {
 // save puts a backup into the place, and reads it back. One that is not what it should be goes; one that cannot be read
 // stays, and counts once it was.
 func (k *Keeper) save(ctx context.Context, name string, now time.Time) (int64, error) {
-	content, err := k.Content(ctx, now)
+	content, err := k.Content(ctx, k.returns)
 	if err != nil {
 		return 0, err
 	}

@@ -3,6 +3,7 @@ package schedule
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -18,6 +19,7 @@ import (
 	"github.com/mimir-kv/mimir/backup/store"
 	"github.com/mimir-kv/mimir/replication/clock"
 	"github.com/mimir-kv/mimir/replication/clock/virtual"
+	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
 // place is a store in memory that can fail.
@@ -31,7 +33,37 @@ type place struct {
 	reads   int // how often something was read
 	where   string
 	still   bool // to look takes no time
-	alone   bool // no other region is known to share the history of those who come here
+	region
+}
+
+// region is where those are who come to a place: in a history that comes a position further each second.
+type region struct {
+	alone  bool    // no other region is known to share it
+	reigns []Reign // nil: one
+	began  time.Time
+}
+
+// here returns where in a history a region is.
+func (p *place) here(history string) Place {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.began.IsZero() {
+		p.began = time.Date(1999, 1, 1, 0, 0, 0, 0, time.UTC)
+	}
+	at := Place{History: history, Reigns: p.reigns, Shared: !p.alone}
+	if at.Reigns == nil {
+		at.Reigns = []Reign{{Epoch: 1, First: 1, Chain: "1a" + history}}
+	}
+	at.Position = timeline.Position(time.Since(p.began) / time.Second)
+	at.Chain = fmt.Sprintf("%s-%d", at.Reigns[len(at.Reigns)-1].Chain, at.Position)
+	return at
+}
+
+// goesOn has the region be alone, or not, with these reigns, in a history that began then.
+func (p *place) goesOn(alone bool, reigns []Reign, began time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.region = region{alone, reigns, began}
 }
 
 func (p *place) fail(doing string, err error) {
@@ -143,8 +175,30 @@ func (n *node) said() string {
 
 const whole = "whole"
 
-// content is that of a backup which is whole.
+// content is that of a backup which is whole, and does not say where it is.
 func content() string { return whole + strings.Repeat("x", 544-len(whole)) }
+
+// contentAt is that of one which says it.
+func contentAt(p Place) string {
+	text, _ := json.Marshal(p)
+	return whole + string(text) + content()[len(whole)+len(text):]
+}
+
+// whereIs reads it.
+func whereIs(r io.Reader) (*Place, error) {
+	begin := make([]byte, len(whole)+1)
+	if _, err := io.ReadFull(r, begin); err != nil {
+		return nil, err
+	}
+	switch string(begin) {
+	case whole + "x":
+		return nil, nil
+	case whole + "{":
+		p := new(Place)
+		return p, json.NewDecoder(io.MultiReader(strings.NewReader("{"), r)).Decode(p)
+	}
+	return nil, errors.New("torn")
+}
 
 func run(t *testing.T, p *place, name string, plan Plan) *node {
 	return runAfter(t, nil, p, name, plan)
@@ -161,12 +215,14 @@ func runAs(t *testing.T, former *Keeper, p *place, name string, plan Plan, histo
 	n.Keeper = New(Config{
 		Former: former,
 		Plan:   plan, Store: p, Fleet: "f", Region: "us", Node: name,
-		Mine:    func() bool { n.mu.Lock(); defer n.mu.Unlock(); return n.mine },
-		Shares:  func() bool { p.mu.Lock(); defer p.mu.Unlock(); return !p.alone },
-		History: func() string { return history },
-		Content: func(context.Context, time.Time) (io.ReadCloser, error) {
-			return io.NopCloser(strings.NewReader(content())), nil
+		Mine: func() bool { n.mu.Lock(); defer n.mu.Unlock(); return n.mine },
+		Here: func() Place { return p.here(history) },
+		Content: func(_ context.Context, returns []Return) (io.ReadCloser, error) {
+			at := p.here(history)
+			at.Returns = returns
+			return io.NopCloser(strings.NewReader(contentAt(at))), nil
 		},
+		Where: whereIs,
 		Check: func(r io.Reader, size int64) error {
 			text, err := io.ReadAll(r)
 			if err != nil { // as a content says it that breaks off
@@ -190,40 +246,6 @@ func runAs(t *testing.T, former *Keeper, p *place, name string, plan Plan, histo
 	go func() { defer close(done); n.Run(ctx) }()
 	n.stop = func() { cancel(); <-done }
 	return n
-}
-
-// A primary that is cut off for long keeps what it had before, and lets it go once it is heard again.
-func TestWhatIsTakenAlonePushesOutNoneOfBefore(t *testing.T) {
-	virtual.Test(t, func(t *testing.T) {
-		p := &place{objects: map[string]string{}}
-		n := run(t, p, "-a", Plan{Every: 6 * time.Hour, Keep: 2})
-		defer func() { n.stop() }()
-		is := func(want string, spared int) {
-			t.Helper()
-			time.Sleep(24 * time.Hour)
-			virtual.Wait()
-			if r := n.Report(); p.names() != want || r.Spared != spared || r.Apart.IsZero() != (spared == 0) {
-				t.Errorf("%s, %d spared since %v, want %s and %d", p.names(), r.Spared, r.Apart, want, spared)
-			}
-		}
-		apart := func(alone bool) {
-			p.mu.Lock()
-			defer p.mu.Unlock()
-			p.alone = alone
-		}
-		time.Sleep(time.Hour)
-		is("01T18:00:00-a 02T00:00:00-a", 0)
-		apart(true)
-		const alone = "01T18:00:00-a 02T00:00:00-a 02T18:00:00-a 03T00:00:00-a"
-		is(alone, 2)
-		// So it does with other settings, and what was let go is not asked for again.
-		former := n
-		former.stop()
-		n = runAfter(t, former.Keeper, p, "-a", Plan{Every: 6 * time.Hour, Keep: 2})
-		is("01T18:00:00-a 02T00:00:00-a 03T18:00:00-a 04T00:00:00-a", 2)
-		apart(false)
-		is("04T18:00:00-a 05T00:00:00-a", 0)
-	})
 }
 
 // A bubble begins at midnight of 2000-01-01, UTC.
@@ -304,7 +326,7 @@ func TestAKeeperGoesOnWithWhatTheOneBeforeKnew(t *testing.T) {
 		p := &place{objects: map[string]string{}}
 		for i := range 3 {
 			when := time.Now().Add(time.Duration(i-3) * time.Hour)
-			p.objects[Name("f", "us", "-old", "", when)] = content()
+			p.objects[Name("f", "us", "-old", "", when)] = contentAt(p.here(""))
 		}
 		p.fail("delete", errors.New("the disk burns"))
 		plan := Plan{Every: 24 * time.Hour, Keep: 1}

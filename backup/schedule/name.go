@@ -20,6 +20,7 @@ type Backup struct {
 	// History tells that of which it is from others of the fleet's name; "" if a version took it that did not say.
 	History string `json:"history,omitempty"`
 	Bytes   int64  `json:"bytes"`
+	Place   *Place `json:"-"` // nil: it does not say so, or it was not looked
 }
 
 const (
@@ -55,18 +56,6 @@ func Parse(fleet string, o store.Object) (b Backup, ok bool) {
 	}
 	hex := strings.Trim(b.History, "0123456789abcdef") == ""
 	return b, err == nil && hex && b.Name == Name(fleet, b.Region, b.Node, b.History, at)
-}
-
-// Of returns those of the backups that a region took, in their order.
-func Of(region string, all []Backup) []Backup {
-	return slices.DeleteFunc(slices.Clone(all), func(b Backup) bool { return b.Region != region })
-}
-
-// OfHistory returns those of the backups that are of a history, or may be, in their order.
-func OfHistory(history string, all []Backup) []Backup {
-	return slices.DeleteFunc(slices.Clone(all), func(b Backup) bool {
-		return b.History != "" && b.History != history
-	})
 }
 
 // Histories returns of how many histories backups are, as far as they say it.

@@ -45,44 +45,62 @@ func (p Plan) Due(taken []Backup, now time.Time) time.Time {
 	return newest.At.Truncate(p.Every).Add(p.Every)
 }
 
-// Excess returns what is to be deleted, the oldest first, of all that there are, the oldest first. The newest never is.
-// No clock decides that alone: what is older than KeepFor goes only when there are as many newer ones as that time has
-// slots, and held is how many stay for that reason: slots were missed, or a clock is ahead.
-func (p Plan) Excess(taken []Backup, now time.Time) (excess []Backup, held int) {
+// Excess returns what is to be deleted, the oldest first, of all that there are, the oldest first. The newest never is,
+// nor what is Astray or of others. No clock decides that alone: what is older than KeepFor goes only when there are as
+// many newer ones as that time has slots, and held is how many stay for that reason: slots were missed, or a clock is
+// ahead. What is Alone may be given up one day, so it pushes out nothing else: both are judged for themselves, what is
+// shared as of when the last of it was taken. spared is how many stay for that reason.
+func (p Plan) Excess(all []Ranked, now time.Time) (excess []Backup, held, spared int) {
+	shared, alone := only(all, Own, Unplaced), only(all, Alone)
+	if len(alone) == 0 {
+		excess, held = p.excess(shared, now)
+		return excess, held, 0
+	}
+	together, _ := p.excess(only(all, Own, Unplaced, Alone), now)
+	then := now
+	if len(shared) > 0 && shared[len(shared)-1].At.Before(now) {
+		then = shared[len(shared)-1].At
+	}
+	before, _ := p.excess(shared, then)
+	after, held := p.excess(alone, now)
+	excess = append(before, after...)
+	return excess, held, len(together) - len(excess)
+}
+
+// only returns those that are one of these.
+func only(all []Ranked, these ...Standing) (some []Ranked) {
+	for _, r := range all {
+		if slices.Contains(these, r.Standing) {
+			some = append(some, r)
+		}
+	}
+	return some
+}
+
+// excess is Excess of those that go by the number of each other, but for what is Unplaced, which counts for none.
+func (p Plan) excess(taken []Ranked, now time.Time) (excess []Backup, held int) {
 	if p.Keep == 0 && p.KeepFor == 0 {
 		return nil, 0
 	}
-	taken = counted(taken, now)
-	for i, b := range taken {
-		behind := len(taken) - 1 - i // how many are newer
+	behind := 0 // how many are newer
+	for _, b := range slices.Backward(taken) {
+		if b.At.After(now.Add(skew)) { // of a time to come
+			continue
+		}
 		switch {
 		case behind == 0 || behind < p.Keep:
 		case p.KeepFor > 0 && now.Sub(b.At) < p.KeepFor:
 		case int64(behind) < int64(p.KeepFor/p.Every):
 			held++
 		default:
-			excess = append(excess, b)
+			excess = append(excess, b.Backup)
+		}
+		if b.Standing != Unplaced {
+			behind++
 		}
 	}
+	slices.Reverse(excess)
 	return excess, held
-}
-
-// ExcessApart is Excess where nobody but this region is known to share its history since apart. What it goes on with
-// may be given up one day, so what was taken from then on pushes out nothing that was taken before: both are judged for
-// themselves. spared is how many stay for that reason. A zero apart is a region that shares what it has.
-func (p Plan) ExcessApart(taken []Backup, apart, now time.Time) (excess []Backup, held, spared int) {
-	excess, held = p.Excess(taken, now)
-	if apart.IsZero() {
-		return excess, held, 0
-	}
-	since := slices.IndexFunc(taken, func(b Backup) bool { return b.At.After(apart) })
-	if since < 0 {
-		since = len(taken)
-	}
-	before, _ := p.Excess(taken[:since], apart)
-	after, held := p.Excess(taken[since:], now)
-	parted := append(before, after...)
-	return parted, held, len(excess) - len(parted)
 }
 
 // Doubts reports whether so many held are more than slots that were missed now and then: a tenth of all.

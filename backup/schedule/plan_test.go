@@ -29,6 +29,14 @@ func those(t *testing.T, times string) (all []Backup) {
 	return all
 }
 
+// as returns backups as what they are.
+func as(what Standing, all []Backup) (ranked []Ranked) {
+	for _, b := range all {
+		ranked = append(ranked, Ranked{b, what})
+	}
+	return ranked
+}
+
 func TestDue(t *testing.T) {
 	for _, c := range []struct {
 		every            time.Duration
@@ -77,7 +85,7 @@ func TestExcess(t *testing.T) {
 	} {
 		p := Plan{Every: 24 * time.Hour, Keep: c.keep, KeepFor: c.keepFor}
 		var got []string
-		excess, _ := p.Excess(those(t, c.taken), at(t, c.now))
+		excess, _, _ := p.Excess(as(Own, those(t, c.taken)), at(t, c.now))
 		for _, b := range excess {
 			got = append(got, b.At.Format("02T15:04"))
 		}
@@ -87,39 +95,50 @@ func TestExcess(t *testing.T) {
 	}
 }
 
-// A region that nobody is known to follow goes on with what may be given up: that pushes out nothing of before.
-func TestExcessApart(t *testing.T) {
+// What may be given up pushes out nothing that others have too. What does not say where it is pushes out nothing, and
+// goes; what is not of the history does neither.
+func TestExcessOfSeveralKinds(t *testing.T) {
 	const four = "23T00:00 24T00:00 25T00:00 26T00:00"
+	const o, u, a, x = Own, Unplaced, Alone, Astray
 	for _, c := range []struct {
-		keep             int
-		keepFor          time.Duration
-		apart, now, want string
-		spared           int
+		keep      int
+		keepFor   time.Duration
+		are       [4]Standing
+		now, want string
+		spared    int
 	}{
-		{2, 0, "", "26T01:00", "23T00:00 24T00:00", 0},
-		{2, 0, "26T01:00", "26T01:00", "23T00:00 24T00:00", 0}, // all are of before
-		{2, 0, "25T12:00", "26T01:00", "23T00:00", 1},          // one is of after, and two of before stay
-		{2, 0, "24T12:00", "26T01:00", "", 2},
-		{1, 0, "24T12:00", "26T01:00", "23T00:00 25T00:00", 1},
-		{2, 0, "22T00:00", "26T01:00", "23T00:00 24T00:00", 0}, // none is of before
-		{0, 50 * time.Hour, "25T12:00", "30T01:00", "23T00:00", 1},
-		{0, time.Hour, "24T12:00", "30T01:00", "23T00:00 25T00:00", 1}, // neither newest goes
-		{0, 40 * time.Hour, "25T12:00", "30T01:00", "23T00:00", 2},     // what was young then stays young
-		{0, 0, "24T12:00", "26T01:00", "", 0},
+		{2, 0, [4]Standing{o, o, o, o}, "26T01:00", "23T00:00 24T00:00", 0},
+		{2, 0, [4]Standing{o, o, o, a}, "26T01:00", "23T00:00", 1},
+		{2, 0, [4]Standing{o, o, a, a}, "26T01:00", "", 2},
+		{1, 0, [4]Standing{o, o, a, a}, "26T01:00", "23T00:00 25T00:00", 1},
+		{2, 0, [4]Standing{a, a, a, a}, "26T01:00", "23T00:00 24T00:00", 0},
+		{0, 50 * time.Hour, [4]Standing{o, o, o, a}, "30T01:00", "", 2},
+		{0, time.Hour, [4]Standing{o, o, a, a}, "30T01:00", "23T00:00 25T00:00", 1}, // neither newest goes
+		{0, 40 * time.Hour, [4]Standing{o, o, o, a}, "30T01:00", "23T00:00", 2},     // what was young then stays so
+		{0, 0, [4]Standing{o, o, a, a}, "26T01:00", "", 0},
+		{2, 0, [4]Standing{x, o, x, o}, "26T01:00", "", 0},
+		{1, 0, [4]Standing{x, o, o, x}, "26T01:00", "24T00:00", 0},
+		{1, 0, [4]Standing{Elsewhere, o, Foreign, o}, "26T01:00", "24T00:00", 0},
+		{1, 0, [4]Standing{u, u, u, u}, "26T01:00", "", 0},
+		{2, 0, [4]Standing{u, u, u, o}, "26T01:00", "", 0},
+		{2, 0, [4]Standing{u, u, o, o}, "26T01:00", "23T00:00 24T00:00", 0},
+		{1, 0, [4]Standing{o, u, u, o}, "26T01:00", "23T00:00 24T00:00 25T00:00", 0},
+		{1, 0, [4]Standing{o, o, u, u}, "26T01:00", "23T00:00", 0},
+		{1, 0, [4]Standing{u, u, a, a}, "26T01:00", "25T00:00", 2},
 	} {
-		var apart time.Time
-		if c.apart != "" {
-			apart = at(t, c.apart)
+		var all []Ranked
+		for i, b := range those(t, four) {
+			all = append(all, Ranked{b, c.are[i]})
 		}
 		p := Plan{Every: 24 * time.Hour, Keep: c.keep, KeepFor: c.keepFor}
 		var got []string
-		excess, _, spared := p.ExcessApart(those(t, four), apart, at(t, c.now))
+		excess, _, spared := p.Excess(all, at(t, c.now))
 		for _, b := range excess {
 			got = append(got, b.At.Format("02T15:04"))
 		}
 		if strings.Join(got, " ") != c.want || spared != c.spared {
-			t.Errorf("keep %d and %v, apart since %s, at %s: %s go and %d are spared, want %s and %d", c.keep,
-				c.keepFor, c.apart, c.now, got, spared, c.want, c.spared)
+			t.Errorf("keep %d and %v of %v, at %s: %s go and %d are spared, want %s and %d", c.keep, c.keepFor, c.are,
+				c.now, got, spared, c.want, c.spared)
 		}
 	}
 }
@@ -184,7 +203,7 @@ func TestNoClockDecidesAlone(t *testing.T) {
 		take := func(clock time.Time) (gone, held int) {
 			taken = append(taken, Backup{Name: Name("f", "us", "n", "", clock), At: clock})
 			slices.SortFunc(taken, func(a, b Backup) int { return a.At.Compare(b.At) })
-			excess, held := p.Excess(taken, clock)
+			excess, held, _ := p.Excess(as(Own, taken), clock)
 			taken = slices.DeleteFunc(taken, func(b Backup) bool { return slices.Contains(excess, b) })
 			return len(excess), held
 		}

@@ -18,6 +18,9 @@ type Report struct {
 	// OtherHistory is how many this region took, then, of another history than it has: of before it was formed anew, or
 	// of who did that by himself. They neither count nor go.
 	OtherHistory int `json:"otherHistory,omitempty"`
+	// Astray is how many this region took, then, of a history that was given up, or of one that comes from where this
+	// one began or was, and is not it. They neither count nor go.
+	Astray int `json:"astray,omitempty"`
 
 	Newest *Backup   `json:"newest,omitempty"`
 	Due    time.Time `json:"due,omitzero"`
@@ -29,8 +32,8 @@ type Report struct {
 	Held  int  `json:"held,omitempty"`
 	Doubt bool `json:"doubt,omitempty"`
 
-	// Spared is how many stayed, when some were last let go, since no other region is known to share the history of
-	// this one since Apart: what it goes on with may be given up, and pushes out none of before. Zero if there is none.
+	// Spared is how many stayed, when some were last let go, since those that were taken from Apart on are not known to
+	// be of what other regions have too: that may be given up, and pushes out none of before. Zero if there is none.
 	Spared int       `json:"spared,omitempty"`
 	Apart  time.Time `json:"apart,omitzero"`
 
@@ -89,14 +92,17 @@ func (k *Keeper) holds(held int) {
 	k.report.Held, k.report.Doubt = held, doubt
 }
 
-// spares notes how many stay for the reason that nobody shares the history here since apart.
-func (k *Keeper) spares(spared int, apart time.Time) {
-	if spared == 0 {
-		apart = time.Time{}
-	} else {
-		k.Logger.Warn("backups stay which were taken before the other regions were last heard: those taken since may "+
-			"be of a history that is given up, and push out none of before", "backups", spared,
-			"heard", apart.UTC().Format(time.RFC3339))
+// spares notes how many stay for the reason that what was taken last may be given up.
+func (k *Keeper) spares(spared int) {
+	apart := time.Time{}
+	if spared > 0 {
+		ranked, _ := Stand(k.Region, k.here(), placed(k.unbroken(k.taken), k.places), k.Clock.Now())
+		if alone := only(ranked, Alone); len(alone) > 0 {
+			apart = alone[0].At
+		}
+		k.Logger.Warn("backups stay which are of what other regions have too: those taken since may be of a history "+
+			"that is given up, and push out none of before", "backups", spared,
+			"since", apart.UTC().Format(time.RFC3339))
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()

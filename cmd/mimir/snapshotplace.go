@@ -7,16 +7,12 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"text/tabwriter"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/mimir-kv/mimir/backup"
-	"github.com/mimir-kv/mimir/backup/schedule"
 	"github.com/mimir-kv/mimir/backup/store"
 	"github.com/mimir-kv/mimir/backup/whole"
-	"github.com/mimir-kv/mimir/replication"
 )
 
 // places is how a command reaches places of package store, and where it keeps a file meanwhile.
@@ -154,47 +150,4 @@ func (p *places) open(ctx context.Context, where string, use func(*backup.Snapsh
 		}
 		return use(s)
 	})
-}
-
-func newSnapshotList() *cobra.Command {
-	var p places
-	n := &connection{endpoints: []string{"-"}}
-	fleet := ""
-	c := &cobra.Command{
-		Use:   "list PLACE --fleet FLEET",
-		Short: "List the backups of a fleet that the schedule took",
-		Long: "List the backups of a fleet that the schedule took, the oldest first, by their names and sizes;\n" +
-			"status reads one. PLACE is backup.to of the fleet.",
-		Args: oneArgument("the place"),
-		RunE: func(c *cobra.Command, arguments []string) error {
-			if err := n.check(); err != nil {
-				return err
-			}
-			s, err := p.store(arguments[0])
-			if err != nil {
-				return err
-			}
-			found, err := schedule.Taken(c.Context(), s, fleet)
-			if err != nil {
-				return err
-			}
-			return n.print(c.OutOrStdout(), map[string]any{"place": s.String(), "backups": found}, func(w io.Writer) {
-				t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-				for _, b := range found {
-					fmt.Fprintf(t, "%s\t%s/%s\t%d bytes\t%s\n", b.At.Format(time.RFC3339), b.Region, b.Node, b.Bytes,
-						store.Join(s, b.Name))
-				}
-				t.Flush()
-				fmt.Fprintf(w, "%d backups of fleet %s in %s\n", len(found), fleet, s)
-				if n := schedule.Histories(found); n > 1 {
-					fmt.Fprintf(w, "they are of %d histories, as the ends of their names say: the fleet, or a node, "+
-						"was begun anew; look which one has what you want: the newest may have nothing\n", n)
-				}
-			})
-		},
-	}
-	c.Flags().StringVar(&fleet, "fleet", replication.DefaultFleetID, "the fleet")
-	c.Flags().StringVarP(&n.output, "output", "o", "text", "text or json")
-	p.addFlags(c)
-	return c
 }

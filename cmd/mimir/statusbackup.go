@@ -63,8 +63,8 @@ func (f *fleetReport) tellBackups(now time.Time) {
 			"taken: some were missed, or that clock is ahead", b.Held, b.By)
 	}
 	if b.Spared > 0 {
-		b.wrong("%d backups of before %s stay, beside those that %s has taken since: until then the other regions "+
-			"were heard, and what it goes on with alone may be given up", b.Spared, clockText(b.Apart), b.By)
+		b.wrong("%d backups of before %s stay, beside those that were taken since: not more than half of all regions "+
+			"are known to %s to have what those are of, and it may be given up", b.Spared, clockText(b.Apart), b.By)
 	}
 	b.Text = b.text(now)
 	f.Backups = &b
@@ -95,6 +95,9 @@ func (b *backupReport) text(now time.Time) string {
 	if b.OtherHistory > 0 {
 		say("%d of another history, of before the region was formed anew or of a node that did that by itself, which "+
 			"nobody lets go", b.OtherHistory)
+	}
+	if b.Astray > 0 {
+		say("%d of what was given up, or is not of the history for another reason, which nobody lets go", b.Astray)
 	}
 	if !b.Since.IsZero() {
 		say("one is under way since %s", clockText(b.Since))

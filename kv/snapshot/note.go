@@ -23,6 +23,8 @@ type Note struct {
 	Created   time.Time `json:"created"` // by the clock of the node, for people only
 	// Position is one of the history up to which the content has everything; 0 if that is not known.
 	Position uint64 `json:"position,omitempty"`
+	// Place is where in the history it is, as who takes backups writes and reads it; nil if that is not known.
+	Place json.RawMessage `json:"place,omitempty"`
 }
 
 // Encode returns the bytes of a note.
