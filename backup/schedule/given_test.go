@@ -1,11 +1,69 @@
 package schedule
 
 import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/mimir-kv/mimir/replication/clock/virtual"
+	"github.com/mimir-kv/mimir/replication/timeline"
 )
+
+// region is where those are who come to a place: in a history that comes a position further each second.
+type region struct {
+	alone  bool    // no other region is known to share it
+	reigns []Reign // nil: one
+	began  time.Time
+}
+
+// here returns where in a history a region is.
+func (p *place) here(history string) Place {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.began.IsZero() {
+		p.began = time.Date(1999, 1, 1, 0, 0, 0, 0, time.UTC)
+	}
+	at := Place{History: history, Reigns: p.reigns, Shared: !p.alone}
+	if at.Reigns == nil {
+		at.Reigns = []Reign{{Epoch: 1, First: 1, Chain: "1a" + history}}
+	}
+	at.Position = timeline.Position(time.Since(p.began) / time.Second)
+	at.Chain = fmt.Sprintf("%s-%d", at.Reigns[len(at.Reigns)-1].Chain, at.Position)
+	return at
+}
+
+// goesOn has the region be alone, or not, with these reigns, in a history that began then.
+func (p *place) goesOn(alone bool, reigns []Reign, began time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.region = region{alone, reigns, began}
+}
+
+// contentAt is that of one which says it.
+func contentAt(p Place) string {
+	text, _ := json.Marshal(p)
+	return whole + string(text) + content()[len(whole)+len(text):]
+}
+
+// whereIs reads it.
+func whereIs(r io.Reader) (*Place, error) {
+	begin := make([]byte, len(whole)+1)
+	if _, err := io.ReadFull(r, begin); err != nil {
+		return nil, err
+	}
+	switch string(begin) {
+	case whole + "x":
+		return nil, nil
+	case whole + "{":
+		p := new(Place)
+		return p, json.NewDecoder(io.MultiReader(strings.NewReader("{"), r)).Decode(p)
+	}
+	return nil, errors.New("torn")
+}
 
 // hours lets some pass. Who begins a quarter past, where nothing is due, ends there.
 func hours(t *testing.T, n int) {

@@ -102,7 +102,8 @@ func (k *Keeper) adopt() {
 	k.former.mu.Lock()
 	k.former.adopt() // it may not have come to run
 	m := k.former.memory
-	m.taken, m.broken, m.places = slices.Clone(m.taken), maps.Clone(m.broken), maps.Clone(m.places)
+	m.taken, m.places = slices.Clone(m.taken), maps.Clone(m.places)
+	m.whole, m.broken, m.tried = maps.Clone(m.whole), maps.Clone(m.broken), maps.Clone(m.tried)
 	k.former.mu.Unlock()
 	if m.report.To != k.report.To || m.report.Region != k.report.Region {
 		k.report.LastBytes, k.report.LastTook = m.report.LastBytes, m.report.LastTook
@@ -210,6 +211,9 @@ func (k *Keeper) look(ctx context.Context) (due time.Time, err error) {
 	defer k.mu.Unlock()
 	first := k.report.Looked.IsZero()
 	k.taken, k.returns = taken, returns
+	maps.DeleteFunc(k.whole, func(name string, _ bool) bool {
+		return !slices.ContainsFunc(taken, func(b Backup) bool { return b.Name == name })
+	})
 	k.report.see(counts, now, k.Due(counts, now))
 	k.report.Others, k.report.OtherHistory = len(only(ranked, Elsewhere)), len(only(ranked, Foreign))
 	k.report.Astray = len(only(ranked, Astray))
@@ -257,15 +261,13 @@ func backups(ranked []Ranked) (all []Backup) {
 	return all
 }
 
-// excess returns what the plan keeps no more now, of what can be told of.
-func (k *Keeper) excess() (excess []Backup, held, spared int) {
-	now := k.Clock.Now()
-	ranked, _ := Stand(k.Region, k.here(), placed(k.unbroken(k.taken), k.places), now)
-	ranked = slices.DeleteFunc(ranked, func(r Ranked) bool {
+// rank tells what those are that there are, and of which it can be told, to the region as it is now.
+func (k *Keeper) rank() []Ranked {
+	ranked, _ := Stand(k.Region, k.here(), placed(k.unbroken(k.taken), k.places), k.Clock.Now())
+	return slices.DeleteFunc(ranked, func(r Ranked) bool {
 		_, known := k.places[r.Name]
 		return !known
 	})
-	return k.Excess(ranked, now)
 }
 
 func (k *Keeper) here() Place {
@@ -287,15 +289,22 @@ func (k *Keeper) take(ctx context.Context, now time.Time) error {
 	return nil
 }
 
-// prune deletes what the plan keeps no more. Where nothing was to be deleted, Kept is not told: a place that is empty
-// yet, or another one than before, does not say what nobody needs any more.
+// prune deletes what the plan keeps no more, of what this node has read, by the number of what it has. It may have to
+// be called again before anything goes: letGo says so. Where nothing was to be deleted, Kept is not told: a place that
+// is empty yet, or another one than before, does not say what nobody needs any more.
 func (k *Keeper) prune(ctx context.Context) error {
 	if _, err := k.look(ctx); err != nil {
 		return fmt.Errorf("a backup was saved, but the place cannot be read: %w", err)
 	}
-	excess, held, spared := k.excess()
+	ranked := k.rank()
+	if all, _, _ := k.Excess(ranked, k.Clock.Now()); len(all) > 0 {
+		if read, err := k.prove(ctx, ranked); read || err != nil {
+			return err
+		}
+	}
+	excess, held, spared := k.Excess(k.proven(ranked), k.Clock.Now())
 	k.holds(held)
-	k.spares(spared)
+	k.spares(spared, ranked)
 	for len(excess) > 0 {
 		if err := ctx.Err(); err != nil {
 			return err // another plan may hold by now
@@ -309,7 +318,8 @@ func (k *Keeper) prune(ctx context.Context) error {
 		}
 		k.Logger.Info("backup deleted, which is kept no more", "name", b.Name)
 		k.deleted(b.Name)
-		excess, _, _ = k.excess() // the history may be known to be another one by now
+		// The history may be known to be another one by now.
+		excess, _, _ = k.Excess(k.proven(k.rank()), k.Clock.Now())
 	}
 	if k.Kept != nil && k.gone {
 		if err := k.Kept(ctx, slices.Clone(k.taken)); err != nil {

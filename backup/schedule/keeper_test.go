@@ -3,7 +3,6 @@ package schedule
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -19,7 +18,6 @@ import (
 	"github.com/mimir-kv/mimir/backup/store"
 	"github.com/mimir-kv/mimir/replication/clock"
 	"github.com/mimir-kv/mimir/replication/clock/virtual"
-	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
 // place is a store in memory that can fail.
@@ -30,40 +28,11 @@ type place struct {
 	objects map[string]string
 	fails   map[string]error // by what is done
 	tears   bool
-	reads   int // how often something was read
+	reads   int    // how often something was read
+	halves  string // in the name of what is given back in part
 	where   string
 	still   bool // to look takes no time
 	region
-}
-
-// region is where those are who come to a place: in a history that comes a position further each second.
-type region struct {
-	alone  bool    // no other region is known to share it
-	reigns []Reign // nil: one
-	began  time.Time
-}
-
-// here returns where in a history a region is.
-func (p *place) here(history string) Place {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.began.IsZero() {
-		p.began = time.Date(1999, 1, 1, 0, 0, 0, 0, time.UTC)
-	}
-	at := Place{History: history, Reigns: p.reigns, Shared: !p.alone}
-	if at.Reigns == nil {
-		at.Reigns = []Reign{{Epoch: 1, First: 1, Chain: "1a" + history}}
-	}
-	at.Position = timeline.Position(time.Since(p.began) / time.Second)
-	at.Chain = fmt.Sprintf("%s-%d", at.Reigns[len(at.Reigns)-1].Chain, at.Position)
-	return at
-}
-
-// goesOn has the region be alone, or not, with these reigns, in a history that began then.
-func (p *place) goesOn(alone bool, reigns []Reign, began time.Time) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.region = region{alone, reigns, began}
 }
 
 func (p *place) fail(doing string, err error) {
@@ -89,6 +58,10 @@ func (p *place) Get(_ context.Context, name string) (io.ReadCloser, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.reads++
+	if p.halves != "" && strings.Contains(name, p.halves) {
+		half := strings.NewReader(p.objects[name][:300])
+		return io.NopCloser(io.MultiReader(half, iotest.ErrReader(errors.New("the disk burns")))), nil
+	}
 	if err := p.fails["cut"]; err != nil {
 		return io.NopCloser(io.MultiReader(strings.NewReader(whole), iotest.ErrReader(err))), nil
 	}
@@ -178,28 +151,6 @@ const whole = "whole"
 // content is that of a backup which is whole, and does not say where it is.
 func content() string { return whole + strings.Repeat("x", 544-len(whole)) }
 
-// contentAt is that of one which says it.
-func contentAt(p Place) string {
-	text, _ := json.Marshal(p)
-	return whole + string(text) + content()[len(whole)+len(text):]
-}
-
-// whereIs reads it.
-func whereIs(r io.Reader) (*Place, error) {
-	begin := make([]byte, len(whole)+1)
-	if _, err := io.ReadFull(r, begin); err != nil {
-		return nil, err
-	}
-	switch string(begin) {
-	case whole + "x":
-		return nil, nil
-	case whole + "{":
-		p := new(Place)
-		return p, json.NewDecoder(io.MultiReader(strings.NewReader("{"), r)).Decode(p)
-	}
-	return nil, errors.New("torn")
-}
-
 func run(t *testing.T, p *place, name string, plan Plan) *node {
 	return runAfter(t, nil, p, name, plan)
 }
@@ -228,7 +179,8 @@ func runAs(t *testing.T, former *Keeper, p *place, name string, plan Plan, histo
 			if err != nil { // as a content says it that breaks off
 				return fmt.Errorf("%w: %w", backup.ErrBroken, err)
 			}
-			if int64(len(text)) != size || !strings.HasPrefix(string(text), whole) {
+			broken := !strings.HasPrefix(string(text), whole) || strings.Contains(string(text), "torn")
+			if int64(len(text)) != size || broken {
 				return fmt.Errorf("%w: torn", backup.ErrBroken)
 			}
 			return nil

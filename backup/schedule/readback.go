@@ -14,8 +14,9 @@ import (
 
 // read is what a keeper knows of what lies in its place from reading it.
 type read struct {
-	whole  string          // the name of the backup that was read last, and is whole
+	whole  map[string]bool // names of those that this node has read, and that are
 	broken map[string]bool // names of those that are not
+	tried  map[string]bool // names of those that could not be read since the last backup was saved
 	// put is the name of one that this node saved at began, and could not read back yet; "": there is none.
 	put   string
 	began time.Time
@@ -26,7 +27,7 @@ type read struct {
 func (k *Keeper) counting(ctx context.Context, own []Backup) ([]Backup, error) {
 	own = k.unbroken(own)
 	newest, found := Newest(own, k.Clock.Now())
-	if !found || newest.Name == k.whole {
+	if !found || k.whole[newest.Name] {
 		return own, nil
 	}
 	bytes, err := k.readBack(ctx, newest.Name)
@@ -55,6 +56,41 @@ func (k *Keeper) counting(ctx context.Context, own []Backup) ([]Backup, error) {
 	}
 }
 
+// prove reads one of those that are to count or to go as something is let go, the newest first, and reports whether it
+// did: what is neither read nor known to be unreadable now is none to rely on. One at a time, so that a backup that is
+// due meanwhile is taken.
+func (k *Keeper) prove(ctx context.Context, ranked []Ranked) (read bool, err error) {
+	now := k.Clock.Now()
+	for _, b := range slices.Backward(counted(backups(only(ranked, Own, Alone, Unplaced)), now)) {
+		if k.whole[b.Name] || k.tried[b.Name] {
+			continue
+		}
+		bytes, err := k.readBack(ctx, b.Name)
+		switch {
+		case err == nil:
+			k.sound(b.Name, bytes, now)
+		case ctx.Err() != nil:
+			return false, err
+		case isBroken(err):
+			k.Logger.Error("a backup is not whole, and does not count: it stays, and nobody is to restore it", "name",
+				b.Name, "err", err)
+			k.breaks(b.Name)
+		case errors.Is(err, store.ErrNotFound): // another node let it go meanwhile
+			k.tries(b.Name)
+		default:
+			k.Logger.Warn("a backup cannot be read: it stays, and lets none go", "name", b.Name, "err", err)
+			k.tries(b.Name)
+		}
+		return true, nil
+	}
+	return false, nil
+}
+
+// proven returns those that this node has read, and that are whole.
+func (k *Keeper) proven(ranked []Ranked) []Ranked {
+	return slices.DeleteFunc(slices.Clone(ranked), func(r Ranked) bool { return !k.whole[r.Name] })
+}
+
 // unbroken leaves out what is known to be broken.
 func (k *Keeper) unbroken(all []Backup) []Backup {
 	return slices.DeleteFunc(slices.Clone(all), func(b Backup) bool { return k.broken[b.Name] })
@@ -74,6 +110,24 @@ func (k *Keeper) breaks(name string) {
 	k.broken[name] = true
 }
 
+// tries notes that a backup cannot be read for now.
+func (k *Keeper) tries(name string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.tried == nil {
+		k.tried = map[string]bool{}
+	}
+	k.tried[name] = true
+}
+
+// reads notes that a backup is whole. The caller holds mu.
+func (k *Keeper) reads(name string) {
+	if k.whole == nil {
+		k.whole = map[string]bool{}
+	}
+	k.whole[name] = true
+}
+
 // unread notes that a backup was saved, and could not be read back.
 func (k *Keeper) unread(name string, began time.Time) {
 	k.mu.Lock()
@@ -84,7 +138,7 @@ func (k *Keeper) unread(name string, began time.Time) {
 // sound notes that a backup of before was read, and is whole. One that this node saved is done with that.
 func (k *Keeper) sound(name string, bytes int64, now time.Time) {
 	k.mu.Lock()
-	k.whole = name
+	k.reads(name)
 	mine, began := k.put == name, k.began
 	k.mu.Unlock()
 	if mine {

@@ -137,3 +137,58 @@ func TestTheNewestIsReadAfterAStart(t *testing.T) {
 		}
 	})
 }
+
+// What cannot be read lets none go, nor goes, also once newer ones were saved that can be, and whoever takes them then.
+func TestWhatWasNeverReadLetsNoneGo(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		p := &place{objects: map[string]string{}, halves: "T020000Z"}
+		plan := Plan{Every: time.Hour, Keep: 2}
+		n := run(t, p, "-a", plan)
+		time.Sleep(3*time.Hour + 45*time.Minute) // the third cannot be read; the fourth comes with a try of it
+		virtual.Wait()
+		if got := p.names(); !strings.HasPrefix(got, "01T01:00:00-a 01T02:00:00-a 01T03:01:") || len(p.objects) != 3 {
+			t.Fatalf("there are %s", got)
+		}
+		n.stop()
+		n = run(t, p, "-b", plan)
+		defer n.stop()
+		time.Sleep(30 * time.Minute)
+		virtual.Wait()
+		if got := p.names(); !strings.HasPrefix(got, "01T02:00:00-a 01T03:01:") || len(p.objects) != 3 ||
+			!strings.HasSuffix(got, " 01T04:00:00-b") || n.Report().Failure != "" {
+			t.Fatalf("there are %s, %+v", got, n.Report())
+		}
+		p.mu.Lock()
+		p.halves = ""
+		p.mu.Unlock()
+		time.Sleep(time.Hour)
+		virtual.Wait()
+		if got := p.names(); got != "01T04:00:00-b 01T05:00:00-b" {
+			t.Errorf("there are %s", got)
+		}
+	})
+}
+
+// One that turns out to be broken as something is to go for it lets none go, and stays.
+func TestWhatIsBrokenLetsNoneGo(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		p := &place{objects: map[string]string{}}
+		for i, torn := range []string{"", "torn", ""} {
+			text := contentAt(p.here(""))
+			when := time.Now().Add(time.Duration(i-3) * time.Hour)
+			p.objects[Name("f", "us", "-old", "", when)] = text[:len(text)-len(torn)] + torn
+		}
+		n := run(t, p, "-a", Plan{Every: time.Hour, Keep: 3})
+		defer n.stop()
+		time.Sleep(30 * time.Minute)
+		virtual.Wait()
+		if got := p.names(); got != "31T21:00:00-old 31T22:00:00-old 31T23:00:00-old 01T00:00:00-a" {
+			t.Errorf("there are %s", got)
+		}
+		time.Sleep(time.Hour)
+		virtual.Wait()
+		if got := p.names(); got != "31T22:00:00-old 31T23:00:00-old 01T00:00:00-a 01T01:00:00-a" {
+			t.Errorf("there are %s", got)
+		}
+	})
+}

@@ -93,10 +93,9 @@ func (k *Keeper) holds(held int) {
 }
 
 // spares notes how many stay for the reason that what was taken last may be given up.
-func (k *Keeper) spares(spared int) {
+func (k *Keeper) spares(spared int, ranked []Ranked) {
 	apart := time.Time{}
 	if spared > 0 {
-		ranked, _ := Stand(k.Region, k.here(), placed(k.unbroken(k.taken), k.places), k.Clock.Now())
 		if alone := only(ranked, Alone); len(alone) > 0 {
 			apart = alone[0].At
 		}
@@ -121,7 +120,8 @@ func (k *Keeper) done(name string, bytes int64, took time.Duration) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.letGo = true
-	k.whole, k.put = name, ""
+	k.put, k.tried = "", nil
+	k.reads(name)
 	r := &k.report
 	r.Since = time.Time{}
 	r.LastBytes, r.LastTook = bytes, took
