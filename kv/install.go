@@ -154,22 +154,41 @@ func (s *Store) Snapshot() (replication.Snapshot, error) {
 
 func (s *Store) copy() (*snapshot.Copy, error) {
 	dir := s.temporary()
-	if err := s.Checkpoint(dir); err != nil {
+	var of *generation
+	err := s.current.do(func(g *generation) error {
+		of = g
+		return checkpoint(g, dir)
+	})
+	if err != nil {
 		return nil, errors.Join(err, s.options.FS.RemoveAll(dir))
 	}
-	return snapshot.NewCopy(s.options.FS, dir), nil
+	return snapshot.NewCopy(s.options.FS, dir, func(err error) { rots(s, of, err) }), nil
+}
+
+// rots tells the owner that a file of a generation is not what was written, as if it had been read: what a copy has
+// are links to it. Of a generation that counts no more it does not matter.
+func rots(s *Store, of *generation, err error) {
+	if s.current.Load() != of {
+		return
+	}
+	err = fmt.Errorf("kv: copy: %w", asDamage(err))
+	s.options.Logger.Error("a file of the store is damaged", "err", err)
+	if s.options.OnFailure != nil {
+		go s.options.OnFailure(err)
+	}
 }
 
 // SnapshotTo writes a consistent copy of the content to w: the files of a checkpoint in an archive. Its length is 32
 // above a multiple of 512, the SHA-256 of all before last, which is how etcd's tools know a whole snapshot. It may run
-// beside everything else. The note, of at most 64 KiB, stands before the content: whose it is. Nil is none.
+// beside everything else. The note, of at most 64 KiB, stands before the content: whose it is. Nil is none. A file of
+// the store that is not what was written is replication.ErrDamaged, and Options.OnFailure is told.
 func (s *Store) SnapshotTo(w io.Writer, note []byte) error {
 	whole, err := CopyOf(s, note)
 	if err != nil {
 		return err
 	}
 	_, err = whole.WriteTo(w)
-	return errors.Join(err, whole.Close())
+	return errors.Join(asDamage(err), whole.Close())
 }
 
 // CopyOf returns a consistent copy of the content that begins with a note, as SnapshotTo has it. It can be written more

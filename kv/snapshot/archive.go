@@ -42,7 +42,7 @@ func (c *countingHash) Write(p []byte) (int, error) {
 func (c *countingHash) padding() int { return int(-c.n & (archiveBlock - 1)) }
 
 // Write writes the files of the directory dir to w as an archive, with a note of at most 64 KiB for whoever reads it;
-// nil is none.
+// nil is none. A table that is not what Pebble wrote is mvcc.ErrCorrupt, before what rotted of it goes out.
 func Write(w io.Writer, fs vfs.FS, dir string, note []byte) error {
 	names, err := fs.List(dir)
 	if err != nil {
@@ -85,11 +85,21 @@ func writeFile(out io.Writer, fs vfs.FS, dir, name string) error {
 	if _, err := out.Write(fileHead(name, info.Size())); err != nil {
 		return err
 	}
+	var table *blocks
+	if strings.HasSuffix(name, tableSuffix) {
+		if table, err = blocksOf(fs, path); err != nil {
+			return err
+		}
+		out = io.MultiWriter(table, out)
+	}
 	f, err := fs.Open(path, vfs.SequentialReadsOption)
 	if err != nil {
 		return err
 	}
 	_, err = io.CopyN(out, f, info.Size())
+	if err == nil && table != nil {
+		err = table.end()
+	}
 	return cmp.Or(err, f.Close())
 }
 

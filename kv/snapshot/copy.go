@@ -1,9 +1,12 @@
 package snapshot
 
 import (
+	"errors"
 	"io"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/mimir-kv/mimir/kv/mvcc"
 )
 
 // Copy is a checkpoint that goes out as an archive. It is used by one goroutine.
@@ -11,18 +14,26 @@ type Copy struct {
 	fs   vfs.FS
 	dir  string
 	note []byte
+	rots func(error)
 }
 
-// NewCopy returns the copy that is the checkpoint in dir, which becomes its own.
-func NewCopy(fs vfs.FS, dir string) *Copy { return &Copy{fs: fs, dir: dir} }
+// NewCopy returns the copy that is the checkpoint in dir, which becomes its own. rots is told if a table in it is not
+// what was written; it may be nil.
+func NewCopy(fs vfs.FS, dir string, rots func(error)) *Copy {
+	return &Copy{fs: fs, dir: dir, rots: rots}
+}
 
 // Note has the archive begin with a note, see Write.
 func (c *Copy) Note(note []byte) { c.note = note }
 
-// WriteTo writes the archive to w, and returns how many bytes went there.
+// WriteTo writes the archive to w, and returns how many bytes went there. The error is mvcc.ErrCorrupt if a table is
+// not what was written: what went to w is no archive then.
 func (c *Copy) WriteTo(w io.Writer) (int64, error) {
 	counted := countingWriter{to: w}
 	err := Write(&counted, c.fs, c.dir, c.note)
+	if errors.Is(err, mvcc.ErrCorrupt) && c.rots != nil {
+		c.rots(err)
+	}
 	return counted.bytes, err
 }
 

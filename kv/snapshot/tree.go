@@ -29,7 +29,7 @@ func Link(fs vfs.FS, from, to string) (fresh []string, err error) {
 			var below []string
 			below, err = Link(fs, source, target)
 			fresh = append(fresh, below...)
-		case strings.HasSuffix(name, ".sst") && fs.Link(source, target) == nil:
+		case strings.HasSuffix(name, tableSuffix) && fs.Link(source, target) == nil:
 		default:
 			fresh = append(fresh, target)
 			err = vfs.Copy(fs, source, target)
