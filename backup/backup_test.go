@@ -49,7 +49,11 @@ func file(t testing.TB) []byte {
 
 func put(t testing.TB, s *kv.Store, at int, key string) {
 	t.Helper()
-	text := command.EncodePut(&pb.PutRequest{Key: []byte(key), Value: fmt.Append(nil, at)})
+	apply(t, s, at, command.EncodePut(&pb.PutRequest{Key: []byte(key), Value: fmt.Append(nil, at)}))
+}
+
+func apply(t testing.TB, s *kv.Store, at int, text []byte) {
+	t.Helper()
 	state := &replication.Metadata{AppliedIndex: uint64(at) + 1, Epoch: 3, Position: replication.Position(at) + 1}
 	state.Record = append([]byte{1}, `{"Region":"us","Reigns":[{"Epoch":3,"First":1,"Primary":"us"}]}`...)
 	_, err := s.Apply(&replication.Batch{
@@ -119,6 +123,40 @@ func TestRestore(t *testing.T) {
 	}
 	if seeds[0].Origin == seeds[1].Origin || seeds[1].Origin == seeds[2].Origin {
 		t.Error("what is restored otherwise is not told apart")
+	}
+}
+
+// Contents with the same keys, as many leases and some users are equal only if leases and users are.
+func TestLeasesAndUsersAreCompared(t *testing.T) {
+	holding := func(ttl int64, hash string) *kv.Summary {
+		s, err := kv.Open(kv.Options{FS: vfs.NewMem(), Dir: "kv", Logger: quiet})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		user, err := command.EncodeAuth(&pb.AuthUserAddRequest{Name: "root", HashedPassword: hash})
+		if err != nil {
+			t.Fatal(err)
+		}
+		put(t, s, 0, "a")
+		apply(t, s, 1, command.EncodeLeaseGrant(&pb.LeaseGrantRequest{ID: 7, TTL: ttl}))
+		apply(t, s, 2, user)
+		sum, err := kv.Summarize(t.Context(), s)
+		if err != nil || sum.Leases != 1 || !sum.Users {
+			t.Fatalf("%+v, %v", sum, err)
+		}
+		return &sum
+	}
+	want := holding(1000, "eA==")
+	if err := differ(holding(1000, "eA=="), want); err != nil {
+		t.Error(err)
+	}
+	for what, got := range map[string]*kv.Summary{
+		"leases": holding(2000, "eA=="), "users": holding(1000, "eQ=="),
+	} {
+		if err := differ(got, want); !errors.Is(err, ErrDiffers) || !strings.Contains(err.Error(), what) {
+			t.Errorf("other %s: %v", what, err)
+		}
 	}
 }
 

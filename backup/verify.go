@@ -2,6 +2,7 @@ package backup
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/mimir-kv/mimir/backup/archive"
 	"github.com/mimir-kv/mimir/kv"
+	"github.com/mimir-kv/mimir/kv/mvcc"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
@@ -48,6 +50,9 @@ func VerifyLog(ctx context.Context, dir string, from, to *Snapshot, log *archive
 	return sum, nil
 }
 
+// sumText is a sum as people see it.
+func sumText(sum [mvcc.SumBytes]byte) string { return hex.EncodeToString(sum[:]) }
+
 // differ says in what two contents of one place differ.
 func differ(got, want *kv.Summary) error {
 	for _, f := range []struct {
@@ -56,7 +61,10 @@ func differ(got, want *kv.Summary) error {
 	}{
 		{"revision", got.Revision, want.Revision}, {"hash", got.Hash, want.Hash}, {"keys", got.Keys, want.Keys},
 		{"compaction", got.Compact, want.Compact}, {"leases", got.Leases, want.Leases},
-		{"users", got.Users, want.Users}, {"whether it follows an etcd", got.Follows, want.Follows},
+		{"users", got.Users, want.Users},
+		{"sum of leases and their times", sumText(got.LeaseSum), sumText(want.LeaseSum)},
+		{"sum of users and roles", sumText(got.UserSum), sumText(want.UserSum)},
+		{"whether it follows an etcd", got.Follows, want.Follows},
 		{"chain", got.Metadata.Chain, want.Metadata.Chain},
 	} {
 		if f.got != f.want {

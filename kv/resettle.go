@@ -60,6 +60,8 @@ type Summary struct {
 	Hash              uint32
 	Leases            int
 	Users             bool // or roles: there ever were some
+	// Of the leases with their times to live, and of users and roles: those of DigestBeside.
+	LeaseSum, UserSum [mvcc.SumBytes]byte
 	Follows           bool // an etcd: see the function of that name
 	Metadata          *replication.Metadata
 }
@@ -77,9 +79,13 @@ func Summarize(ctx context.Context, s *Store) (Summary, error) {
 	if err != nil {
 		return Summary{}, err
 	}
+	beside, err := DigestBeside(ctx, s)
+	if err != nil {
+		return Summary{}, err
+	}
 	sum := Summary{
 		Revision: revision, Compact: compact, Hash: hash, Metadata: meta, Leases: s.leases.Len(),
-		Users: s.now().auth.Used(), Follows: Follows(s),
+		Users: s.now().auth.Used(), Follows: Follows(s), LeaseSum: beside.LeaseSum, UserSum: beside.UserSum,
 	}
 	g, err := s.acquire()
 	if err != nil {

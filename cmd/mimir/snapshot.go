@@ -127,7 +127,8 @@ func statusOf(s *backup.Snapshot, sum kv.Summary) map[string]any {
 	m := map[string]any{
 		"file": s.Path, "bytes": s.Bytes, "note": s.Note, "revision": sum.Revision, "compactRevision": sum.Compact,
 		"keys": sum.Keys, "leases": sum.Leases, "hash": sum.Hash, "users": sum.Users,
-		"follows": sum.Follows,
+		"follows": sum.Follows, "leaseSum": hex.EncodeToString(sum.LeaseSum[:]),
+		"userSum": hex.EncodeToString(sum.UserSum[:]),
 	}
 	if at := sum.Metadata; at != nil {
 		m["epoch"], m["position"], m["chain"] = at.Epoch, at.Position, hex.EncodeToString(at.Chain[:])
@@ -149,7 +150,10 @@ func tellSnapshot(out io.Writer, s *backup.Snapshot, sum kv.Summary) {
 		fmt.Fprintf(w, "compacted at\t%d\n", sum.Compact)
 	}
 	fmt.Fprintf(w, "keys\t%d\n", sum.Keys)
-	fmt.Fprintf(w, "leases\t%d\n", sum.Leases)
+	fmt.Fprintf(w, "leases\t%d, with their times %x\n", sum.Leases, sum.LeaseSum[:8])
+	if sum.Users {
+		fmt.Fprintf(w, "users\t%x, with roles\n", sum.UserSum[:8])
+	}
 	fmt.Fprintf(w, "hash\t%08x, as HashKV of a node at this revision says\n", sum.Hash)
 	if sum.Follows {
 		fmt.Fprintf(w, "follows\tan etcd: it took no writes of clients when this was taken\n")
