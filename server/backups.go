@@ -13,6 +13,7 @@ import (
 	"github.com/mimir-kv/mimir/backup/schedule"
 	"github.com/mimir-kv/mimir/backup/store"
 	"github.com/mimir-kv/mimir/kv"
+	"github.com/mimir-kv/mimir/kv/command"
 	"github.com/mimir-kv/mimir/kv/snapshot"
 	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/replication/clock"
@@ -86,6 +87,9 @@ func (s *server) newKeeper(c *Config) (*schedule.Keeper, error) {
 		},
 		Content: func(ctx context.Context, returns []schedule.Return) (io.ReadCloser, error) {
 			return s.content(ctx, b.Every, returns)
+		},
+		Differs: func(node string) bool {
+			return kv.Raised(s.store, command.AlarmDiffers, replication.MemberID(b.Region, node))
 		},
 		Clock: clock.Real, Logger: s.logger, Kept: prune, Former: s.keeping.before(),
 		Check: func(r io.Reader, bytes int64) error {
@@ -180,6 +184,9 @@ const contentTimeout = time.Minute
 func (s *server) content(
 	ctx context.Context, within time.Duration, returns []schedule.Return,
 ) (io.ReadCloser, error) {
+	if s.equality.differs() {
+		return nil, errUnsound
+	}
 	bounded, cancel := context.WithTimeout(ctx, contentTimeout)
 	defer cancel()
 	if s.config.Replication.ApplyDelay > 0 { // it is old on purpose
@@ -208,8 +215,13 @@ func (s *server) content(
 	at := placeOf(s, behind)
 	at.Returns = returns
 	whole.Note(noteOf(s, before.Cursor.Position, at.Encode()))
-	return &content{backup.NewRewind(ctx, func(w io.Writer) error { return backup.Write(w, whole) }), whole}, nil
+	out := backup.NewRewind(ctx, func(w io.Writer) error { return backup.Write(w, whole) })
+	return &content{out, whole, s.equality.differs}, nil
 }
+
+// errUnsound says that a node takes no backup of what it holds.
+var errUnsound = errors.New(
+	"this node holds something else than its region, and takes no backup of it: see mimir status")
 
 // errExchanged says that a node gave up a tail, or took another state, while it was copied.
 var errExchanged = errors.New("what this node holds was exchanged for something else while it was copied")
@@ -217,7 +229,17 @@ var errExchanged = errors.New("what this node holds was exchanged for something 
 // content is a snapshot as it goes out.
 type content struct {
 	*backup.Rewind
-	whole *snapshot.Copy
+	whole   *snapshot.Copy
+	differs func() bool // this node from its region
+}
+
+// Read implements io.Reader. What turned out meanwhile to be another content than the region's has no end.
+func (c *content) Read(p []byte) (int, error) {
+	n, err := c.Rewind.Read(p)
+	if errors.Is(err, io.EOF) && c.differs() {
+		err = errUnsound
+	}
+	return n, err
 }
 
 func (c *content) Close() error { return errors.Join(c.Rewind.Close(), c.whole.Close()) }

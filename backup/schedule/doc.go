@@ -14,6 +14,7 @@
 //   - K4: nothing that fails here ends the node.
 //   - K5: none counts as the newest that this node has not read, all of it, and found whole; after a start, too. Nor is
 //     one deleted that it has not read. What it finds broken never counts, and is deleted only if it has just saved it.
+//     What a node took that was found to hold something else than its region neither counts nor goes.
 //     After a start it reads the others once as well, before something goes for them; what is due comes first.
 //   - K6: a backup counts, and lets older ones go, only if it is of the history that the region has now. What is of
 //     another beginning, was given up, or is of another life with the same beginning, neither counts nor goes. What is

@@ -186,3 +186,30 @@ func TestWhatDoesNotSayWhereItIs(t *testing.T) {
 		}
 	})
 }
+
+// What a node took that was found to differ neither counts nor goes, nor lets others go; also once it was rebuilt.
+func TestWhatANodeTookThatDiffers(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		p := &place{objects: map[string]string{}, differs: "-x"}
+		for i, node := range []string{"-o", "-x", "-x"} {
+			when := time.Now().Add(time.Duration(i-2) * time.Hour)
+			p.objects[Name("f", "us", node, "", when)] = contentAt(p.here(""))
+		}
+		n := run(t, p, "-a", Plan{Every: time.Hour, Keep: 2})
+		defer n.stop()
+		time.Sleep(15 * time.Minute)
+		virtual.Wait()
+		const doubted = "31T23:00:00-x 01T00:00:00-x"
+		if r := n.Report(); p.names() != "31T22:00:00-o 31T23:00:00-x 01T00:00:00-a 01T00:00:00-x" || r.Count != 2 ||
+			r.Doubted != 2 {
+			t.Errorf("%s, %+v", p.names(), r)
+		}
+		p.mu.Lock()
+		p.differs = ""
+		p.mu.Unlock()
+		hours(t, 4)
+		if r := n.Report(); p.names() != doubted+" 01T03:00:00-a 01T04:00:00-a" || r.Count != 2 || r.Doubted != 2 {
+			t.Errorf("%s, %+v", p.names(), r)
+		}
+	})
+}

@@ -37,6 +37,8 @@ type Config struct {
 	// Content returns what a backup is to hold, with where it is in its note, and these returns. It is closed in any
 	// case.
 	Content func(ctx context.Context, returns []Return) (io.ReadCloser, error)
+	// Differs reports whether a node of this region was found to hold something else than it; nil: none was.
+	Differs func(node string) bool
 	// Where reads from the beginning of a backup where it is. Nil: ReadPlace.
 	Where func(io.Reader) (*Place, error)
 	// Check reads all of a backup of so many bytes as it lies in the place, and says what is wrong with it: an error
@@ -104,6 +106,7 @@ func (k *Keeper) adopt() {
 	m := k.former.memory
 	m.taken, m.places = slices.Clone(m.taken), maps.Clone(m.places)
 	m.whole, m.broken, m.tried = maps.Clone(m.whole), maps.Clone(m.broken), maps.Clone(m.tried)
+	m.doubted = maps.Clone(m.doubted)
 	k.former.mu.Unlock()
 	if m.report.To != k.report.To || m.report.Region != k.report.Region {
 		k.report.LastBytes, k.report.LastTook = m.report.LastBytes, m.report.LastTook
@@ -196,6 +199,7 @@ func (k *Keeper) look(ctx context.Context) (due time.Time, err error) {
 	taken, err := Taken(bounded, k.Store, k.Fleet)
 	cancel()
 	if err == nil {
+		k.doubt(taken)
 		err = k.locate(ctx, taken)
 	}
 	if err != nil {
@@ -211,12 +215,14 @@ func (k *Keeper) look(ctx context.Context) (due time.Time, err error) {
 	defer k.mu.Unlock()
 	first := k.report.Looked.IsZero()
 	k.taken, k.returns = taken, returns
-	maps.DeleteFunc(k.whole, func(name string, _ bool) bool {
+	gone := func(name string, _ bool) bool {
 		return !slices.ContainsFunc(taken, func(b Backup) bool { return b.Name == name })
-	})
+	}
+	maps.DeleteFunc(k.whole, gone)
+	maps.DeleteFunc(k.doubted, gone)
 	k.report.see(counts, now, k.Due(counts, now))
 	k.report.Others, k.report.OtherHistory = len(only(ranked, Elsewhere)), len(only(ranked, Foreign))
-	k.report.Astray = len(only(ranked, Astray))
+	k.report.Astray, k.report.Doubted = len(only(ranked, Astray)), len(k.doubted)
 	if first {
 		k.Logger.Info("this node takes the backups", "to", k.report.To, "there", k.report.Count, "due",
 			k.report.Due.UTC().Format(time.RFC3339))

@@ -30,6 +30,7 @@ type place struct {
 	tears   bool
 	reads   int    // how often something was read
 	halves  string // in the name of what is given back in part
+	differs string // a node that was found to differ
 	where   string
 	still   bool // to look takes no time
 	region
@@ -173,7 +174,8 @@ func runAs(t *testing.T, former *Keeper, p *place, name string, plan Plan, histo
 			at.Returns = returns
 			return io.NopCloser(strings.NewReader(contentAt(at))), nil
 		},
-		Where: whereIs,
+		Where:   whereIs,
+		Differs: func(node string) bool { p.mu.Lock(); defer p.mu.Unlock(); return p.differs == node },
 		Check: func(r io.Reader, size int64) error {
 			text, err := io.ReadAll(r)
 			if err != nil { // as a content says it that breaks off

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"time"
 
@@ -17,6 +18,9 @@ type read struct {
 	whole  map[string]bool // names of those that this node has read, and that are
 	broken map[string]bool // names of those that are not
 	tried  map[string]bool // names of those that could not be read since the last backup was saved
+	// doubted are names of those that a node took which was found to hold something else than its region: also once it
+	// was rebuilt.
+	doubted map[string]bool
 	// put is the name of one that this node saved at began, and could not read back yet; "": there is none.
 	put   string
 	began time.Time
@@ -91,9 +95,30 @@ func (k *Keeper) proven(ranked []Ranked) []Ranked {
 	return slices.DeleteFunc(slices.Clone(ranked), func(r Ranked) bool { return !k.whole[r.Name] })
 }
 
-// unbroken leaves out what is known to be broken.
+// unbroken leaves out what is known to be broken, or of a node that differs.
 func (k *Keeper) unbroken(all []Backup) []Backup {
-	return slices.DeleteFunc(slices.Clone(all), func(b Backup) bool { return k.broken[b.Name] })
+	return slices.DeleteFunc(slices.Clone(all), func(b Backup) bool {
+		return k.broken[b.Name] || k.doubted[b.Name] || k.differs(b)
+	})
+}
+
+// differs reports whether the node that took a backup is known to hold something else than this region now.
+func (k *Keeper) differs(b Backup) bool {
+	return k.Differs != nil && b.Region == k.Region && k.Differs(b.Node)
+}
+
+// doubt notes which backups are of nodes that differ.
+func (k *Keeper) doubt(taken []Backup) {
+	doubted := map[string]bool{}
+	for _, b := range taken {
+		if k.differs(b) {
+			doubted[b.Name] = true
+		}
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	maps.Copy(doubted, k.doubted)
+	k.doubted = doubted
 }
 
 // isBroken reports whether an error of reading a backup is about what lies there, and not about how it was reached.

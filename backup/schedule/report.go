@@ -21,6 +21,9 @@ type Report struct {
 	// Astray is how many this region took, then, of a history that was given up, or of one that comes from where this
 	// one began or was, and is not it. They neither count nor go.
 	Astray int `json:"astray,omitempty"`
+	// Doubted is how many are, then, of nodes that were found to hold something else than this region. They neither
+	// count nor go.
+	Doubted int `json:"doubted,omitempty"`
 
 	Newest *Backup   `json:"newest,omitempty"`
 	Due    time.Time `json:"due,omitzero"`

@@ -99,6 +99,9 @@ func (b *backupReport) text(now time.Time) string {
 	if b.Astray > 0 {
 		say("%d of what was given up, or is not of the history for another reason, which nobody lets go", b.Astray)
 	}
+	if b.Doubted > 0 {
+		say("%d of nodes that were found to differ, which nobody lets go", b.Doubted)
+	}
 	if !b.Since.IsZero() {
 		say("one is under way since %s", clockText(b.Since))
 	} else if !b.Due.IsZero() {

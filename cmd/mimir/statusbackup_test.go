@@ -38,6 +38,8 @@ func TestTellBackups(t *testing.T) {
 			text: "not known to us-1 yet"},
 		"given up": {us: taker(func(r *schedule.Report) { r.Astray = 23 }), eu: other(),
 			text: "; 23 of what was given up, or is not of the history"},
+		"doubted": {us: taker(func(r *schedule.Report) { r.Doubted = 2 }), eu: other(),
+			text: "; 2 of nodes that were found to differ"},
 		"taken alone": {us: taker(func(r *schedule.Report) { r.Spared, r.Apart = 2, now }), eu: other(), text: "3 in",
 			bad: "2 backups of before"},
 		"under way": {us: taker(func(r *schedule.Report) { r.Since = now }), eu: other(),
