@@ -12,7 +12,7 @@ var long = []string{"server", "cmd/mimir", "etcdapi", "server/verify", "backup/a
 // there, and makes them slower, to link at the least. They are tested without it, in this order, the longest first. A
 // test looks for what would make that wrong.
 var single = []string{
-	"replication/internal/ballot", "replication/internal/succession", "kv/mvcc", "kv/command", "lint", "kv/snapshot",
+	"replication/internal/ballot", "replication/internal/succession", "kv/mvcc", "kv/command", "lint",
 	"check", "backup/bolt", "backup/whole", "bench/goals", "bench/profile", "replication/contract",
 	"replication/durable", "replication/internal/progress", "replication/internal/rescue",
 	"replication/internal/tail", "replication/timeline", "server/authority", "server/fleetfile", "server/plain",
