@@ -10,6 +10,8 @@
 //   - A disk without room ends nothing: what is flushed and compacted in the background is given up, [Lacking] says so,
 //     and it is tried again. Of what is free compactions leave some to the log, and [Reclaim] gives back the room of
 //     what was deleted.
+//   - A table or list of tables that is not what was written is told from one that is, block by block and without being
+//     read for a client: [Store.VerifyFile], [Store.Verify].
 //   - A batch is published in one step: to readers, to whoever looks at leases, and to watchers.
 //
 // Its rooms, from the ground up: command (what requests and results look like as bytes), auth (users and roles, and

@@ -58,6 +58,8 @@ type Options struct {
 	// from then on may never become durable, and Apply and Close may wait for ever, so the owner should end the
 	// process. It may be told again. May be nil: then the process ends with a panic where it would have waited.
 	OnFailure func(error)
+
+	still bool // nothing is compacted: it is opened to be looked at
 }
 
 func (o *Options) setDefaults() error {

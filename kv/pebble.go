@@ -24,6 +24,7 @@ func pebbleOptions(o *Options, cache *pebble.Cache, a *failures) *pebble.Options
 		L0StopWritesThreshold:       64,
 		MaxOpenFiles:                o.OpenTables,
 		Logger:                      a,
+		DisableAutomaticCompactions: o.still,
 		CompactionConcurrencyRange:  func() (int, int) { return 1, 2 },
 		EventListener: &pebble.EventListener{
 			DataCorruption: a.damaged, BackgroundError: a.background,

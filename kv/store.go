@@ -25,6 +25,7 @@ var (
 // everything else; Apply, Begin, Install and Restore are called by one goroutine at a time, as replication.Storage
 // says.
 type Store struct {
+	inspector
 	options Options
 	bounds  bounds
 	cache   *pebble.Cache
@@ -57,6 +58,7 @@ func Open(o Options) (*Store, error) {
 		return nil, fmt.Errorf("kv: %w", err)
 	}
 	s := &Store{options: o, bounds: defaultBounds, marker: marker, cache: pebble.NewCache(o.CacheBytes)}
+	s.inspector = inspector{options: o, fresh: s.temporary}
 	g, err := s.openCurrent(name)
 	if err != nil {
 		s.cache.Unref()

@@ -35,6 +35,8 @@ type (
 	Checkpointer = contract.Checkpointer
 	// Brancher is a Checkpointer that can go on from a checkpoint of its own beside the state.
 	Brancher = contract.Brancher
+	// Verifier is a Checkpointer that can tell whether the files of a checkpoint are what was written.
+	Verifier = contract.Verifier
 	// Branch is a state beside a Storage's own.
 	Branch = contract.Branch
 	// Batch is a run of consecutive commands of one epoch.

@@ -141,6 +141,15 @@ func (s stagingPort) Discard(id string) {
 	s.Staging.Discard(id)
 }
 
+// Spoiled implements region.Staging.
+func (s stagingPort) Spoiled(id string) {
+	if _, ok := s.late.rewinds.State(id); ok {
+		s.late.rewinds.Discard(id)
+		return
+	}
+	s.Staging.Spoiled(id)
+}
+
 // Remake implements region.Staging.
 func (s stagingPort) Remake(st *timeline.State, index uint64, id string, o *timeline.Origin) {
 	s.late.rewinds.Remake(s.life.Context(), st, index, id, o)

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/mimir-kv/mimir/replication/durable"
 	"github.com/mimir-kv/mimir/replication/internal/checkpoint"
+	"github.com/mimir-kv/mimir/replication/internal/copies"
 	"github.com/mimir-kv/mimir/replication/internal/raftgroup"
 	"github.com/mimir-kv/mimir/replication/internal/wal"
 	"github.com/mimir-kv/mimir/replication/timeline"
@@ -17,6 +19,24 @@ const beyondLog = "is out of range [lastIndex("
 // fellBehind reports whether raft stopped because others count on entries that the log does not hold.
 func fellBehind(err error) bool {
 	return errors.Is(err, raftgroup.ErrInvariant) && strings.Contains(err.Error(), beyondLog)
+}
+
+// damaged returns what ends a node of which it turned out, as its state was copied for another, that its disk does not
+// hold what was written: what is copied is what is read.
+func damaged(n *node) func(error) { return func(err error) { n.life.Fail(asDamage(err)) } }
+
+// lookOf returns what tells whether the files of copies of a storage are what was written.
+func lookOf(fs durable.FS, s Storage) checkpoint.Look {
+	corrupt := func(err error) error {
+		if errors.Is(err, ErrDamaged) {
+			return fmt.Errorf("%w: %w", checkpoint.ErrCorrupt, err)
+		}
+		return err
+	}
+	return checkpoint.Look{
+		File:  func(dir, name string) error { return corrupt(copies.VerifyFile(s, dir, name)) },
+		Whole: func(dir string) error { return corrupt(copies.Verify(fs, s, dir)) },
+	}
 }
 
 // asDamage wraps in ErrDamaged what says that a data directory is not what it was, in words that do not need the source

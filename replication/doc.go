@@ -30,9 +30,10 @@
 // run beside them, and so do the reads of the embedder, which go to the engine directly: it has to guard itself.
 //
 // An engine that keeps its content in files, and can copy it by hard links, implements [Checkpointer] as well; one that
-// can also go on from such a copy beside its state is a [Brancher], and a region of such engines that lost a forced
-// failover goes back to where the histories part, where it would fetch a copy of the whole state otherwise. Package
-// storagetest holds an engine to all of this: call its Run from one test. examples/bolt is an engine on disk.
+// can tell whether such files are what it wrote is a [Verifier], and what a disk spoiled is not copied to other nodes;
+// one that can also go on from such a copy beside its state is a [Brancher], and a region of such engines that lost a
+// forced failover goes back to where the histories part, where it would fetch a copy of the whole state otherwise.
+// Package storagetest holds an engine to all of this: call its Run from one test. examples/bolt is an engine on disk.
 //
 // # A program
 //

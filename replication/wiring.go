@@ -74,7 +74,8 @@ func (n *node) build() {
 	n.standing = standing.New(c.RegionID, n.applied, n.leadership, n.fleet, n.directory, n.fence)
 	n.staging = transfer.NewStaging(transfer.StagingConfig{
 		Region: c.RegionID, FS: c.FS, Dir: c.path("staging"), Transport: n.transport, Peers: n.directory,
-		Alike: n.forming.Alike, Applied: n.applied, Life: n.life, Clock: c.Clock, Logger: n.logger,
+		Alike: n.forming.Alike, Look: lookOf(c.FS, n.storage), Applied: n.applied, Life: n.life, Clock: c.Clock,
+		Logger: n.logger,
 	})
 	streamed := slots.NewLog(n.log)
 	n.buildWrites(streamed)
@@ -266,7 +267,7 @@ func (n *node) buildState(log *slots.Log) {
 		Region: c.RegionID, Formed: n.forming.Born,
 		FS: c.FS, Dir: c.path("copies"), Source: n.applier, Applied: n.applied, Staging: n.staging,
 		Copying: n.slots.Copying, Bars: n.roster.Bars, Unfit: unfit, Life: n.life, Clock: c.Clock, Logger: n.logger,
-		Throttle: n.caps.copies,
+		Throttle: n.caps.copies, Look: lookOf(c.FS, n.storage), Damaged: damaged(n),
 	})
 	if b := brancher(c, n.storage); b != nil {
 		n.rewinds = rewind.New(rewind.Config{
@@ -333,8 +334,8 @@ func (n *node) bindGroup() error {
 	g, err := raftgroup.New(raftgroup.Config{
 		ID: n.id, Name: c.NodeID, GroupID: c.FleetID + "/" + c.RegionID, Peers: c.peers(), Join: c.Join,
 		Log: n.log, Machine: machine{n.applier, n.life}, Room: n.room, Unfit: n.mustNotLead, FS: c.FS,
-		StagingDir: c.path("snapshot-staging"),
-		Transport:  n.transport, Directory: n.directory, Clock: c.Clock,
+		StagingDir: c.path("snapshot-staging"), Look: lookOf(c.FS, n.storage), OnDamage: damaged(n),
+		Transport: n.transport, Directory: n.directory, Clock: c.Clock,
 		TickInterval: c.TickInterval, ElectionTicks: c.ElectionTicks, CompactBytes: c.CompactBytes,
 		Caller: members.Caller, Aside: n.forming.Waits(), Admits: n.forming.Admits, Apart: n.forming.Apart,
 		Agreed: n.agreed.UpTo, Perhaps: n.agreed.Perhaps, Awaits: n.agreed.Awaits, Parted: n.agreed.Parted,

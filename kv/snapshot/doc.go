@@ -10,6 +10,8 @@
 //   - [Link] leaves its source as it is, whatever becomes of the copy. What [Sync] returns from without error survives
 //     a crash; so does a copy of a source that does, after [SyncAll] of what Link returned and of the directory that it
 //     is in.
+//   - [VerifyTable] passes no table of which a block is not what was written, whichever it is: what it finds is
+//     mvcc.ErrCorrupt.
 //
 // It leaves to its neighbours: what the files mean, when they are of one moment, and which directory counts (kv). The
 // README of kv has the format of an archive and what is assumed of the filesystem.

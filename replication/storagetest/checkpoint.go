@@ -24,6 +24,7 @@ func checkpoint(t *testing.T, s Suite) {
 	if err := c.Checkpoint(dir); err != nil {
 		t.Fatalf("Checkpoint: %v", err)
 	}
+	verified(t, c, dir)
 	r.apply(len(h.events), 7)
 	given := h.metadata(half)
 	given.AppliedIndex, given.Record = 99_999, []byte("of this region")
@@ -52,4 +53,16 @@ func checkpoint(t *testing.T, s Suite) {
 		t.Error("Install of a directory that does not exist returned no error")
 	}
 	r.check("after an Install that failed")
+}
+
+// verified has a storage that can tell look at its own checkpoint: it finds nothing wrong.
+func verified(t *testing.T, c contract.Checkpointer, dir string) {
+	t.Helper()
+	v, ok := c.(contract.Verifier)
+	if !ok {
+		return
+	}
+	if err := v.Verify(dir); err != nil {
+		t.Errorf("Verify of a checkpoint: %v", err)
+	}
 }

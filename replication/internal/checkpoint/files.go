@@ -59,6 +59,11 @@ func describe(
 	if err != nil {
 		return nil, fmt.Errorf("checkpoint: describe %s: %w", dir, err)
 	}
+	if sums != nil {
+		if err := sums.Look.whole(dir); err != nil {
+			return nil, fmt.Errorf("checkpoint: describe %s: %w", dir, err)
+		}
+	}
 	m := &Manifest{ID: id, Meta: meta, Files: make([]File, 0, len(names))}
 	all := make([]summed, 0, len(names))
 	buf := make([]byte, readBytes)
@@ -72,7 +77,9 @@ func describe(
 			err = step(f.Bytes)
 		} else {
 			f.Name = name
-			f.Bytes, f.Sum, err = sum(fs, path(dir, name), buf, step)
+			if f.Bytes, f.Sum, err = sum(fs, path(dir, name), buf, step); err == nil {
+				err = sums.look(dir, name)
+			}
 		}
 		if err != nil {
 			return nil, fmt.Errorf("checkpoint: describe %s: %w", dir, err)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/mimir-kv/mimir/replication/clock"
@@ -80,9 +81,31 @@ func (l *Line) send(ctx context.Context, p []byte) error {
 	}
 }
 
-// failed is the error of what a receiver said that gave up.
+// failed is the error of what a receiver said that gave up. That what came is corrupt he says in these words, of
+// whichever version he is.
 func (l *Line) failed(p []byte) error {
-	return fmt.Errorf("%w: %s: %.*q", ErrReceiver, l.Stream.Peer(), maxReason, p[1:])
+	err := fmt.Errorf("%w: %s: %.*q", ErrReceiver, l.Stream.Peer(), maxReason, p[1:])
+	if strings.Contains(string(p[1:]), ErrCorrupt.Error()) {
+		err = fmt.Errorf("%w: %w", ErrDoubted, err)
+	}
+	return err
+}
+
+// lastWord is for how long whoever gave up waits, at most, until the other side has heard why.
+const lastWord = 10 * time.Second
+
+// linger waits until the other side, which was told why this one gives up, has ended the stream: what was not received
+// yet may be lost when this side ends it. What comes still is dropped.
+func (l *Line) linger(ctx context.Context) {
+	for end := l.Clock.Now().Add(lastWord); ; {
+		left := end.Sub(l.Clock.Now())
+		if left <= 0 {
+			return
+		}
+		if _, err := await(ctx, l.Clock, left, l.Stream.Recv); err != nil {
+			return
+		}
+	}
 }
 
 // End waits until the other side has ended the stream in good order.

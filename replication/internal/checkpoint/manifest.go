@@ -23,6 +23,9 @@ var (
 	ErrIncomplete = errors.New("checkpoint: incomplete")
 	// ErrReceiver wraps the text of the receiver's failure, at the sender.
 	ErrReceiver = errors.New("checkpoint: receiver failed")
+	// ErrDoubted says that what the receiver got is not what was summed, or was written: with ErrReceiver, at the
+	// sender, whose files may have changed since he summed them.
+	ErrDoubted = errors.New("checkpoint: the files are not what they were")
 	// ErrNoSpace says that the receiver's disk cannot hold the checkpoint.
 	ErrNoSpace = errors.New("checkpoint: not enough disk space")
 )

@@ -49,20 +49,19 @@ type Progress struct {
 func Receive(
 	ctx context.Context, l Line, fs durable.FS, dir string, memory *Memory, progress func(Progress),
 ) (*Manifest, error) {
-	return ReceiveIf(ctx, l, fs, dir, memory, nil, progress)
+	return ReceiveOn(ctx, l, fs, dir, memory, Terms{}, progress)
 }
 
-// ReceiveIf is Receive of a checkpoint to which fits, which may be nil, has nothing to say when it is offered: its
-// error is returned before anything of it is asked for, and dir is as it was.
-func ReceiveIf(
-	ctx context.Context, l Line, fs durable.FS, dir string, memory *Memory, fits func(*Manifest) error,
-	progress func(Progress),
+// ReceiveOn is Receive on terms. Where an offer does not fit them dir is as it was; what is not what was written is
+// ErrCorrupt, and has been removed.
+func ReceiveOn(
+	ctx context.Context, l Line, fs durable.FS, dir string, memory *Memory, terms Terms, progress func(Progress),
 ) (*Manifest, error) {
 	if memory == nil {
 		memory = new(Memory)
 	}
 	r := &receiver{
-		ctx: ctx, line: &l, fs: fs, dir: dir, memory: memory, fits: fits, progress: progress,
+		ctx: ctx, line: &l, fs: fs, dir: dir, memory: memory, terms: terms, progress: progress,
 		buf: make([]byte, readBytes), worker: l.worker(ctx),
 	}
 	if err := r.run(); err != nil {
@@ -71,8 +70,12 @@ func ReceiveIf(
 			err = errors.Join(err, fs.RemoveAll(dir))
 		}
 		if r.lineErr == nil && ctx.Err() == nil {
-			// The reason is for the sender's log only; if it does not arrive, the end of the stream will.
+			// The reason is for the sender's log; if it does not arrive, the end of the stream will. But that his files
+			// may not be what they were he has to know.
 			_ = l.send(ctx, append([]byte{kindFailed}, err.Error()[:min(len(err.Error()), maxReason)]...))
+			if errors.Is(err, ErrCorrupt) {
+				l.linger(ctx)
+			}
 		}
 		return nil, fmt.Errorf("checkpoint: receive from %s: %w", l.Stream.Peer(), err)
 	}
@@ -88,7 +91,7 @@ type receiver struct {
 	fs       durable.FS
 	dir      string
 	memory   *Memory
-	fits     func(*Manifest) error
+	terms    Terms
 	progress func(Progress)
 	buf      []byte
 	worker   *worker
@@ -108,8 +111,8 @@ func (r *receiver) run() error {
 	if err := r.manifest.UnmarshalBinary(p[1:]); err != nil {
 		return err
 	}
-	if r.fits != nil {
-		if err := r.fits(r.manifest); err != nil {
+	if fits := r.terms.Fits; fits != nil {
+		if err := fits(r.manifest); err != nil {
 			return err
 		}
 	}
@@ -123,7 +126,7 @@ func (r *receiver) run() error {
 	}
 	if complete {
 		if len(wants) == 0 {
-			return nil
+			return r.passesWhole()
 		}
 		if err := r.rename(manifestName, stagingName); err != nil { // it is not complete any more
 			return err
@@ -136,6 +139,9 @@ func (r *receiver) run() error {
 		if wants, err = r.fetch(wants); err != nil {
 			return err
 		}
+	}
+	if err := r.passesWhole(); err != nil {
+		return err
 	}
 	return r.install()
 }
@@ -278,7 +284,9 @@ func (r *receiver) missing(complete bool) ([]want, error) {
 			wants = append(wants, want{file: i})
 			continue
 		}
-		r.memory.note(f)
+		if err := r.passes(f); err != nil {
+			return nil, err
+		}
 		r.done += f.Bytes
 	}
 	return wants, nil
@@ -355,7 +363,9 @@ func (r *receiver) fetch(wants []want) (again []want, err error) {
 			return nil, fmt.Errorf("%s: %w", f.Name, err)
 		}
 		if got == f.Sum {
-			r.memory.note(f)
+			if err := r.passes(f); err != nil {
+				return nil, err
+			}
 			continue
 		}
 		if err := r.fs.Remove(name); err != nil {

@@ -21,8 +21,13 @@ const settled = 10 * time.Second
 //
 // Sums know no more files than one checkpoint has. The zero value knows nothing. One goroutine at a time uses them.
 type Sums struct {
+	// Look is at each file that is summed, and at the whole before. What it finds is an error: nothing is described.
+	Look  Look
 	known map[string]summed // by name
 }
+
+// Forget forgets all sums: a disk may have changed what is known.
+func (s *Sums) Forget() { s.known = nil }
 
 // summed is a file with how to know it again.
 type summed struct {
@@ -35,6 +40,14 @@ func (s *Sums) Describe(
 	ctx context.Context, fs durable.FS, dir string, id [16]byte, meta []byte, through func(bytes int64),
 ) (*Manifest, error) {
 	return describe(ctx, fs, dir, id, meta, through, s)
+}
+
+// look looks at a file that was summed just now.
+func (s *Sums) look(dir, name string) error {
+	if s == nil {
+		return nil
+	}
+	return s.Look.file(dir, name)
 }
 
 // has returns what is known of the file name, of which info tells. It may be asked of nil, which knows nothing.

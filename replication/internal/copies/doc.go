@@ -13,7 +13,8 @@
 //   - C4. A [Keeper] has one complete copy of a volatile storage on disk at any time, once it had one, and only ever a
 //     newer one in its place.
 //   - C5 (invariant 13). What a storage wrote as one stream is put back as it was written, or not at all. A
-//     Checkpointer's files are its own to check.
+//     Checkpointer's files are its own to check, and [VerifyFile] and [Verify] have it do so where it is a Verifier:
+//     before a copy is given away, and before one from elsewhere is counted on (transfer, raftgroup).
 //
 // It leaves to its neighbours: when no command is being applied (region), how copies travel (transfer, checkpoint), and
 // what a storage writes (contract).

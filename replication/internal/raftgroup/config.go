@@ -11,6 +11,7 @@ import (
 	"github.com/mimir-kv/mimir/replication/clock"
 	"github.com/mimir-kv/mimir/replication/durable"
 	"github.com/mimir-kv/mimir/replication/internal/raftgroup/peers"
+	"github.com/mimir-kv/mimir/replication/internal/raftgroup/snapshots"
 	"github.com/mimir-kv/mimir/replication/internal/wal"
 	"github.com/mimir-kv/mimir/replication/transport"
 )
@@ -106,6 +107,10 @@ type Config struct {
 	// Parted reports whether a member agreed on another entry in the place of one that this one has committed: it is
 	// not voted for. As Awaits otherwise.
 	Parted func(id uint64) bool
+	// Look tells whether the files of a checkpoint of the machine are what was written, by errors that wrap
+	// checkpoint.ErrCorrupt. Zero: nobody can. OnDamage is told that those of this node are not; it may be nil.
+	Look     snapshots.Look
+	OnDamage func(error)
 	// FS and StagingDir are where checkpoints stay while they are sent and received. The directory belongs to the
 	// group.
 	FS         durable.FS

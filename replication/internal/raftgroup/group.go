@@ -86,7 +86,7 @@ func peersConfig(c *Config) peers.Config {
 func snapshotsConfig(c *Config) snapshots.Config {
 	return snapshots.Config{
 		FS: c.FS, Dir: c.StagingDir, Clock: c.Clock, ElectionTicks: c.ElectionTicks, Inspect: c.Machine.Inspect,
-		Logger: c.Logger,
-		Unfit:  func() bool { return c.Unfit != nil && c.Unfit(c.ID) },
+		Look: c.Look, Damaged: c.OnDamage, Logger: c.Logger,
+		Unfit: func() bool { return c.Unfit != nil && c.Unfit(c.ID) },
 	}
 }

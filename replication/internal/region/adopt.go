@@ -254,9 +254,9 @@ func (a *Applier) install(c *timeline.Control) error {
 			return fmt.Errorf("take the state of another node: %w", err)
 		}
 	}
-	if err = a.adopt(dir, meta); errors.Is(err, contract.ErrDamaged) && id == c.Checkpoint {
+	for err = a.adopt(dir, meta); spoils(err); {
 		a.config.Logger.Warn("copy to install is damaged; takes the state of another node", "copy", id, "err", err)
-		staging.Discard(id)
+		staging.Spoiled(id)
 		if id, dir, meta, err = a.fetchOwn(); err != nil {
 			return fmt.Errorf("take the state of another node: %w", err)
 		}

@@ -21,21 +21,22 @@ import (
 
 // place is an applier with everything around it made for tests. Every step is followed by a check of the invariants.
 type place struct {
-	t      *testing.T
-	name   string // of the region
-	fs     durable.FS
-	engine *enginetest.Engine
-	log    *fakeLog
-	staged map[string]string // identity to directory
-	asked  []uint64          // for states of the own region, by least index
-	give   func(minIndex uint64) (id string, err error)
-	saved  []timeline.Divergence
-	full   error           // of saving a tail
-	remake func(id string) // makes a copy here; nil: none can be made
-	told   []Outcome
-	wants  bool         // results
-	passed int          // how often entries were passed over
-	forgot func() error // what was copied of the state; nil: there is nothing
+	t       *testing.T
+	name    string // of the region
+	fs      durable.FS
+	engine  *enginetest.Engine
+	log     *fakeLog
+	staged  map[string]string // identity to directory
+	asked   []uint64          // for states of the own region, by least index
+	spoiled []string          // copies that turned out to be damaged
+	give    func(minIndex uint64) (id string, err error)
+	saved   []timeline.Divergence
+	full    error           // of saving a tail
+	remake  func(id string) // makes a copy here; nil: none can be made
+	told    []Outcome
+	wants   bool         // results
+	passed  int          // how often entries were passed over
+	forgot  func() error // what was copied of the state; nil: there is nothing
 
 	*Applier
 	seen *Applied
@@ -148,6 +149,12 @@ func (p *place) Discard(id string) {
 		p.t.Error(err)
 	}
 	delete(p.staged, id)
+}
+
+// Spoiled implements Staging.
+func (p *place) Spoiled(id string) {
+	p.spoiled = append(p.spoiled, id)
+	p.Discard(id)
 }
 
 // Save implements Tails.

@@ -9,6 +9,8 @@
 //   - A view is never changed after it was published, and what it shows is committed.
 //   - There is one way to another state (adopt.go), whoever it comes from. A crash in any step of it leaves the old
 //     state or the new one.
+//   - A copy that turns out to be damaged as it is put in place costs that copy and no more: the node takes the state
+//     of one sibling after the other, and does not end while one is left.
 //   - Nothing is applied while somebody takes hold of the state, which is quick; everything is while the state is
 //     written out (hold.go). Nobody takes hold of it while what comes next waits for room on the disk; what is durable
 //     is told meanwhile (room.go).

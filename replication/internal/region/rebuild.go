@@ -61,17 +61,35 @@ func (a *Applier) Rebuild(ctx context.Context, aside string, may func() error) e
 	return nil
 }
 
+// replaceBySibling takes the state of another node, and that of a further one where what came is damaged.
 func replaceBySibling(ctx context.Context, a *Applier) error {
+	for {
+		spoiled, err := takeSibling(ctx, a)
+		if !spoiled {
+			return err
+		}
+		a.config.Logger.Warn("the state of another node is damaged; takes that of a further one", "err", err)
+	}
+}
+
+// takeSibling takes the state of another node, and reports whether the copy of that turned out to be damaged.
+func takeSibling(ctx context.Context, a *Applier) (spoiled bool, err error) {
 	newer := a.config.Keeper.Kept() + 1 // else what is kept of this state would stay, and be what a start finds
 	id, err := a.config.Staging.FetchSibling(ctx, max(a.index, newer))
 	if err != nil {
-		return fmt.Errorf("take the state of another node: %w", err)
+		return false, fmt.Errorf("take the state of another node: %w", err)
 	}
 	dir, err := a.config.Staging.Dir(id)
 	if err != nil {
-		return err
+		return false, err
 	}
-	defer a.config.Staging.Discard(id)
+	defer func() {
+		if spoiled {
+			a.config.Staging.Spoiled(id)
+		} else {
+			a.config.Staging.Discard(id)
+		}
+	}()
 	meta, err := a.config.Maker.Metadata(dir)
 	if err == nil {
 		err = a.saveBeforeState(meta)
@@ -81,9 +99,13 @@ func replaceBySibling(ctx context.Context, a *Applier) error {
 	}
 	if err == nil {
 		err = a.adopt(dir, meta)
+		spoiled = spoils(err)
 	}
 	if err != nil {
-		return fmt.Errorf("take the state of another node: %w", err)
+		return spoiled, fmt.Errorf("take the state of another node: %w", err)
 	}
-	return nil
+	return false, nil
 }
+
+// spoils reports whether a state could not be put in the place of the one here because the copy of it is damaged.
+func spoils(err error) bool { return errors.Is(err, contract.ErrDamaged) && !errors.Is(err, ErrTorn) }

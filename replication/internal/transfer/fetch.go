@@ -132,7 +132,8 @@ func (s *Staging) converse(
 	if err := l.Send(ctx, bytes.Clone(request)); err != nil {
 		return nil, err
 	}
-	return checkpoint.ReceiveIf(ctx, l, s.config.FS, s.incoming(), &s.memory, fits.manifest, progress)
+	terms := checkpoint.Terms{Fits: fits.manifest, Look: s.config.Look}
+	return checkpoint.ReceiveOn(ctx, l, s.config.FS, s.incoming(), &s.memory, terms, progress)
 }
 
 // Partial returns the identity of the copy of which a part is here, so that the same can be asked for again; "" if

@@ -37,7 +37,7 @@ type Source interface {
 	Hold(dir string) (*region.Held, error)
 }
 
-// ShelfConfig is what a shelf is made of. Every field but Formed and Throttle is required.
+// ShelfConfig is what a shelf is made of. Every field is required but Formed, Throttle, Look and Damaged.
 type ShelfConfig struct {
 	Region  string
 	FS      durable.FS
@@ -55,10 +55,14 @@ type ShelfConfig struct {
 	// Throttle has what may go to each other region. Nil: as much as goes.
 	Throttle *throttle.Throttle
 	// Unfit reports whether the state here is one of which no copy is given.
-	Unfit  func() bool
-	Life   *life.Life
-	Clock  clock.Clock
-	Logger *slog.Logger
+	Unfit func() bool
+	// Look tells whether the files of a copy are what was written. Zero: nobody can.
+	Look checkpoint.Look
+	// Damaged is told, once a copy is made, that what this node holds is not what it wrote. May be nil.
+	Damaged func(error)
+	Life    *life.Life
+	Clock   clock.Clock
+	Logger  *slog.Logger
 }
 
 // Shelf makes, keeps and serves copies of this node's state, each a directory named by its identity. It is safe for
@@ -67,6 +71,7 @@ type Shelf struct {
 	config  ShelfConfig
 	making  chan struct{}               // has room for the one that makes a copy
 	sums    checkpoint.Sums             // of the last copy; whoever makes one has them
+	doubted atomic.Bool                 // a disk may have changed what sums know
 	worked  atomic.Int64                // bytes that whoever makes one has gone through, ever
 	writing atomic.Pointer[copies.Part] // what is being written, which is not counted in worked yet
 
@@ -90,11 +95,14 @@ type shelved struct {
 	idle     time.Time // since when nobody takes it
 	given    bool      // somebody began to take it, or it is of no use
 	gone     bool      // the state is another one now: nobody gets more of it
+	doubted  bool      // a receiver got something else than was summed: nobody begins to take it any more
 }
 
 // NewShelf returns an empty shelf.
 func NewShelf(c ShelfConfig) *Shelf {
-	return &Shelf{config: c, making: make(chan struct{}, 1), copies: map[string]*shelved{}}
+	s := &Shelf{config: c, making: make(chan struct{}, 1), copies: map[string]*shelved{}}
+	s.sums.Look = c.Look
+	return s
 }
 
 // Clean removes what an earlier process left.
@@ -135,7 +143,7 @@ func (s *Shelf) serve(ctx context.Context, stream transport.Stream, works bool) 
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
 	l.Stream = &watched{Stream: stream, shelf: s, region: r.Region, copy: taken, ctx: ctx, end: end}
-	return checkpoint.Send(ctx, l, s.config.FS, taken.dir, taken.manifest)
+	return s.doubts(taken, checkpoint.Send(ctx, l, s.config.FS, taken.dir, taken.manifest))
 }
 
 // take returns a copy that fits the request, an earlier one that is still good or a new one. While that is made whoever
@@ -219,7 +227,7 @@ func (s *Shelf) provide(life, asker context.Context, r *Request, forgot int) (*s
 	defer s.makes("", 0)
 	made, err := s.make(life, r.Region)
 	if err != nil {
-		return nil, fmt.Errorf("copy state: %w", err)
+		return nil, s.finds(fmt.Errorf("copy state: %w", err))
 	}
 	if err := s.bars(r.Region); err != nil {
 		s.remove(made)
@@ -353,7 +361,7 @@ func (s *Shelf) waiting(r *Request) (newest *shelved) {
 
 // fits reports whether a copy may be given for a request, and is far enough.
 func (s *Shelf) fits(c *shelved, r *Request) bool {
-	return !c.gone && c.index >= r.MinIndex && c.epoch >= r.MinEpoch && s.parted(c, r.Region) == nil
+	return !c.gone && !c.doubted && c.index >= r.MinIndex && c.epoch >= r.MinEpoch && s.parted(c, r.Region) == nil
 }
 
 // check says why no copy can be given for a request.
@@ -437,6 +445,9 @@ func (s *Shelf) describe(
 	if err != nil {
 		return nil, err
 	}
+	if s.doubted.Swap(false) {
+		s.sums.Forget()
+	}
 	return s.sums.Describe(ctx, s.config.FS, dir, id, encoded, s.through)
 }
 
@@ -453,7 +464,7 @@ func (s *Shelf) release(c *shelved) {
 	c.users--
 	c.idle = s.config.Clock.Now()
 	s.mu.Unlock()
-	s.removeIdle(func(c *shelved) bool { return c.gone })
+	s.removeIdle(func(c *shelved) bool { return c.gone || c.doubted })
 }
 
 // Tidy removes copies that nobody came back for, or may.

@@ -35,7 +35,7 @@ type Peers interface {
 	Everywhere() []string
 }
 
-// StagingConfig is what a staging place is made of. Every field but Alike is required.
+// StagingConfig is what a staging place is made of. Every field but Alike and Look is required.
 type StagingConfig struct {
 	Region    string
 	FS        durable.FS
@@ -44,7 +44,9 @@ type StagingConfig struct {
 	Peers     Peers
 	// Alike reports whether a state is of the life of the region of which this node is, by the disks with which its
 	// region was formed. Nil: each is.
-	Alike   func(formed map[uint64]string) bool
+	Alike func(formed map[uint64]string) bool
+	// Look tells whether the files of a copy are what was written. Zero: nobody can.
+	Look    checkpoint.Look
 	Applied *region.Applied
 	Life    *life.Life
 	Clock   clock.Clock
@@ -66,12 +68,14 @@ type Staging struct {
 	// useless is how often in a row a copy was found to bring nothing.
 	useless  map[string]int
 	unwanted unwanted
+	givers   map[string]string // of the copies of this region's own state: where they came from
+	spoiled  map[string]bool   // who gave a damaged one
 }
 
 // NewStaging returns the place for what is in its directory and what comes.
 func NewStaging(c StagingConfig) *Staging {
 	return &Staging{config: c, fetching: make(chan struct{}, 1), terms: map[string]uint64{}, past: map[string]int{},
-		useless: map[string]int{}}
+		useless: map[string]int{}, givers: map[string]string{}, spoiled: map[string]bool{}}
 }
 
 // Register registers the answers to what other nodes ask. present returns the term that this node is in.
@@ -149,7 +153,37 @@ func (s *Staging) Discard(id string) {
 	delete(s.terms, id)
 	delete(s.past, id)
 	delete(s.useless, id)
+	if s.givers[id] != "" { // what it was for is done
+		clear(s.spoiled)
+	}
+	delete(s.givers, id)
 	s.mu.Unlock()
+}
+
+// Spoiled implements region.Staging.
+func (s *Staging) Spoiled(id string) {
+	s.mu.Lock()
+	if giver := s.givers[id]; giver != "" {
+		s.spoiled[giver] = true
+	}
+	delete(s.givers, id)
+	s.mu.Unlock()
+	s.Discard(id)
+}
+
+// unspoiled returns those who gave no damaged copy; none if each did, and all may be asked again from then on.
+func (s *Staging) unspoiled(others []string) (good []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, addr := range others {
+		if !s.spoiled[addr] {
+			good = append(good, addr)
+		}
+	}
+	if len(good) == 0 {
+		clear(s.spoiled)
+	}
+	return good
 }
 
 // Remake implements region.Staging. What comes from elsewhere is not made here.
@@ -166,7 +200,7 @@ func (s *Staging) FetchOwn(minIndex uint64) (string, error) {
 				"other node of the region has it; empty the data directory, and the region takes a copy again",
 				contract.ErrDamaged, s.config.Dir)
 		}
-		id, err := s.fetchFrom(ctx, others, minIndex, round)
+		id, err := s.fetchFrom(ctx, s.unspoiled(others), minIndex, round)
 		if err == nil {
 			return id, nil
 		}
@@ -180,7 +214,12 @@ func (s *Staging) FetchOwn(minIndex uint64) (string, error) {
 func (s *Staging) FetchSibling(ctx context.Context, minIndex uint64) (id string, err error) {
 	defer s.own.End()
 	for round := range siblingTries { // a sibling may have to apply a little more first
-		if id, err = s.fetchFrom(ctx, s.config.Peers.Others(), minIndex, round); err == nil {
+		others := s.config.Peers.Others()
+		good := s.unspoiled(others)
+		if len(good) == 0 && len(others) > 0 {
+			return "", fmt.Errorf("%w: what each of the other nodes gave is damaged", contract.ErrNotReady)
+		}
+		if id, err = s.fetchFrom(ctx, good, minIndex, round); err == nil {
 			return id, nil
 		}
 		if s.config.Life.Pause(ctx, ownRetry) != nil {
@@ -207,7 +246,7 @@ func (s *Staging) fetchFrom(ctx context.Context, others []string, minIndex uint6
 	if round > 0 {
 		elder = checkpoint.ElderSilence
 	}
-	err = fmt.Errorf("%w: no other node of the region is known", contract.ErrNotReady)
+	err = fmt.Errorf("%w: no other node of the region can be asked", contract.ErrNotReady)
 	for _, addr := range others {
 		r := Request{Region: s.config.Region, MinIndex: minIndex, Have: s.Partial()}
 		s.own.Begin(addr, s.config.Clock.Now())
@@ -225,6 +264,9 @@ func (s *Staging) fetchFrom(ctx context.Context, others []string, minIndex uint6
 		})
 		if err == nil {
 			s.Keep(id, math.MaxUint64)
+			s.mu.Lock()
+			s.givers[id] = addr
+			s.mu.Unlock()
 			return id, nil
 		}
 		s.config.Logger.Info("waits for a node of the region with the installed state", "asked", addr, "err", err)

@@ -18,6 +18,9 @@
 //   - P5: a checkpoint that cannot be made or sent never stops the group; it is tried again after a pause.
 //   - P6: of a state that is known to be wrong nothing is sent, nor more of what was begun before that was known; and
 //     nothing of what was made of it once another state took its place.
+//   - P7: a checkpoint whose files are not what was written is neither sent nor told to raft, where the machine can
+//     tell: both sides look at each file once, and of a wrong one the state's owner is told. One of which something
+//     else arrived than was summed is not sent again, and the next one is read anew.
 //
 // It leaves to its neighbours: when a snapshot is due and what becomes of it (raft), making a checkpoint and installing
 // one (the applier, through [State]), moving the files (package checkpoint), and who may talk to whom (package peers).

@@ -158,7 +158,8 @@ func (in *Incoming) receive(ctx context.Context, o offer) error {
 	if err := in.removeOthers(id); err != nil {
 		return err
 	}
-	m, err := checkpoint.Receive(ctx, o.line, in.config.FS, in.Dir(id), &in.memory, nil)
+	terms := checkpoint.Terms{Look: in.config.Look}
+	m, err := checkpoint.ReceiveOn(ctx, o.line, in.config.FS, in.Dir(id), &in.memory, terms, nil)
 	if err != nil {
 		return err
 	}

@@ -193,7 +193,11 @@ func (o *Outgoing) checkpoint() (*held, error) {
 	}
 	var id [idBytes]byte
 	rand.Read(id[:]) // never fails
-	m, err := checkpoint.Describe(o.life.Context(), o.config.FS, o.dir, id, nil, nil)
+	sums := checkpoint.Sums{Look: o.config.Look}
+	m, err := sums.Describe(o.life.Context(), o.config.FS, o.dir, id, nil, nil)
+	if errors.Is(err, checkpoint.ErrCorrupt) && o.config.Damaged != nil {
+		o.config.Damaged(err)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/mimir-kv/mimir/replication/clock"
 	"github.com/mimir-kv/mimir/replication/durable"
+	"github.com/mimir-kv/mimir/replication/internal/checkpoint"
 	"github.com/mimir-kv/mimir/replication/internal/raftgroup/peers"
 	"github.com/mimir-kv/mimir/replication/transport"
 )
@@ -27,9 +28,16 @@ type Config struct {
 	// none that could be installed. Called from any goroutine.
 	Inspect func(dir string) (index, term uint64, conf *raftpb.ConfState, err error)
 	// Unfit reports whether the state here is one of which no checkpoint is given away. May be nil: it never is.
-	Unfit  func() bool
-	Logger *slog.Logger
+	Unfit func() bool
+	// Look tells whether the files of a checkpoint are what was written. Zero: nobody can.
+	Look Look
+	// Damaged is told, once a checkpoint is made, that the state here is not what was written. May be nil.
+	Damaged func(error)
+	Logger  *slog.Logger
 }
+
+// Look is checkpoint.Look, for who makes the group.
+type Look = checkpoint.Look
 
 // State is the applied state, of which checkpoints are made.
 type State interface {

@@ -72,6 +72,9 @@ func (o *Outgoing) release(s *sending, err error) {
 
 func (o *Outgoing) transfer(s *sending, m *raftpb.Message) {
 	err := o.stream(s, m)
+	if errors.Is(err, checkpoint.ErrDoubted) {
+		o.doubt(s.held)
+	}
 	o.release(s, err)
 	if err != nil {
 		o.config.Logger.Warn("checkpoint not sent", "peer", o.network.Name(s.to), "err", err)
@@ -81,6 +84,14 @@ func (o *Outgoing) transfer(s *sending, m *raftpb.Message) {
 	o.config.Logger.Info("checkpoint sent", "peer", o.network.Name(s.to), "index", s.held.index(), "bytes",
 		s.held.manifest.Bytes())
 	o.raft.ReportSnapshot(s.to, raft.SnapshotFinish)
+}
+
+// doubt has a checkpoint given to nobody any more, since something else arrived than was summed: what is read for the
+// next one shows whether a disk changed the state here.
+func (o *Outgoing) doubt(h *held) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	h.gone, h.stale = true, true
 }
 
 // stream sends everything and returns once the peer has told its raft of the snapshot (P3). A member that hangs is

@@ -1,0 +1,94 @@
+package kv
+
+import (
+	"errors"
+	"fmt"
+	iofs "io/fs"
+	"strings"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/mimir-kv/mimir/kv/snapshot"
+	"github.com/mimir-kv/mimir/replication"
+)
+
+var _ replication.Verifier = (*Store)(nil)
+
+// manifestPrefix begins the names of Pebble's lists of tables.
+const manifestPrefix = "MANIFEST-"
+
+// inspector looks at checkpoints beside a store, which it leaves alone. It is safe for concurrent use.
+type inspector struct {
+	options Options       // of the store
+	fresh   func() string // names a new directory
+}
+
+// VerifyFile implements replication.Verifier: it reads a table with the checksums of its blocks, and a list of tables
+// with those of its records. Of other files nothing is known before the checkpoint is opened.
+func (i *inspector) VerifyFile(dir, name string) (err error) {
+	fs := i.options.FS
+	switch path := fs.PathJoin(dir, name); {
+	case snapshot.IsTable(name):
+		err = snapshot.VerifyTable(fs, path)
+	case strings.HasPrefix(name, manifestPrefix):
+		err = checkManifest(fs, path)
+	}
+	if err != nil {
+		return fmt.Errorf("kv: verify: %w", asDamage(err))
+	}
+	return nil
+}
+
+// Verify implements replication.Verifier: the checkpoint is opened as Install opens one, by links to its tables, and
+// what is loaded then is read.
+func (i *inspector) Verify(dir string) error {
+	of := &i.options
+	o := Options{
+		FS: of.FS, Dir: i.fresh(), CacheBytes: min(of.CacheBytes, branchCacheBytes),
+		MemTableBytes: of.MemTableBytes, CountBytes: -1, OpenTables: min(of.OpenTables, branchTables),
+		SpareBytes: of.SpareBytes, Clock: of.Clock, Logger: of.Logger, OnFailure: unlessDamaged(of.OnFailure),
+		still: true,
+	}
+	if err := verify(&o, dir); err != nil {
+		return fmt.Errorf("kv: verify %s: %w", dir, errors.Join(asDamage(err), o.FS.RemoveAll(o.Dir)))
+	}
+	return nil
+}
+
+// unlessDamaged returns what tells of a failure that is no damage: that of a checkpoint is none of the store. Nil if
+// nobody is told of any.
+func unlessDamaged(tell func(error)) func(error) {
+	if tell == nil {
+		return nil
+	}
+	return func(err error) {
+		if !errors.Is(err, replication.ErrDamaged) {
+			tell(err)
+		}
+	}
+}
+
+// verify opens the checkpoint in dir in the new directory o.Dir, and removes that.
+func verify(o *Options, dir string) error {
+	if info, err := o.FS.Stat(dir); err != nil {
+		return err
+	} else if !info.IsDir() {
+		return errors.New("not a directory")
+	}
+	desc, err := pebble.Peek(dir, o.FS)
+	if err != nil && !errors.Is(err, iofs.ErrNotExist) {
+		return asNewer(err)
+	} else if err != nil || !desc.Exists {
+		return fmt.Errorf("%w: %s is not a checkpoint", replication.ErrDamaged, dir)
+	}
+	if _, err := snapshot.Link(o.FS, dir, o.Dir); err != nil {
+		return err
+	}
+	cache := pebble.NewCache(o.CacheBytes)
+	defer cache.Unref()
+	g, err := openGeneration(o, cache, o.Dir)
+	if err != nil {
+		return err
+	}
+	return g.discard(o.FS)
+}

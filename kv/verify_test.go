@@ -1,0 +1,129 @@
+package kv
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/mimir-kv/mimir/kv/mvcc"
+	"github.com/mimir-kv/mimir/kv/snapshot"
+	"github.com/mimir-kv/mimir/replication"
+)
+
+// copyAlone returns a filesystem with nothing but the checkpoint "copy" of a store with old versions.
+func copyAlone(t *testing.T) *vfs.MemFS {
+	t.Helper()
+	n := newNode(t)
+	for i := range 4 {
+		n.apply(put("k", strings.Repeat(string(rune('a'+i)), 500)), put("once", "v"))
+	}
+	if err := n.Checkpoint("copy"); err != nil {
+		t.Fatal(err)
+	}
+	fs := vfs.NewMem()
+	if _, err := vfs.Clone(n.fs, fs, "copy", "copy"); err != nil {
+		t.Fatal(err)
+	}
+	return fs
+}
+
+// tablesIn returns the paths of the tables in a directory.
+func tablesIn(t *testing.T, fs vfs.FS, dir string) (paths []string) {
+	t.Helper()
+	names, err := fs.List(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		if snapshot.IsTable(name) {
+			paths = append(paths, fs.PathJoin(dir, name))
+		}
+	}
+	if len(paths) == 0 {
+		t.Fatalf("no tables among %v", names)
+	}
+	return paths
+}
+
+// footerBytes is more than the end of a table that says where the rest of it is.
+const footerBytes = 64
+
+// Whichever block of a table a flipped bit is in, of old versions as well, it is found; and nothing else is.
+func TestATableWithAFlippedBitDoesNotPass(t *testing.T) {
+	fs := copyAlone(t)
+	for _, path := range tablesIn(t, fs, "copy") {
+		if err := snapshot.VerifyTable(fs, path); err != nil {
+			t.Fatalf("undamaged: %v", err)
+		}
+		whole := readFile(t, fs, path)
+		for at := 0; at < len(whole)-footerBytes; at += 5 {
+			flipped := append([]byte(nil), whole...)
+			flipped[at] ^= 0x10
+			write(t, fs, path, flipped)
+			if err := snapshot.VerifyTable(fs, path); !errors.Is(err, mvcc.ErrCorrupt) {
+				t.Errorf("%s, bit of byte %d of %d: %v", path, at, len(whole), err)
+			}
+		}
+		write(t, fs, path, whole[:len(whole)/2])
+		if err := snapshot.VerifyTable(fs, path); !errors.Is(err, mvcc.ErrCorrupt) {
+			t.Errorf("%s cut: %v", path, err)
+		}
+		write(t, fs, path, whole)
+	}
+}
+
+// A store looks at a checkpoint of another node beside its own state: it says of each file that it is damaged if it is,
+// and of the whole if it does not open; nothing of that is damage of the store, and nothing stays.
+func TestACheckpointOfAnotherNodeIsVerified(t *testing.T) {
+	fs := copyAlone(t)
+	var told []error
+	n := openNodeWith(t, Options{FS: fs, Logger: quiet(), OnFailure: func(err error) { told = append(told, err) }})
+	n.apply(put("own", "v"))
+	names, err := fs.List("copy")
+	if err != nil {
+		t.Fatal(err)
+	}
+	look := func() (file, whole error) {
+		for _, name := range names {
+			file = errors.Join(file, n.VerifyFile("copy", name))
+		}
+		return file, n.Verify("copy")
+	}
+	if file, whole := look(); file != nil || whole != nil {
+		t.Fatalf("undamaged: %v; %v", file, whole)
+	}
+	flipTables(t, fs, "copy")
+	if file, _ := look(); !errors.Is(file, replication.ErrDamaged) {
+		t.Errorf("damaged tables: %v", file)
+	}
+	flipTables(t, fs, "copy")
+	for _, path := range tablesIn(t, fs, "copy") {
+		table := readFile(t, fs, path)
+		write(t, fs, path, table[:len(table)/2])
+		file, whole := look()
+		if !errors.Is(file, replication.ErrDamaged) || !errors.Is(whole, replication.ErrDamaged) {
+			t.Errorf("%s cut: %v; %v", path, file, whole)
+		}
+		write(t, fs, path, table)
+	}
+	if file, whole := look(); file != nil || whole != nil {
+		t.Errorf("mended: %v; %v", file, whole)
+	}
+	if err := n.Verify("nowhere"); err == nil || errors.Is(err, replication.ErrDamaged) {
+		t.Errorf("what is not there: %v", err)
+	}
+	left, err := fs.List("store")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range left {
+		if strings.HasPrefix(name, temporaryPrefix) {
+			t.Errorf("left over: %v", left)
+		}
+	}
+	if got := n.get("own", 0); !strings.HasPrefix(got, "v ") || len(told) > 0 {
+		t.Errorf("the store holds %q, and was told %v", got, told)
+	}
+}
