@@ -87,7 +87,8 @@ func (m *Machine) cut(c *Control) (Outcome, string, error) {
 	}
 	s.Cursor, s.Reigns = c.Origin.Cursor, slices.Clone(reigns)
 	s.Delay = &Delay{Shown: s.Cursor.Position, Of: c.Of}
-	s.GivenUp, s.PassedOver = &GivenUp{Fork: s.Cursor.Position}, nil
+	s.givesUp(s.Cursor.Position)
+	s.PassedOver = nil
 	return Applied, "", nil
 }
 

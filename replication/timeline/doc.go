@@ -10,7 +10,8 @@
 //   - Invariant 6: a [Machine] never lowers its epoch, and accepts at most one [Reign] for an epoch. Of two claims that
 //     differ exactly one outranks the other ([Supersedes]).
 //   - Invariant 8: [Compare] finds the fork of two histories as far as reigns and positions tell, and [Part] where
-//     their chains do: in a reign that has two histories these are not the same. The tail is what follows it.
+//     their chains do: in a reign that has two histories these are not the same. The tail is what follows it. A region
+//     remembers each time that it gave one up: a node which missed several knows the least fork ([State.GaveUp]).
 //
 // It leaves to its neighbours: keeping entries (wal), agreeing on them (raftgroup), moving them between regions
 // (stream), and applying their commands to a storage (region).

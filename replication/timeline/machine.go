@@ -326,7 +326,7 @@ func (m *Machine) install(c *Control) (Outcome, string, error) {
 	next.Cursor, next.Reigns = c.Origin.Cursor, slices.Clone(c.Origin.Reigns)
 	next.Commands = max(s.Commands, c.Origin.Commands)
 	if s.Diverged != nil {
-		next.GivenUp = &GivenUp{Fork: s.Diverged.Fork}
+		next.givesUp(s.Diverged.Fork)
 	}
 	next.Seal, next.Diverged, next.Slots, next.PassedOver = nil, nil, nil, nil
 	if s.Delay != nil {

@@ -36,12 +36,6 @@ type Base struct {
 	Position Position // of the state that it installed
 }
 
-// GivenUp is what a region had before it installed the state of another one because its own history had diverged.
-type GivenUp struct {
-	Index uint64   // of the entry that installed the state
-	Fork  Position // the last position of what was given up that the state is known to share
-}
-
 // State is what a region knows of the history and of its own place in it. It is the same on every node of the region at
 // equal applied index.
 //
@@ -69,6 +63,7 @@ type State struct {
 	Diverged *Divergence `json:",omitempty"`
 	Base     Base        `json:",omitzero"`
 	GivenUp  *GivenUp    `json:",omitempty"` // the last time; nodes that do not keep it apply the same
+	Earlier  []GivenUp   `json:",omitempty"` // those before that gave up more, by Index and Fork; likewise
 	Members  []Member    `json:",omitempty"` // by ID
 	Slots    []Slot      `json:",omitempty"` // by region
 	Conf     []byte      `json:",omitempty"` // the Raft configuration, opaque here
@@ -119,7 +114,7 @@ func (s *State) Clone() *State {
 	c := *s
 	c.Reigns, c.Members, c.Slots = slices.Clone(s.Reigns), slices.Clone(s.Members), slices.Clone(s.Slots)
 	c.Conf, c.Removed = slices.Clone(s.Conf), slices.Clone(s.Removed)
-	c.PassedOver = slices.Clone(s.PassedOver)
+	c.PassedOver, c.Earlier = slices.Clone(s.PassedOver), slices.Clone(s.Earlier)
 	for i := range c.Members {
 		c.Members[i].ClientURLs = slices.Clone(c.Members[i].ClientURLs)
 	}

@@ -210,10 +210,10 @@ func (a *Applier) saveBeforeState(meta *contract.Metadata) error {
 	}
 	s := a.machine.State()
 	relation, fork := timeline.Compare(s.Reigns, state.Reigns, s.Cursor.Position, state.Cursor.Position)
-	missed := state.GivenUp != nil && state.GivenUp.Index > a.index && state.GivenUp.Fork < s.Cursor.Position
+	least, missed := state.GaveUp(a.index)
 	switch {
-	case missed:
-		fork = min(fork, state.GivenUp.Fork)
+	case missed && least < s.Cursor.Position:
+		fork = min(fork, least)
 	case relation == timeline.Prefix:
 		return nil
 	}
