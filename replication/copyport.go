@@ -1,7 +1,9 @@
 package replication
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"time"
 
 	"github.com/mimir-kv/mimir/replication/internal/checkpoint"
@@ -48,6 +50,12 @@ func (c copyPort) Offer(ctx context.Context, addr, id string, term uint64) error
 	return err
 }
 
+// Holds implements secondary.Copies.
+func (c copyPort) Holds(id string) bool {
+	_, err := c.staging.Dir(id)
+	return err == nil
+}
+
 // Copying implements secondary.Copies.
 func (c copyPort) Copying(ctx context.Context, addr string, p Position) error {
 	_, err := peer.Ask(ctx, c.client, addr, slots.AskCopying, slots.CopyNotice{Region: c.region, Position: p})
@@ -63,23 +71,48 @@ func (c copyPort) Making(ctx context.Context, addr string) (done, total int64, e
 // heldTimeout bounds the question to one node which copies it has.
 const heldTimeout = time.Second
 
-// Held implements secondary.Copies.
+// candidate is a copy that a node of the region has.
+type candidate struct {
+	addr string // "" is here
+	transfer.Held
+}
+
+// Held implements secondary.Copies. What is here is taken before what is as far elsewhere, if it is what came.
 func (c copyPort) Held(
 	ctx context.Context, w secondary.Wanted, progress func(addr string, p checkpoint.Progress),
 ) (*succession.Copy, error) {
+	var err error
+	for _, x := range c.candidates(ctx, &w) {
+		at := cmp.Or(x.addr, c.addr)
+		progress(at, checkpoint.Progress{})
+		came := func(p checkpoint.Progress) { progress(at, p) }
+		if x.addr == "" {
+			err = c.staging.Sound(ctx, x.ID, came)
+		} else {
+			_, _, err = c.staging.Fetch(ctx, x.addr, transfer.Request{Region: c.region, ID: x.ID}, came)
+		}
+		if err == nil {
+			c.staging.Keep(x.ID, w.Term)
+			return &succession.Copy{ID: x.ID, Origin: x.Description.Origin}, nil
+		}
+		if x.addr != "" {
+			break
+		}
+	}
+	return nil, err
+}
+
+// candidates returns the copies that fit and that nodes of the region have, the furthest first.
+func (c copyPort) candidates(ctx context.Context, w *secondary.Wanted) (all []candidate) {
 	wanted := transfer.Wanted{Region: w.Source, MinEpoch: w.MinEpoch, After: w.After, Term: w.Term}
-	var best *transfer.Held
-	from := ""
 	take := func(addr string, held []transfer.Held) {
 		for _, h := range held {
-			p := h.Description.Origin.Cursor.Position
-			further := best == nil || p > best.Description.Origin.Cursor.Position
-			if !w.Had[h.ID] && further && w.Fits(h.Description.Origin) == nil {
-				best, from = &h, addr
+			if !w.Had[h.ID] && w.Fits(h.Description.Origin) == nil {
+				all = append(all, candidate{addr, h})
 			}
 		}
 	}
-	take("", c.staging.Held(wanted)) // what is here is taken before what is as far elsewhere
+	take("", c.staging.Held(wanted))
 	for _, addr := range c.members.Others() {
 		asking, cancel := context.WithTimeout(ctx, heldTimeout)
 		held, err := peer.Ask(asking, c.client, addr, transfer.AskHeld, wanted)
@@ -88,19 +121,10 @@ func (c copyPort) Held(
 			take(addr, held)
 		}
 	}
-	if best == nil {
-		return nil, nil
-	}
-	if from != "" {
-		r := transfer.Request{Region: c.region, ID: best.ID}
-		progress(from, checkpoint.Progress{})
-		came := func(p checkpoint.Progress) { progress(from, p) }
-		if _, _, err := c.staging.Fetch(ctx, from, r, came); err != nil {
-			return nil, err
-		}
-		c.staging.Keep(best.ID, w.Term)
-	}
-	return &succession.Copy{ID: best.ID, Origin: best.Description.Origin}, nil
+	slices.SortStableFunc(all, func(a, b candidate) int {
+		return cmp.Compare(b.Description.Origin.Cursor.Position, a.Description.Origin.Cursor.Position)
+	})
+	return all
 }
 
 // Rewind implements secondary.Copies.

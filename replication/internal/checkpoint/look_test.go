@@ -1,6 +1,7 @@
 package checkpoint_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -126,5 +127,40 @@ func TestWhatIsNotWhatWasWrittenIsNotDescribed(t *testing.T) {
 		if _, err := sums.Describe(t.Context(), pebblefs.New(from), "source", m.ID, nil, nil); err != nil {
 			t.Errorf("%s mended: %v", bad, err)
 		}
+	}
+}
+
+// TestWhatCameIsToldFromWhatADiskMadeOfIt, with every file of it read.
+func TestWhatCameIsToldFromWhatADiskMadeOfIt(t *testing.T) {
+	from, m := source(t)
+	to, l := vfs.NewMem(), &looking{}
+	if err, sent := take(t, from, to, m, nil, l); err != nil || sent != nil {
+		t.Fatal(err, sent)
+	}
+	var last checkpoint.Progress
+	verify := func() error {
+		return checkpoint.Verify(t.Context(), pebblefs.New(to), "target", l.look(),
+			func(p checkpoint.Progress) { last = p })
+	}
+	if err := verify(); err != nil || last.DoneBytes != m.Bytes() || last.TotalBytes != m.Bytes() {
+		t.Errorf("%v, after %+v", err, last)
+	}
+	for _, l.bad = range []string{"CURRENT", "."} {
+		if err := verify(); !errors.Is(err, checkpoint.ErrCorrupt) {
+			t.Errorf("%s: %v", l.bad, err)
+		}
+	}
+	l.bad = ""
+	spoiled := bytes.Clone(contents["log/000.seg"])
+	spoiled[len(spoiled)-1] ^= 1
+	write(t, to, "target/log/000.seg", spoiled)
+	if err := verify(); !errors.Is(err, checkpoint.ErrCorrupt) {
+		t.Errorf("a bit of it: %v", err)
+	}
+	if err := to.Remove("target/log/000.seg"); err != nil {
+		t.Fatal(err)
+	}
+	if err := verify(); !errors.Is(err, checkpoint.ErrCorrupt) {
+		t.Errorf("a file is gone: %v", err)
 	}
 }

@@ -11,7 +11,8 @@
 //     is well and what it offers leads on from what is here and lacks nothing of it (nearer.go), or any such while the
 //     source is silent, or the one state to which all nodes of this region came that made it from what they have; and
 //     of a history that has the claim to which this region gave way. It is offered for installation only when a
-//     majority of the voters holds it, so that a crash at any point leaves the old state or the new one.
+//     majority of the voters holds it, so that a crash at any point leaves the old state or the new one. One that turns
+//     out to be damaged while it is brought there is offered no more, and another is fetched.
 //   - F4 (invariant 14): a lag that is not known is not reported as small, and no bootstrap as further than is known.
 //   - F5: one bootstrap takes one copy as long as the node that gives it lives, a follower if one is well and not far
 //     behind: the source and the region that gives it are told of it, and where it is as soon as that is known, so that

@@ -41,6 +41,8 @@ type Copies interface {
 	// Held returns a copy that a node of this region has complete already, and brings it here; nil if there is none
 	// that fits.
 	Held(ctx context.Context, w Wanted, progress func(addr string, p checkpoint.Progress)) (*succession.Copy, error)
+	// Holds reports whether the copy with this identity is on this node: one that was damaged is not for long.
+	Holds(id string) bool
 	// Offer has the node at addr, of this region, fetch the copy from here, and returns when it has it.
 	Offer(ctx context.Context, addr, id string, term uint64) error
 	// Rewind has a node of this region, at addr or this one if that is empty, make the state at the fork of this
@@ -158,6 +160,7 @@ func (f *Follower) Run(ctx context.Context, e succession.Effect) succession.Ende
 	case succession.Stage:
 		f.enterPhase(progress.Staging, "staging copy "+e.Copy)
 		ended.Err = f.stage(ctx, s, e.Copy)
+		ended.Gone = ended.Err != nil && !f.config.Copies.Holds(e.Copy)
 	default:
 		f.setActivity("")
 		f.stream(ctx, s, &ended)

@@ -41,6 +41,7 @@ type shelf struct {
 	at      timeline.Position // of the copies
 	reigns  []timeline.Reign  // likewise
 	came    []string          // whose copies came, and were not refused
+	spoiled bool              // what was fetched was damaged, and is gone
 	apart   string            // comes to another state at the fork
 	held    *succession.Copy  // that the region has
 	wanted  []Wanted
@@ -89,6 +90,8 @@ func (s *shelf) Held(
 	}
 	return s.held, nil
 }
+
+func (s *shelf) Holds(string) bool { return !s.spoiled }
 
 func (s *shelf) Offer(ctx context.Context, addr, _ string, _ uint64) error {
 	if slices.Contains(s.hung, addr) {
@@ -167,6 +170,21 @@ func TestACopyIsOfferedOnlyWhenAMajorityHasIt(t *testing.T) {
 		if !errors.Is(got.Err, c.want) {
 			t.Errorf("down %v: %v, want %v", c.down, got.Err, c.want)
 		}
+	}
+}
+
+// A copy that is gone when it could not be brought to a majority, since it was damaged, is told to be: another one has
+// to be fetched. One that is there is offered again.
+func TestACopyThatIsGoneIsToldToBe(t *testing.T) {
+	e := succession.Effect{Do: succession.Stage, Term: 7, Source: "eu", Copy: "x"}
+	for _, spoiled := range []bool{true, false} {
+		s := &shelf{down: []string{"us-2", "us-3"}, spoiled: spoiled}
+		if got := testFollower(s).Run(t.Context(), e); got.Err == nil || got.Gone != spoiled {
+			t.Errorf("gone: %t; ended %+v", spoiled, got)
+		}
+	}
+	if got := testFollower(&shelf{spoiled: true}).Run(t.Context(), e); got.Err != nil || got.Gone {
+		t.Errorf("staged: ended %+v", got)
 	}
 }
 

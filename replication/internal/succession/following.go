@@ -247,6 +247,9 @@ func (m *Machine) ended(in Ended) {
 		m.needs = a.source
 	case in.Err != nil && a.deed == Rewind:
 		m.back.inVain(m, a, in.Again)
+	case in.Gone:
+		m.copied, m.needs = nil, ""
+		m.rest()
 	case in.Err != nil:
 		m.needs = ""
 		if a.deed == Fetch {

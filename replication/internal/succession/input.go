@@ -102,6 +102,7 @@ type Ended struct {
 	Copy      *Copy // of a fetch, or a rewind
 	Err       error
 	Again     bool // of an error of a rewind: so many nodes could not be asked that another try may do better
+	Gone      bool // of an error of a stage: the copy is not here any more, or was damaged; another has to be fetched
 }
 
 // Fork is where the histories part.

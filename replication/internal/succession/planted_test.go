@@ -128,6 +128,9 @@ var plantedMistakes = []struct {
 		"a region goes back for as long as a node hangs", "rewinding.go", "case m.now < a.until:", "case true:", "",
 	},
 	{
+		"a copy that is gone is offered for ever", "following.go", "case in.Gone:", "case false:", "",
+	},
+	{
 		"the copy of a former source is taken later", "following.go", "\t\tm.copied = nil\n", "", "",
 	},
 }

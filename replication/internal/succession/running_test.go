@@ -54,6 +54,8 @@ func (w *world) works(p *place) {
 		ended.Err, ended.Again = fmt.Errorf("nodes of %s do not answer", p.name), true
 	case e.Do == Rewind:
 		ended.Copy = w.goesBack(p, source, e.Reigns)
+	case e.Do == Stage && p.spoiled:
+		ended.Err, ended.Gone, p.spoiled = fmt.Errorf("what arrives is not what was fetched"), true, false
 	case e.Do == Fetch:
 		s := source.state().Clone()
 		c := copyOf{timeline.Origin{Cursor: s.Cursor, Reigns: s.Reigns}, slices.Clone(source.history)}

@@ -43,6 +43,7 @@ import (
 //	us refuses everything, us takes everything   its log makes nothing of anything, or is itself again
 //	us keeps checkpoints   its nodes may be able to go back by themselves, and have what it takes; or they have
 //	                    not ("none"), do not answer ("away"), or do not come to an end ("hang")
+//	us spoils its copy  its disk changes what was fetched, which shows when other nodes are to have it
 //	us trouble          what us tells of what keeps it from work
 //	deliver N, lose N, repeat N   message N arrives, is lost, or arrives and is still on its way
 //	wait 10s
@@ -208,6 +209,8 @@ func (w *world) playAt(p *place, verb string, rest []string) {
 		if o, why, err := p.machine.Control(c); o != timeline.Applied || err != nil {
 			w.t.Fatalf("%s: %s, %v", p.name, why, err)
 		}
+	case "spoils":
+		p.spoiled = true
 	case "keeps":
 		p.rewinds, p.marks = true, rest[0]
 	case "gives":

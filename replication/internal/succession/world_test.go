@@ -56,6 +56,7 @@ type place struct {
 	saved     []timeline.Frame   // tails
 	rewinds   bool               // its nodes may have checkpoints of their own
 	marks     string             // what keeps them from going back: "none" leads to a fork, they are "away" or "hang"
+	spoiled   bool               // a disk changed the copy that it fetched
 	stubborn  bool               // its log makes nothing of anything
 	refused   map[string]Instant // what the log made nothing of, and when
 }

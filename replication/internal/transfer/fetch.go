@@ -71,6 +71,7 @@ func (s *Staging) fetch(
 	if err := fs.Rename(s.incoming(), dir); err != nil {
 		return "", nil, err
 	}
+	s.isSound(id, true)
 	return id, d, fs.SyncDir(s.config.Dir)
 }
 

@@ -68,6 +68,7 @@ type Staging struct {
 	// useless is how often in a row a copy was found to bring nothing.
 	useless  map[string]int
 	unwanted unwanted
+	sound    map[string]bool   // copies that this process looked through, or received
 	givers   map[string]string // of the copies of this region's own state: where they came from
 	spoiled  map[string]bool   // who gave a damaged one
 }
@@ -75,7 +76,8 @@ type Staging struct {
 // NewStaging returns the place for what is in its directory and what comes.
 func NewStaging(c StagingConfig) *Staging {
 	return &Staging{config: c, fetching: make(chan struct{}, 1), terms: map[string]uint64{}, past: map[string]int{},
-		useless: map[string]int{}, givers: map[string]string{}, spoiled: map[string]bool{}}
+		useless: map[string]int{}, sound: map[string]bool{}, givers: map[string]string{},
+		spoiled: map[string]bool{}}
 }
 
 // Register registers the answers to what other nodes ask. present returns the term that this node is in.
@@ -104,7 +106,7 @@ func (s *Staging) stage(ctx context.Context, r StageRequest, present uint64) err
 			s.config.Region, r.From)
 	}
 	s.Keep(r.ID, max(r.Term, present))
-	if _, err := s.Dir(r.ID); err == nil {
+	if err := s.Sound(ctx, r.ID, nil); err == nil {
 		return nil
 	}
 	id, _, err := s.Fetch(ctx, r.From, Request{Region: s.config.Region, ID: r.ID}, nil)
@@ -153,6 +155,7 @@ func (s *Staging) Discard(id string) {
 	delete(s.terms, id)
 	delete(s.past, id)
 	delete(s.useless, id)
+	delete(s.sound, id)
 	if s.givers[id] != "" { // what it was for is done
 		clear(s.spoiled)
 	}
@@ -284,5 +287,5 @@ func (s *Staging) send(ctx context.Context, l checkpoint.Line, id string) error 
 	if err != nil {
 		return fmt.Errorf("copy %s: %w", id, err)
 	}
-	return checkpoint.Send(ctx, l, s.config.FS, dir, m)
+	return s.doubts(id, checkpoint.Send(ctx, l, s.config.FS, dir, m))
 }
