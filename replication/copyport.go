@@ -50,6 +50,20 @@ func (c copyPort) Offer(ctx context.Context, addr, id string, term uint64) error
 	return err
 }
 
+// Discard implements secondary.Copies.
+func (c copyPort) Discard(id string) { c.staging.Discard(id) }
+
+// Differs implements secondary.Copies.
+func (c copyPort) Differs(ctx context.Context, addr, id string) (bool, error) {
+	giver := c.staging.GiverOf(id)
+	if giver == 0 {
+		return false, nil
+	}
+	q := transfer.Giver{Region: c.region, Node: giver}
+	f, err := peer.Ask(ctx, c.client, addr, transfer.AskGiver, q)
+	return f.Differs, err
+}
+
 // Holds implements secondary.Copies.
 func (c copyPort) Holds(id string) bool {
 	_, err := c.staging.Dir(id)

@@ -47,6 +47,7 @@ question copying                                           fleet member
 question failover                                          fleet member
 question failover at                                       fleet member
 question form                                              fleet member
+question giver                                             fleet member
 question held                                                    member
 question making                                            fleet member
 question members                                                 member

@@ -264,7 +264,7 @@ func (n *node) buildState(log *slots.Log) {
 		return seal != nil && seal.To == region
 	})
 	n.shelf = transfer.NewShelf(transfer.ShelfConfig{
-		Region: c.RegionID, Formed: n.forming.Born,
+		Region: c.RegionID, Self: n.id, Differs: n.mustNotLead, Formed: n.forming.Born,
 		FS: c.FS, Dir: c.path("copies"), Source: n.applier, Applied: n.applied, Staging: n.staging,
 		Copying: n.slots.Copying, Bars: n.roster.Bars, Unfit: unfit, Life: n.life, Clock: c.Clock, Logger: n.logger,
 		Throttle: n.caps.copies, Look: lookOf(c.FS, n.storage), Damaged: damaged(n),

@@ -134,6 +134,9 @@ func (f *Follower) held(ctx context.Context, s *session, g giving, minEpoch time
 	if err == nil && c != nil && g.region != s.source {
 		err = whole(ctx, f, g, *c)
 	}
+	if err == nil && c != nil {
+		err = checkGiver(ctx, f, g.region, c.ID)
+	}
 	if err != nil {
 		f.config.Logger.Info("a copy that this region has is not to be had; fetches another", "err", err)
 		return nil

@@ -25,6 +25,8 @@
 //   - F7 (invariant 8): a fork is told where chains prove it, and not where positions suggest it: of two histories of
 //     one reign everything is told to be missing that is not proven to be in the other one.
 //   - F8 (invariant 6): no stream takes a reign of this region to its log that this region has forgotten.
+//   - F9 (invariant 13): no copy is installed of which the giver is known, when it is on a majority, to hold something
+//     else than its region, as far as a node of that region answers.
 //
 // It leaves to its neighbours: what runs when, and what is decided of a fork (succession, through primary); the
 // stream's protocol (stream); how a copy travels and is kept (behind Copies); what is applied (region).

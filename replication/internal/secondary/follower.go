@@ -43,6 +43,11 @@ type Copies interface {
 	Held(ctx context.Context, w Wanted, progress func(addr string, p checkpoint.Progress)) (*succession.Copy, error)
 	// Holds reports whether the copy with this identity is on this node: one that was damaged is not for long.
 	Holds(id string) bool
+	// Discard removes a copy from this node.
+	Discard(id string)
+	// Differs asks the node at addr, of the region whose state the copy is, whether who gave it is known by now to hold
+	// something else than that region. An error says that this node cannot tell.
+	Differs(ctx context.Context, addr, id string) (bool, error)
 	// Offer has the node at addr, of this region, fetch the copy from here, and returns when it has it.
 	Offer(ctx context.Context, addr, id string, term uint64) error
 	// Rewind has a node of this region, at addr or this one if that is empty, make the state at the fork of this

@@ -42,6 +42,9 @@ type shelf struct {
 	reigns  []timeline.Reign  // likewise
 	came    []string          // whose copies came, and were not refused
 	spoiled bool              // what was fetched was damaged, and is gone
+	differs []string          // who says that the giver of a copy holds something else
+	asked   []string          // whether it does
+	gone    []string          // copies that were removed
 	apart   string            // comes to another state at the fork
 	held    *succession.Copy  // that the region has
 	wanted  []Wanted
@@ -91,7 +94,16 @@ func (s *shelf) Held(
 	return s.held, nil
 }
 
-func (s *shelf) Holds(string) bool { return !s.spoiled }
+func (s *shelf) Holds(id string) bool { return !s.spoiled && !slices.Contains(s.gone, id) }
+func (s *shelf) Discard(id string)    { s.gone = append(s.gone, id) }
+
+func (s *shelf) Differs(_ context.Context, addr, _ string) (bool, error) {
+	s.asked = append(s.asked, addr)
+	if slices.Contains(s.down, addr) {
+		return false, errDown
+	}
+	return slices.Contains(s.differs, addr), nil
+}
 
 func (s *shelf) Offer(ctx context.Context, addr, _ string, _ uint64) error {
 	if slices.Contains(s.hung, addr) {

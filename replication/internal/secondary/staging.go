@@ -77,12 +77,16 @@ func (f *Follower) addressesOf(regions []string) (all []string) {
 // much later than the majority are not waited for: they take the state of a node that has installed it.
 func (f *Follower) stage(ctx context.Context, s *session, id string) error {
 	defer f.announce(ctx, newNotice(s.at), s.of, s.source)()
-	return f.majority(ctx, id, func(ctx context.Context, voter uint64, addr string) error {
+	err := f.majority(ctx, id, func(ctx context.Context, voter uint64, addr string) error {
 		if voter == f.config.Self {
 			return nil
 		}
 		return f.config.Copies.Offer(ctx, addr, id, s.term)
 	})
+	if err != nil {
+		return err
+	}
+	return checkGiver(ctx, f, s.of, id)
 }
 
 // majority asks every voter to have a copy, and returns when a majority does. ask is called with each of them that can

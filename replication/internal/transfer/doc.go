@@ -24,7 +24,8 @@
 //     not wait is kept for him, what has come is read once, and of what is given those files that never change, where
 //     the filesystem tells them apart.
 //   - T6. Of a state that is known to be another than its region's nothing is given, nor more of what was begun before
-//     that was known; and nothing of what was here once the state of another node took its place.
+//     that was known; and nothing of what was here once the state of another node took its place. A copy says who gave
+//     it, so that whoever is about to install it can ask whether that is known by now ([AskGiver]).
 //   - T7 (invariant 13). What is not what was written, as far as the storage can tell, is given to nobody, nor counted
 //     on by whoever gets it all the same; whoever holds it is told. A giver of whose copy something else arrives than
 //     he summed reads all of the next one again. Who gave a damaged state is not asked again while another node of the

@@ -2,8 +2,11 @@ package transfer
 
 import (
 	"context"
+	"encoding/json"
 
+	"github.com/mimir-kv/mimir/replication/internal/checkpoint"
 	"github.com/mimir-kv/mimir/replication/internal/peer"
+	"github.com/mimir-kv/mimir/replication/internal/region"
 )
 
 // AskMaking has a node say how far it is with the copy that it makes for a region. Asking twice is safe. A node of a
@@ -37,6 +40,7 @@ func (s *Shelf) Register(r *peer.Registry) {
 		}
 		return s.Making(q.Region), nil
 	})
+	peer.Handle(r, AskGiver, peer.FleetNode, s.differs)
 }
 
 // Making tells how far the copy is that is made for a region.
@@ -48,6 +52,26 @@ func (s *Shelf) Making(region string) Making {
 		return Making{}
 	}
 	return Making{Done: min(s.gone()-m.began, m.total), Total: m.total}
+}
+
+// describe sums a copy, and says what it is.
+func (s *Shelf) describe(
+	ctx context.Context, dir string, id [idBytes]byte, held *region.Held,
+) (*checkpoint.Manifest, error) {
+	d := Description{
+		Region: s.config.Region, Index: held.Metadata().AppliedIndex, Origin: held.Origin, Node: s.config.Self,
+	}
+	if s.config.Formed != nil {
+		d.Formed = s.config.Formed()
+	}
+	encoded, err := json.Marshal(d)
+	if err != nil {
+		return nil, err
+	}
+	if s.doubted.Swap(false) {
+		s.sums.Forget()
+	}
+	return s.sums.Describe(ctx, s.config.FS, dir, id, encoded, s.through)
 }
 
 // makes notes what is being made, and how large it becomes once that is known. An empty region: nothing.

@@ -40,6 +40,7 @@ type Source interface {
 // ShelfConfig is what a shelf is made of. Every field is required but Formed, Throttle, Look and Damaged.
 type ShelfConfig struct {
 	Region  string
+	Self    uint64 // Raft identity of this node
 	FS      durable.FS
 	Dir     string // of the copies; the shelf's own
 	Source  Source
@@ -56,6 +57,8 @@ type ShelfConfig struct {
 	Throttle *throttle.Throttle
 	// Unfit reports whether the state here is one of which no copy is given.
 	Unfit func() bool
+	// Differs is Unfit of any node of the region, by its Raft identity. May be nil: nothing is known.
+	Differs func(node uint64) bool
 	// Look tells whether the files of a copy are what was written. Zero: nobody can.
 	Look checkpoint.Look
 	// Damaged is told, once a copy is made, that what this node holds is not what it wrote. May be nil.
@@ -433,23 +436,6 @@ func (s *Shelf) gone() int64 {
 
 // through notes that whoever makes a copy has gone through so many further bytes.
 func (s *Shelf) through(bytes int64) { s.worked.Add(bytes) }
-
-func (s *Shelf) describe(
-	ctx context.Context, dir string, id [idBytes]byte, held *region.Held,
-) (*checkpoint.Manifest, error) {
-	d := Description{Region: s.config.Region, Index: held.Metadata().AppliedIndex, Origin: held.Origin}
-	if s.config.Formed != nil {
-		d.Formed = s.config.Formed()
-	}
-	encoded, err := json.Marshal(d)
-	if err != nil {
-		return nil, err
-	}
-	if s.doubted.Swap(false) {
-		s.sums.Forget()
-	}
-	return s.sums.Describe(ctx, s.config.FS, dir, id, encoded, s.through)
-}
 
 // spend has a copy given to nobody any more who does not name it.
 func (s *Shelf) spend(c *shelved) {

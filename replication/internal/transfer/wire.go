@@ -47,6 +47,8 @@ type Description struct {
 	// Formed are the disks with which the region was formed; nil: who gave it does not know, or is of a version that
 	// does not say.
 	Formed map[uint64]string `json:"formed,omitempty"`
+	// Node is who gave it, by the Raft identity; zero: it is of a version that does not say.
+	Node uint64 `json:"node,omitempty"`
 }
 
 // idBytes is the length of an identity, which is written in hexadecimal.
