@@ -70,9 +70,10 @@ type Place struct {
 	store   *kv.Store
 	empty   bool // it holds nothing yet
 
-	mu    sync.Mutex
-	id    identity
-	sound bool // what it holds is at least what was shown from it, and may be shown
+	mu      sync.Mutex
+	id      identity
+	unsaved bool // id is not what the file says: it could not be written
+	sound   bool // what it holds is at least what was shown from it, and may be shown
 }
 
 // OpenPlace opens a directory, or makes it. Errors: replication.ErrIdentity if it is somebody else's, or follows other
@@ -152,13 +153,14 @@ func (p *Place) identify() error {
 // save writes the file. mu is held, or nobody else knows of p.
 func (p *Place) save() error {
 	text, err := json.Marshal(&p.id)
-	if err != nil {
-		return err
+	if err == nil {
+		err = durable.WriteFile(p.fs, p.path(placeFile), func(w io.Writer) error {
+			_, err := w.Write(append(text, '\n'))
+			return err
+		})
 	}
-	return durable.WriteFile(p.fs, p.path(placeFile), func(w io.Writer) error {
-		_, err := w.Write(append(text, '\n'))
-		return err
-	})
+	p.unsaved = err != nil
+	return err
 }
 
 // Store returns what it holds.
@@ -232,10 +234,10 @@ func (p *Place) leadsOn() bool {
 func (p *Place) setParted(is bool) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.id.Parted == is {
+	if p.id.Parted == is && !p.unsaved {
 		return nil
 	}
-	p.id.Parted = is
+	p.id.Parted = is // also where it cannot be written: this process goes by it, and writes it with the next occasion
 	return p.save()
 }
 
