@@ -64,6 +64,9 @@ func (c copyPort) Differs(ctx context.Context, addr, id string) (bool, error) {
 	return f.Differs, err
 }
 
+// Sound implements secondary.Copies.
+func (c copyPort) Sound(ctx context.Context, id string) error { return c.staging.Sound(ctx, id, nil) }
+
 // Holds implements secondary.Copies.
 func (c copyPort) Holds(id string) bool {
 	_, err := c.staging.Dir(id)

@@ -3,11 +3,13 @@ package replication
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 
 	"github.com/mimir-kv/mimir/replication/durable"
 	"github.com/mimir-kv/mimir/replication/internal/checkpoint"
 	"github.com/mimir-kv/mimir/replication/internal/copies"
+	"github.com/mimir-kv/mimir/replication/internal/life"
 	"github.com/mimir-kv/mimir/replication/internal/raftgroup"
 	"github.com/mimir-kv/mimir/replication/internal/wal"
 	"github.com/mimir-kv/mimir/replication/timeline"
@@ -21,9 +23,23 @@ func fellBehind(err error) bool {
 	return errors.Is(err, raftgroup.ErrInvariant) && strings.Contains(err.Error(), beyondLog)
 }
 
-// damaged returns what ends a node of which it turned out, as its state was copied for another, that its disk does not
-// hold what was written: what is copied is what is read.
-func damaged(n *node) func(error) { return func(err error) { n.life.Fail(asDamage(err)) } }
+// damaged returns what is told of a node of which it turned out, as its state was copied for another, that its disk does
+// not hold what was written.
+func damaged(n *node) func(error) {
+	return func(err error) { showsDamage(n.life, n.logger, n.group.Voters(), err) }
+}
+
+// showsDamage ends a node whose state is damaged where nobody has read it yet, as it ends where that is read. Not so the
+// only voter of its region: nobody else has what it holds, and what is damaged it shows to nobody either way.
+func showsDamage(l *life.Life, logger *slog.Logger, voters []uint64, err error) {
+	err = asDamage(err)
+	if !errors.Is(err, ErrDamaged) || len(voters) != 1 {
+		l.Fail(err)
+		return
+	}
+	logger.Error("the state of this node is damaged, and no other node of its region has it: no copy of it is given to "+
+		"anybody. Move the primary to a region that is whole, or restore a backup, and replace this node", "err", err)
+}
 
 // lookOf returns what tells whether the files of copies of a storage are what was written.
 func lookOf(fs durable.FS, s Storage) checkpoint.Look {

@@ -3,6 +3,7 @@ package replication
 import (
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"path/filepath"
 	"slices"
@@ -80,16 +81,22 @@ func TestAStorageTellsOfTheFilesOfACopy(t *testing.T) {
 			}
 		}
 	}
-	l := life.New(clock.Real, slog.New(slog.DiscardHandler))
-	damaged(&node{life: l})(look.Whole("/copy"))
-	if err := l.Failure(); err == nil || errors.Is(err, ErrDamaged) {
-		t.Errorf("what cannot be read now ends it with %v", err)
-	}
 	s.whole = damage
-	l = life.New(clock.Real, slog.New(slog.DiscardHandler))
-	damaged(&node{life: l})(look.Whole("/copy"))
-	if err := l.Failure(); !errors.Is(err, ErrDamaged) {
-		t.Errorf("damage ends it with %v", err)
+	quiet := slog.New(slog.DiscardHandler)
+	for _, c := range []struct {
+		voters []uint64
+		err    error
+		want   error // that it ends with; nil: it goes on
+	}{
+		{[]uint64{1, 2, 3}, look.Whole("/copy"), ErrDamaged},
+		{[]uint64{1}, look.Whole("/copy"), nil}, // nobody else has what it holds
+		{[]uint64{1}, io.ErrUnexpectedEOF, io.ErrUnexpectedEOF},
+	} {
+		l := life.New(clock.Real, quiet)
+		showsDamage(l, quiet, c.voters, c.err)
+		if err := l.Failure(); !errors.Is(err, c.want) || (err == nil) != (c.want == nil) {
+			t.Errorf("one of %d voters ends with %v for %v", len(c.voters), err, c.err)
+		}
 	}
 }
 

@@ -26,6 +26,8 @@ var (
 	// ErrDoubted says that what the receiver got is not what was summed, or was written: with ErrReceiver, at the
 	// sender, whose files may have changed since he summed them.
 	ErrDoubted = errors.New("checkpoint: the files are not what they were")
+	// ErrUnread says that the sender cannot read its own file.
+	ErrUnread = errors.New("checkpoint: a file cannot be read")
 	// ErrNoSpace says that the receiver's disk cannot hold the checkpoint.
 	ErrNoSpace = errors.New("checkpoint: not enough disk space")
 )

@@ -51,7 +51,7 @@ func sendFile(ctx context.Context, l *Line, fs durable.FS, dir string, m *Manife
 	}
 	f, err := fs.Open(path(dir, m.Files[w.file].Name))
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", ErrUnread, err)
 	}
 	defer f.Close()
 	for offset := w.offset; offset < size; {
@@ -61,7 +61,7 @@ func sendFile(ctx context.Context, l *Line, fs durable.FS, dir string, m *Manife
 			if err == nil || errors.Is(err, io.EOF) {
 				err = fmt.Errorf("%w: ends at byte %d, the manifest says %d", ErrCorrupt, offset+int64(got), size)
 			}
-			return err
+			return fmt.Errorf("%w: %w", ErrUnread, err)
 		}
 		sealChunk(p, w.file, offset)
 		if err := l.send(ctx, p); err != nil {

@@ -47,6 +47,10 @@ func (f *Follower) fetch(ctx context.Context, s *session, minEpoch timeline.Epoc
 			return c, nil
 		}
 		errs = append(errs, fmt.Errorf("bootstrap from %s: %w", g.addr, err))
+		if errors.Is(err, checkpoint.ErrCorrupt) { // it would give the same again
+			s.copied = copied{}
+			continue
+		}
 		if ctx.Err() != nil || s.comesBack(g) {
 			break
 		}

@@ -1,6 +1,7 @@
 package secondary
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"testing"
@@ -91,6 +92,7 @@ type breaking struct {
 	bytes []int64
 	asked []string
 	then  func() // is called when something came; may be nil
+	err   error  // why it breaks off; nil: the node is down
 }
 
 func (b *breaking) Fetch(
@@ -103,7 +105,7 @@ func (b *breaking) Fetch(
 			b.then()
 		}
 	}
-	return succession.Copy{}, errDown
+	return succession.Copy{}, cmp.Or(b.err, errDown)
 }
 
 // Whoever has the rest of a copy is asked for it first, and nobody else while that leads on: a copy of another node is
@@ -117,6 +119,17 @@ func TestTheRestOfACopyIsAskedForWhereThePartCameFrom(t *testing.T) {
 	}
 	n := slices.Index(b.asked, "eu-2")
 	if n != 6+maxBroken || !slices.Equal(b.asked[n:], []string{"eu-2", "eu-3"}) {
+		t.Errorf("asked %v", b.asked)
+	}
+}
+
+// Whose copy came and was damaged would give the same again: another node is asked.
+func TestWhoGaveADamagedCopyIsNotAskedForTheRest(t *testing.T) {
+	b := &breaking{bytes: []int64{10}, err: checkpoint.ErrCorrupt}
+	f := testFollower(&b.shelf)
+	f.config.Copies = b
+	f.Run(t.Context(), succession.Effect{Do: succession.Fetch, Term: 7, Source: "eu"})
+	if len(b.asked) != 3 || b.asked[0] != "eu-1" {
 		t.Errorf("asked %v", b.asked)
 	}
 }

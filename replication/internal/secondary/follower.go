@@ -43,6 +43,9 @@ type Copies interface {
 	Held(ctx context.Context, w Wanted, progress func(addr string, p checkpoint.Progress)) (*succession.Copy, error)
 	// Holds reports whether the copy with this identity is on this node: one that was damaged is not for long.
 	Holds(id string) bool
+	// Sound returns why the copy with this identity on this node is not what came, nil if it is. It reads what is not
+	// known to be.
+	Sound(ctx context.Context, id string) error
 	// Discard removes a copy from this node.
 	Discard(id string)
 	// Differs asks the node at addr, of the region whose state the copy is, whether who gave it is known by now to hold

@@ -45,6 +45,7 @@ type shelf struct {
 	differs []string          // who says that the giver of a copy holds something else
 	asked   []string          // whether it does
 	gone    []string          // copies that were removed
+	unsound error             // why the copy here is not what came
 	apart   string            // comes to another state at the fork
 	held    *succession.Copy  // that the region has
 	wanted  []Wanted
@@ -93,6 +94,8 @@ func (s *shelf) Held(
 	}
 	return s.held, nil
 }
+
+func (s *shelf) Sound(context.Context, string) error { return s.unsound }
 
 func (s *shelf) Holds(id string) bool { return !s.spoiled && !slices.Contains(s.gone, id) }
 func (s *shelf) Discard(id string)    { s.gone = append(s.gone, id) }
@@ -181,6 +184,17 @@ func TestACopyIsOfferedOnlyWhenAMajorityHasIt(t *testing.T) {
 		got := testFollower(&shelf{down: c.down}).Run(t.Context(), e)
 		if !errors.Is(got.Err, c.want) {
 			t.Errorf("down %v: %v, want %v", c.down, got.Err, c.want)
+		}
+	}
+}
+
+// The copy of the leader itself counts as those of others do: only if it is what came.
+func TestADamagedCopyOfTheLeaderDoesNotCount(t *testing.T) {
+	e := succession.Effect{Do: succession.Stage, Term: 7, Source: "eu", Copy: "x"}
+	for _, down := range [][]string{nil, {"us-2"}} {
+		got := testFollower(&shelf{down: down, unsound: checkpoint.ErrCorrupt}).Run(t.Context(), e)
+		if want := len(down) > 0; errors.Is(got.Err, checkpoint.ErrCorrupt) != want {
+			t.Errorf("down %v: %v", down, got.Err)
 		}
 	}
 }

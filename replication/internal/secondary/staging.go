@@ -79,7 +79,7 @@ func (f *Follower) stage(ctx context.Context, s *session, id string) error {
 	defer f.announce(ctx, newNotice(s.at), s.of, s.source)()
 	err := f.majority(ctx, id, func(ctx context.Context, voter uint64, addr string) error {
 		if voter == f.config.Self {
-			return nil
+			return f.config.Copies.Sound(ctx, id)
 		}
 		return f.config.Copies.Offer(ctx, addr, id, s.term)
 	})

@@ -104,6 +104,10 @@ func TestWhoGivesADamagedCopyIsNotAskedAgain(t *testing.T) {
 		a.staging.Spoiled(take(own, "rotten"))
 		a.staging.Spoiled(take(own, "good"))
 		a.staging.Discard(take(own, "rotten")) // both are asked again
+		a.staging.Spoiled(take(own, "rotten"))
+		a.others = []string{"us-2", "us-9"}
+		a.staging.Discard(take(own, "rotten")) // us-9 is down, and us-2 may be another node by now
+		a.others = []string{"us-2", "us-3"}
 		a.looks()
 		a.staging.Discard(take(own, "good"))
 	})

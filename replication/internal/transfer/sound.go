@@ -14,10 +14,7 @@ func (s *Staging) Sound(ctx context.Context, id string, progress func(checkpoint
 	if _, err := s.Dir(id); err != nil {
 		return err
 	}
-	s.mu.Lock()
-	sound := s.sound[id]
-	s.mu.Unlock()
-	if sound {
+	if s.knownSound(id) {
 		return nil
 	}
 	select {
@@ -25,6 +22,9 @@ func (s *Staging) Sound(ctx context.Context, id string, progress func(checkpoint
 		defer func() { <-s.fetching }()
 	case <-ctx.Done():
 		return context.Cause(ctx)
+	}
+	if s.knownSound(id) { // somebody else has looked meanwhile
+		return nil
 	}
 	err := checkpoint.Verify(ctx, s.config.FS, s.dir(id), s.config.Look, progress)
 	switch {
@@ -35,6 +35,12 @@ func (s *Staging) Sound(ctx context.Context, id string, progress func(checkpoint
 		s.Discard(id)
 	}
 	return err
+}
+
+func (s *Staging) knownSound(id string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sound[id]
 }
 
 // isSound notes whether a copy is known to be what came.
@@ -48,9 +54,22 @@ func (s *Staging) isSound(id string, is bool) {
 	}
 }
 
-// doubts takes what came of passing a copy on. One of which something else arrived than lies here is looked through:
-// else it would be offered for ever.
+// mostUnread is how often a copy is passed on in vain because it cannot be read here.
+const mostUnread = 3
+
+// doubts takes what came of passing a copy on. One of which something else arrived than lies here is looked through,
+// and one that cannot be read again and again is removed: else it would be offered for ever.
 func (s *Staging) doubts(id string, err error) error {
+	if errors.Is(err, checkpoint.ErrUnread) {
+		s.mu.Lock()
+		s.unread[id]++
+		often := s.unread[id]
+		s.mu.Unlock()
+		if often >= mostUnread {
+			s.config.Logger.Warn("a staged copy cannot be read, and is removed", "copy", id, "err", err)
+			s.Discard(id)
+		}
+	}
 	if errors.Is(err, checkpoint.ErrDoubted) {
 		s.isSound(id, false)
 		s.config.Life.Try(func(life context.Context) {

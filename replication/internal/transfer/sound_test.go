@@ -3,9 +3,14 @@ package transfer
 import (
 	"errors"
 	"slices"
+	"strings"
+	"syscall"
 	"testing"
 
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+
 	"github.com/mimir-kv/mimir/replication/clock/virtual"
+	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
 	"github.com/mimir-kv/mimir/replication/internal/checkpoint"
 	"github.com/mimir-kv/mimir/replication/internal/peer"
 	"github.com/mimir-kv/mimir/replication/transport/memory"
@@ -51,6 +56,28 @@ func TestACopyThatADiskSpoiledIsNotOfferedForEver(t *testing.T) {
 		}
 		if slices.Contains(b.staged(), id) {
 			t.Errorf("staged %v", b.staged())
+		}
+	})
+}
+
+// A copy that its disk gives back no more is not offered for ever either.
+func TestACopyThatCannotBeReadIsNotOfferedForEver(t *testing.T) {
+	inBubble(t, func(t *testing.T, net *memory.Network) {
+		a, _, id, stage := staging(t, net)
+		a.staging.config.FS = pebblefs.New(errorfs.Wrap(a.disk, errorfs.InjectorFunc(func(op errorfs.Op) error {
+			if op.Kind == errorfs.OpFileReadAt && strings.HasSuffix(op.Path, id+"/contents/stream") {
+				return syscall.EIO
+			}
+			return nil
+		})))
+		for range mostUnread {
+			if err := stage(); err == nil {
+				t.Fatal("it was staged")
+			}
+		}
+		virtual.Wait()
+		if _, err := a.staging.Dir(id); err == nil {
+			t.Error("it is here still")
 		}
 	})
 }

@@ -71,13 +71,14 @@ type Staging struct {
 	sound    map[string]bool   // copies that this process looked through, or received
 	givers   map[string]string // of the copies of this region's own state: where they came from
 	spoiled  map[string]bool   // who gave a damaged one
+	unread   map[string]int    // how often a copy could not be read here
 }
 
 // NewStaging returns the place for what is in its directory and what comes.
 func NewStaging(c StagingConfig) *Staging {
 	return &Staging{config: c, fetching: make(chan struct{}, 1), terms: map[string]uint64{}, past: map[string]int{},
 		useless: map[string]int{}, sound: map[string]bool{}, givers: map[string]string{},
-		spoiled: map[string]bool{}}
+		spoiled: map[string]bool{}, unread: map[string]int{}}
 }
 
 // Register registers the answers to what other nodes ask. present returns the term that this node is in.
@@ -156,6 +157,7 @@ func (s *Staging) Discard(id string) {
 	delete(s.past, id)
 	delete(s.useless, id)
 	delete(s.sound, id)
+	delete(s.unread, id)
 	if s.givers[id] != "" { // what it was for is done
 		clear(s.spoiled)
 	}
@@ -174,19 +176,23 @@ func (s *Staging) Spoiled(id string) {
 	s.Discard(id)
 }
 
-// unspoiled returns those who gave no damaged copy; none if each did, and all may be asked again from then on.
-func (s *Staging) unspoiled(others []string) (good []string) {
+// unspoiledFirst returns the others with those first who gave no damaged copy: who did may be another node by now. good
+// is how many of them did not; if none is left, all may be asked again from then on.
+func (s *Staging) unspoiledFirst(others []string) (ordered []string, good int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	var spoiled []string
 	for _, addr := range others {
-		if !s.spoiled[addr] {
-			good = append(good, addr)
+		if s.spoiled[addr] {
+			spoiled = append(spoiled, addr)
+		} else {
+			ordered = append(ordered, addr)
 		}
 	}
-	if len(good) == 0 {
+	if good = len(ordered); good == 0 {
 		clear(s.spoiled)
 	}
-	return good
+	return append(ordered, spoiled...), good
 }
 
 // Remake implements region.Staging. What comes from elsewhere is not made here.
@@ -203,7 +209,8 @@ func (s *Staging) FetchOwn(minIndex uint64) (string, error) {
 				"other node of the region has it; empty the data directory, and the region takes a copy again",
 				contract.ErrDamaged, s.config.Dir)
 		}
-		id, err := s.fetchFrom(ctx, s.unspoiled(others), minIndex, round)
+		ordered, _ := s.unspoiledFirst(others)
+		id, err := s.fetchFrom(ctx, ordered, minIndex, round)
 		if err == nil {
 			return id, nil
 		}
@@ -218,11 +225,11 @@ func (s *Staging) FetchSibling(ctx context.Context, minIndex uint64) (id string,
 	defer s.own.End()
 	for round := range siblingTries { // a sibling may have to apply a little more first
 		others := s.config.Peers.Others()
-		good := s.unspoiled(others)
-		if len(good) == 0 && len(others) > 0 {
+		ordered, good := s.unspoiledFirst(others)
+		if good == 0 && len(others) > 0 {
 			return "", fmt.Errorf("%w: what each of the other nodes gave is damaged", contract.ErrNotReady)
 		}
-		if id, err = s.fetchFrom(ctx, good, minIndex, round); err == nil {
+		if id, err = s.fetchFrom(ctx, ordered, minIndex, round); err == nil {
 			return id, nil
 		}
 		if s.config.Life.Pause(ctx, ownRetry) != nil {

@@ -97,7 +97,7 @@ func (v *Votes) Outlook() (warnings, notes []string) {
 		away := w.Problem != "" && w.ProblemFor >= s.Lease
 		if away && s.HeldUntil.IsZero() && !slices.Contains(named, w.ID) { // else it may be away, or more is said
 			warnings = append(warnings, fmt.Sprintf("%s has not supported the primary for %.0f s, and %s: %s", w.ID,
-				w.ProblemFor.Seconds(), spare(s.Voters), w.Problem))
+				w.ProblemFor.Seconds(), spare(s), w.Problem))
 		}
 	}
 	if !s.KeptUntil.IsZero() && s.Automatic && s.Paused == "" {
@@ -113,15 +113,15 @@ func (v *Votes) Outlook() (warnings, notes []string) {
 }
 
 // spare says for people what becomes of writes if more voters are lost.
-func spare(voters []contract.VoterStatus) string {
+func spare(s *contract.VoteStatus) string {
 	supporters := 0
-	for _, w := range voters {
+	for _, w := range s.Voters {
 		if w.Supports {
 			supporters++
 		}
 	}
-	switch more := supporters - (len(voters)/2 + 1); {
-	case more <= 0:
+	switch more := supporters - (len(s.Voters)/2 + 1); {
+	case more <= 0 || s.MaxLoss == 0: // where nothing may be lost, writes wait for regions, too
 		return "one more loss may stop writes"
 	case more == 1:
 		return "writes go on if one more is lost"

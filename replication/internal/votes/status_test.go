@@ -25,8 +25,11 @@ func TestOneMoreLossStopsWritesWhereItDoes(t *testing.T) {
 		for i := range voters {
 			voters[i].Supports = i >= c.away
 		}
-		if got := spare(voters); got != c.want {
+		if got := spare(&contract.VoteStatus{Voters: voters, MaxLoss: 1}); got != c.want {
 			t.Errorf("of %d voters %d are away: %s, and not: %s", c.voters, c.away, got, c.want)
+		}
+		if got := spare(&contract.VoteStatus{Voters: voters}); got != "one more loss may stop writes" {
+			t.Errorf("where nothing may be lost, of %d voters %d are away: %s", c.voters, c.away, got)
 		}
 	}
 }
