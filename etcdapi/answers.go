@@ -151,18 +151,26 @@ func (a *answers) most() int64 { return mostOf(a.limit) }
 
 func mostOf(limit int64) int64 { return limit + limit/2 }
 
-// fits reports whether who asked may have that much more that waits for it: of what is large, no more than all together
-// may, unless nothing else is there; and what has left something unread, no more than is free beside it. An address has
-// no more than its share of all. What is small is not held up for others where its connection has left nothing. The
-// caller holds mu.
+// fits reports whether who asked may have that much more that waits for it. An address has no more than its share of
+// all, unless nothing else is there, or nothing of its site: then one answer may be of all that is free. What is small
+// is not held up for others where its connection has left nothing. The caller holds mu.
 func (a *answers) fits(to sender, bytes int64) bool {
-	unread := a.leftBy(to.connection)
+	shared := a.sources.Fits(to.connection, bytes)
 	switch {
-	case a.bytes == 0, unread == 0 && bytes > 0 && bytes <= trifleBytes*to.copies():
+	case a.bytes == 0, a.leftBy(to.connection) == 0 && bytes > 0 && bytes <= trifleBytes*to.copies():
 		return true
-	case !a.sources.Fits(to.connection, bytes):
+	case !shared && a.sources.Holds(to.connection):
 		return false
-	case unread == 0 && bytes < madeBytes*to.copies():
+	}
+	return a.leaves(to, bytes, shared)
+}
+
+// leaves reports whether there is that much more for who asked, whatever its address has: of what is large, no more
+// than all together may; and what has left something unread, no more than is free beside it. What is little and of a
+// connection that has left nothing may be half as much again. The caller holds mu.
+func (a *answers) leaves(to sender, bytes int64, little bool) bool {
+	unread := a.leftBy(to.connection)
+	if little && unread == 0 && bytes < madeBytes*to.copies() {
 		return a.bytes+bytes <= a.most()
 	}
 	return unread+bytes <= a.limit-a.bytes
@@ -177,6 +185,17 @@ func (a *answers) reserve(to sender, bytes int64) error {
 	}
 	a.add(to.connection, bytes)
 	return nil
+}
+
+// begins refuses what is begun for a connection that may have nothing more. The share of its address counts for what
+// is answered, and not for this: what is begun may be answered with little.
+func (a *answers) begins(to sender) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.bytes == 0 || a.leaves(to, 0, true) {
+		return nil
+	}
+	return a.refusal("what this connection and others have not read")
 }
 
 // count counts what cannot be refused.

@@ -145,6 +145,49 @@ func TestAnAddressLeavesSomethingForOthers(t *testing.T) {
 	}
 }
 
+// An address that has left nothing gets all that is free, however little others have left; one that has left something
+// no more than its share, nor has another network of its site.
+func TestWhoHoldsNothingGetsAllThatIsFree(t *testing.T) {
+	const limit = 64 * madeBytes
+	const free = limit - 2*smallBytes
+	a := newAnswers(limit)
+	a.count("10.0.0.1:1", smallBytes)
+	a.count("[2001:db8:0:1::1]:1", smallBytes)
+	for _, c := range []struct {
+		from  string
+		bytes int64
+		fits  bool
+	}{
+		{"10.0.0.2:1", free, true}, {"10.0.0.2:1", free + 1, false}, {"[2001:db8:1::1]:1", free, true},
+		{"10.0.0.1:2", limit * 9 / 10, false}, {"[2001:db8:0:2::1]:1", limit * 9 / 10, false},
+	} {
+		err := a.reserve(sender{connection: c.from}, c.bytes)
+		if fits := err == nil; fits != c.fits {
+			t.Errorf("%d bytes of %s: %v", c.bytes, c.from, err)
+		}
+		if err != nil {
+			continue
+		}
+		if err := a.reserve(sender{connection: "10.0.0.3:1"}, madeBytes/2); err != nil {
+			t.Errorf("beside them nothing is left for others: %v", err)
+		} else {
+			a.free("10.0.0.3:1", madeBytes/2)
+		}
+		a.free(c.from, c.bytes)
+	}
+}
+
+// Through the JSON gateway, which holds an answer three times, it is a third of that.
+func TestWhoHoldsNothingGetsAllThatIsFreeOverJSON(t *testing.T) {
+	const limit, large = 64 * madeBytes, 20 * madeBytes
+	a := newAnswers(limit)
+	a.count("10.0.0.1:1", smallBytes)
+	of := sender{"10.0.0.2:1", &gatewayRequest{}}
+	if err := a.reserve(of, large*of.copies()); err != nil {
+		t.Error(err)
+	}
+}
+
 // A little is sent whatever others have left unread, to who has left nothing.
 func TestALittleIsNotHeldUp(t *testing.T) {
 	const limit, small = 8 * madeBytes, madeBytes / 2

@@ -50,7 +50,7 @@ func (a *API) admit(
 		return func() {}, nil
 	}
 	from := a.senderOf(ctx)
-	if err := a.answers.reserve(from, 0); err != nil {
+	if err := a.answers.begins(from); err != nil {
 		return nil, err
 	}
 	bounded, cancel := context.WithTimeout(ctx, a.limits.now().RequestTimeout)

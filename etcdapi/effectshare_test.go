@@ -6,7 +6,9 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc/codes"
 	grpcpeer "google.golang.org/grpc/peer"
+	"google.golang.org/grpc/status"
 
 	"github.com/mimir-kv/mimir/replication/clock/virtual"
 )
@@ -53,4 +55,26 @@ func TestGiantRequestsOfOneAddressHoldUpNobodyElse(t *testing.T) {
 			done()
 		}
 	})
+}
+
+// A write is not refused for what its address has left unread over other connections, as long as there is room at all.
+func TestAWriteDoesNotWaitForTheShareOfItsAddress(t *testing.T) {
+	a := New(Options{Limits: Limits{EffectBytes: 16 << 20, AnswerBytes: 16 << 20, RequestTimeout: time.Hour}})
+	a.answers.count("10.0.0.1:1", 15<<20)
+	a.answers.count("10.0.0.2:1", 6<<20)
+	admit := func(port int) error {
+		at := &net.TCPAddr{IP: net.IPv4(10, 0, 0, 1), Port: port}
+		ctx := grpcpeer.NewContext(t.Context(), &grpcpeer.Peer{Addr: at})
+		done, err := a.admit(ctx, false, func(context.Context, int64) (int64, error) { return 2 * smallEffect, nil })
+		if err == nil {
+			done()
+		}
+		return err
+	}
+	if err := admit(2); err != nil {
+		t.Error(err)
+	}
+	if err := admit(1); status.Code(err) != codes.ResourceExhausted {
+		t.Errorf("over the connection that has left it: %v", err)
+	}
 }

@@ -107,6 +107,15 @@ func (r *Room) Fits(address string, bytes int64) bool {
 	return from.left(r.most, bytes) >= 0
 }
 
+// Holds reports whether anything is held from the site of an address.
+func (r *Room) Holds(address string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	site, _ := names(address)
+	from := r.all.parts[site]
+	return from != nil && from.held > 0
+}
+
 // Hold counts bytes from an address, of which there may be more than there is room for; less than none are held no
 // longer.
 func (r *Room) Hold(address string, bytes int64) {
