@@ -20,13 +20,14 @@ const (
 // lyingFor is for how long so many bytes may lie.
 func lyingFor(bytes int64) time.Duration { return lyingTime + paced(bytes) }
 
-// paced is how long it takes to read so many bytes no faster than has to be.
+// paced is how many whole seconds it takes to read so many bytes no faster than has to be.
 func paced(bytes int64) time.Duration { return time.Duration(bytes/unreadPace) * time.Second }
 
 // account is what a connection has left unread.
 type account struct {
 	bytes int64
 	due   time.Time  // until then it reads as fast as it has to
+	read  int64      // what was read, and is less than due counts
 	lying []*counted // messages that can be ended with their requests
 }
 
@@ -77,13 +78,15 @@ func (a *answers) give(connection string, bytes int64) {
 	a.wake()
 }
 
-// reads notes that so many bytes were read: they are good for as long as they take, and count for no longer than one
-// message of their size does.
+// reads notes that so many bytes were read: they are good for as long as they take, in whole seconds, to which also
+// small messages come together, and count for no longer than one message of their size does.
 func (of *account) reads(bytes int64, now time.Time) {
 	if of.due.Before(now) {
 		of.due = now
 	}
-	of.due = of.due.Add(paced(bytes))
+	of.read += bytes
+	of.due = of.due.Add(paced(of.read))
+	of.read %= unreadPace
 	if most := now.Add(lyingFor(bytes)); of.due.After(most) {
 		of.due = most
 	}

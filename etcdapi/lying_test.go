@@ -83,6 +83,37 @@ func TestWhatLiesUnreadForTooLongEnds(t *testing.T) {
 	})
 }
 
+// Who reads small messages as fast as he has to goes on, whatever lies unread meanwhile.
+func TestWhoReadsSmallMessagesInTimeGoesOn(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		const part = unreadPace / 2
+		l := newLeaving(t, 1<<20)
+		var unread []*sending
+		for range 100 { // more than half of all, each for longer than a message of its size may lie
+			unread = append(unread, l.send("10.0.0.1:1", part))
+		}
+		waited := make(chan error, 1)
+		go func() { waited <- l.await(t.Context(), sender{connection: "10.0.0.2:1"}, 1<<20) }()
+		for range 4 * lyingTime / time.Second {
+			for range unreadPace / part {
+				time.Sleep(time.Second * part / unreadPace)
+				unread[0].counted.end()
+				unread = append(unread[1:], l.send("10.0.0.1:1", part))
+			}
+		}
+		if virtual.Wait(); len(l.ended) > 0 {
+			t.Errorf("%d of its requests are ended", len(l.ended))
+		}
+		for _, s := range unread {
+			s.counted.end()
+		}
+		if err := <-waited; err != nil {
+			t.Error(err)
+		}
+		l.free("10.0.0.2:1", 1<<20)
+	})
+}
+
 // Who is sent little and reads nothing is not in time for what he was sent before, and a refusal has it looked for.
 func TestWhoReadsInDripsEnds(t *testing.T) {
 	virtual.Test(t, func(t *testing.T) {
