@@ -14,9 +14,9 @@ import (
 
 const (
 	// mostTails is how many tails are read at a time, of which those from one address are no more than half: each has
-	// files open. Of the states beside them one is, for which there is room for two: an address has one of those, and
-	// leaves too little for another. The others wait.
-	mostTails, stateRoom = 8, 2
+	// files open. So it is of the states beside them, of which stateRoom are: from one address half, which leave room
+	// for another one from elsewhere. The others wait.
+	mostTails, stateRoom = 8, 4
 	// placeTime is how long one waits.
 	placeTime = 30 * time.Second
 )

@@ -61,15 +61,18 @@ func handlerOf(r Replicator, s States) http.Handler {
 	})
 }
 
-// Who waits for the state beside a tail, while somebody takes his time with one, is told so, and who that is.
+// Who waits for the state beside a tail, while others take their time with as many as may be read, or with all that one
+// address may, is told so, and who that is. One address leaves a place for another.
 func TestWhoWaitsForAStateIsToldWhoHasIt(t *testing.T) {
 	virtual.Test(t, func(t *testing.T) {
 		s := slowState{goOn: make(chan struct{})}
-		h, first := handlerOf(&fake{}, s), make(chan int)
+		h, done := handlerOf(&fake{}, s), make(chan int, stateRoom)
 		const path = "/mimir/v1/tails/t/state"
-		go func() { first <- asked(h, path, "10.0.0.1:5").Code }()
-		virtual.Wait()
-		for _, from := range []string{"10.0.0.1:6", "10.0.0.2:6"} {
+		read := func(from string) {
+			go func() { done <- asked(h, path, from).Code }()
+			time.Sleep(time.Second)
+		}
+		refused := func(from string) {
 			began := time.Now()
 			w := asked(h, path, from)
 			if w.Code != http.StatusServiceUnavailable || time.Since(began) != placeTime ||
@@ -77,9 +80,19 @@ func TestWhoWaitsForAStateIsToldWhoHasIt(t *testing.T) {
 				t.Errorf("%s waits %v: %d %s", from, time.Since(began), w.Code, w.Body)
 			}
 		}
+		read("10.0.0.1:5")
+		read("10.0.0.1:6")
+		refused("10.0.0.1:7")
+		read("10.0.0.2:5")
+		if time.Sleep(2 * placeTime); len(done) > 0 {
+			t.Errorf("%d of those who have a place are told that there is none", len(done))
+		}
+		refused("10.0.0.3:5")
 		close(s.goOn)
-		if code := <-first; code != http.StatusOK {
-			t.Errorf("the first: %d", code)
+		for range 3 {
+			if code := <-done; code != http.StatusOK {
+				t.Errorf("one is told %d", code)
+			}
 		}
 		if w := asked(h, path, "10.0.0.2:6"); w.Code != http.StatusOK {
 			t.Errorf("afterwards: %d %s", w.Code, w.Body)
