@@ -18,7 +18,8 @@
 //     shows nothing before it has come to where the fleet was when it began, and what was cut off is not shown again.
 //   - P5: a lag that is told is an upper bound.
 //   - P6: how new the fleet's users and roles are, and whether there are any, as far as was heard here, is known before
-//     what may need it is shown, and never goes back.
+//     what may need it is shown, and never goes back, but behind a copy that came in the place of what was held: then
+//     it is what a source had that was fresh, since the fleet may have been restored.
 //   - What a directory follows never changes: other prefixes need another directory.
 //
 // It leaves to its neighbours: which versions a store has (kv), who may read and write (the fleet, which is asked),

@@ -215,7 +215,10 @@ func (f *following) stated(body []byte) error {
 // installed puts the copy that came in its place.
 func (f *following) installed() error {
 	c := f.copying
-	err := c.install()
+	err := f.Place.hearAnew()
+	if err == nil {
+		err = c.install()
+	}
 	if err == nil {
 		err = f.Place.setParted(false)
 	}

@@ -52,6 +52,9 @@ type identity struct {
 	Auth         bool   `json:"auth,omitempty"`
 	AuthRevision uint64 `json:"authRevision,omitempty"`
 	AuthAt       int64  `json:"authAt,omitempty"`
+	// RightsAnew says that a copy came in the place of what was held: which users and roles there are a fresh source
+	// says next, also if others that were heard of are newer. The fleet may have been restored.
+	RightsAnew bool `json:"rightsAnew,omitempty"`
 	// Parted says that what is held is of a history that a failover cut off, or not what its source had: it is not
 	// shown, and does not lead on.
 	Parted bool `json:"parted,omitempty"`
@@ -74,6 +77,7 @@ type Place struct {
 	id      identity
 	unsaved bool // id is not what the file says: it could not be written
 	sound   bool // what it holds is at least what was shown from it, and may be shown
+	ahead   bool // the users and roles that were heard of are newer than what a fresh source had last
 }
 
 // OpenPlace opens a directory, or makes it. Errors: replication.ErrIdentity if it is somebody else's, or follows other
@@ -180,12 +184,17 @@ func (p *Place) rights() etcdapi.Rights {
 
 // heard notes, durably, which users and roles a source has, unless newer ones were heard of. Of a source that does not
 // say how new they are, or where that was never said, it counts that there are none only if the source is fresh: if it
-// has what the fleet had acknowledged.
+// has what the fleet had acknowledged. Behind a copy those of a fresh source are taken as they are.
 func (p *Place) heard(r etcdapi.Rights, fresh bool) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	known := p.rights()
+	anew := p.id.RightsAnew && fresh && r.Revision > 0
+	if fresh {
+		p.ahead = !anew && known.Enabled && r.Revision > 0 && r.OlderThan(known)
+	}
 	switch {
+	case anew:
 	case r.Revision == 0 || known.Revision == 0:
 		if known.Enabled && !r.Enabled && !fresh {
 			return nil
@@ -196,16 +205,39 @@ func (p *Place) heard(r etcdapi.Rights, fresh bool) error {
 	case !known.OlderThan(r): // it may be later, with the same users and roles
 		return nil
 	}
-	if r == known {
+	if r == known && !anew {
 		return nil
 	}
 	before := p.id
 	p.id.Auth, p.id.AuthRevision, p.id.AuthAt = r.Enabled, r.Revision, r.At
+	p.id.RightsAnew = p.id.RightsAnew && !anew
 	if err := p.save(); err != nil {
 		p.id = before
 		return fmt.Errorf("note which users and roles the fleet has: %w", err)
 	}
 	return nil
+}
+
+// hearAnew notes, durably and before a copy comes in the place of what is held, that users and roles are heard of anew.
+func (p *Place) hearAnew() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.id.RightsAnew {
+		return nil
+	}
+	p.id.RightsAnew = true
+	if err := p.save(); err != nil {
+		p.id.RightsAnew = false
+		return fmt.Errorf("note that a copy comes in the place of what is held: %w", err)
+	}
+	return nil
+}
+
+// isAhead reports whether the fleet has older users and roles than those that were heard of, as a fresh source said.
+func (p *Place) isAhead() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.ahead
 }
 
 // isSound reports whether what is held may be shown from the beginning on.

@@ -59,6 +59,9 @@ func TestKnownRightsNeverGoBack(t *testing.T) {
 		}
 	}
 	before := place.Rights()
+	if err := place.hearAnew(); err != nil {
+		t.Fatal(err)
+	}
 	if err := place.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -68,8 +71,58 @@ func TestKnownRightsNeverGoBack(t *testing.T) {
 	if now := place.Rights(); now != before {
 		t.Errorf("after a start: %v, want %v", now, before)
 	}
+	// Behind a copy: as a fresh source says once, which says how new they are.
+	restored := etcdapi.Rights{At: 5, Revision: 4, Enabled: true}
+	for i, c := range []struct {
+		heard etcdapi.Rights
+		fresh bool
+		want  etcdapi.Rights
+	}{
+		{restored, false, before},
+		{some, true, etcdapi.Rights{At: before.At, Revision: before.Revision, Enabled: true}},
+		{restored, true, restored}, {etcdapi.Rights{At: 6, Revision: 3, Enabled: true}, true, restored},
+	} {
+		if err := place.heard(c.heard, c.fresh); err != nil {
+			t.Fatal(err)
+		}
+		if now := place.Rights(); now != c.want {
+			t.Errorf("behind a copy, %d: of %v, fresh %t: %v, want %v", i, c.heard, c.fresh, now, c.want)
+		}
+		if is := i == 3; place.isAhead() != is {
+			t.Errorf("behind a copy, %d: ahead of the fleet: %t", i, !is)
+		}
+	}
 	if err := place.Close(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// A fleet that was restored in its place has fewer changes of users and roles: what it has counts as soon as it has
+// given a copy. Where it gives none, it is said why nobody may read.
+func TestAFleetWithFewerChangesOfUsersGivesACopy(t *testing.T) {
+	before, restored, dir := startWhole(t, "us-1"), startWhole(t, "us-2"), t.TempDir()
+	for _, w := range []*whole{before, restored} {
+		w.write(put("/a/x", "1"))
+	}
+	before.enableUsers()
+	e := startEdge(t, dir, before.addr)
+	e.holds(before)
+	e.stop()
+	e = startEdge(t, dir, restored.addr)
+	until(t, "it says why nobody may read", func() bool { return e.Standing().Problem == aheadProblem })
+	if s := e.Standing(); !s.Shows || !s.Auth {
+		t.Errorf("%+v", s)
+	}
+	e.stop()
+	restored.write(put("/a/x", "2"), put("/a/x", "3"))
+	restored.write(command.EncodeCompaction(&pb.CompactionRequest{Revision: restored.Node.Store.Revision()}))
+	e = startEdge(t, dir, restored.addr)
+	e.holds(restored)
+	want := etcdapi.RightsOf(restored.Node.Store)
+	until(t, "it has the users of what was restored", func() bool { return e.Place.Rights() == want })
+	until(t, "nothing is wrong", func() bool { return e.Standing().Problem == "" })
+	if s := e.Standing(); s.Copies != 1 || s.Auth {
+		t.Errorf("%+v", s)
 	}
 }
 

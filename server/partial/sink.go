@@ -57,7 +57,8 @@ type Standing struct {
 	Region   string   `json:"region"`
 	Node     string   `json:"node"`
 	Prefixes []string `json:"prefixes"`
-	// Shows says that it may show what it holds; else Problem says why not, as it does where nothing new comes.
+	// Shows says that it may show what it holds; else Problem says why not, as it does where nothing new comes, or
+	// users and roles keep everybody out.
 	Shows   bool   `json:"shows"`
 	Problem string `json:"problem,omitempty"`
 	// Source is the node that it follows, of region SourceRegion, by Endpoint; empty: none now.
@@ -227,9 +228,15 @@ func (s *Sink) Shown(ctx context.Context) error {
 	}
 }
 
-// problem says why nothing is shown, or nothing comes; "" if all is well. mu is held.
+// aheadProblem says why nobody is answered who has to show who he is.
+const aheadProblem = "the users and roles that were heard of are newer than those of the fleet, so that it answers " +
+	"nobody who reads here: if it was restored under its name, begin with an empty directory"
+
+// problem says why nothing is shown, or nothing comes, or nobody may read it; "" if all is well. mu is held.
 func (s *Sink) problem() string {
 	switch {
+	case s.state.Problem == "" && s.Place.isAhead():
+		return aheadProblem
 	case s.state.Problem != "" || s.state.Shows:
 		return s.state.Problem
 	case s.state.Copying:
