@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -99,37 +100,70 @@ func (s *server) newKeeper(c *Config) (*schedule.Keeper, error) {
 	}), nil
 }
 
-// sharesHistory reports whether the regions that are known to share the history of this one are, with it, more than
-// half of all: else they may go on with another, and this one be given up. It does not as long as it holds what the
-// fleet's history does not have, or as a region is further in epochs, or two take themselves for the primary: those who
-// are well share the other history then.
-func sharesHistory(h *replication.HealthStatus) bool {
-	if h.Role == replication.RoleDiverged || h.Role == replication.RolePrimary && h.Primary != h.Region {
-		return false
+// sharedUpTo returns up to which position more than half of all regions, this one among them, are known to have the
+// history to which own belongs: what is further may be given up, where the others go on without it. One of an earlier
+// epoch counts for nothing, as may one that is well and still takes its first copy. It is 0 as long as this region
+// holds what the fleet's history does not have, or as a region is further in epochs, or two take themselves for the
+// primary: those who are well share the other history then; and where own is of another epoch than the region is by
+// now.
+func sharedUpTo(h *replication.HealthStatus, own timeline.Cursor) timeline.Position {
+	if h.Role == replication.RoleDiverged || h.Role == replication.RolePrimary && h.Primary != h.Region ||
+		own.Epoch != h.Epoch {
+		return 0
 	}
-	with, primaries := 1, 0
+	primaries := 0
 	if h.Role == replication.RolePrimary {
 		primaries++
 	}
+	reached := []timeline.Position{own.Position}
 	for i := range h.Peers {
 		p := &h.Peers[i]
 		if p.Epoch > h.Epoch {
-			return false
+			return 0
 		}
 		if p.Role == replication.RolePrimary {
 			primaries++
 		}
-		if p.Healthy {
-			with++
+		if p.Healthy && p.Epoch == h.Epoch {
+			reached = append(reached, min(p.Position, own.Position))
 		}
 	}
-	return primaries < 2 && 2*with > 1+len(h.Peers)
+	most := (1+len(h.Peers))/2 + 1
+	if primaries > 1 || len(reached) < most {
+		return 0
+	}
+	slices.Sort(reached)
+	return reached[len(reached)-most]
 }
 
-// placeOf returns where in the history an origin of this node is, for backups, and whether others share that now.
+// shareTime is how long others are waited for, at most, that are to have what a backup has: they are behind a moment,
+// and what they have is heard of a moment later.
+const shareTime, shareTurn = 10 * time.Second, 100 * time.Millisecond
+
+// placeOfMost returns a place, as it is told over and over, once more than half of all have what is there, if they have
+// any of it, or shareTime is over.
+func placeOfMost(ctx context.Context, place func() schedule.Place) schedule.Place {
+	until := time.Now().Add(shareTime)
+	timer := time.NewTimer(shareTurn)
+	defer timer.Stop()
+	for {
+		p := place()
+		if p.Shared == 0 || p.Shared >= p.Position || !time.Now().Before(until) {
+			return p
+		}
+		timer.Reset(shareTurn)
+		select {
+		case <-ctx.Done():
+			return p
+		case <-timer.C:
+		}
+	}
+}
+
+// placeOf returns where in the history an origin of this node is, for backups, and how much of it others have now.
 func placeOf(s *server, o timeline.Origin) schedule.Place {
 	p := schedule.PlaceOf(o)
-	p.Shared = sharesHistory(s.replicator.Health())
+	p.Shared = sharedUpTo(s.replicator.Health(), o.Cursor)
 	return p
 }
 
@@ -212,7 +246,7 @@ func (s *server) content(
 	if relation != timeline.Prefix { // it may be of either
 		return nil, errors.Join(errExchanged, whole.Close())
 	}
-	at := placeOf(s, behind)
+	at := placeOfMost(ctx, func() schedule.Place { return placeOf(s, behind) })
 	at.Returns = returns
 	whole.Note(noteOf(s, before.Cursor.Position, at.Encode()))
 	out := backup.NewRewind(ctx, func(w io.Writer) error { return backup.Write(w, whole) })

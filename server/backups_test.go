@@ -7,10 +7,13 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/mimir-kv/mimir/backup"
 	"github.com/mimir-kv/mimir/backup/schedule"
 	"github.com/mimir-kv/mimir/replication"
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
+	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
 func TestBackupSettings(t *testing.T) {
@@ -46,42 +49,86 @@ func TestBackupSettings(t *testing.T) {
 	}
 }
 
-// A region shares its history with those who are well, unless that of the fleet is known to be another one: who answers
-// well then has that one.
-func TestWhoSharesTheHistory(t *testing.T) {
+// What a region has is shared as far as more than half of all are known to have come, unless the history of the fleet
+// is known to be another one: who answers well then has that one.
+func TestHowMuchOfTheHistoryIsShared(t *testing.T) {
 	const primary, secondary, diverged = replication.RolePrimary, replication.RoleSecondary, replication.RoleDiverged
-	peer := func(role replication.Role, epoch replication.Epoch, healthy bool) replication.PeerStatus {
-		return replication.PeerStatus{Role: role, Epoch: epoch, Healthy: healthy}
+	type peers = []replication.PeerStatus
+	peer := func(role replication.Role, epoch replication.Epoch, at replication.Position) replication.PeerStatus {
+		return replication.PeerStatus{Role: role, Epoch: epoch, Position: at, Healthy: true}
+	}
+	ill := func(p replication.PeerStatus) replication.PeerStatus {
+		p.Healthy = false
+		return p
 	}
 	for name, c := range map[string]struct {
 		role    replication.Role
-		primary string // as it is known here, in us
-		peers   []replication.PeerStatus
-		shares  bool
+		primary string // as it is known here, in us, at 1000
+		peers   peers
+		want    replication.Position
 	}{
-		"alone in its fleet": {role: primary, primary: "us", shares: true},
-		"followed":           {primary, "us", []replication.PeerStatus{peer(secondary, 2, true)}, true},
-		"follows":            {secondary, "eu", []replication.PeerStatus{peer(primary, 2, true)}, true},
-		"cut off":            {primary, "us", []replication.PeerStatus{{}}, false},
-		"not well":           {primary, "us", []replication.PeerStatus{peer(secondary, 2, false)}, false},
-		"half":               {primary, "us", []replication.PeerStatus{peer(secondary, 2, true), {}, {}}, false},
-		"most":               {primary, "us", []replication.PeerStatus{peer(secondary, 2, true), {}}, true},
-		"one is behind":      {primary, "us", []replication.PeerStatus{peer(secondary, 1, true)}, true},
-		"diverged":           {diverged, "eu", []replication.PeerStatus{peer(primary, 2, true)}, false},
-		"a higher claim":     {primary, "eu", []replication.PeerStatus{peer(secondary, 2, true)}, false},
-		"a later epoch":      {primary, "us", []replication.PeerStatus{peer(primary, 3, true)}, false},
+		"alone in its fleet":   {primary, "us", nil, 1000},
+		"followed":             {primary, "us", peers{peer(secondary, 2, 1000)}, 1000},
+		"follows":              {secondary, "eu", peers{peer(primary, 2, 1200)}, 1000},
+		"cut off":              {primary, "us", peers{{}}, 0},
+		"not well":             {primary, "us", peers{ill(peer(secondary, 2, 1000))}, 0},
+		"half":                 {primary, "us", peers{peer(secondary, 2, 1000), {}, {}}, 0},
+		"most":                 {primary, "us", peers{peer(secondary, 2, 990), {}}, 990},
+		"one is behind":        {primary, "us", peers{peer(secondary, 2, 17)}, 17},
+		"its first copy":       {primary, "us", peers{peer(secondary, 0, 0)}, 0},
+		"of an earlier epoch":  {primary, "us", peers{peer(secondary, 1, 999)}, 0},
+		"one of two is behind": {primary, "us", peers{peer(secondary, 2, 17), peer(secondary, 2, 998)}, 998},
+		"both are behind":      {primary, "us", peers{peer(secondary, 2, 17), peer(secondary, 2, 400)}, 400},
+		"of three":             {primary, "us", peers{peer(secondary, 2, 17), peer(secondary, 2, 400), {}}, 17},
+		"diverged":             {diverged, "eu", peers{peer(primary, 2, 1000)}, 0},
+		"a higher claim":       {primary, "eu", peers{peer(secondary, 2, 1000)}, 0},
+		"a later epoch":        {primary, "us", peers{peer(primary, 3, 1000)}, 0},
 		"a later one elsewhere": {
-			secondary, "eu", []replication.PeerStatus{peer(primary, 2, true), peer("", 3, false)}, false,
+			secondary, "eu", peers{peer(primary, 2, 1000), ill(peer("", 3, 1000))}, 0,
 		},
-		"two in one epoch": {primary, "us", []replication.PeerStatus{peer(primary, 2, true)}, false},
+		"two in one epoch": {primary, "us", peers{peer(primary, 2, 1000)}, 0},
 		"two others in one epoch": {
-			secondary, "eu", []replication.PeerStatus{peer(primary, 2, true), peer(primary, 2, true)}, false,
+			secondary, "eu", peers{peer(primary, 2, 1000), peer(primary, 2, 1000)}, 0,
 		},
 	} {
 		h := &replication.HealthStatus{Region: "us", Role: c.role, Primary: c.primary, Epoch: 2, Peers: c.peers}
-		if got := sharesHistory(h); got != c.shares {
-			t.Errorf("%s: shares %t", name, got)
+		if got := sharedUpTo(h, timeline.Cursor{Epoch: 2, Position: 1000}); got != c.want {
+			t.Errorf("%s: shared up to %d, want %d", name, got, c.want)
 		}
+	}
+	h := &replication.HealthStatus{Region: "us", Role: secondary, Primary: "eu", Epoch: 2, Peers: peers{
+		peer(primary, 2, 1000),
+	}}
+	if got := sharedUpTo(h, timeline.Cursor{Epoch: 1, Position: 1000}); got != 0 { // it was exchanged meanwhile
+		t.Errorf("of before: shared up to %d", got)
+	}
+}
+
+// A backup is shared also where others get what it has a moment later; who is far behind, or not there, is not waited
+// for.
+func TestABackupWaitsForOthersToShareIt(t *testing.T) {
+	for name, c := range map[string]struct {
+		reached []replication.Position // at 1000, at one look after the other
+		want    replication.Position
+		waits   time.Duration
+	}{
+		"there":         {[]replication.Position{1000}, 1000, 0},
+		"a moment":      {[]replication.Position{990, 990, 1000}, 1000, 2 * shareTurn},
+		"far behind":    {[]replication.Position{17}, 17, shareTime},
+		"not heard":     {[]replication.Position{0}, 0, 0},
+		"heard no more": {[]replication.Position{990, 0}, 0, shareTurn},
+	} {
+		virtual.Test(t, func(t *testing.T) {
+			began, looks := time.Now(), 0
+			got := placeOfMost(t.Context(), func() schedule.Place {
+				at := c.reached[min(looks, len(c.reached)-1)]
+				looks++
+				return schedule.Place{Position: 1000, Shared: at}
+			})
+			if waited := time.Since(began); got.Shared != c.want || waited != c.waits {
+				t.Errorf("%s: shared up to %d after %v, want %d after %v", name, got.Shared, waited, c.want, c.waits)
+			}
+		})
 	}
 }
 
@@ -117,7 +164,7 @@ func TestANodeTakesBackups(t *testing.T) {
 	defer f.Close()
 	at, err := schedule.ReadPlace(f)
 	if err != nil || at == nil || at.History != b.Newest.History || at.History == "" || len(at.Reigns) != 1 ||
-		!at.Shared || uint64(at.Position) < s.Note.Position {
+		at.Shared != at.Position || uint64(at.Position) < s.Note.Position {
 		t.Errorf("where it is: %+v, %v", at, err)
 	}
 	if _, err := client.Put(t.Context(), "k", "v"); err != nil { // it serves

@@ -18,8 +18,9 @@
 //     After a start it reads the others once as well, before something goes for them; what is due comes first.
 //   - K6: a backup counts, and lets older ones go, only if it is of the history that the region has now. What is of
 //     another beginning, was given up, or is of another life with the same beginning, neither counts nor goes. What is
-//     of the history, as far as no other region is known to have that, lets none go but of its own kind, whoever looks:
-//     a primary that is cut off goes on, and may be given up. What does not say where it is, of a version before, lets
+//     further in the history than more than half of all regions are known to have come lets none go but of its own
+//     kind, whoever looks: a primary that is cut off goes on, and may be given up, and a region that is heard may be
+//     far behind. What does not say where it is, of a version before, lets
 //     none go, and goes by the number of those that say it.
 //
 // Where a backup is in the history, its [Place], is in its note; [Stand] alone tells what that makes of it.

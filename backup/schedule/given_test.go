@@ -18,6 +18,7 @@ type region struct {
 	alone  bool    // no other region is known to share it
 	reigns []Reign // nil: one
 	began  time.Time
+	behind time.Duration // the others are
 }
 
 // here returns where in a history a region is.
@@ -27,12 +28,15 @@ func (p *place) here(history string) Place {
 	if p.began.IsZero() {
 		p.began = time.Date(1999, 1, 1, 0, 0, 0, 0, time.UTC)
 	}
-	at := Place{History: history, Reigns: p.reigns, Shared: !p.alone}
+	at := Place{History: history, Reigns: p.reigns}
 	if at.Reigns == nil {
 		at.Reigns = []Reign{{Epoch: 1, First: 1, Chain: "1a" + history}}
 	}
 	at.Position = timeline.Position(time.Since(p.began) / time.Second)
 	at.Chain = fmt.Sprintf("%s-%d", at.Reigns[len(at.Reigns)-1].Chain, at.Position)
+	if !p.alone {
+		at.Shared = at.Position - timeline.Position(p.behind/time.Second)
+	}
 	return at
 }
 
@@ -40,7 +44,14 @@ func (p *place) here(history string) Place {
 func (p *place) goesOn(alone bool, reigns []Reign, began time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.region = region{alone, reigns, began}
+	p.region = region{alone: alone, reigns: reigns, began: began}
+}
+
+// areBehind has the others be heard, and behind.
+func (p *place) areBehind(by time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.alone, p.behind = false, by
 }
 
 // contentAt is that of one which says it.
@@ -100,6 +111,31 @@ func TestWhatIsTakenAlonePushesOutNoneOfBefore(t *testing.T) {
 		is("01T03:00:00-a 01T04:00:00-a 01T15:00:00-b 01T16:00:00-b", 2)
 		p.goesOn(false, nil, time.Time{})
 		is("01T19:00:00-b 01T20:00:00-b", 0)
+	})
+}
+
+// A region that is heard again, and far behind, makes nothing of what it does not have go by what is older; once it has
+// caught up all is one history.
+func TestWhoIsFarBehindPushesOutNothing(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		p := &place{objects: map[string]string{}}
+		n := run(t, p, "-a", Plan{Every: time.Hour, Keep: 2})
+		defer n.stop()
+		is := func(behind time.Duration, want string, spared int) {
+			t.Helper()
+			p.areBehind(behind)
+			hours(t, 4)
+			if r := n.Report(); p.names() != want || r.Spared != spared || r.Failure != "" {
+				t.Errorf("%s, %d spared, want %s and %d, %s", p.names(), r.Spared, want, spared, r.Failure)
+			}
+		}
+		time.Sleep(15 * time.Minute)
+		is(0, "01T03:00:00-a 01T04:00:00-a", 0)
+		p.goesOn(true, nil, time.Time{})
+		hours(t, 4)
+		is(8*time.Hour, "01T03:00:00-a 01T04:00:00-a 01T11:00:00-a 01T12:00:00-a", 2)
+		is(90*time.Minute, "01T13:00:00-a 01T14:00:00-a 01T15:00:00-a 01T16:00:00-a", 2)
+		is(0, "01T19:00:00-a 01T20:00:00-a", 0)
 	})
 }
 

@@ -31,8 +31,8 @@ type Config struct {
 	Fleet, Region, Node string
 	// Mine reports whether this node is the one that takes them now.
 	Mine func() bool
-	// Here tells where in the history this region is now, and whether others share it; nil, or the zero Place: it is
-	// not known.
+	// Here tells where in the history this region is now, and how much of it others have; nil, or the zero Place: it
+	// is not known.
 	Here func() Place
 	// Content returns what a backup is to hold, with where it is in its note, and these returns. It is closed in any
 	// case.

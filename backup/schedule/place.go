@@ -19,8 +19,8 @@ type Place struct {
 	Position timeline.Position `json:"position"`
 	Chain    string            `json:"chain"`  // behind Position; of chains the first bytes, hexadecimal
 	Reigns   []Reign           `json:"reigns"` // those that lead there, the oldest first, or the last ones of them
-	// Shared says that the history was known to be that of more than half of all regions then.
-	Shared bool `json:"shared,omitempty"`
+	// Shared is up to which position of it more than half of all regions were known to have the history then.
+	Shared timeline.Position `json:"shared,omitempty"`
 	// Returns are of when the history had gone back.
 	Returns []Return `json:"returns,omitempty"`
 }

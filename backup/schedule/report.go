@@ -36,7 +36,8 @@ type Report struct {
 	Doubt bool `json:"doubt,omitempty"`
 
 	// Spared is how many stayed, when some were last let go, since those that were taken from Apart on are not known to
-	// be of what other regions have too: that may be given up, and pushes out none of before. Zero if there is none.
+	// be of what more than half of all regions have: that may be given up, and pushes out none of before. Zero if there
+	// is none.
 	Spared int       `json:"spared,omitempty"`
 	Apart  time.Time `json:"apart,omitzero"`
 

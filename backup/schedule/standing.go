@@ -3,8 +3,6 @@ package schedule
 import (
 	"slices"
 	"time"
-
-	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
 // Standing says what a backup is to a region that goes on with a history.
@@ -20,7 +18,8 @@ const (
 	// Unplaced does not say where it is, or it is not known where the region is. It counts as being there, and goes by
 	// the number of the others, but pushes out none.
 	Unplaced
-	// Alone is of the history, as far as no other region is known to have that. It pushes out others that are alone.
+	// Alone is of the history, as far as no more than half of all regions are known to have that. It pushes out others
+	// that are alone.
 	Alone
 	Own // of the history, as others have it
 )
@@ -44,10 +43,7 @@ func Stand(region string, here Place, all []Backup, now time.Time) (ranked []Ran
 			returns = joined(returns, b.Place.Returns)
 		}
 	}
-	back, shared := false, timeline.Position(0)
-	if here.Shared {
-		shared = here.Position
-	}
+	back, shared := false, here.Shared
 	for i := range ranked {
 		r := &ranked[i]
 		if r.Standing != Own && !ahead[i] {
@@ -58,8 +54,8 @@ func Stand(region string, here Place, all []Backup, now time.Time) (ranked []Ran
 			r.Standing = Astray
 		case ahead[i]:
 			back = back || r.At.Add(skew).Before(now)
-		case r.Place.Shared:
-			shared = max(shared, r.Place.Position)
+		default:
+			shared = max(shared, r.Place.Shared)
 		}
 	}
 	for i := range ranked {

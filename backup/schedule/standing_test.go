@@ -14,11 +14,20 @@ import (
 )
 
 // history makes the place at a position of a history of reigns: "1a:1 2b:501" is one of which epoch 1 begins with
-// position 1 and the chain 1a, and epoch 2 with position 501 and the chain 2b. An end "+" is a place that is shared.
+// position 1 and the chain 1a, and epoch 2 with position 501 and the chain 2b. An end "+" is a place that is shared,
+// and "+600" one that is so up to there.
 func history(t testing.TB, text string, position timeline.Position) *Place {
 	t.Helper()
-	text, shared := strings.CutSuffix(text, "+")
-	p := &Place{Position: position, Shared: shared}
+	text, upTo, shared := strings.Cut(text, "+")
+	p := &Place{Position: position}
+	if shared {
+		p.Shared = position
+	}
+	if upTo != "" {
+		if _, err := fmt.Sscan(upTo, &p.Shared); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for _, one := range strings.Fields(text) {
 		var r Reign
 		name, first, _ := strings.Cut(one, ":")
@@ -108,7 +117,7 @@ func standings(ranked []Ranked) (list []Standing) {
 // moment ago.
 func TestWhatWasTakenAloneIsSoForEverybody(t *testing.T) {
 	all := series(t, "1a:1", 100, 200, 300, 400)
-	all[1].Place.Shared = true
+	all[1].Place.Shared = 200
 	now := at(t, "26T05:00")
 	got, _ := Stand("us", *history(t, "1a:1", 500), all, now)
 	if want := []Standing{Own, Own, Alone, Alone}; !slices.Equal(standings(got), want) {
@@ -117,6 +126,15 @@ func TestWhatWasTakenAloneIsSoForEverybody(t *testing.T) {
 	got, _ = Stand("us", *history(t, "1a:1+", 500), all, now)
 	if want := []Standing{Own, Own, Own, Own}; !slices.Equal(standings(got), want) {
 		t.Errorf("heard again: %v, want %v", standings(got), want)
+	}
+	got, _ = Stand("us", *history(t, "1a:1+150", 500), all, now) // by who comes from far behind
+	if want := []Standing{Own, Own, Alone, Alone}; !slices.Equal(standings(got), want) {
+		t.Errorf("heard again, and far behind: %v, want %v", standings(got), want)
+	}
+	all[3].Place.Shared = 300 // more than half had come as far when the last one was taken
+	got, _ = Stand("us", *history(t, "1a:1", 500), all, now)
+	if want := []Standing{Own, Own, Own, Alone}; !slices.Equal(standings(got), want) {
+		t.Errorf("as a note says: %v, want %v", standings(got), want)
 	}
 }
 
@@ -181,7 +199,7 @@ func TestAPlaceInANote(t *testing.T) {
 	}
 	o.Cursor = timeline.Cursor{Epoch: 1000, Position: 9999, Chain: timeline.Chain{7}}
 	p := PlaceOf(o)
-	p.Shared = true
+	p.Shared = 9999
 	for range 100 {
 		p.Returns = append(p.Returns, Return{At: at(t, "26T00:00"), Position: 17})
 	}
@@ -193,7 +211,7 @@ func TestAPlaceInANote(t *testing.T) {
 	}
 	got, err := read(p.Encode())
 	if err != nil || got.History != p.History || got.Chain != "0700000000000000" || got.Position != 9999 ||
-		!got.Shared || len(got.Reigns) != maxReigns || got.Reigns[maxReigns-1] != p.Reigns[999] ||
+		got.Shared != 9999 || len(got.Reigns) != maxReigns || got.Reigns[maxReigns-1] != p.Reigns[999] ||
 		len(got.Returns) != maxReturns {
 		t.Errorf("%+v, %v", got, err)
 	}
