@@ -24,7 +24,7 @@ const (
 	lookTime = 10 * time.Minute
 )
 
-// Config is what a Keeper needs. The functions are called by one goroutine.
+// Config is what a Keeper needs. The functions are called by one goroutine, but for Where.
 type Config struct {
 	Plan
 	Store               store.Store
@@ -39,7 +39,7 @@ type Config struct {
 	Content func(ctx context.Context, returns []Return) (io.ReadCloser, error)
 	// Differs reports whether a node of this region was found to hold something else than it; nil: none was.
 	Differs func(node string) bool
-	// Where reads from the beginning of a backup where it is. Nil: ReadPlace.
+	// Where reads from the beginning of a backup where it is, of several at a time. Nil: ReadPlace.
 	Where func(io.Reader) (*Place, error)
 	// Check reads all of a backup of so many bytes as it lies in the place, and says what is wrong with it: an error
 	// that is [backup.ErrBroken], or one of the reader.
@@ -230,15 +230,14 @@ func (k *Keeper) look(ctx context.Context) (due time.Time, err error) {
 	return k.report.Due, nil
 }
 
-// locate looks where those are of which that is not known. What cannot be read stays unknown: it lets nothing go, nor
-// goes.
+// locate looks where those are of which that is not known. What cannot be read, or not in time, stays unknown until the
+// next look: it lets nothing go, nor goes. The newest, which are looked at first, tell by their notes what the next one
+// is to say.
 func (k *Keeper) locate(ctx context.Context, taken []Backup) error {
-	bounded, cancel := context.WithTimeout(ctx, lookTime)
-	defer cancel()
 	places := Places{}
 	maps.Copy(places, k.places)
 	own := slices.DeleteFunc(k.unbroken(taken), func(b Backup) bool { return b.Region != k.Region })
-	err := places.Locate(bounded, k.Store, own, k.Where)
+	err := places.Locate(ctx, k.Store, own, k.Where)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}

@@ -33,6 +33,7 @@ type place struct {
 	differs string // a node that was found to differ
 	where   string
 	still   bool // to look takes no time
+	far     *way // nil: what is asked for is there at once
 	region
 }
 
@@ -56,6 +57,9 @@ func (p *place) Put(_ context.Context, name string, r io.Reader) error {
 }
 
 func (p *place) Get(_ context.Context, name string) (io.ReadCloser, error) {
+	if p.far != nil {
+		p.far.take(name)
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.reads++

@@ -3,9 +3,13 @@ package schedule
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/mimir-kv/mimir/backup/store"
@@ -87,39 +91,84 @@ func ReadPlace(r io.Reader) (*Place, error) {
 // Places are where backups are, by name, of those that were looked at: nil of one that does not say so.
 type Places map[string]*Place
 
-// Locate looks at all that were not looked at, the newest first, and forgets all others. The error is that of one that
-// cannot be read.
+const (
+	// looksAtOnce is how many backups are looked at at a time, lookEach bounds one look, and looksTime all of them.
+	looksAtOnce = 16
+	lookEach    = 30 * time.Second
+	looksTime   = time.Minute
+)
+
+// errNotInTime says of a backup that it is not known where it is.
+var errNotInTime = errors.New("it could not be looked at in time")
+
+// Locate looks at all that were not looked at, the newest first, some at a time, and forgets all others. What cannot be
+// read, or not in time, stays unknown, and another call looks again: one that hangs, or a place that is slow, keeps
+// nobody from what is known of the newest. The error is that of the newest one.
 func (k Places) Locate(
 	ctx context.Context, s store.Store, all []Backup, read func(io.Reader) (*Place, error),
 ) (err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, looksTime, errNotInTime)
+	defer cancel()
 	there := map[string]bool{}
+	var names []string
 	for _, b := range slices.Backward(all) {
 		there[b.Name] = true
-		if _, known := k[b.Name]; known {
-			continue
-		}
-		p, failed := locate(ctx, s, b.Name, read)
-		switch {
-		case failed == nil:
-			k[b.Name] = p
-		case err == nil:
-			err = fmt.Errorf("%s: %w", b.Name, failed)
+		if _, known := k[b.Name]; !known {
+			names = append(names, b.Name)
 		}
 	}
-	for name := range k {
-		if !there[name] {
-			delete(k, name)
+	maps.DeleteFunc(k, func(name string, _ *Place) bool { return !there[name] })
+	looks := make([]look, len(names))
+	var begun atomic.Int64
+	var looking sync.WaitGroup
+	for range min(looksAtOnce, len(names)) {
+		looking.Go(func() {
+			for i := begun.Add(1) - 1; i < int64(len(names)); i = begun.Add(1) - 1 {
+				looks[i] = lookAt(ctx, s, names[i], read)
+			}
+		})
+	}
+	looking.Wait()
+	for i, l := range looks {
+		switch {
+		case l.err == nil:
+			k[names[i]] = l.at
+		case err == nil:
+			err = fmt.Errorf("%s: %w", names[i], l.err)
 		}
 	}
 	return err
 }
 
+// look is what came of a look at a backup.
+type look struct {
+	at  *Place
+	err error
+}
+
+// lookAt looks at one. A place that hangs, whatever it is told, is left to itself.
+func lookAt(ctx context.Context, s store.Store, name string, read func(io.Reader) (*Place, error)) look {
+	if ctx.Err() != nil {
+		return look{err: context.Cause(ctx)}
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, lookEach, errNotInTime)
+	defer cancel()
+	done := make(chan look, 1)
+	go func() {
+		at, err := locate(ctx, s, name, read)
+		done <- look{at, err}
+	}()
+	select {
+	case l := <-done:
+		return l
+	case <-ctx.Done():
+		return look{err: context.Cause(ctx)}
+	}
+}
+
 func locate(
 	ctx context.Context, s store.Store, name string, read func(io.Reader) (*Place, error),
 ) (*Place, error) {
-	if ctx.Err() != nil {
-		return nil, ctx.Err()
-	}
 	r, err := s.Get(ctx, name)
 	if err != nil {
 		return nil, err

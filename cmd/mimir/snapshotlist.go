@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -23,8 +22,8 @@ func newSnapshotList() *cobra.Command {
 		Use:   "list PLACE --fleet FLEET",
 		Short: "List the backups of a fleet that the schedule took",
 		Long: "List the backups of a fleet that the schedule took, the oldest first, by their names and sizes, and\n" +
-			"which are of what was given up, as the beginning of each says; status reads one. PLACE is backup.to of\n" +
-			"the fleet.",
+			"which are of what was given up, as the beginning of each says; status reads one. Of what cannot be\n" +
+			"looked at, or not within a minute, the newest first, that is not known. PLACE is backup.to of the fleet.",
 		Args: oneArgument("the place"),
 		RunE: func(c *cobra.Command, arguments []string) error {
 			if err := n.check(); err != nil {
@@ -52,6 +51,8 @@ type backupList struct {
 	Place   string            `json:"place"`
 	Backups []schedule.Backup `json:"backups"`
 	GivenUp []string          `json:"givenUp,omitempty"` // names of those that are of what was given up
+	// NotKnown are names of those of which that is not known: they cannot be read, or there was no time.
+	NotKnown []string `json:"notKnown,omitempty"`
 }
 
 // listOf lists them. Of what cannot be read it is said that it is not known where it is.
@@ -68,21 +69,29 @@ func listOf(ctx context.Context, s store.Store, fleet string, warn io.Writer) (*
 		fmt.Fprintf(warn, "mimir: of %d of %d backups it is not known whether they are of what was given up: %v\n",
 			len(found)-len(places), len(found), err)
 	}
+	l := &backupList{Place: s.String(), Backups: found}
 	for i := range found {
-		found[i].Place = places[found[i].Name]
+		at, known := places[found[i].Name]
+		if found[i].Place = at; !known {
+			l.NotKnown = append(l.NotKnown, found[i].Name)
+		}
 	}
-	return &backupList{Place: s.String(), Backups: found, GivenUp: schedule.GivenUp(found, time.Now())}, nil
+	l.GivenUp = schedule.GivenUp(found, time.Now())
+	return l, nil
 }
 
 func (l *backupList) tell(w io.Writer, s store.Store, fleet string) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	what := map[string]string{}
+	for _, name := range l.GivenUp {
+		what[name] = "\tgiven up"
+	}
+	for _, name := range l.NotKnown {
+		what[name] = "\tnot known"
+	}
 	for _, b := range l.Backups {
-		what := ""
-		if slices.Contains(l.GivenUp, b.Name) {
-			what = "\tgiven up"
-		}
 		fmt.Fprintf(t, "%s\t%s/%s\t%d bytes\t%s%s\n", b.At.Format(time.RFC3339), b.Region, b.Node, b.Bytes,
-			store.Join(s, b.Name), what)
+			store.Join(s, b.Name), what[b.Name])
 	}
 	t.Flush()
 	fmt.Fprintf(w, "%d backups of fleet %s in %s\n", len(l.Backups), fleet, s)

@@ -44,18 +44,25 @@ func TestAListSaysWhatWasGivenUp(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	torn := filepath.Join(dir, filepath.FromSlash(schedule.Name("f", "us", "us-1", "",
+		time.Date(2026, 11, 26, 4, 0, 0, 0, time.UTC))))
+	if err := os.WriteFile(torn, bytes.Repeat([]byte("torn"), 136), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	_, out, said := mimir(t, "snapshot", "list", "file://"+filepath.ToSlash(dir), "--fleet", "f")
 	lines := strings.Split(out, "\n")
-	if len(lines) < 6 || said != "" || !strings.Contains(lines[5], "2 of them are of what was given up") {
+	if len(lines) < 7 || !strings.HasPrefix(said, "mimir: of 1 of 5 backups it is not known") ||
+		!strings.Contains(lines[6], "2 of them are of what was given up") {
 		t.Fatalf("%s%s", out, said)
 	}
-	for i, given := range []bool{false, true, true, false} {
-		if strings.HasSuffix(lines[i], "given up") != given {
-			t.Errorf("%s", lines[i])
+	for i, what := range []string{"", "given up", "given up", "", "not known"} {
+		if strings.HasSuffix(lines[i], "given up") != (what == "given up") || !strings.HasSuffix(lines[i], what) {
+			t.Errorf("%s, want %q", lines[i], what)
 		}
 	}
 	_, out, _ = mimir(t, "snapshot", "list", "file://"+filepath.ToSlash(dir), "--fleet", "f", "-o", "json")
-	if _, names, _ := strings.Cut(out, `"givenUp"`); strings.Count(names, "@us-1@") != 2 {
+	if _, names, _ := strings.Cut(out, `"givenUp"`); strings.Count(names, "@us-1@") != 2 ||
+		!strings.Contains(names, `"notKnown"`) {
 		t.Error(out)
 	}
 }
