@@ -37,8 +37,8 @@ func showsDamage(l *life.Life, logger *slog.Logger, voters []uint64, err error) 
 		l.Fail(err)
 		return
 	}
-	logger.Error("the state of this node is damaged, and no other node of its region has it: no copy of it is given to "+
-		"anybody. Move the primary to a region that is whole, or restore a backup, and replace this node", "err", err)
+	logger.Error("the state of this node is damaged, and no other node of its region has it: no copy of it is given "+
+		"to anybody. Move the primary to a region that is whole, or restore a backup, and replace this node", "err", err)
 }
 
 // lookOf returns what tells whether the files of copies of a storage are what was written.
