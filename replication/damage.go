@@ -23,14 +23,14 @@ func fellBehind(err error) bool {
 	return errors.Is(err, raftgroup.ErrInvariant) && strings.Contains(err.Error(), beyondLog)
 }
 
-// damaged returns what is told of a node of which it turned out, as its state was copied for another, that its disk does
-// not hold what was written.
+// damaged returns what is told of a node of which it turned out, as its state was copied for another, that its disk
+// does not hold what was written.
 func damaged(n *node) func(error) {
 	return func(err error) { showsDamage(n.life, n.logger, n.group.Voters(), err) }
 }
 
-// showsDamage ends a node whose state is damaged where nobody has read it yet, as it ends where that is read. Not so the
-// only voter of its region: nobody else has what it holds, and what is damaged it shows to nobody either way.
+// showsDamage ends a node whose state is damaged where nobody has read it yet, as it ends where that is read. Not so
+// the only voter of its region: nobody else has what it holds, and what is damaged it shows to nobody either way.
 func showsDamage(l *life.Life, logger *slog.Logger, voters []uint64, err error) {
 	err = asDamage(err)
 	if !errors.Is(err, ErrDamaged) || len(voters) != 1 {
@@ -38,7 +38,8 @@ func showsDamage(l *life.Life, logger *slog.Logger, voters []uint64, err error) 
 		return
 	}
 	logger.Error("the state of this node is damaged, and no other node of its region has it: no copy of it is given "+
-		"to anybody. Move the primary to a region that is whole, or restore a backup, and replace this node", "err", err)
+		"to anybody. Move the primary to a region that is whole, or restore a backup, and replace this node",
+		"err", err)
 }
 
 // lookOf returns what tells whether the files of copies of a storage are what was written.

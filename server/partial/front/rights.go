@@ -21,11 +21,20 @@ func (f *Front) judged(here func(by etcdapi.Rights) (any, error)) (any, error) {
 	for range mostJudgements {
 		by := f.sink.Place.Rights()
 		answer, err := here(by)
-		if err != nil || f.sink.Place.Rights() == by {
+		if err != nil || !others(by, f.sink.Place.Rights()) {
 			return answer, err
 		}
 	}
 	return nil, errChanged
+}
+
+// others reports whether users and roles that are known now may judge otherwise than those by which was judged. Where
+// there are none, and were none, nobody is judged, and that more was heard of the same ones is no change of them.
+func others(by, now etcdapi.Rights) bool {
+	if !by.Enabled && !now.Enabled {
+		return false
+	}
+	return by.Enabled != now.Enabled || by.Revision != now.Revision || by.OlderThan(now)
 }
 
 // may says whether who asks may make a call that is answered from here. Where there are users the fleet knows.
