@@ -16,14 +16,14 @@ import (
 	"github.com/mimir-kv/mimir/replication/transport/memory"
 )
 
-// rotten is what a storage says of a file that is not what it wrote.
-var rotten = fmt.Errorf("%w: a block", checkpoint.ErrCorrupt)
+// errRotten is what a storage says of a file that is not what it wrote.
+var errRotten = fmt.Errorf("%w: a block", checkpoint.ErrCorrupt)
 
 // looking notes at what it looks, and finds what it is told to.
 type looking struct {
 	files []string
 	whole int
-	bad   string // the name of the file that is rotten, "." for the whole
+	bad   string // the name of the file that is errRotten, "." for the whole
 }
 
 func (l *looking) look() checkpoint.Look {
@@ -31,14 +31,14 @@ func (l *looking) look() checkpoint.Look {
 		File: func(_, name string) error {
 			l.files = append(l.files, name)
 			if name == l.bad {
-				return rotten
+				return errRotten
 			}
 			return nil
 		},
 		Whole: func(string) error {
 			l.whole++
 			if l.bad == "." {
-				return rotten
+				return errRotten
 			}
 			return nil
 		},

@@ -58,7 +58,7 @@ func (k *Known) describe(out *contract.FleetStatus, regions map[string]*fleet.Re
 	}
 	for _, name := range k.Strays {
 		out.Notes = append(out.Notes, fmt.Sprintf("region %s is in the configuration of %s, and not one of the fleet "+
-			"(%s): take it out of the configuration, or add it: mimir region add %s --peers ADDR,...", name,
+			"(%s): take it out of the configuration, or add it: mimir region add %s --peers ADDR[,ADDR]", name,
 			out.Asked, strings.Join(names(k.Roster), ", "), name))
 	}
 }

@@ -46,7 +46,7 @@ func TestWhatIsSaidOfTheRegionsOfAFleet(t *testing.T) {
 		}
 		if strays := len(k.Strays); len(out.Notes) != strays || strays > 0 &&
 			out.Notes[0] != "region sa is in the configuration of us-1, and not one of the fleet (ap, eu, us): take "+
-				"it out of the configuration, or add it: mimir region add sa --peers ADDR,..." {
+				"it out of the configuration, or add it: mimir region add sa --peers ADDR[,ADDR]" {
 			t.Errorf("notes %q", out.Notes)
 		}
 		return byName

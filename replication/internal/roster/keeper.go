@@ -200,12 +200,12 @@ func (k *Keeper) Bars(name string) error {
 		return nil
 	case r == nil:
 		return fmt.Errorf("%w: %s is not one of the fleet, by the configuration, and there is no roster: mimir region "+
-			"add %s --peers ADDR,...", contract.ErrUnknownRegion, name, name)
+			"add %s --peers ADDR[,ADDR]", contract.ErrUnknownRegion, name, name)
 	case r.Home(name) != nil || slices.Contains(k.Names(), name):
 		return nil
 	default:
 		return fmt.Errorf("%w: %s is not one of the fleet, by roster %d of epoch %d: mimir region add %s "+
-			"--peers ADDR,...", contract.ErrUnknownRegion, name, r.Number, r.Epoch, name)
+			"--peers ADDR[,ADDR]", contract.ErrUnknownRegion, name, r.Number, r.Epoch, name)
 	}
 }
 
@@ -351,7 +351,7 @@ func (k *Keeper) turn(before, r *timeline.Roster) {
 func Removed(region string, r *timeline.Roster) error {
 	return fmt.Errorf("%w: %s took region %s out of the fleet (roster %d of epoch %d); its nodes take no part again "+
 		"with their data, which stays as it is; to add it again, start them with empty data directories: mimir region "+
-		"add %s --peers ADDR,...", contract.ErrRemoved, r.By, region, r.Number, r.Epoch, region)
+		"add %s --peers ADDR[,ADDR]", contract.ErrRemoved, r.By, region, r.Number, r.Epoch, region)
 }
 
 // awaits reports whether a region takes no roster before the primary told it, which it asks: it has none, and one by

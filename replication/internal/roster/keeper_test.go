@@ -178,7 +178,7 @@ func TestWhoHoldsWhatIsLostIsNotForgotten(t *testing.T) {
 // adds reports whether an error ends with the order that adds a region of which nobody knows where it is: without
 // addresses it would be refused.
 func adds(err error, region string) bool {
-	return strings.HasSuffix(err.Error(), ": mimir region add "+region+" --peers ADDR,...")
+	return strings.HasSuffix(err.Error(), ": mimir region add "+region+" --peers ADDR[,ADDR]")
 }
 
 // TestWhichRegionsAreOfAFleetWithoutARoster: those that somebody named, and not whoever says that it is one.
