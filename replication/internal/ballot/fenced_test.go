@@ -113,6 +113,20 @@ func TestAPrimaryThatHearsNothingIsNotSupportedForEver(t *testing.T) {
 	}
 }
 
+// TestAPrimaryThatWasCutOffForLongIsNotDeaf: what its leader said before its support was over counts no more, if nobody
+// has asked for votes meanwhile.
+func TestAPrimaryThatWasCutOffForLongIsNotDeaf(t *testing.T) {
+	p := newSupporter()
+	for _, at := range []time.Duration{10 * time.Second, 60 * time.Second, 60500 * time.Millisecond} {
+		if did := p.renew(at, 1, false); did != Confirm {
+			t.Errorf("%v: a renewal: %s", at, did)
+		}
+		if at >= 60*time.Second {
+			p.sound(at)
+		}
+	}
+}
+
 // TestAPrimaryThatBeginsToHearIsNotDeaf: one that is cut off from a region that asks for votes, and has another leader,
 // or a clock that jumped, asks anew without a lease, and has it as soon as it is answered.
 func TestAPrimaryThatBeginsToHearIsNotDeaf(t *testing.T) {

@@ -40,8 +40,8 @@ type Staging interface {
 	FetchSibling(ctx context.Context, minIndex uint64) (id string, err error)
 	// Discard removes a copy.
 	Discard(id string)
-	// Spoiled removes a copy that FetchOwn or FetchSibling got, and that is damaged: whoever gave it is not asked for
-	// the next one, unless each of the others gave a damaged one.
+	// Spoiled removes a copy that FetchOwn or FetchSibling got, and that is damaged: whoever gave it is asked for
+	// the next one behind those who gave none, since another node may have his address by now.
 	Spoiled(id string)
 	// Remake makes the copy with this identity here, if it is one that this node can make by itself: at o, of what a
 	// region in the state s has in its log before the entry at index, which installs it. Otherwise it does nothing.

@@ -28,10 +28,10 @@
 //     it, so that whoever is about to install it can ask whether that is known by now ([AskGiver]).
 //   - T7 (invariant 13). What is not what was written, as far as the storage can tell, is given to nobody, nor counted
 //     on by whoever gets it all the same; whoever holds it is told. A giver of whose copy something else arrives than
-//     he summed reads all of the next one again. Who gave a damaged state is not asked again while another node of the
-//     region has one.
+//     he summed reads all of the next one again. Who gave a damaged state is asked behind the others.
 //   - T8. A copy that lies here is counted on only if it is what came: one that an earlier process received is read
-//     before that, and one that somebody did not get as it came is read again. What is not what came is removed.
+//     before that, and one that somebody did not get as it came is read again. What is not what came is removed,
+//     and so is what cannot be read again and again.
 //
 // Whoever takes a copy can tell how far that is, and whoever makes one tells the region for which it is.
 //
