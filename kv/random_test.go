@@ -306,7 +306,7 @@ func TestBatchesDoNotMatter(t *testing.T) {
 			second = append(second, two.applyAll(t, rest[:k])...)
 			rest = rest[k:]
 			for range rapid.IntRange(0, 1).Draw(t, "remove") {
-				if _, err := two.compactor.step(t.Context()); err != nil {
+				if err := two.compactor.finish(t.Context()); err != nil {
 					t.Fatal(err)
 				}
 			}

@@ -112,7 +112,7 @@ func TestWatchCompacted(t *testing.T) {
 		expect(t, "events from the compaction revision on", len(events), 2)
 		expect(t, "the delete at it", events[0].Type, mvccpb.Event_DELETE)
 		expect(t, "has no previous value", events[0].PrevKv, nil)
-		if _, err := n.compactor.step(t.Context()); err != nil {
+		if err := n.compactor.finish(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -206,19 +206,20 @@ func TestADirectoryInUseIsNotRewritten(t *testing.T) {
 
 // The votes of a witness are encrypted too.
 func TestAWitnessWithKeys(t *testing.T) {
+	const name = "witness-that-nobody-sees" // so long that no random bytes say it
 	dir := filepath.Join(t.TempDir(), "w")
 	line, _ := atrest.NewKey()
 	keys := keyFile(t, line)
 	for range 2 {
-		o := WitnessOptions{DataDir: dir, Fleets: []WitnessFleet{{ID: "f", Name: "w1"}}, EncryptionKeyFile: keys}
+		o := WitnessOptions{DataDir: dir, Fleets: []WitnessFleet{{ID: "f", Name: name}}, EncryptionKeyFile: keys}
 		if err := witnessWith(t, o); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if text, err := os.ReadFile(filepath.Join(dir, "ballot")); err != nil || bytes.Contains(text, []byte("w1")) {
+	if text, err := os.ReadFile(filepath.Join(dir, "ballot")); err != nil || bytes.Contains(text, []byte(name)) {
 		t.Errorf("%q, %v", text, err)
 	}
-	if err := witnessIn(t, dir, "w1"); !errors.Is(err, atrest.ErrKey) {
+	if err := witnessIn(t, dir, name); !errors.Is(err, atrest.ErrKey) {
 		t.Error(err)
 	}
 }
