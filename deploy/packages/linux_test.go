@@ -214,11 +214,7 @@ func debRoot(t *testing.T) string {
 		t.Skip("files of root and of a user of its own are made by root alone")
 	}
 	dir := root(t)
-	for _, d := range []string{"var/lib/dpkg/info", "var/lib/dpkg/updates", "etc"} {
-		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
+	directories(t, dir, "var/lib/dpkg/info", "var/lib/dpkg/updates", "etc")
 	for _, f := range []string{"status", "available"} {
 		if err := os.WriteFile(filepath.Join(dir, "var/lib/dpkg", f), nil, 0o644); err != nil {
 			t.Fatal(err)

@@ -47,8 +47,9 @@ func TestTheImageInPodman(t *testing.T) {
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	imageOfThePages(t, dir)
 	// Beside the directory skopeo remembers what it copied, in the one place for that.
-	sh := aRoom(t, "mkdir -p /var/lib/containers\nmount -t tmpfs tmpfs /var/lib/containers").in(fmt.Sprintf("cd %[1]s\nexport CONTAINERS_STORAGE_CONF=%[1]s/storage.conf "+
-		"CONTAINERS_CONF=%[1]s/containers.conf\n", dir))
+	// Both make the root of any image with the modes of their own umask, whatever the image says of it.
+	sh := aRoom(t, "mkdir -p /var/lib/containers\nmount -t tmpfs tmpfs /var/lib/containers").in(fmt.Sprintf("umask 022\n"+
+		"cd %[1]s\nexport CONTAINERS_STORAGE_CONF=%[1]s/storage.conf CONTAINERS_CONF=%[1]s/containers.conf\n", dir))
 	sh.does(t, block(t, "packages.md", "sh", "skopeo copy --all"))
 	if got := architectures(t, filepath.Join(dir, "images")); !slices.Equal(got, []string{"amd64", "arm64"}) {
 		t.Errorf("the copy is for %v", got)

@@ -132,9 +132,7 @@ func TestAnRPMStartsANode(t *testing.T) {
 	if err := os.WriteFile(file, aPackage(t, linux.RPM, stamp.Version), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Mkdir(filepath.Join(dir, "etc"), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	directories(t, dir, "etc", "var/lib") // rpm makes what is missing by the umask
 	at := func(arguments ...string) {
 		t.Helper()
 		all := append([]string{"--root", dir, "--dbpath", "/var/lib/rpm"}, arguments...)

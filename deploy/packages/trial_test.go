@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"os"
 	"os/exec"
@@ -49,6 +50,7 @@ func TestMain(m *testing.M) {
 		}
 		defer os.RemoveAll(dir)
 		scratch = dir
+		syscall.Umask(0o077) // the strictest that anybody has: no package, no image depends on it
 		return m.Run()
 	}())
 }
@@ -253,4 +255,21 @@ func root(t *testing.T) string {
 		}
 	}
 	return dir
+}
+
+// directories makes directories below a root that any user may enter, whatever the umask.
+func directories(t *testing.T, root string, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		path := root
+		for element := range strings.SplitSeq(name, "/") {
+			path = filepath.Join(path, element)
+			if err := os.Mkdir(path, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+				t.Fatal(err)
+			}
+			if err := os.Chmod(path, 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 }
