@@ -31,7 +31,6 @@ import (
 	"github.com/mimir-kv/mimir/replication/internal/reads"
 	"github.com/mimir-kv/mimir/replication/internal/recall"
 	"github.com/mimir-kv/mimir/replication/internal/region"
-	"github.com/mimir-kv/mimir/replication/internal/rewind"
 	"github.com/mimir-kv/mimir/replication/internal/roster"
 	"github.com/mimir-kv/mimir/replication/internal/secondary"
 	"github.com/mimir-kv/mimir/replication/internal/slots"
@@ -321,11 +320,8 @@ func (n *node) load(fresh bool) error {
 		return fmt.Errorf("%w: %s is marked as its own and holds neither log nor state; "+
 			"remove the member and add it again under a new name", ErrDiskLost, c.DataDir)
 	}
-	err = errors.Join(n.shelf.Clean(), dropHalfAside(c.FS, c.path(asideFolder)))
-	if n.rewinds == nil {
-		return errors.Join(err, rewind.Drop(c.FS, c.path("rewind")))
-	}
-	return errors.Join(err, n.rewinds.Begin())
+	n.tails.Clean()
+	return errors.Join(n.shelf.Clean(), dropHalfAside(c.FS, c.path(asideFolder)), n.rewinds.Begin())
 }
 
 // holdsHistory reports whether the log was used: a start that was cut short before the directory was marked leaves at

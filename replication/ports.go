@@ -89,7 +89,7 @@ type late struct {
 	roster  *roster.Keeper
 	source  *stream.Source
 	caps    caps
-	rewinds *rewind.Rewinds // nil: the storage has no branches, or it is not wanted
+	rewinds *rewind.Rewinds
 }
 
 // elections gives the governor the votes, and has them look at news, and whoever knows the regions.

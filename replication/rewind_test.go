@@ -155,6 +155,42 @@ func TestWithoutACheckpointBeforeTheForkItTakesACopy(t *testing.T) {
 	})
 }
 
+// TestNothingStaysOfWhatIsNotWanted: its nodes lose power when the first has the state, and come back where no
+// checkpoints are wanted. What they made for going back goes once they follow, and what they had begun to save at once.
+func TestNothingStaysOfWhatIsNotWanted(t *testing.T) {
+	every := int64(0)
+	forking(t, func(c *replication.Config) { c.CheckpointBytes = every }, func(f *testFleet, l listener) {
+		f.startAllOf("us")
+		f.until("a node has the state", func() bool { return l.count(wentBack) > 0 })
+		for _, n := range f.regions["us"] {
+			f.kill(n)
+			part := "/data/rescue/begun.state.tmp/contents"
+			if err := f.nodes[n].disk.MkdirAll(part, 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}
+		every = -1
+		f.startAllOf("us")
+		f.eventually(values(0, 30))
+		f.until("nothing is left", func() bool {
+			for _, n := range f.regions["us"] {
+				rewind, _ := f.nodes[n].disk.List("/data/rewind")
+				states, _ := f.nodes[n].disk.List("/data/rewind/states")
+				if slices.Contains(rewind, "marks") || len(states) > 0 {
+					return false
+				}
+			}
+			return true
+		})
+		for _, n := range f.regions["us"] {
+			f.savedTail(n)
+			if saved, _ := f.nodes[n].disk.List("/data/rescue"); len(saved) != 1 {
+				t.Errorf("%s: %v beside the tail", n, saved)
+			}
+		}
+	})
+}
+
 // TestItGoesBackThroughPowerCuts: all its nodes lose power as soon as the first has the state, and once more when that
 // is agreed on.
 func TestItGoesBackThroughPowerCuts(t *testing.T) {

@@ -181,7 +181,7 @@ func (n *node) buildSuccession() {
 		Leadership: n.leadership, Fleet: n.fleet,
 		Standing: n.standing, Leader: n.directory, Client: n.client, Decider: n.proposer, Follower: n.follower,
 		Late:  n.delay,
-		Level: newInquiry(n).siblingsLevel, Elections: elections{&n.late}, Rewinds: brancher(c, n.storage) != nil,
+		Level: newInquiry(n).siblingsLevel, Elections: elections{&n.late}, Rewinds: markEvery(c, n.storage) > 0,
 		Changing: func() (string, bool) {
 			what, charting := votes.Changing(n.votes)
 			return cmp.Or(n.roster.Changing(), what), charting
@@ -269,21 +269,21 @@ func (n *node) buildState(log *slots.Log) {
 		Copying: n.slots.Copying, Bars: n.roster.Bars, Unfit: unfit, Life: n.life, Clock: c.Clock, Logger: n.logger,
 		Throttle: n.caps.copies, Look: lookOf(c.FS, n.storage), Damaged: damaged(n),
 	})
-	if b := brancher(c, n.storage); b != nil {
-		n.rewinds = rewind.New(rewind.Config{
-			FS: c.FS, Dir: c.path("rewind"), Brancher: b, Source: n.applier, Applied: n.applied, Log: log,
-			Least: n.slots.Least, Unfit: unfit, EveryBytes: c.CheckpointBytes,
-			SpareBytes: uint64(c.CheckpointSpareBytes), Clock: c.Clock, Logger: n.logger,
-		})
-	}
+	branches, _ := n.storage.(Brancher)
+	n.rewinds = rewind.New(rewind.Config{
+		FS: c.FS, Dir: c.path("rewind"), Brancher: branches, Source: n.applier, Applied: n.applied, Log: log,
+		Least: n.slots.Least, Unfit: unfit, EveryBytes: markEvery(c, n.storage),
+		SpareBytes: uint64(c.CheckpointSpareBytes), Clock: c.Clock, Logger: n.logger,
+	})
 }
 
-// brancher returns the storage if nodes keep checkpoints of it to go back to, nil if they do not.
-func brancher(c *Config, s Storage) Brancher {
-	if b, ok := s.(Brancher); ok && c.CheckpointBytes > 0 && len(c.Regions) > 0 {
-		return b
+// markEvery returns how much log is written between two checkpoints of the storage that a node keeps to go back to,
+// zero if it keeps none.
+func markEvery(c *Config, s Storage) int64 {
+	if _, ok := s.(Brancher); ok && len(c.Regions) > 0 {
+		return max(c.CheckpointBytes, 0)
 	}
-	return nil
+	return 0
 }
 
 // buildSource makes what serves the stream to other regions.

@@ -9,7 +9,8 @@ import (
 	"path/filepath"
 )
 
-// MakeDir makes dir and every directory above it that is missing, durably.
+// MakeDir makes dir and every directory above it that is missing, durably. One that may not outlast a power cut is not
+// left there: the next call would take it for one that does.
 func MakeDir(fsys FS, dir string) error {
 	_, err := fsys.Stat(dir)
 	if err == nil || !errors.Is(err, fs.ErrNotExist) {
@@ -24,7 +25,11 @@ func MakeDir(fsys FS, dir string) error {
 	if err := fsys.MkdirAll(dir); err != nil {
 		return err
 	}
-	return fsys.SyncDir(parent)
+	if err := fsys.SyncDir(parent); err != nil {
+		_ = fsys.Remove(dir) // unless somebody uses it already
+		return err
+	}
+	return nil
 }
 
 // writeBytes is how much of a file WriteFile keeps in memory: most files that it writes are far smaller, and many are
@@ -55,6 +60,7 @@ func WriteFile(fsys FS, path string, fill func(io.Writer) error) error {
 		return err
 	}
 	if err := fsys.Rename(temporary, path); err != nil {
+		_ = fsys.Remove(temporary)
 		return err
 	}
 	if err := fsys.SyncDir(filepath.Dir(path)); err != nil {

@@ -89,6 +89,36 @@ func TestAFileThatIsInItsPlaceIsToldFromOneThatIsNot(t *testing.T) {
 	}
 }
 
+// unnamed is a disk on which nothing gets another name.
+type unnamed struct{ durable.FS }
+
+func (unnamed) Rename(string, string) error { return syscall.EIO }
+
+// TestWhatGetsNoNameTakesNoRoom.
+func TestWhatGetsNoNameTakesNoRoom(t *testing.T) {
+	disk := vfs.NewMem()
+	if err := durable.WriteFile(unnamed{pebblefs.New(disk)}, "/file", write("one")); !errors.Is(err, syscall.EIO) {
+		t.Fatal(err)
+	}
+	if names, err := disk.List("/"); err != nil || len(names) != 0 {
+		t.Errorf("left %v, %v", names, err)
+	}
+}
+
+// TestADirectoryIsMadeOnceAPowerCutLeavesIt: one that could not be made durable is not taken for one that is.
+func TestADirectoryIsMadeOnceAPowerCutLeavesIt(t *testing.T) {
+	disk := vfs.NewCrashableMem()
+	if err := durable.MakeDir(unsynced{pebblefs.New(disk), syscall.ENOSPC}, "/a"); !durable.Full(err) {
+		t.Fatal(err)
+	}
+	if err := durable.MakeDir(pebblefs.New(disk), "/a"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := disk.CrashClone(vfs.CrashCloneCfg{}).Stat("/a"); err != nil {
+		t.Errorf("after a power cut: %v", err)
+	}
+}
+
 // TestSettle: a process is killed between giving names and syncing them, and the machine goes on.
 func TestSettle(t *testing.T) {
 	disk := vfs.NewCrashableMem()

@@ -14,7 +14,10 @@ import (
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
-const suffix = ".rescue"
+const (
+	suffix     = ".rescue"
+	partSuffix = suffix + ".tmp" // ends the name of a file that durable.WriteFile did not finish
+)
 
 // ErrNotFound says that there is no rescue file of that name.
 var ErrNotFound = errors.New("rescue: no such tail")
@@ -187,6 +190,9 @@ func Scan(fs durable.FS, dir, name string, visit func(payload []byte) error) (Co
 func Remove(fs durable.FS, dir, name string) error {
 	return fs.RemoveAll(filepath.Join(dir, name+suffix))
 }
+
+// IsPart reports whether a file in the directory of tails is one that was not finished. It is no tail.
+func IsPart(file string) bool { return strings.HasSuffix(file, partSuffix) }
 
 // List returns the names of the tails in dir, in order. A directory that does not exist has none.
 func List(fs durable.FS, dir string) ([]string, error) {

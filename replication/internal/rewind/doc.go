@@ -14,9 +14,11 @@
 //     not made; where that goes on in the reign that both have, the stream compares the chains. So have all nodes that
 //     made it the same one; and it has one name on all of them.
 //   - W2. A mark is of the history that the region has: one that is older than an install is none.
-//   - W3. A rewound state stays until nothing in the log can ask for it any more.
-//   - W4. There are at most three marks, and none where the disk lacks room. Log is kept from the oldest one on, as far
-//     as log is kept for other regions.
+//   - W3. A rewound state is made when a power cut leaves it, and stays until nothing in the log can ask for it any
+//     more, also where no marks are wanted any more.
+//   - W4. There are at most three marks, and none where the disk lacks room or none are wanted. Log is kept from the
+//     oldest one on, as far as log is kept for other regions. What could not be removed is tried again until it is
+//     gone, and before that no mark is made.
 //   - W5. A mark at which processes ended is left alone in the end.
 //   - W6. A node that holds something else than its region keeps no marks, and makes no state of one. What was made of
 //     the state that was here is gone from the disk before that of another node takes its place: what was wrong stays

@@ -20,28 +20,37 @@ var errForgotten = fmt.Errorf("%w: what this node held is another state than its
 // state of another node is about to take its place (W6). It may be called where nothing can be applied or held. It
 // waits for who makes a state to give that up, until ctx ends. Errors: ErrNotReady, after silence.
 func (r *Rewinds) Forget(ctx context.Context) error {
-	if r == nil {
-		return nil
+	r.giveAllUp()
+	if err := r.outlast(ctx); err != nil {
+		return err
 	}
+	defer func() { <-r.preparing }()
+	err := r.empty(r.marksDir())
+	if err != nil {
+		err = fmt.Errorf("remove checkpoints: %w", err)
+	}
+	if failed := r.empty(r.statesDir()); failed != nil {
+		err = errors.Join(err, fmt.Errorf("remove rewound states: %w", failed))
+	}
+	return err
+}
+
+// giveAllUp has no mark be there any more, and none come of what was begun before. Those that are on the disk go, also
+// if it comes to nothing else.
+func (r *Rewinds) giveAllUp() {
+	r.placing.Lock()
+	defer r.placing.Unlock()
 	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.forgot++
+	for _, m := range r.marks {
+		r.remains[r.dirOf(m)] = false
+	}
 	r.marks = nil
 	r.pin(0)
 	if r.giveUp != nil {
 		r.giveUp(errForgotten)
 	}
-	r.mu.Unlock()
-	if err := r.outlast(ctx); err != nil {
-		return err
-	}
-	defer func() { <-r.preparing }()
-	if err := r.empty(r.marksDir()); err != nil {
-		return fmt.Errorf("remove checkpoints: %w", err)
-	}
-	if err := r.empty(r.statesDir()); err != nil {
-		return fmt.Errorf("remove rewound states: %w", err)
-	}
-	return nil
 }
 
 // silence is for how long is waited for an engine that makes a state and is to give that up. It is one step of it, of
@@ -56,8 +65,8 @@ func (r *Rewinds) outlast(ctx context.Context) error {
 	default:
 	}
 	r.config.Logger.Info("waits until the state at a fork, which is being made here, is given up")
-	r.setWaits(r.config.Clock.Now())
-	defer r.setWaits(time.Time{})
+	r.waits.Store(new(r.config.Clock.Now()))
+	defer r.waits.Store(nil)
 	ctx, cancel := context.WithTimeoutCause(ctx, silence, fmt.Errorf("%w: the engine has not come to its end for %v",
 		contract.ErrNotReady, silence))
 	defer cancel()
@@ -70,28 +79,18 @@ func (r *Rewinds) outlast(ctx context.Context) error {
 	}
 }
 
-func (r *Rewinds) setWaits(since time.Time) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.waits = since
-}
-
-// Awaits says for what Forget waits, for people, "" if for nothing.
+// Awaits says for what Forget waits, for people, "" if for nothing. It waits for nobody.
 func (r *Rewinds) Awaits() string {
-	if r == nil {
-		return ""
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.waits.IsZero() {
+	since := r.waits.Load()
+	if since == nil {
 		return ""
 	}
 	return fmt.Sprintf("waits until the state at a fork, which is being made here, is given up, for %v",
-		r.config.Clock.Now().Sub(r.waits).Truncate(time.Second))
+		r.config.Clock.Now().Sub(*since).Truncate(time.Second))
 }
 
-// empty durably removes what is whole in dir, of which some may be there that nobody here knows of: it could not be
-// removed before, or is being removed.
+// empty durably removes what is whole in dir, of which some may be there that nobody here knows of: it is being
+// removed, or cannot be read.
 func (r *Rewinds) empty(dir string) error {
 	fs := r.config.FS
 	names, err := fs.List(dir)
@@ -105,11 +104,9 @@ func (r *Rewinds) empty(dir string) error {
 		if strings.HasSuffix(name, partSuffix) {
 			continue // it is taken for none
 		}
-		if err := r.erase(filepath.Join(dir, name)); err != nil {
-			return err
-		}
+		err = errors.Join(err, r.remove(filepath.Join(dir, name)))
 	}
-	return fs.SyncDir(dir)
+	return errors.Join(err, fs.SyncDir(dir))
 }
 
 // begins returns the marks that a state can be made from, and the context in which it is: it ends when they are

@@ -64,7 +64,10 @@ func (r *Rewinds) findMarks() error {
 func (r *Rewinds) look() {
 	v := r.config.Applied.View()
 	s := &v.State
-	r.dropStates(v)
+	r.sweep(v)
+	if !r.wanted() {
+		return
+	}
 	if r.config.Unfit() {
 		r.keep(nil) // what they are of is no better
 		return
@@ -91,6 +94,10 @@ func (r *Rewinds) crowded() bool {
 // makeDue makes a mark if much was written since the last one, or there is none.
 func (r *Rewinds) makeDue(v *region.View) error {
 	r.mu.Lock()
+	if n := len(r.remains); n > 0 { // each may hold as much as a mark, and have the name of the next one
+		r.mu.Unlock()
+		return fmt.Errorf("%d that are of no use any more are not removed yet", n)
+	}
 	last := mark{}
 	if n := len(r.marks); n > 0 && r.marks[n-1].index >= v.State.Base.Index {
 		last = r.marks[n-1]
@@ -138,21 +145,23 @@ func (r *Rewinds) make(forgot int) error {
 		err = r.place(part, mark{meta.AppliedIndex, meta.Position, meta.Epoch}, forgot)
 	}
 	if err != nil {
-		return errors.Join(err, c.FS.RemoveAll(part))
+		return errors.Join(err, r.remove(part))
 	}
 	return c.FS.SyncDir(r.marksDir())
 }
 
 // place makes what is complete in part the mark m.
 func (r *Rewinds) place(part string, m mark, forgot int) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	r.placing.Lock()
+	defer r.placing.Unlock()
 	if r.forgot != forgot {
 		return errForgotten
 	}
 	if err := r.config.FS.Rename(part, r.dirOf(m)); err != nil {
 		return err
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.marks = append(r.marks, m)
 	return nil
 }
@@ -162,11 +171,12 @@ func (r *Rewinds) place(part string, m mark, forgot int) error {
 func (r *Rewinds) thin(base uint64) {
 	least := r.config.Least()
 	r.mu.Lock()
-	kept := slices.DeleteFunc(slices.Clone(r.marks), func(m mark) bool {
+	marks := slices.Clone(r.marks)
+	r.mu.Unlock()
+	kept := slices.DeleteFunc(marks, func(m mark) bool {
 		_, err := r.config.Log.Seek(m.position)
 		return m.index < base || err != nil // no log leads on from it
 	})
-	r.mu.Unlock()
 	r.keep(choose(kept, least))
 }
 
@@ -185,15 +195,22 @@ func choose(marks []mark, least contract.Position) []mark {
 	return marks
 }
 
-// keep removes all other marks, and keeps the log from these on.
+// keep removes all other marks, and keeps the log from these on. What was forgotten meanwhile stays so.
 func (r *Rewinds) keep(marks []mark) {
 	r.mu.Lock()
-	gone := slices.DeleteFunc(slices.Clone(r.marks), func(m mark) bool { return slices.Contains(marks, m) })
-	r.marks = marks
+	var kept, gone []mark
+	for _, m := range r.marks {
+		if slices.Contains(marks, m) {
+			kept = append(kept, m)
+		} else {
+			gone = append(gone, m)
+		}
+	}
+	r.marks = kept
 	r.pin(0)
 	r.mu.Unlock()
 	for _, m := range gone {
-		r.remove(r.dirOf(m))
+		_ = r.remove(r.dirOf(m)) // it is tried again
 	}
 }
 
@@ -207,32 +224,6 @@ func (r *Rewinds) pin(next uint64) {
 		return
 	}
 	r.config.Log.Pin(pinName, next)
-}
-
-// remove is erase of what does no harm if it stays.
-func (r *Rewinds) remove(dir string) {
-	if err := r.erase(dir); err != nil {
-		r.config.Logger.Warn("checkpoint not removed", "dir", dir, "err", err)
-	}
-}
-
-// erase removes the directory dir, which is not taken for a whole one afterwards, however far it came.
-func (r *Rewinds) erase(dir string) error {
-	fs, part := r.config.FS, dir+partSuffix
-	err := fs.RemoveAll(part)
-	if err == nil {
-		err = fs.Rename(dir, part)
-	}
-	if err == nil {
-		err = fs.SyncDir(filepath.Dir(dir))
-	}
-	if err == nil {
-		err = fs.RemoveAll(part)
-	}
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	return err
 }
 
 // tell logs what hinders, once as long as it is that.

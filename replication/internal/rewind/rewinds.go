@@ -2,10 +2,10 @@ package rewind
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/mimir-kv/mimir/replication/clock"
@@ -41,7 +41,7 @@ type Log interface {
 	Unpin(name string)
 }
 
-// Config is what Rewinds are made of. Every field is required.
+// Config is what Rewinds are made of. Every field is required but for Brancher, where no marks are wanted.
 type Config struct {
 	FS       durable.FS
 	Dir      string // its own
@@ -53,42 +53,49 @@ type Config struct {
 	Least func() contract.Position
 	// Unfit reports whether the state here is known to be another than the region's, or is being replaced.
 	Unfit      func() bool
-	EveryBytes int64  // of log between two marks
+	EveryBytes int64  // of log between two marks; zero: none are wanted
 	SpareBytes uint64 // are free on the disk while there are marks
 	Clock      clock.Clock
 	Logger     *slog.Logger
 }
 
-// Rewinds are the marks of a node and the states to which it went back. A nil *Rewinds has none, and makes none. It is
-// safe for concurrent use.
+// Rewinds are the marks of a node and the states to which it went back. It is safe for concurrent use.
 type Rewinds struct {
 	config    Config
-	preparing chan struct{} // has room for the one that makes a state
+	preparing chan struct{}             // has room for the one that makes a state
+	waits     atomic.Pointer[time.Time] // since when Forget waits for him; nil: it does not
+	placing   sync.Mutex                // is held while a mark gets its place; taken before mu
 
-	mu     sync.Mutex
-	marks  []mark                  // by index
-	states map[string]uint64       // until this entry of the log is applied, an entry may ask for it
-	told   string                  // what hinders, as it was logged last
-	forgot int                     // how often what was here was forgotten
-	giveUp context.CancelCauseFunc // has whoever makes a state give up; nil: nobody does
-	waits  time.Time               // since when Forget waits for him; zero: it does not
+	mu      sync.Mutex              // once it has begun, no file is touched while this is held
+	marks   []mark                  // by index
+	states  map[string]uint64       // until this entry of the log is applied, an entry may ask for it
+	remains map[string]bool         // directories that are to be removed, none is used; true: they could not be
+	told    string                  // what hinders, as it was logged last
+	forgot  int                     // how often what was here was forgotten; changes while placing is held, too
+	giveUp  context.CancelCauseFunc // has whoever makes a state give up; nil: nobody does
 }
 
 // New returns Rewinds that know of nothing before Begin.
 func New(c Config) *Rewinds {
-	return &Rewinds{config: c, preparing: make(chan struct{}, 1), states: map[string]uint64{}}
+	return &Rewinds{
+		config: c, preparing: make(chan struct{}, 1), states: map[string]uint64{}, remains: map[string]bool{},
+	}
 }
 
-// Begin finds what earlier processes left, and keeps the log that it needs. It is called once, when the state is loaded
-// and before the first log is released.
+// Begin finds what earlier processes left, and keeps the log that it needs. Where no marks are wanted it removes those
+// that are there; a state that the log may still ask for stays. It is called once, when the state is loaded and before
+// the first log is released.
 func (r *Rewinds) Begin() error {
-	if r == nil {
-		return nil
+	_ = r.remove(r.marksDir() + partSuffix)
+	if !r.wanted() {
+		_ = r.remove(r.marksDir()) // at once, so that none is taken for a whole one later; it is tried again if need be
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if err := r.findMarks(); err != nil {
-		return err
+	if r.wanted() {
+		if err := r.findMarks(); err != nil {
+			return err
+		}
 	}
 	if err := r.findStates(); err != nil {
 		return err
@@ -97,20 +104,11 @@ func (r *Rewinds) Begin() error {
 	return nil
 }
 
-// Drop removes the marks that earlier processes left in dir, where none are wanted any more. A state that the log may
-// still ask for stays. It is called instead of New.
-func Drop(fs durable.FS, dir string) error {
-	if err := fs.RemoveAll(filepath.Join(dir, marksName)); err != nil {
-		return fmt.Errorf("remove checkpoints that are not wanted: %w", err)
-	}
-	return nil
-}
+// wanted reports whether marks are.
+func (r *Rewinds) wanted() bool { return r.config.EveryBytes > 0 }
 
 // Run makes marks and removes what is of no use any more, until ctx ends.
 func (r *Rewinds) Run(ctx context.Context) {
-	if r == nil {
-		return
-	}
 	ticker := r.config.Clock.NewTicker(lookEvery)
 	defer ticker.Stop()
 	for {

@@ -33,10 +33,8 @@ type Made struct {
 // Register registers the answers to what other nodes ask.
 func (r *Rewinds) Register(questions *peer.Registry) {
 	peer.Handle(questions, Ask, peer.RegionNode, func(ctx context.Context, q Request) (Made, error) {
-		if r != nil {
-			if err := peer.MaySpeak(ctx, r.config.Applied.State().Region); err != nil {
-				return Made{}, err
-			}
+		if err := peer.MaySpeak(ctx, r.config.Applied.State().Region); err != nil {
+			return Made{}, err
 		}
 		return r.Prepare(ctx, q)
 	})
@@ -44,9 +42,6 @@ func (r *Rewinds) Register(questions *peer.Registry) {
 
 // Prepare returns once this node has the state that was asked for. Errors: ErrNotReady if it cannot have it.
 func (r *Rewinds) Prepare(ctx context.Context, q Request) (Made, error) {
-	if r == nil {
-		return Made{}, fmt.Errorf("%w: this node keeps no checkpoints of its own", contract.ErrNotReady)
-	}
 	if r.config.Unfit() {
 		return Made{}, errForgotten
 	}
@@ -69,7 +64,7 @@ func (r *Rewinds) Prepare(ctx context.Context, q Request) (Made, error) {
 // Remake makes the state that the entry at index installs, if it is one to which a region in the state s goes back, and
 // this node does not have it: it was away when the others made it.
 func (r *Rewinds) Remake(ctx context.Context, s *timeline.State, index uint64, id string, o *timeline.Origin) {
-	if r == nil || s.Diverged == nil || r.config.Unfit() {
+	if s.Diverged == nil || r.config.Unfit() {
 		return
 	}
 	p, err := planOf(s, o.Reigns, index)
@@ -93,8 +88,8 @@ func (r *Rewinds) prepare(ctx context.Context, p *plan) (*contract.Metadata, err
 	r.states[p.id] = max(r.states[p.id], p.upTo) // before it is there
 	r.mu.Unlock()
 	dir := filepath.Join(r.statesDir(), p.id)
-	if meta, err := copies.ReadMetadata(r.config.FS, dir); err == nil {
-		return meta, nil
+	if meta, err := r.found(dir); meta != nil || err != nil {
+		return meta, err
 	}
 	ctx, marks, end := r.begins(ctx)
 	defer end()
@@ -112,9 +107,30 @@ func (r *Rewinds) prepare(ctx context.Context, p *plan) (*contract.Metadata, err
 	return meta, nil
 }
 
+// found returns what the state in dir is, if it is there and a power cut leaves it: it may be of an attempt that could
+// not make it durable. Nil: it is not. What is to be removed is, first.
+func (r *Rewinds) found(dir string) (*contract.Metadata, error) {
+	if r.isLeaving(dir) {
+		if err := r.remove(dir); err != nil {
+			return nil, fmt.Errorf("remove the state of this name that was here: %w", err)
+		}
+	}
+	meta, err := copies.ReadMetadata(r.config.FS, dir)
+	if err != nil {
+		return nil, nil
+	}
+	if err := r.config.FS.SyncDir(dir); err != nil {
+		return nil, fmt.Errorf("make the state at the fork durable: %w", err)
+	}
+	return meta, nil
+}
+
 // choose returns the newest mark that leads to the fork: one at the fork itself does not if a reign had begun there
 // that is given up.
 func (r *Rewinds) choose(p *plan, marks []mark) (mark, error) {
+	if !r.wanted() {
+		return mark{}, fmt.Errorf("%w: this node keeps no checkpoints of its own", contract.ErrNotReady)
+	}
 	for _, m := range slices.Backward(marks) {
 		switch {
 		case m.index < p.state.Base.Index || m.position > p.fork || m.epoch > timeline.Latest(p.shared).Epoch:
@@ -129,10 +145,13 @@ func (r *Rewinds) choose(p *plan, marks []mark) (mark, error) {
 
 // State returns where the state of this name is; false if it is not here.
 func (r *Rewinds) State(id string) (dir string, ok bool) {
-	if r == nil || filepath.Base(id) != id {
+	if filepath.Base(id) != id {
 		return "", false
 	}
 	dir = filepath.Join(r.statesDir(), id)
+	if r.isLeaving(dir) {
+		return "", false
+	}
 	_, err := copies.ReadMetadata(r.config.FS, dir)
 	return dir, err == nil
 }
@@ -143,7 +162,7 @@ func (r *Rewinds) Discard(id string) {
 	if !ok {
 		return
 	}
-	r.remove(dir)
+	_ = r.remove(dir) // it is tried again
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.states, id)
@@ -159,29 +178,4 @@ func (r *Rewinds) findStates() error {
 		r.states[name] = r.config.Log.LastIndex()
 	}
 	return nil
-}
-
-// dropStates removes the states that nothing can ask for any more (W3), and parts of such.
-func (r *Rewinds) dropStates(v *region.View) {
-	if v.State.Diverged != nil {
-		return
-	}
-	select {
-	case r.preparing <- struct{}{}:
-		defer func() { <-r.preparing }()
-	default:
-		return
-	}
-	r.mu.Lock()
-	var gone []string
-	for id, until := range r.states {
-		if v.Index >= until {
-			gone = append(gone, id)
-			delete(r.states, id)
-		}
-	}
-	r.mu.Unlock()
-	for _, id := range gone {
-		r.remove(filepath.Join(r.statesDir(), id))
-	}
 }

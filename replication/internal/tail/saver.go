@@ -32,6 +32,9 @@ func (s *Saver) Save(d timeline.Divergence, st *timeline.State, upTo uint64, who
 		Fork: d.Fork, Last: d.At, Chain: st.Cursor.Chain, Claim: d.Claim, Saved: c.Clock.Now().UTC(),
 	}
 	if s.has(name, h) {
+		if err := c.FS.SyncDir(c.Dir); err != nil { // it may be of an attempt that could not do that
+			return fmt.Errorf("make tail %s in %s durable: %w", name, c.Dir, err)
+		}
 		return nil
 	}
 	counts, err := rescue.Write(c.FS, c.Dir, name, h, History(s.log, st.Reigns, d.Fork, d.At, upTo))

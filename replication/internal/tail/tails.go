@@ -60,6 +60,25 @@ type Tails struct{ config Config }
 // New returns what is in the directory.
 func New(c Config) *Tails { return &Tails{c} }
 
+// Clean removes what an earlier process began to save, and did not finish: what is to be saved is begun anew, or is not
+// this node's to save any more. It is called before anything is applied. What cannot be removed is told.
+func (t *Tails) Clean() {
+	fs, dir := t.config.FS, t.config.Dir
+	files, err := fs.List(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return
+	}
+	for _, f := range files {
+		if strings.HasSuffix(f, stateSuffix+partSuffix) || rescue.IsPart(f) {
+			err = errors.Join(err, fs.RemoveAll(filepath.Join(dir, f)))
+		}
+	}
+	if err != nil {
+		t.config.Logger.Warn("what was begun to be saved of a tail, and not finished, is not removed", "dir", dir,
+			"err", err)
+	}
+}
+
 // Register registers the answers to what other nodes ask.
 func (t *Tails) Register(r *peer.Registry) {
 	peer.Handle(r, Ask, peer.RegionNode, func(context.Context, peer.Nothing) ([]Info, error) { return t.List() })
