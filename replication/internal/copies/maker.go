@@ -94,6 +94,23 @@ func Look(fs durable.FS, dir string) (*contract.Metadata, error) {
 	}
 }
 
+// Spoil has what is in dir be no copy any more (C2), durably unless the disk lacks room even for that. Whoever removes a
+// copy file by file begins with it: after a power cut what is left of one passes for none. That it is missing is no
+// error.
+func Spoil(fs durable.FS, dir string) error {
+	err := fs.Remove(filepath.Join(dir, metadataFile))
+	if err == nil || errors.Is(err, os.ErrNotExist) {
+		err = fs.SyncDir(dir)
+		if durable.Full(err) || errors.Is(err, os.ErrNotExist) {
+			return nil
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("have what is in %s be no copy: %w", dir, err)
+	}
+	return nil
+}
+
 // Restore replaces the content of the storage by the copy in dir, with meta in place of the copy's own metadata. Parts
 // that hold a view are told to end, and waited for. Error: ErrDamaged if the copy is not what was written; the storage
 // then has the content that it had (C5).

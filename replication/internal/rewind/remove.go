@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/mimir-kv/mimir/replication/durable"
+	"github.com/mimir-kv/mimir/replication/internal/copies"
 	"github.com/mimir-kv/mimir/replication/internal/region"
 )
 
@@ -59,13 +61,23 @@ func (r *Rewinds) isLeaving(dir string) bool {
 	return leaves
 }
 
-// erase removes the directory dir, which is not taken for a whole one afterwards, however far it came: nothing in it
-// is removed before a power cut cannot give it its name back.
+// erase durably removes the directory dir, which is not taken for a whole one afterwards, however far it came. It gives
+// room back also where the disk has none for another name.
 func (r *Rewinds) erase(dir string) error {
-	fs, part := r.config.FS, dir+partSuffix
 	if strings.HasSuffix(dir, partSuffix) {
-		return fs.RemoveAll(dir)
+		return r.config.FS.RemoveAll(dir)
 	}
+	err := r.eraseAside(dir)
+	if durable.Full(err) {
+		return r.eraseInPlace(dir)
+	}
+	return err
+}
+
+// eraseAside gives the directory dir the name of a part, and removes that: nothing in it is removed before a power cut
+// cannot give it its name back.
+func (r *Rewinds) eraseAside(dir string) error {
+	fs, part := r.config.FS, dir+partSuffix
 	removePart := func() error {
 		if err := fs.SyncDir(filepath.Dir(dir)); err != nil {
 			return err
@@ -77,10 +89,45 @@ func (r *Rewinds) erase(dir string) error {
 			return err
 		}
 	}
-	if err := fs.Rename(dir, part); errors.Is(err, os.ErrNotExist) {
-		return nil
-	} else if err != nil {
+	err := fs.Rename(dir, part)
+	if errors.Is(err, os.ErrNotExist) {
+		if err = fs.SyncDir(filepath.Dir(dir)); errors.Is(err, os.ErrNotExist) { // an attempt before may have lacked it
+			return nil
+		}
+		return err
+	}
+	if err != nil {
 		return err
 	}
 	return removePart()
+}
+
+// eraseInPlace removes the directory dir, under whichever of both names it is there, as what is no whole one.
+func (r *Rewinds) eraseInPlace(dir string) error {
+	fs := r.config.FS
+	for _, name := range []string{dir + partSuffix, dir} {
+		if err := r.spoil(name); err != nil {
+			return err
+		}
+		if err := fs.RemoveAll(name); err != nil {
+			return err
+		}
+	}
+	return fs.SyncDir(filepath.Dir(dir)) // for which there may be room now
+}
+
+// spoil has what is in the directory dir be no whole one: that of all marks has one in each directory.
+func (r *Rewinds) spoil(dir string) error {
+	fs := r.config.FS
+	if strings.TrimSuffix(dir, partSuffix) != r.marksDir() {
+		return copies.Spoil(fs, dir)
+	}
+	names, err := fs.List(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	for _, name := range names {
+		err = errors.Join(err, copies.Spoil(fs, filepath.Join(dir, name)))
+	}
+	return err
 }

@@ -45,10 +45,10 @@ func (f faulty) ask(call, name string, do func() error) error {
 }
 
 // fails has all calls of a kind fail.
-func (p *place) fails(call string) {
+func (p *place) fails(call string, with error) {
 	p.config.FS = faulty{p.fs, func(c, _ string) error {
 		if c == call {
-			return syscall.EIO
+			return with
 		}
 		return nil
 	}}
@@ -75,7 +75,7 @@ func TestAMarkThatCouldNotBeRemovedGoesLater(t *testing.T) {
 		p.writes(16)
 		p.look()
 		p.least = 16
-		p.fails(call)
+		p.fails(call, syscall.EIO)
 		p.look()
 		p.writes(22)
 		p.look()
@@ -132,7 +132,7 @@ func TestAStateThatCouldNotBeRemovedGoesLater(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p.fails(call)
+		p.fails(call, syscall.EIO)
 		p.Discard(made.ID)
 		if _, ok := p.State(made.ID); ok {
 			t.Errorf("%s: it is here still", call)
@@ -148,7 +148,7 @@ func TestAStateThatCouldNotBeRemovedGoesLater(t *testing.T) {
 		if _, ok := p.State(made.ID); !ok {
 			t.Errorf("%s: what was made anew is gone", call)
 		}
-		p.fails(call)
+		p.fails(call, syscall.EIO)
 		follows := region.View{State: timeline.State{Region: "us"}, Index: p.LastIndex() + 1}
 		p.sweep(&follows)
 		if got := p.in(p.statesDir()); len(got) != 1 {
@@ -170,7 +170,7 @@ func TestWhatCouldNotBeForgottenGoesLater(t *testing.T) {
 		p.look()
 		p.writes(16)
 		p.look()
-		p.fails(call)
+		p.fails(call, syscall.EIO)
 		if err := p.Forget(t.Context()); !errors.Is(err, syscall.EIO) {
 			t.Errorf("%s: forgotten: %v", call, err)
 		}
