@@ -44,7 +44,7 @@ func (r *Rewinds) giveAllUp() {
 	defer r.mu.Unlock()
 	r.forgot++
 	for _, m := range r.marks {
-		r.remains[r.dirOf(m)] = false
+		r.remains[r.dirOf(m)] = nil
 	}
 	r.marks = nil
 	r.pin(0)

@@ -94,9 +94,9 @@ func (r *Rewinds) crowded() bool {
 // makeDue makes a mark if much was written since the last one, or there is none.
 func (r *Rewinds) makeDue(v *region.View) error {
 	r.mu.Lock()
-	if n := len(r.remains); n > 0 { // each may hold as much as a mark, and have the name of the next one
+	if err := r.unremoved(); err != nil { // each may hold as much as a mark, and have the name of the next one
 		r.mu.Unlock()
-		return fmt.Errorf("%d that are of no use any more are not removed yet", n)
+		return err
 	}
 	last := mark{}
 	if n := len(r.marks); n > 0 && r.marks[n-1].index >= v.State.Base.Index {

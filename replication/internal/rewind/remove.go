@@ -1,7 +1,9 @@
 package rewind
 
 import (
+	"cmp"
 	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -12,6 +14,9 @@ import (
 	"github.com/mimir-kv/mimir/replication/internal/copies"
 	"github.com/mimir-kv/mimir/replication/internal/region"
 )
+
+// errNotTried is why something is not removed while a state is made.
+var errNotTried = errors.New("a state at a fork is being made")
 
 // sweep removes what was not removed before, the states that nothing can ask for any more (W3), and parts of such.
 // While a state is made it leaves that to the next look.
@@ -40,17 +45,31 @@ func (r *Rewinds) sweep(v *region.View) {
 func (r *Rewinds) remove(dir string) error {
 	err := r.erase(dir)
 	r.mu.Lock()
-	told := r.remains[dir]
+	told := r.remains[dir] != nil
 	if err == nil {
 		delete(r.remains, dir)
 	} else {
-		r.remains[dir] = true
+		r.remains[dir] = err
 	}
 	r.mu.Unlock()
-	if err != nil && !told {
+	switch {
+	case err != nil && !told:
 		r.config.Logger.Warn("checkpoint not removed; it is tried again", "dir", dir, "err", err)
+	case err == nil && told:
+		r.config.Logger.Info("checkpoint removed that could not be before", "dir", dir)
 	}
 	return err
+}
+
+// unremoved says what is to be removed and could not be, nil if nothing is. The caller holds mu.
+func (r *Rewinds) unremoved() error {
+	dirs := slices.Sorted(maps.Keys(r.remains))
+	if len(dirs) == 0 {
+		return nil
+	}
+	which := max(0, slices.IndexFunc(dirs, func(dir string) bool { return r.remains[dir] != nil }))
+	return fmt.Errorf("%d that are of no use any more are not removed yet, as %s is not: %w", len(dirs), dirs[which],
+		cmp.Or(r.remains[dirs[which]], errNotTried))
 }
 
 // isLeaving reports whether dir is to be removed, and was not yet.

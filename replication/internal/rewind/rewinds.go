@@ -69,7 +69,7 @@ type Rewinds struct {
 	mu      sync.Mutex              // once it has begun, no file is touched while this is held
 	marks   []mark                  // by index
 	states  map[string]uint64       // until this entry of the log is applied, an entry may ask for it
-	remains map[string]bool         // directories that are to be removed, none is used; true: they could not be
+	remains map[string]error        // directories that are to be removed, none is used; why they were not at last
 	told    string                  // what hinders, as it was logged last
 	forgot  int                     // how often what was here was forgotten; changes while placing is held, too
 	giveUp  context.CancelCauseFunc // has whoever makes a state give up; nil: nobody does
@@ -78,7 +78,7 @@ type Rewinds struct {
 // New returns Rewinds that know of nothing before Begin.
 func New(c Config) *Rewinds {
 	return &Rewinds{
-		config: c, preparing: make(chan struct{}, 1), states: map[string]uint64{}, remains: map[string]bool{},
+		config: c, preparing: make(chan struct{}, 1), states: map[string]uint64{}, remains: map[string]error{},
 	}
 }
 

@@ -1,0 +1,43 @@
+package rewind
+
+import (
+	"bytes"
+	"errors"
+	"log/slog"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// TestWhyNoCheckpointIsMadeIsTold: which directory hinders, and how; and that it is gone.
+func TestWhyNoCheckpointIsMadeIsTold(t *testing.T) {
+	p := newPlace(t)
+	out := new(bytes.Buffer)
+	p.config.Logger = slog.New(slog.NewTextHandler(out, nil))
+	p.writes(8)
+	p.look()
+	p.writes(16)
+	p.look()
+	p.least = 16
+	p.fails("rename", syscall.EIO)
+	for range 2 {
+		p.look()
+	}
+	got := out.String()
+	for _, line := range []string{"checkpoint not removed", "keeps no new checkpoint"} {
+		if strings.Count(got, line) != 1 {
+			t.Errorf("%q is not there once in\n%s", line, got)
+		}
+	}
+	err := p.makeDue(p.config.Applied.View())
+	if !errors.Is(err, syscall.EIO) || !strings.Contains(err.Error(), p.marksDir()+"/9 ") {
+		t.Errorf("made: %v", err)
+	}
+	p.heals()
+	for range 2 {
+		p.look()
+	}
+	if got := out.String(); strings.Count(got, "checkpoint removed that could not be before") != 1 {
+		t.Errorf("it is not told that it is gone:\n%s", got)
+	}
+}
