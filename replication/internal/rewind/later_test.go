@@ -4,10 +4,37 @@ import (
 	"bytes"
 	"errors"
 	"log/slog"
+	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 )
+
+// TestAPartThatStaysHindersNoStart: it goes later.
+func TestAPartThatStaysHindersNoStart(t *testing.T) {
+	p := newPlace(t)
+	for _, part := range []string{"new.tmp", "7"} {
+		if err := p.fs.MkdirAll(filepath.Join(p.marksDir(), part, "contents")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	whole := p.fs
+	p.fails("remove", syscall.EIO)
+	p.fs = p.config.FS
+	p.reopen()
+	p.writes(8)
+	p.look()
+	if got := p.positions(); len(got) != 0 {
+		t.Errorf("marks %v", got)
+	}
+	p.fs = whole
+	p.heals()
+	p.look()
+	if got := p.in(p.marksDir()); !slices.Equal(got, []string{"9"}) {
+		t.Errorf("on the disk %v", got)
+	}
+}
 
 // TestWhyNoCheckpointIsMadeIsTold: which directory hinders, and how; and that it is gone.
 func TestWhyNoCheckpointIsMadeIsTold(t *testing.T) {

@@ -32,7 +32,8 @@ func (r *Rewinds) dirOf(m mark) string {
 	return filepath.Join(r.marksDir(), strconv.FormatUint(m.index, 10))
 }
 
-// findMarks takes the marks that are there, and removes what was never finished. The caller holds mu.
+// findMarks takes the marks that are there, and removes what was never finished: later, if it cannot be now. The caller
+// holds mu.
 func (r *Rewinds) findMarks() error {
 	fs := r.config.FS
 	names, err := fs.List(r.marksDir())
@@ -52,7 +53,7 @@ func (r *Rewinds) findMarks() error {
 		if meta != nil {
 			r.marks = append(r.marks, mark{index, meta.Position, meta.Epoch})
 		} else if err := fs.RemoveAll(path); err != nil {
-			return fmt.Errorf("remove part of a mark: %w", err)
+			r.remains[path] = nil
 		}
 	}
 	slices.SortFunc(r.marks, func(a, b mark) int { return int(a.index) - int(b.index) })
