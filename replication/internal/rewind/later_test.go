@@ -36,6 +36,28 @@ func TestAPartThatStaysHindersNoStart(t *testing.T) {
 	}
 }
 
+// TestNobodyWaitsForMarksThatAreRemoved who forgets what is here: he says that he waits for a state that is made.
+func TestNobodyWaitsForMarksThatAreRemoved(t *testing.T) {
+	p := newPlace(t)
+	p.writes(8)
+	p.look()
+	p.remains[p.dirOf(p.marks[0])], p.marks = nil, nil
+	removes := 0
+	p.config.FS = faulty{p.fs, func(call, _ string) error {
+		if call == "remove" {
+			removes++
+			if len(p.preparing) > 0 {
+				t.Error("he would wait")
+			}
+		}
+		return nil
+	}}
+	p.sweep(p.config.Applied.View())
+	if removes == 0 || len(p.remains) != 0 {
+		t.Errorf("%d removes, to be removed %v", removes, p.remains)
+	}
+}
+
 // TestWhyNoCheckpointIsMadeIsTold: which directory hinders, and how; and that it is gone.
 func TestWhyNoCheckpointIsMadeIsTold(t *testing.T) {
 	p := newPlace(t)

@@ -21,6 +21,20 @@ var errNotTried = errors.New("a state at a fork is being made")
 // sweep removes what was not removed before, the states that nothing can ask for any more (W3), and parts of such.
 // While a state is made it leaves that to the next look.
 func (r *Rewinds) sweep(v *region.View) {
+	r.mu.Lock()
+	var gone []string
+	if r.giveUp == nil { // who begins to make one later has none of these marks
+		gone = slices.DeleteFunc(slices.Collect(maps.Keys(r.remains)), r.isState)
+	}
+	r.mu.Unlock()
+	for _, dir := range gone {
+		_ = r.remove(dir) // it is tried again
+	}
+	r.sweepStates(v)
+}
+
+// sweepStates is what sweep does to states. Whoever waits for preparing waits for nothing else.
+func (r *Rewinds) sweepStates(v *region.View) {
 	select {
 	case r.preparing <- struct{}{}:
 		defer func() { <-r.preparing }()
@@ -28,7 +42,7 @@ func (r *Rewinds) sweep(v *region.View) {
 		return
 	}
 	r.mu.Lock()
-	gone := slices.Collect(maps.Keys(r.remains))
+	gone := slices.DeleteFunc(slices.Collect(maps.Keys(r.remains)), func(dir string) bool { return !r.isState(dir) })
 	for id, until := range r.states {
 		if v.State.Diverged == nil && v.Index >= until {
 			gone = append(gone, filepath.Join(r.statesDir(), id))
@@ -40,6 +54,9 @@ func (r *Rewinds) sweep(v *region.View) {
 		_ = r.remove(dir) // it is tried again
 	}
 }
+
+// isState reports whether the directory dir is that of a state, or a part of one.
+func (r *Rewinds) isState(dir string) bool { return filepath.Dir(dir) == r.statesDir() }
 
 // remove is erase of what is not used any more. What could not be removed is told once, and removed by a later sweep.
 func (r *Rewinds) remove(dir string) error {
