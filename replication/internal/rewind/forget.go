@@ -25,8 +25,11 @@ func (r *Rewinds) Forget(ctx context.Context) error {
 		return err
 	}
 	defer func() { <-r.preparing }()
-	err := r.empty(r.marksDir())
-	if err != nil {
+	var err error
+	if r.isLeaving(r.marksDir()) { // it may not be there any more, and come back with a power cut
+		err = r.remove(r.marksDir())
+	}
+	if err = errors.Join(err, r.empty(r.marksDir())); err != nil {
 		err = fmt.Errorf("remove checkpoints: %w", err)
 	}
 	if failed := r.empty(r.statesDir()); failed != nil {

@@ -9,6 +9,10 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
 )
 
 // TestAPartThatStaysHindersNoStart: it goes later.
@@ -34,6 +38,33 @@ func TestAPartThatStaysHindersNoStart(t *testing.T) {
 	if got := p.in(p.marksDir()); !slices.Equal(got, []string{"9"}) {
 		t.Errorf("on the disk %v", got)
 	}
+}
+
+// TestWhatIsForgottenBesideWhatRemainsStaysSo (W6): the directory of all marks has not its name any more, and may have
+// it again after a power cut.
+func TestWhatIsForgottenBesideWhatRemainsStaysSo(t *testing.T) {
+	p := newPlace(t)
+	p.writes(8)
+	p.look()
+	whole := p.fs
+	p.fails("sync", syscall.EIO)
+	p.fs, p.every = p.config.FS, 0
+	p.reopen()
+	p.fs = whole
+	if got := p.in("/rewind"); !slices.Equal(got, []string{"marks.tmp"}) {
+		t.Fatalf("on the disk %v", got)
+	}
+	if err := p.Forget(t.Context()); !errors.Is(err, syscall.EIO) {
+		t.Errorf("forgotten: %v", err)
+	}
+	p.heals()
+	if err := p.Forget(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	p.disk = p.disk.CrashClone(vfs.CrashCloneCfg{})
+	p.fs, p.every = pebblefs.New(p.disk), 5
+	p.reopen()
+	p.empty()
 }
 
 // TestNobodyWaitsForMarksThatAreRemoved who forgets what is here: he says that he waits for a state that is made.
