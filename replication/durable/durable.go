@@ -10,7 +10,8 @@ import (
 )
 
 // MakeDir makes dir and every directory above it that is missing, durably. One that may not outlast a power cut is not
-// left there: the next call would take it for one that does.
+// left there, as the next call would take it for one that does; but where it is forbidden to read the one above, no call
+// can do better. Of two that make the same one at once, the other may find it gone then, and fails.
 func MakeDir(fsys FS, dir string) error {
 	_, err := fsys.Stat(dir)
 	if err == nil || !errors.Is(err, fs.ErrNotExist) {
@@ -26,7 +27,9 @@ func MakeDir(fsys FS, dir string) error {
 		return err
 	}
 	if err := fsys.SyncDir(parent); err != nil {
-		_ = fsys.Remove(dir) // unless somebody uses it already
+		if !errors.Is(err, fs.ErrPermission) {
+			_ = fsys.Remove(dir) // unless somebody uses it already
+		}
 		return err
 	}
 	return nil

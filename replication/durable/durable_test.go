@@ -119,6 +119,17 @@ func TestADirectoryIsMadeOnceAPowerCutLeavesIt(t *testing.T) {
 	}
 }
 
+// TestADirectoryIsMadeWhereTheOneAboveCannotBeRead: it is made once, and not anew each time.
+func TestADirectoryIsMadeWhereTheOneAboveCannotBeRead(t *testing.T) {
+	disk := unsynced{pebblefs.New(vfs.NewMem()), fs.ErrPermission}
+	if err := durable.MakeDir(disk, "/a"); !errors.Is(err, fs.ErrPermission) {
+		t.Fatal(err)
+	}
+	if err := durable.MakeDir(disk, "/a"); err != nil {
+		t.Errorf("again: %v", err)
+	}
+}
+
 // TestSettle: a process is killed between giving names and syncing them, and the machine goes on.
 func TestSettle(t *testing.T) {
 	disk := vfs.NewCrashableMem()
