@@ -50,6 +50,7 @@ func (r *Rewinds) giveAllUp() {
 		r.remains[r.dirOf(m)] = nil
 	}
 	r.marks = nil
+	r.leaveUnread()
 	r.pin(0)
 	if r.giveUp != nil {
 		r.giveUp(errForgotten)

@@ -1,6 +1,7 @@
 package rewind
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -46,7 +47,8 @@ func (r *Rewinds) findMarks() error {
 		var meta *contract.Metadata
 		if err == nil {
 			if meta, err = copies.Look(fs, path); err != nil {
-				r.config.Logger.Warn("a checkpoint of this node cannot be read, and is left alone", "err", err)
+				r.config.Logger.Warn("a checkpoint of this node cannot be read; it is tried again", "err", err)
+				r.unread = append(r.unread, index)
 				continue
 			}
 		}
@@ -56,8 +58,47 @@ func (r *Rewinds) findMarks() error {
 			r.remains[path] = nil
 		}
 	}
-	slices.SortFunc(r.marks, func(a, b mark) int { return int(a.index) - int(b.index) })
+	r.sortMarks()
 	return nil
+}
+
+// sortMarks does what its name says. The caller holds mu.
+func (r *Rewinds) sortMarks() {
+	slices.SortFunc(r.marks, func(a, b mark) int { return cmp.Compare(a.index, b.index) })
+}
+
+// reread takes the marks that could not be read before, as soon as they can be.
+func (r *Rewinds) reread() {
+	r.mu.Lock()
+	unread := slices.Clone(r.unread)
+	r.mu.Unlock()
+	for _, index := range unread {
+		dir := r.dirOf(mark{index: index})
+		meta, err := copies.Look(r.config.FS, dir)
+		if err != nil {
+			continue
+		}
+		r.mu.Lock()
+		if i := slices.Index(r.unread, index); i >= 0 { // it is not forgotten meanwhile
+			r.unread = slices.Delete(r.unread, i, i+1)
+			if meta == nil {
+				r.remains[dir] = nil
+			} else {
+				r.marks = append(r.marks, mark{index, meta.Position, meta.Epoch})
+				r.sortMarks()
+				r.pin(0)
+			}
+		}
+		r.mu.Unlock()
+	}
+}
+
+// leaveUnread has the marks go that could not be read. The caller holds mu.
+func (r *Rewinds) leaveUnread() {
+	for _, index := range r.unread {
+		r.remains[r.dirOf(mark{index: index})] = nil
+	}
+	r.unread = nil
 }
 
 // look makes a mark if one is due, and removes those that are of no use. While the region gives way none is made, and
@@ -70,9 +111,10 @@ func (r *Rewinds) look() {
 		return
 	}
 	if r.config.Unfit() {
-		r.keep(nil) // what they are of is no better
+		r.keepNone() // what they are of is no better
 		return
 	}
+	r.reread()
 	if r.crowded() || s.Diverged != nil || timeline.Supersedes(s.HighestClaim(), timeline.Latest(s.Reigns)) {
 		return
 	}
@@ -88,7 +130,7 @@ func (r *Rewinds) crowded() bool {
 		return false
 	}
 	r.tell(fmt.Errorf("%d bytes are free on the disk, and checkpoints leave %d", free, r.config.SpareBytes))
-	r.keep(nil)
+	r.keepNone()
 	return true
 }
 
@@ -110,6 +152,9 @@ func (r *Rewinds) makeDue(v *region.View) error {
 		written -= r.config.Log.BytesFrom(next)
 	}
 	due := v.Shows().Position > last.position && (last.index == 0 || written >= r.config.EveryBytes)
+	if slices.Contains(r.unread, next-1) {
+		due = false // it may be there
+	}
 	if due {
 		r.pin(next)
 	}
@@ -158,6 +203,12 @@ func (r *Rewinds) place(part string, m mark, forgot int) error {
 	if r.forgot != forgot {
 		return errForgotten
 	}
+	r.mu.Lock()
+	taken := slices.Contains(r.unread, m.index)
+	r.mu.Unlock()
+	if taken {
+		return fmt.Errorf("%s is there and cannot be read", r.dirOf(m))
+	}
 	if err := r.config.FS.Rename(part, r.dirOf(m)); err != nil {
 		return err
 	}
@@ -194,6 +245,18 @@ func choose(marks []mark, least contract.Position) []mark {
 		marks = slices.Delete(marks, 1, 2)
 	}
 	return marks
+}
+
+// keepNone removes all marks, those first that could not be read.
+func (r *Rewinds) keepNone() {
+	r.mu.Lock()
+	gone := slices.Clone(r.unread)
+	r.leaveUnread()
+	r.mu.Unlock()
+	for _, index := range gone {
+		_ = r.remove(r.dirOf(mark{index: index})) // it is tried again
+	}
+	r.keep(nil)
 }
 
 // keep removes all other marks, and keeps the log from these on. What was forgotten meanwhile stays so.

@@ -43,8 +43,8 @@ func (r *Rewinds) sweepStates(v *region.View) {
 	}
 	r.mu.Lock()
 	gone := slices.DeleteFunc(slices.Collect(maps.Keys(r.remains)), func(dir string) bool { return !r.isState(dir) })
-	for id, until := range r.states {
-		if v.State.Diverged == nil && v.Index >= until {
+	for id, s := range r.states {
+		if v.State.Diverged == nil && v.Index >= s.until {
 			gone = append(gone, filepath.Join(r.statesDir(), id))
 			delete(r.states, id)
 		}

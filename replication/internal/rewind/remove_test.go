@@ -25,6 +25,14 @@ type faulty struct {
 	fails func(call, name string) error
 }
 
+func (f faulty) Open(name string) (file durable.File, err error) {
+	err = f.ask("open", name, func() error {
+		file, err = f.FS.Open(name)
+		return err
+	})
+	return file, err
+}
+
 func (f faulty) Rename(from, to string) error {
 	return f.ask("rename", from, func() error { return f.FS.Rename(from, to) })
 }

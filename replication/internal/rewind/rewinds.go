@@ -68,7 +68,8 @@ type Rewinds struct {
 
 	mu      sync.Mutex              // once it has begun, no file is touched while this is held
 	marks   []mark                  // by index
-	states  map[string]uint64       // until this entry of the log is applied, an entry may ask for it
+	states  map[string]state        // by name; some are not there yet
+	unread  []uint64                // indexes of marks that could not be read yet
 	remains map[string]error        // directories that are to be removed, none is used; why they were not at last
 	told    string                  // what hinders, as it was logged last
 	forgot  int                     // how often what was here was forgotten; changes while placing is held, too
@@ -78,7 +79,7 @@ type Rewinds struct {
 // New returns Rewinds that know of nothing before Begin.
 func New(c Config) *Rewinds {
 	return &Rewinds{
-		config: c, preparing: make(chan struct{}, 1), states: map[string]uint64{}, remains: map[string]error{},
+		config: c, preparing: make(chan struct{}, 1), states: map[string]state{}, remains: map[string]error{},
 	}
 }
 

@@ -24,6 +24,12 @@ type Request struct {
 	Reigns []timeline.Reign `json:"reigns"`
 }
 
+// state is a state at the fork.
+type state struct {
+	until uint64 // before this entry of the log is applied, an entry may ask for it
+	whole bool   // it is known to be on the disk
+}
+
 // Made is a state that a node has made.
 type Made struct {
 	ID     string          `json:"id"`
@@ -85,7 +91,8 @@ func (r *Rewinds) prepare(ctx context.Context, p *plan) (*contract.Metadata, err
 		return nil, context.Cause(ctx)
 	}
 	r.mu.Lock()
-	r.states[p.id] = max(r.states[p.id], p.upTo) // before it is there
+	s := r.states[p.id]
+	r.states[p.id] = state{max(s.until, p.upTo), s.whole} // before it is there
 	r.mu.Unlock()
 	dir := filepath.Join(r.statesDir(), p.id)
 	if meta, err := r.found(dir); meta != nil || err != nil {
@@ -102,26 +109,40 @@ func (r *Rewinds) prepare(ctx context.Context, p *plan) (*contract.Metadata, err
 	if err != nil {
 		return nil, fmt.Errorf("from the checkpoint at position %d: %w", m.position, err)
 	}
+	r.setWhole(p.id, true)
 	r.config.Logger.Info("has the state at the fork, from a checkpoint of its own", "fork", p.fork, "checkpoint",
 		m.position, "took", r.config.Clock.Now().Sub(began))
 	return meta, nil
 }
 
+// setWhole notes whether the state of this name is on the disk.
+func (r *Rewinds) setWhole(id string, whole bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.states[id] = state{r.states[id].until, whole}
+}
+
 // found returns what the state in dir is, if it is there and a power cut leaves it: it may be of an attempt that could
-// not make it durable. Nil: it is not. What is to be removed is, first.
+// not make it durable. Nil: it is not. What is to be removed is, first. Where it cannot be read now it is not made anew:
+// what is there may be the only one.
 func (r *Rewinds) found(dir string) (*contract.Metadata, error) {
 	if r.isLeaving(dir) {
 		if err := r.remove(dir); err != nil {
 			return nil, fmt.Errorf("remove the state of this name that was here: %w", err)
 		}
 	}
-	meta, err := copies.ReadMetadata(r.config.FS, dir)
+	meta, err := copies.Look(r.config.FS, dir)
 	if err != nil {
+		return nil, err
+	}
+	if meta == nil {
+		r.setWhole(filepath.Base(dir), false)
 		return nil, nil
 	}
 	if err := r.config.FS.SyncDir(dir); err != nil {
 		return nil, fmt.Errorf("make the state at the fork durable: %w", err)
 	}
+	r.setWhole(filepath.Base(dir), true)
 	return meta, nil
 }
 
@@ -143,7 +164,8 @@ func (r *Rewinds) choose(p *plan, marks []mark) (mark, error) {
 	return mark{}, fmt.Errorf("%w: no checkpoint of this node leads to the fork at %d", contract.ErrNotReady, p.fork)
 }
 
-// State returns where the state of this name is; false if it is not here.
+// State returns where the state of this name is; false if it is not here. One that cannot be read now is, if it could be
+// before: a part passes for none.
 func (r *Rewinds) State(id string) (dir string, ok bool) {
 	if filepath.Base(id) != id {
 		return "", false
@@ -152,8 +174,13 @@ func (r *Rewinds) State(id string) (dir string, ok bool) {
 	if r.isLeaving(dir) {
 		return "", false
 	}
-	_, err := copies.ReadMetadata(r.config.FS, dir)
-	return dir, err == nil
+	meta, err := copies.Look(r.config.FS, dir)
+	if err != nil {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return dir, r.states[id].whole
+	}
+	return dir, meta != nil
 }
 
 // Discard removes the state of this name, if there is one.
@@ -175,7 +202,8 @@ func (r *Rewinds) findStates() error {
 		return fmt.Errorf("find rewound states: %w", err)
 	}
 	for _, name := range names {
-		r.states[name] = r.config.Log.LastIndex()
+		meta, err := copies.Look(r.config.FS, filepath.Join(r.statesDir(), name))
+		r.states[name] = state{r.config.Log.LastIndex(), meta != nil && err == nil}
 	}
 	return nil
 }
