@@ -13,13 +13,14 @@ import (
 // branching is a ledger that makes and takes whole states as files.
 type branching struct {
 	*ledger
-	fs durable.FS
+	fs       durable.FS
+	installs func(dir string) // is called before a state is installed; nil: nothing is
 }
 
 // storage returns the node's ledger, as files if it is to have them.
 func (n *testNode) storage(files bool) replication.Storage {
 	if files {
-		return branching{n.ledger, pebblefs.New(n.disk)}
+		return branching{n.ledger, pebblefs.New(n.disk), n.installs}
 	}
 	return n.ledger
 }
@@ -43,6 +44,9 @@ func (b branching) Checkpoint(dir string) error {
 
 // Install implements replication.Checkpointer.
 func (b branching) Install(dir string, meta *replication.Metadata) error {
+	if b.installs != nil {
+		b.installs(dir)
+	}
 	content, err := durable.ReadFile(b.fs, ledgerFile(dir))
 	if err != nil {
 		return err
@@ -52,7 +56,7 @@ func (b branching) Install(dir string, meta *replication.Metadata) error {
 
 // Branch implements replication.Brancher.
 func (b branching) Branch(dir string) (replication.Branch, error) {
-	side := sideLedger{branching{&ledger{}, b.fs}}
+	side := sideLedger{branching{&ledger{}, b.fs, nil}}
 	return side, side.Install(dir, nil)
 }
 

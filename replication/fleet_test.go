@@ -42,6 +42,8 @@ type testNode struct {
 	disk   *vfs.MemFS
 	ledger *ledger
 	up     atomic.Bool
+
+	installs func(dir string) // is called before files of a state are installed; nil: nothing is
 }
 
 func inBubble(t *testing.T, regions map[string]int, body func(f *testFleet)) {

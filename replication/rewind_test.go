@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
+
 	"github.com/mimir-kv/mimir/replication"
 )
 
@@ -16,6 +18,7 @@ const (
 	bootstraps  = "bootstraps"
 	cannotGo    = "cannot go back to the fork by its own checkpoints; takes a copy of the whole state"
 	ofAnother   = "copy to install is not here; takes the state of another node"
+	installed   = "installed the state of the source"
 	marksFolder = "/data/rewind/marks"
 )
 
@@ -169,13 +172,14 @@ func TestNothingStaysOfWhatIsNotWanted(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+		f.someStates("us")
 		every = -1
 		f.startAllOf("us")
 		f.eventually(values(0, 30))
 		f.until("nothing is left", func() bool {
 			for _, n := range f.regions["us"] {
 				rewind, _ := f.nodes[n].disk.List("/data/rewind")
-				states, _ := f.nodes[n].disk.List("/data/rewind/states")
+				states, _ := f.nodes[n].disk.List(statesFolder)
 				if slices.Contains(rewind, "marks") || len(states) > 0 {
 					return false
 				}
@@ -187,6 +191,63 @@ func TestNothingStaysOfWhatIsNotWanted(t *testing.T) {
 			if saved, _ := f.nodes[n].disk.List("/data/rescue"); len(saved) != 1 {
 				t.Errorf("%s: %v beside the tail", n, saved)
 			}
+		}
+	})
+}
+
+const statesFolder = "/data/rewind/states"
+
+// someStates fails the test if no node of a region has a state at the fork on its disk.
+func (f *testFleet) someStates(region string) {
+	f.t.Helper()
+	has := func(name string) bool {
+		list, _ := f.nodes[name].disk.List(statesFolder)
+		return len(list) > 0
+	}
+	if !slices.ContainsFunc(f.regions[region], has) {
+		f.t.Fatal("no node has a state at the fork")
+	}
+}
+
+// TestAStateThatIsAgreedOnIsUsedWhereNoneAreWanted: all nodes lose power when the first is about to install it, and come
+// back where no checkpoints are wanted. Nobody else has it.
+func TestAStateThatIsAgreedOnIsUsedWhereNoneAreWanted(t *testing.T) {
+	every := int64(0)
+	forking(t, func(c *replication.Config) { c.CheckpointBytes = every }, func(f *testFleet, l listener) {
+		var once sync.Once
+		disks := make(chan map[string]*vfs.MemFS, 1)
+		cut := func(dir string) {
+			if !strings.HasPrefix(dir, statesFolder) {
+				return
+			}
+			once.Do(func() {
+				left := map[string]*vfs.MemFS{}
+				for _, n := range f.regions["us"] {
+					left[n] = f.nodes[n].disk.CrashClone(vfs.CrashCloneCfg{})
+				}
+				disks <- left
+			})
+		}
+		for _, n := range f.regions["us"] {
+			f.nodes[n].installs = cut
+		}
+		f.startAllOf("us")
+		f.until("a node installs the state", func() bool { return len(disks) > 0 })
+		left := <-disks
+		for _, n := range f.regions["us"] {
+			f.kill(n)
+			f.nodes[n].disk, f.nodes[n].installs = left[n], nil
+		}
+		f.someStates("us")
+		every = -1
+		before := l.count(installed)
+		f.startAllOf("us")
+		f.eventually(values(0, 30))
+		if l.count(bootstraps) != 0 || l.count(installed) == before {
+			t.Errorf("%d copies of another region, %d installs", l.count(bootstraps), l.count(installed)-before)
+		}
+		for _, n := range f.regions["us"] {
+			f.savedTail(n)
 		}
 	})
 }
