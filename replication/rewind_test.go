@@ -209,8 +209,8 @@ func (f *testFleet) someStates(region string) {
 	}
 }
 
-// TestAStateThatIsAgreedOnIsUsedWhereNoneAreWanted: all nodes lose power when the first is about to install it, and come
-// back where no checkpoints are wanted. Nobody else has it.
+// TestAStateThatIsAgreedOnIsUsedWhereNoneAreWanted: all nodes lose power when the first is about to install it, and
+// come back where no checkpoints are wanted. Nobody else has it.
 func TestAStateThatIsAgreedOnIsUsedWhereNoneAreWanted(t *testing.T) {
 	every := int64(0)
 	forking(t, func(c *replication.Config) { c.CheckpointBytes = every }, func(f *testFleet, l listener) {

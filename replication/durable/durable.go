@@ -10,8 +10,8 @@ import (
 )
 
 // MakeDir makes dir and every directory above it that is missing, durably. One that may not outlast a power cut is not
-// left there, as the next call would take it for one that does; but where it is forbidden to read the one above, no call
-// can do better. Of two that make the same one at once, the other may find it gone then, and fails.
+// left there, as the next call would take it for one that does; but no call can do better where the one above may
+// not be read. Of two that make the same one at once, the other may find it gone then, and fails.
 func MakeDir(fsys FS, dir string) error {
 	_, err := fsys.Stat(dir)
 	if err == nil || !errors.Is(err, fs.ErrNotExist) {

@@ -94,8 +94,8 @@ func Look(fs durable.FS, dir string) (*contract.Metadata, error) {
 	}
 }
 
-// Spoil has what is in dir be no copy any more (C2), durably unless the disk lacks room even for that. Whoever removes a
-// copy file by file begins with it: after a power cut what is left of one passes for none. That it is missing is no
+// Spoil has what is in dir be no copy any more (C2), durably unless the disk lacks room even for that. Whoever removes
+// a copy file by file begins with it: after a power cut what is left of one passes for none. That it is missing is no
 // error.
 func Spoil(fs durable.FS, dir string) error {
 	err := fs.Remove(filepath.Join(dir, metadataFile))

@@ -18,7 +18,8 @@
 //     more, also where no marks are wanted any more.
 //   - W4. There are at most three marks, and none where the disk lacks room or none are wanted. Log is kept from the
 //     oldest one on, as far as log is kept for other regions. What could not be removed is tried again until it is
-//     gone, and before that no mark is made. A full disk gets its room back. What is half removed passes for no whole one.
+//     gone, and before that no mark is made. A full disk gets its room back. What is half removed
+//     passes for no whole one.
 //   - W5. A mark at which processes ended is left alone in the end.
 //   - W6. A node that holds something else than its region keeps no marks, and makes no state of one. What was made of
 //     the state that was here is gone from the disk before that of another node takes its place: what was wrong stays

@@ -26,13 +26,13 @@ func (r *Rewinds) Forget(ctx context.Context) error {
 	}
 	defer func() { <-r.preparing }()
 	var err error
-	if r.isLeaving(r.marksDir()) { // it may not be there any more, and come back with a power cut
-		err = r.remove(r.marksDir())
+	if r.remains.leaves(r.config.marksDir()) { // it may not be there any more, and come back with a power cut
+		err = r.remains.remove(r.config.marksDir())
 	}
-	if err = errors.Join(err, r.empty(r.marksDir())); err != nil {
+	if err = errors.Join(err, r.empty(r.config.marksDir())); err != nil {
 		err = fmt.Errorf("remove checkpoints: %w", err)
 	}
-	if failed := r.empty(r.statesDir()); failed != nil {
+	if failed := r.empty(r.config.statesDir()); failed != nil {
 		err = errors.Join(err, fmt.Errorf("remove rewound states: %w", failed))
 	}
 	return err
@@ -47,7 +47,7 @@ func (r *Rewinds) giveAllUp() {
 	defer r.mu.Unlock()
 	r.forgot++
 	for _, m := range r.marks {
-		r.remains[r.dirOf(m)] = nil
+		r.remains.add(r.dirOf(m))
 	}
 	r.marks = nil
 	r.leaveUnread()
@@ -108,7 +108,7 @@ func (r *Rewinds) empty(dir string) error {
 		if strings.HasSuffix(name, partSuffix) {
 			continue // it is taken for none
 		}
-		err = errors.Join(err, r.remove(filepath.Join(dir, name)))
+		err = errors.Join(err, r.remains.remove(filepath.Join(dir, name)))
 	}
 	return errors.Join(err, fs.SyncDir(dir))
 }

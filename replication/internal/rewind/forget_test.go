@@ -18,7 +18,7 @@ func (p *place) empty() {
 		if got := p.positions(); len(got) != 0 || p.pinned != 0 {
 			p.t.Errorf("marks %v, log from %d", got, p.pinned)
 		}
-		for _, dir := range []string{p.marksDir(), p.statesDir()} {
+		for _, dir := range []string{p.config.marksDir(), p.config.statesDir()} {
 			if names, _ := p.fs.List(dir); len(names) != 0 {
 				p.t.Errorf("in %s: %v", dir, names)
 			}

@@ -48,7 +48,7 @@ func TestAFullDiskIsRelieved(t *testing.T) {
 			p.look()
 			p.writes(16)
 			p.look()
-			if got := p.in(p.marksDir()); len(got) != 2 {
+			if got := p.in(p.config.marksDir()); len(got) != 2 {
 				t.Fatalf("on the disk %v", got)
 			}
 			whole := p.fs
@@ -60,12 +60,12 @@ func TestAFullDiskIsRelieved(t *testing.T) {
 				p.fs, p.every = fill(whole, call, 1), 0
 				p.reopen()
 			}
-			if len(p.remains) != 0 {
-				t.Errorf("%s, wanted %v: remains %v", call, wanted, p.remains)
+			if len(p.remains.dirs) != 0 {
+				t.Errorf("%s, wanted %v: remains %v", call, wanted, p.remains.dirs)
 			}
 			after := pebblefs.New(p.disk.CrashClone(vfs.CrashCloneCfg{}))
 			for _, fs := range []durable.FS{whole, after} {
-				for _, dir := range []string{p.marksDir(), p.marksDir() + partSuffix} {
+				for _, dir := range []string{p.config.marksDir(), p.config.marksDir() + partSuffix} {
 					if names, err := fs.List(dir); len(names) != 0 || err != nil && !errors.Is(err, os.ErrNotExist) {
 						t.Errorf("%s, wanted %v: in %s %v, %v", call, wanted, dir, names, err)
 					}
@@ -102,10 +102,10 @@ func TestWhatIsLeftOnAFullDiskIsNoWholeOne(t *testing.T) {
 			p.reopen()
 			p.fs = whole
 		}
-		mark := filepath.Join(p.marksDir(), "9")
+		mark := filepath.Join(p.config.marksDir(), "9")
 		after := pebblefs.New(p.disk.CrashClone(vfs.CrashCloneCfg{}))
-		if _, err := after.Stat(copies.Contents(mark)); err != nil || removes == 0 || len(p.remains) != 1 {
-			t.Fatalf("wanted %v: %v, %d removes, remains %v", wanted, err, removes, p.remains)
+		if _, err := after.Stat(copies.Contents(mark)); err != nil || removes == 0 || len(p.remains.dirs) != 1 {
+			t.Fatalf("wanted %v: %v, %d removes, remains %v", wanted, err, removes, p.remains.dirs)
 		}
 		if meta, err := copies.Look(after, mark); meta != nil || err != nil {
 			t.Errorf("wanted %v: after a power cut %+v, %v", wanted, meta, err)
@@ -127,7 +127,8 @@ func TestWhatIsGoneAndNotSyncedIsNotForgotten(t *testing.T) {
 		if err := p.Forget(t.Context()); !durable.Full(err) {
 			t.Errorf("forgotten: %v", err)
 		}
-		if got := p.in(p.marksDir()); len(got) != 0 || !slices.Contains(removable(p), filepath.Join(p.marksDir(), "9")) {
+		mark := filepath.Join(p.config.marksDir(), "9")
+		if got := p.in(p.config.marksDir()); len(got) != 0 || !slices.Contains(removable(p), mark) {
 			t.Errorf("on the disk %v, to be removed %v", got, removable(p))
 		}
 		p.sweep(p.config.Applied.View())
@@ -135,14 +136,14 @@ func TestWhatIsGoneAndNotSyncedIsNotForgotten(t *testing.T) {
 	p.heals()
 	p.sweep(p.config.Applied.View())
 	after := pebblefs.New(p.disk.CrashClone(vfs.CrashCloneCfg{}))
-	if names, err := after.List(p.marksDir()); err != nil || len(names) != 0 || len(p.remains) != 0 {
+	if names, err := after.List(p.config.marksDir()); err != nil || len(names) != 0 || len(p.remains.dirs) != 0 {
 		t.Errorf("after a power cut %v, %v, to be removed %v", names, err, removable(p))
 	}
 }
 
 // removable returns what is to be removed.
 func removable(p *place) (dirs []string) {
-	for dir := range p.remains {
+	for dir := range p.remains.dirs {
 		dirs = append(dirs, dir)
 	}
 	return dirs

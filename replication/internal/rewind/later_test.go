@@ -19,7 +19,7 @@ import (
 func TestAPartThatStaysHindersNoStart(t *testing.T) {
 	p := newPlace(t)
 	for _, part := range []string{"new.tmp", "7"} {
-		if err := p.fs.MkdirAll(filepath.Join(p.marksDir(), part, "contents")); err != nil {
+		if err := p.fs.MkdirAll(filepath.Join(p.config.marksDir(), part, "contents")); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -35,7 +35,7 @@ func TestAPartThatStaysHindersNoStart(t *testing.T) {
 	p.fs = whole
 	p.heals()
 	p.look()
-	if got := p.in(p.marksDir()); !slices.Equal(got, []string{"9"}) {
+	if got := p.in(p.config.marksDir()); !slices.Equal(got, []string{"9"}) {
 		t.Errorf("on the disk %v", got)
 	}
 }
@@ -72,7 +72,7 @@ func TestNobodyWaitsForMarksThatAreRemoved(t *testing.T) {
 	p := newPlace(t)
 	p.writes(8)
 	p.look()
-	p.remains[p.dirOf(p.marks[0])], p.marks = nil, nil
+	p.remains.dirs[p.dirOf(p.marks[0])], p.marks = nil, nil
 	removes := 0
 	p.config.FS = faulty{p.fs, func(call, _ string) error {
 		if call == "remove" {
@@ -84,8 +84,8 @@ func TestNobodyWaitsForMarksThatAreRemoved(t *testing.T) {
 		return nil
 	}}
 	p.sweep(p.config.Applied.View())
-	if removes == 0 || len(p.remains) != 0 {
-		t.Errorf("%d removes, to be removed %v", removes, p.remains)
+	if removes == 0 || len(p.remains.dirs) != 0 {
+		t.Errorf("%d removes, to be removed %v", removes, p.remains.dirs)
 	}
 }
 
@@ -110,7 +110,7 @@ func TestWhyNoCheckpointIsMadeIsTold(t *testing.T) {
 		}
 	}
 	err := p.makeDue(p.config.Applied.View())
-	if !errors.Is(err, syscall.EIO) || !strings.Contains(err.Error(), p.marksDir()+"/9 ") {
+	if !errors.Is(err, syscall.EIO) || !strings.Contains(err.Error(), p.config.marksDir()+"/9 ") {
 		t.Errorf("made: %v", err)
 	}
 	p.heals()

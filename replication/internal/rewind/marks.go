@@ -30,19 +30,19 @@ type mark struct {
 }
 
 func (r *Rewinds) dirOf(m mark) string {
-	return filepath.Join(r.marksDir(), strconv.FormatUint(m.index, 10))
+	return filepath.Join(r.config.marksDir(), strconv.FormatUint(m.index, 10))
 }
 
 // findMarks takes the marks that are there, and removes what was never finished: later, if it cannot be now. The caller
 // holds mu.
 func (r *Rewinds) findMarks() error {
 	fs := r.config.FS
-	names, err := fs.List(r.marksDir())
+	names, err := fs.List(r.config.marksDir())
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("find marks: %w", err)
 	}
 	for _, name := range names {
-		path := filepath.Join(r.marksDir(), name)
+		path := filepath.Join(r.config.marksDir(), name)
 		index, err := strconv.ParseUint(name, 10, 64)
 		var meta *contract.Metadata
 		if err == nil {
@@ -55,16 +55,16 @@ func (r *Rewinds) findMarks() error {
 		if meta != nil {
 			r.marks = append(r.marks, mark{index, meta.Position, meta.Epoch})
 		} else if err := fs.RemoveAll(path); err != nil {
-			r.remains[path] = nil
+			r.remains.add(path)
 		}
 	}
-	r.sortMarks()
+	sortMarks(r.marks)
 	return nil
 }
 
-// sortMarks does what its name says. The caller holds mu.
-func (r *Rewinds) sortMarks() {
-	slices.SortFunc(r.marks, func(a, b mark) int { return cmp.Compare(a.index, b.index) })
+// sortMarks sorts by index.
+func sortMarks(marks []mark) {
+	slices.SortFunc(marks, func(a, b mark) int { return cmp.Compare(a.index, b.index) })
 }
 
 // reread takes the marks that could not be read before, as soon as they can be.
@@ -82,10 +82,10 @@ func (r *Rewinds) reread() {
 		if i := slices.Index(r.unread, index); i >= 0 { // it is not forgotten meanwhile
 			r.unread = slices.Delete(r.unread, i, i+1)
 			if meta == nil {
-				r.remains[dir] = nil
+				r.remains.add(dir)
 			} else {
 				r.marks = append(r.marks, mark{index, meta.Position, meta.Epoch})
-				r.sortMarks()
+				sortMarks(r.marks)
 				r.pin(0)
 			}
 		}
@@ -96,7 +96,7 @@ func (r *Rewinds) reread() {
 // leaveUnread has the marks go that could not be read. The caller holds mu.
 func (r *Rewinds) leaveUnread() {
 	for _, index := range r.unread {
-		r.remains[r.dirOf(mark{index: index})] = nil
+		r.remains.add(r.dirOf(mark{index: index}))
 	}
 	r.unread = nil
 }
@@ -107,7 +107,7 @@ func (r *Rewinds) look() {
 	v := r.config.Applied.View()
 	s := &v.State
 	r.sweep(v)
-	if !r.wanted() {
+	if !r.config.wanted() {
 		return
 	}
 	if r.config.Unfit() {
@@ -137,7 +137,7 @@ func (r *Rewinds) crowded() bool {
 // makeDue makes a mark if much was written since the last one, or there is none.
 func (r *Rewinds) makeDue(v *region.View) error {
 	r.mu.Lock()
-	if err := r.unremoved(); err != nil { // each may hold as much as a mark, and have the name of the next one
+	if err := r.remains.unremoved(); err != nil { // each may hold as much as a mark, and have the name of the next one
 		r.mu.Unlock()
 		return err
 	}
@@ -172,13 +172,13 @@ func (r *Rewinds) makeDue(v *region.View) error {
 // make makes a mark, unless what was here is forgotten meanwhile: forgot is how often that was before.
 func (r *Rewinds) make(forgot int) error {
 	c := &r.config
-	if err := durable.MakeDir(c.FS, r.marksDir()); err != nil {
+	if err := durable.MakeDir(c.FS, r.config.marksDir()); err != nil {
 		return err
 	}
 	if _, err := c.Source.Sync(); err != nil { // so that taking hold is quick
 		return err
 	}
-	part := filepath.Join(r.marksDir(), "new"+partSuffix)
+	part := filepath.Join(r.config.marksDir(), "new"+partSuffix)
 	if err := c.FS.RemoveAll(part); err != nil {
 		return err
 	}
@@ -191,9 +191,9 @@ func (r *Rewinds) make(forgot int) error {
 		err = r.place(part, mark{meta.AppliedIndex, meta.Position, meta.Epoch}, forgot)
 	}
 	if err != nil {
-		return errors.Join(err, r.remove(part))
+		return errors.Join(err, r.remains.remove(part))
 	}
-	return c.FS.SyncDir(r.marksDir())
+	return c.FS.SyncDir(r.config.marksDir())
 }
 
 // place makes what is complete in part the mark m.
@@ -254,7 +254,7 @@ func (r *Rewinds) keepNone() {
 	r.leaveUnread()
 	r.mu.Unlock()
 	for _, index := range gone {
-		_ = r.remove(r.dirOf(mark{index: index})) // it is tried again
+		_ = r.remains.remove(r.dirOf(mark{index: index})) // it is tried again
 	}
 	r.keep(nil)
 }
@@ -274,7 +274,7 @@ func (r *Rewinds) keep(marks []mark) {
 	r.pin(0)
 	r.mu.Unlock()
 	for _, m := range gone {
-		_ = r.remove(r.dirOf(m)) // it is tried again
+		_ = r.remains.remove(r.dirOf(m)) // it is tried again
 	}
 }
 

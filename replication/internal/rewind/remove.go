@@ -9,64 +9,48 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/mimir-kv/mimir/replication/durable"
 	"github.com/mimir-kv/mimir/replication/internal/copies"
-	"github.com/mimir-kv/mimir/replication/internal/region"
 )
 
 // errNotTried is why something is not removed while a state is made.
 var errNotTried = errors.New("a state at a fork is being made")
 
-// sweep removes what was not removed before, the states that nothing can ask for any more (W3), and parts of such.
-// While a state is made it leaves that to the next look.
-func (r *Rewinds) sweep(v *region.View) {
-	r.mu.Lock()
-	var gone []string
-	if r.giveUp == nil { // who begins to make one later has none of these marks
-		gone = slices.DeleteFunc(slices.Collect(maps.Keys(r.remains)), r.isState)
-	}
-	r.mu.Unlock()
-	for _, dir := range gone {
-		_ = r.remove(dir) // it is tried again
-	}
-	r.sweepStates(v)
+// remains are directories that are to be removed, none of which is used.
+type remains struct {
+	config *Config
+
+	mu   sync.Mutex       // taken after that of Rewinds; no file is touched while it is held
+	dirs map[string]error // why they were not at last
 }
 
-// sweepStates is what sweep does to states. Whoever waits for preparing waits for nothing else.
-func (r *Rewinds) sweepStates(v *region.View) {
-	select {
-	case r.preparing <- struct{}{}:
-		defer func() { <-r.preparing }()
-	default:
-		return
-	}
+// add has a directory be removed by a later sweep.
+func (r *remains) add(dir string) {
 	r.mu.Lock()
-	gone := slices.DeleteFunc(slices.Collect(maps.Keys(r.remains)), func(dir string) bool { return !r.isState(dir) })
-	for id, s := range r.states {
-		if v.State.Diverged == nil && v.Index >= s.until {
-			gone = append(gone, filepath.Join(r.statesDir(), id))
-			delete(r.states, id)
-		}
-	}
-	r.mu.Unlock()
-	for _, dir := range gone {
-		_ = r.remove(dir) // it is tried again
-	}
+	defer r.mu.Unlock()
+	r.dirs[dir] = nil
 }
 
-// isState reports whether the directory dir is that of a state, or a part of one.
-func (r *Rewinds) isState(dir string) bool { return filepath.Dir(dir) == r.statesDir() }
+// list returns the directories of states and parts of such, or the others.
+func (r *remains) list(states bool) []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.DeleteFunc(slices.Collect(maps.Keys(r.dirs)), func(dir string) bool {
+		return (filepath.Dir(dir) == r.config.statesDir()) != states
+	})
+}
 
 // remove is erase of what is not used any more. What could not be removed is told once, and removed by a later sweep.
-func (r *Rewinds) remove(dir string) error {
+func (r *remains) remove(dir string) error {
 	err := r.erase(dir)
 	r.mu.Lock()
-	told := r.remains[dir] != nil
+	told := r.dirs[dir] != nil
 	if err == nil {
-		delete(r.remains, dir)
+		delete(r.dirs, dir)
 	} else {
-		r.remains[dir] = err
+		r.dirs[dir] = err
 	}
 	r.mu.Unlock()
 	switch {
@@ -78,28 +62,30 @@ func (r *Rewinds) remove(dir string) error {
 	return err
 }
 
-// unremoved says what is to be removed and could not be, nil if nothing is. The caller holds mu.
-func (r *Rewinds) unremoved() error {
-	dirs := slices.Sorted(maps.Keys(r.remains))
+// unremoved says what is to be removed and could not be, nil if nothing is.
+func (r *remains) unremoved() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	dirs := slices.Sorted(maps.Keys(r.dirs))
 	if len(dirs) == 0 {
 		return nil
 	}
-	which := max(0, slices.IndexFunc(dirs, func(dir string) bool { return r.remains[dir] != nil }))
+	which := max(0, slices.IndexFunc(dirs, func(dir string) bool { return r.dirs[dir] != nil }))
 	return fmt.Errorf("%d that are of no use any more are not removed yet, as %s is not: %w", len(dirs), dirs[which],
-		cmp.Or(r.remains[dirs[which]], errNotTried))
+		cmp.Or(r.dirs[dirs[which]], errNotTried))
 }
 
-// isLeaving reports whether dir is to be removed, and was not yet.
-func (r *Rewinds) isLeaving(dir string) bool {
+// leaves reports whether dir is to be removed, and was not yet.
+func (r *remains) leaves(dir string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	_, leaves := r.remains[dir]
+	_, leaves := r.dirs[dir]
 	return leaves
 }
 
 // erase durably removes the directory dir, which is not taken for a whole one afterwards, however far it came. It gives
 // room back also where the disk has none for another name.
-func (r *Rewinds) erase(dir string) error {
+func (r *remains) erase(dir string) error {
 	if strings.HasSuffix(dir, partSuffix) {
 		return r.config.FS.RemoveAll(dir)
 	}
@@ -112,7 +98,7 @@ func (r *Rewinds) erase(dir string) error {
 
 // eraseAside gives the directory dir the name of a part, and removes that: nothing in it is removed before a power cut
 // cannot give it its name back.
-func (r *Rewinds) eraseAside(dir string) error {
+func (r *remains) eraseAside(dir string) error {
 	fs, part := r.config.FS, dir+partSuffix
 	removePart := func() error {
 		if err := fs.SyncDir(filepath.Dir(dir)); err != nil {
@@ -139,7 +125,7 @@ func (r *Rewinds) eraseAside(dir string) error {
 }
 
 // eraseInPlace removes the directory dir, under whichever of both names it is there, as what is no whole one.
-func (r *Rewinds) eraseInPlace(dir string) error {
+func (r *remains) eraseInPlace(dir string) error {
 	fs := r.config.FS
 	for _, name := range []string{dir + partSuffix, dir} {
 		if err := r.spoil(name); err != nil {
@@ -153,9 +139,9 @@ func (r *Rewinds) eraseInPlace(dir string) error {
 }
 
 // spoil has what is in the directory dir be no whole one: that of all marks has one in each directory.
-func (r *Rewinds) spoil(dir string) error {
+func (r *remains) spoil(dir string) error {
 	fs := r.config.FS
-	if strings.TrimSuffix(dir, partSuffix) != r.marksDir() {
+	if strings.TrimSuffix(dir, partSuffix) != r.config.marksDir() {
 		return copies.Spoil(fs, dir)
 	}
 	names, err := fs.List(dir)

@@ -91,15 +91,15 @@ func TestAMarkThatCouldNotBeRemovedGoesLater(t *testing.T) {
 			t.Errorf("%s: marks %v, log from %d", call, got, p.pinned)
 		}
 		left := map[string]string{"rename": "9", "sync": "9.tmp", "remove": "9.tmp"}[call]
-		if got := p.in(p.marksDir()); !slices.Equal(got, []string{"17", left}) {
+		if got := p.in(p.config.marksDir()); !slices.Equal(got, []string{"17", left}) {
 			t.Errorf("%s: on the disk %v", call, got)
 		}
-		if _, err := copies.ReadMetadata(p.fs, filepath.Join(p.marksDir(), left)); err != nil {
+		if _, err := copies.ReadMetadata(p.fs, filepath.Join(p.config.marksDir(), left)); err != nil {
 			t.Errorf("%s: of what is there a part is gone: %v", call, err)
 		}
 		p.heals()
 		p.look()
-		if got := p.in(p.marksDir()); !slices.Equal(got, []string{"17", "23"}) {
+		if got := p.in(p.config.marksDir()); !slices.Equal(got, []string{"17", "23"}) {
 			t.Errorf("%s: on the disk in the end %v", call, got)
 		}
 	}
@@ -117,12 +117,12 @@ func TestAPartThatCouldNotBeRemovedGoesLater(t *testing.T) {
 		return nil
 	}}
 	p.look()
-	if got := p.in(p.marksDir()); len(got) != 1 {
+	if got := p.in(p.config.marksDir()); len(got) != 1 {
 		t.Fatalf("on the disk %v", got)
 	}
 	p.config.SpareBytes, p.config.FS = 1<<62, crowded{p.fs}
 	p.look()
-	if got := p.in(p.marksDir()); len(got) != 0 {
+	if got := p.in(p.config.marksDir()); len(got) != 0 {
 		t.Errorf("on the disk %v", got)
 	}
 }
@@ -159,12 +159,12 @@ func TestAStateThatCouldNotBeRemovedGoesLater(t *testing.T) {
 		p.fails(call, syscall.EIO)
 		follows := region.View{State: timeline.State{Region: "us"}, Index: p.LastIndex() + 1}
 		p.sweep(&follows)
-		if got := p.in(p.statesDir()); len(got) != 1 {
+		if got := p.in(p.config.statesDir()); len(got) != 1 {
 			t.Errorf("%s: on the disk %v", call, got)
 		}
 		p.heals()
 		p.look()
-		if got := p.in(p.statesDir()); len(got) != 0 {
+		if got := p.in(p.config.statesDir()); len(got) != 0 {
 			t.Errorf("%s: on the disk in the end %v", call, got)
 		}
 	}
@@ -212,7 +212,7 @@ func TestAStateIsMadeOnceAPowerCutLeavesIt(t *testing.T) {
 	left := 2
 	p.config.FS = faulty{p.fs, func(call, name string) error {
 		_, err := p.fs.Stat(filepath.Join(name, "METADATA"))
-		if whole := err == nil && filepath.Dir(name) == p.statesDir(); call != "sync" || !whole || left == 0 {
+		if whole := err == nil && filepath.Dir(name) == p.config.statesDir(); call != "sync" || !whole || left == 0 {
 			return nil
 		}
 		left--
@@ -228,7 +228,7 @@ func TestAStateIsMadeOnceAPowerCutLeavesIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	after := pebblefs.New(p.disk.CrashClone(vfs.CrashCloneCfg{}))
-	if _, err := copies.ReadMetadata(after, filepath.Join(p.statesDir(), made.ID)); err != nil {
+	if _, err := copies.ReadMetadata(after, filepath.Join(p.config.statesDir(), made.ID)); err != nil {
 		t.Errorf("after a power cut: %v", err)
 	}
 }
@@ -258,7 +258,7 @@ func TestWhereNoMarksAreWanted(t *testing.T) {
 	}
 	follows := region.View{State: timeline.State{Region: "us"}, Index: p.LastIndex() + 1}
 	p.sweep(&follows)
-	if got := p.in(p.statesDir()); len(got) != 0 {
+	if got := p.in(p.config.statesDir()); len(got) != 0 {
 		t.Errorf("on the disk %v", got)
 	}
 	_, err = p.Prepare(t.Context(), q)

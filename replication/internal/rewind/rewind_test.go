@@ -206,7 +206,7 @@ func TestMarks(t *testing.T) {
 	if got := p.positions(); !slices.Equal(got, []timeline.Position{26}) || p.pinned != 28 {
 		t.Fatalf("opened again: marks %v, log from %d", got, p.pinned)
 	}
-	if names, err := p.fs.List(p.marksDir()); err != nil || !slices.Equal(names, []string{"27"}) {
+	if names, err := p.fs.List(p.config.marksDir()); err != nil || !slices.Equal(names, []string{"27"}) {
 		t.Fatalf("on the disk: %v, %v", names, err)
 	}
 	p.from = 27 // the log was released
@@ -354,7 +354,7 @@ func TestNoOtherState(t *testing.T) {
 		if made, err := p.Prepare(t.Context(), q); err == nil {
 			t.Errorf("%s: made %+v", name, made)
 		}
-		if left, err := p.fs.List(p.statesDir()); err == nil && len(left) > 0 {
+		if left, err := p.fs.List(p.config.statesDir()); err == nil && len(left) > 0 {
 			t.Errorf("%s: left %v", name, left)
 		}
 	}

@@ -64,36 +64,37 @@ type Rewinds struct {
 	config    Config
 	preparing chan struct{}             // has room for the one that makes a state
 	waits     atomic.Pointer[time.Time] // since when Forget waits for him; nil: it does not
-	placing   sync.Mutex                // is held while a mark gets its place; taken before mu
+	remains   remains
+	placing   sync.Mutex // is held while a mark gets its place; taken before mu
 
-	mu      sync.Mutex              // once it has begun, no file is touched while this is held
-	marks   []mark                  // by index
-	states  map[string]state        // by name; some are not there yet
-	unread  []uint64                // indexes of marks that could not be read yet
-	remains map[string]error        // directories that are to be removed, none is used; why they were not at last
-	told    string                  // what hinders, as it was logged last
-	forgot  int                     // how often what was here was forgotten; changes while placing is held, too
-	giveUp  context.CancelCauseFunc // has whoever makes a state give up; nil: nobody does
+	mu     sync.Mutex              // once it has begun, no file is touched while this is held
+	marks  []mark                  // by index
+	states map[string]state        // by name; some are not there yet
+	unread []uint64                // indexes of marks that could not be read yet
+	told   string                  // what hinders, as it was logged last
+	forgot int                     // how often what was here was forgotten; changes while placing is held, too
+	giveUp context.CancelCauseFunc // has whoever makes a state give up; nil: nobody does
 }
 
 // New returns Rewinds that know of nothing before Begin.
 func New(c Config) *Rewinds {
-	return &Rewinds{
-		config: c, preparing: make(chan struct{}, 1), states: map[string]state{}, remains: map[string]error{},
-	}
+	r := &Rewinds{config: c, preparing: make(chan struct{}, 1), states: map[string]state{}}
+	r.remains.config, r.remains.dirs = &r.config, map[string]error{}
+	return r
 }
 
 // Begin finds what earlier processes left, and keeps the log that it needs. Where no marks are wanted it removes those
 // that are there; a state that the log may still ask for stays. It is called once, when the state is loaded and before
 // the first log is released.
 func (r *Rewinds) Begin() error {
-	_ = r.remove(r.marksDir() + partSuffix)
-	if !r.wanted() {
-		_ = r.remove(r.marksDir()) // at once, so that none is taken for a whole one later; it is tried again if need be
+	_ = r.remains.remove(r.config.marksDir() + partSuffix)
+	if !r.config.wanted() {
+		// At once, so that none is taken for a whole one later; it is tried again if need be.
+		_ = r.remains.remove(r.config.marksDir())
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.wanted() {
+	if r.config.wanted() {
 		if err := r.findMarks(); err != nil {
 			return err
 		}
@@ -106,7 +107,7 @@ func (r *Rewinds) Begin() error {
 }
 
 // wanted reports whether marks are.
-func (r *Rewinds) wanted() bool { return r.config.EveryBytes > 0 }
+func (c *Config) wanted() bool { return c.EveryBytes > 0 }
 
 // Run makes marks and removes what is of no use any more, until ctx ends.
 func (r *Rewinds) Run(ctx context.Context) {
@@ -122,5 +123,5 @@ func (r *Rewinds) Run(ctx context.Context) {
 	}
 }
 
-func (r *Rewinds) marksDir() string  { return filepath.Join(r.config.Dir, marksName) }
-func (r *Rewinds) statesDir() string { return filepath.Join(r.config.Dir, "states") }
+func (c *Config) marksDir() string  { return filepath.Join(c.Dir, marksName) }
+func (c *Config) statesDir() string { return filepath.Join(c.Dir, "states") }

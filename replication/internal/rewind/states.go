@@ -94,7 +94,7 @@ func (r *Rewinds) prepare(ctx context.Context, p *plan) (*contract.Metadata, err
 	s := r.states[p.id]
 	r.states[p.id] = state{max(s.until, p.upTo), s.whole} // before it is there
 	r.mu.Unlock()
-	dir := filepath.Join(r.statesDir(), p.id)
+	dir := filepath.Join(r.config.statesDir(), p.id)
 	if meta, err := r.found(dir); meta != nil || err != nil {
 		return meta, err
 	}
@@ -123,11 +123,11 @@ func (r *Rewinds) setWhole(id string, whole bool) {
 }
 
 // found returns what the state in dir is, if it is there and a power cut leaves it: it may be of an attempt that could
-// not make it durable. Nil: it is not. What is to be removed is, first. Where it cannot be read now it is not made anew:
-// what is there may be the only one.
+// not make it durable. Nil: it is not. What is to be removed is, first. Where it cannot be read now it is not made
+// anew: what is there may be the only one.
 func (r *Rewinds) found(dir string) (*contract.Metadata, error) {
-	if r.isLeaving(dir) {
-		if err := r.remove(dir); err != nil {
+	if r.remains.leaves(dir) {
+		if err := r.remains.remove(dir); err != nil {
 			return nil, fmt.Errorf("remove the state of this name that was here: %w", err)
 		}
 	}
@@ -149,7 +149,7 @@ func (r *Rewinds) found(dir string) (*contract.Metadata, error) {
 // choose returns the newest mark that leads to the fork: one at the fork itself does not if a reign had begun there
 // that is given up.
 func (r *Rewinds) choose(p *plan, marks []mark) (mark, error) {
-	if !r.wanted() {
+	if !r.config.wanted() {
 		return mark{}, fmt.Errorf("%w: this node keeps no checkpoints of its own", contract.ErrNotReady)
 	}
 	for _, m := range slices.Backward(marks) {
@@ -164,14 +164,14 @@ func (r *Rewinds) choose(p *plan, marks []mark) (mark, error) {
 	return mark{}, fmt.Errorf("%w: no checkpoint of this node leads to the fork at %d", contract.ErrNotReady, p.fork)
 }
 
-// State returns where the state of this name is; false if it is not here. One that cannot be read now is, if it could be
-// before: a part passes for none.
+// State returns where the state of this name is; false if it is not here. One that cannot be read now is, if it could
+// be before: a part passes for none.
 func (r *Rewinds) State(id string) (dir string, ok bool) {
 	if filepath.Base(id) != id {
 		return "", false
 	}
-	dir = filepath.Join(r.statesDir(), id)
-	if r.isLeaving(dir) {
+	dir = filepath.Join(r.config.statesDir(), id)
+	if r.remains.leaves(dir) {
 		return "", false
 	}
 	meta, err := copies.Look(r.config.FS, dir)
@@ -189,7 +189,7 @@ func (r *Rewinds) Discard(id string) {
 	if !ok {
 		return
 	}
-	_ = r.remove(dir) // it is tried again
+	_ = r.remains.remove(dir) // it is tried again
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.states, id)
@@ -197,12 +197,12 @@ func (r *Rewinds) Discard(id string) {
 
 // findStates takes the states that are there: an entry that is not applied yet may ask for one. The caller holds mu.
 func (r *Rewinds) findStates() error {
-	names, err := r.config.FS.List(r.statesDir())
+	names, err := r.config.FS.List(r.config.statesDir())
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("find rewound states: %w", err)
 	}
 	for _, name := range names {
-		meta, err := copies.Look(r.config.FS, filepath.Join(r.statesDir(), name))
+		meta, err := copies.Look(r.config.FS, filepath.Join(r.config.statesDir(), name))
 		r.states[name] = state{r.config.Log.LastIndex(), meta != nil && err == nil}
 	}
 	return nil
