@@ -12,8 +12,8 @@ import (
 // cancelCheckChanges is how many changes are read between two looks at the context.
 const cancelCheckChanges = 1024
 
-// readEvents reads the events that w wants of a stretch of history: at least one revision that has some, and not many
-// more than the limit. The batch's Revision says how far it came.
+// readEvents reads the events that w wants of a stretch of history: at least one revision, and not many more than the
+// limits, of which there may be none that w wants. The batch's Revision says how far it came.
 func (w *Watcher) readEvents(ctx context.Context, read *diskRead) (batch Batch, err error) {
 	err = w.hub.disk.ReadHistory(read.from, read.to, func(h *mvcc.History, compact int64) (err error) {
 		// Compaction publishes its revision before it removes anything: what it has removed by now it has said by now.
@@ -38,7 +38,7 @@ func (w *Watcher) collectEvents(ctx context.Context, h *mvcc.History, read *disk
 		if err != nil {
 			return Batch{}, err
 		}
-		if at.Main != lastMain && bytes >= read.bytes {
+		if at.Main != lastMain && (bytes >= read.bytes || seen > w.hub.limits.CatchUpChanges) {
 			batch.Revision = lastMain
 			return batch, nil
 		}

@@ -42,6 +42,9 @@ func NewHub(disk Disk, now *mvcc.State, limits Limits) *Hub {
 	if limits.TotalBytes == 0 {
 		limits.TotalBytes, limits.TightBytes = math.MaxInt, limits.CatchUpBytes
 	}
+	if limits.CatchUpChanges == 0 {
+		limits.CatchUpChanges = math.MaxInt
+	}
 	return &Hub{disk: disk, limits: limits, now: now}
 }
 
@@ -92,7 +95,7 @@ func (h *Hub) Publish(now *mvcc.State, written Written, show func()) {
 // handOut gives the changes since the state before to the watchers.
 func (h *Hub) handOut(before *mvcc.State, written Written) {
 	from, to := before.Revision, h.now.Revision
-	if len(h.now.Gaps) > len(before.Gaps) {
+	if n := len(h.now.Gaps); n > 0 && h.now.Gaps[n-1].Base > from { // the same step may have compacted older ones
 		h.endInGap()
 	}
 	if written.Level < h.Wanted() {

@@ -219,7 +219,8 @@ func (s *store) wanted(w *seen) (events []string) {
 func TestEachEventOnce(t *testing.T) {
 	for seed := range uint64(40) {
 		random := rand.New(rand.NewPCG(seed, 3))
-		s := newStore(t, Limits{QueuedEvents: 4, QueuedBytes: 300, CatchUpBytes: 60, JoinRevisions: 3})
+		s := newStore(t, Limits{QueuedEvents: 4, QueuedBytes: 300, CatchUpBytes: 60, CatchUpChanges: 5,
+			JoinRevisions: 3})
 		key := func() string { return string(rune('a' + random.IntN(5))) }
 		var all []*seen
 		for range 250 {
@@ -339,6 +340,59 @@ func TestEnds(t *testing.T) {
 	}
 	if _, err := s.hub.Watch(Request{}); !errors.Is(err, command.ErrEmptyKey) {
 		t.Errorf("without a key: %v", err)
+	}
+}
+
+// A jump ends who waits inside its gap, also where the same step compacts the gap of another one.
+func TestAGapTakesThePlaceOfAnother(t *testing.T) {
+	s := newStore(t, DefaultLimits)
+	jump := func() *mvcc.State {
+		next, err := s.state.Jumped(mvcc.Jump{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return next
+	}
+	s.publish(jump(), Written{Level: EventsWithPrevious}, s.db.NewBatch())
+	w := s.watch(Request{Key: []byte("a"), StartRevision: s.state.Revision + 5})
+	next, err := jump().Compacted(s.state.Revision)
+	if err != nil || len(next.Gaps) != len(s.state.Gaps) {
+		t.Fatal(next, err)
+	}
+	s.publish(next, Written{Level: EventsWithPrevious}, s.db.NewBatch())
+	var from *CompactedError
+	if _, err := w.Take(); !errors.As(err, &from) || from.Revision != s.state.Revision {
+		t.Errorf("waiting inside a gap: %v", err)
+	}
+}
+
+// What is found is handed out before all is read in which there is nothing more for a watcher, and that is read in
+// parts.
+func TestMuchThatNobodyWantsIsReadInParts(t *testing.T) {
+	const most = 10
+	s := newStore(t, Limits{QueuedEvents: 4, QueuedBytes: 300, CatchUpBytes: 1 << 20, CatchUpChanges: most,
+		JoinRevisions: 3})
+	s.apply(Nothing, []string{"a"})
+	for range 100 {
+		s.apply(Nothing, []string{"b", "c"})
+	}
+	w := s.watch(Request{Key: []byte("a"), StartRevision: mvcc.FirstRevision + 1})
+	batch, err := w.Next(t.Context())
+	if err != nil || len(batch.Events) != 1 || batch.Revision > mvcc.FirstRevision+most {
+		t.Fatalf("%d events up to %d: %v", len(batch.Events), batch.Revision, err)
+	}
+	for at := batch.Revision; at < s.state.Revision; at = w.Progress() {
+		if err := w.Ready(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		s.valid()
+		if now := w.Progress(); now <= at || now > at+most {
+			t.Fatalf("it was at %d, and is at %d", at, now)
+		}
+	}
+	s.apply(Events, []string{"a"})
+	if batch, err = w.Next(t.Context()); err != nil || len(batch.Events) != 1 || batch.Revision != s.state.Revision {
+		t.Errorf("what comes behind it: %d events up to %d: %v", len(batch.Events), batch.Revision, err)
 	}
 }
 

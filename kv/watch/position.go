@@ -13,6 +13,10 @@ type Limits struct {
 	QueuedEvents int
 	QueuedBytes  int
 	CatchUpBytes int // about how much is read from disk for one batch
+	// CatchUpChanges is how many changes, wanted or not, are read from disk for one batch, and not many more: what is
+	// found is handed out then, however much lies behind it in which there is nothing for the watcher. 0 for no such
+	// bound.
+	CatchUpChanges int
 	// TotalBytes bounds the queues of all watchers together, and TightBytes is in place of CatchUpBytes where watchers
 	// hold more than that already, queued or in batches that are not done with. 0 for no such bound.
 	TotalBytes, TightBytes int
@@ -21,8 +25,8 @@ type Limits struct {
 }
 
 // DefaultLimits are those of a server.
-var DefaultLimits = Limits{QueuedEvents: 4096, QueuedBytes: 4 << 20, CatchUpBytes: 1 << 20, JoinRevisions: 1024,
-	TotalBytes: 128 << 20, TightBytes: 32 << 10}
+var DefaultLimits = Limits{QueuedEvents: 4096, QueuedBytes: 4 << 20, CatchUpBytes: 1 << 20, CatchUpChanges: 64 << 10,
+	JoinRevisions: 1024, TotalBytes: 128 << 20, TightBytes: 32 << 10}
 
 // position says where a watcher is. Everything up to sent has been yielded. If it is synced, the queue holds everything
 // after that, except what Next is just reading from disk: from diskFrom, if that is not zero, to the queue's beginning.
