@@ -177,8 +177,10 @@ func isFinal(err error) bool {
 		return true
 	}
 	switch status.Code(err) {
-	case codes.PermissionDenied, codes.Unimplemented, codes.InvalidArgument:
+	case codes.PermissionDenied, codes.Unimplemented:
 		return true
+	case codes.InvalidArgument:
+		return !sides.IsStale(err)
 	}
 	return false
 }

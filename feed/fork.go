@@ -35,12 +35,7 @@ func (s *session) compare(ctx context.Context) error {
 		return nil
 	}
 	err := s.compareNow(ctx)
-	switch {
-	case err == nil:
-		s.compared = true
-	case errors.Is(err, context.DeadlineExceeded):
-		s.patience *= 2 // it may have a lot to read in which there is nothing for this feed
-	}
+	s.compared = err == nil
 	return err
 }
 
@@ -55,6 +50,9 @@ func (s *session) compareNow(ctx context.Context) error {
 	switch {
 	case errors.Is(err, sides.ErrCompacted):
 		return nil
+	case sides.IsLate(err):
+		s.patience *= 2 // it may have a lot to read in which there is nothing for this feed
+		fallthrough
 	case err != nil:
 		return fmt.Errorf("compare revision %d with what was given out: %w", s.at.Given, err)
 	}

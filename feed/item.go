@@ -39,8 +39,9 @@ type Item struct {
 	// Keys are of the kind of that name, and Count is how many the whole copy had, of Copied.
 	Keys  []*mvccpb.KeyValue
 	Count int64
-	// After, of Void, is the last revision that counts: void is what lies between it and Revision. Given says that
-	// something there was given out, by what the token knew.
+	// After, of Void, is the last revision that counts, or, where that is compacted already, the one to which the feed
+	// had come before: void is what was given out between it and Revision. Given says that something there was, by what
+	// the token knew.
 	After int64
 	Given bool
 	// Token is from where to go on behind this item, "" if it is none to begin behind.

@@ -92,8 +92,11 @@ func (s *session) cross(ctx context.Context, to int64) error {
 	if there {
 		return s.crossBoth(ctx, middle, to)
 	}
-	if there, err = s.readable(ctx, at); err != nil || !there { // it was compacted meanwhile: what is known ends
+	if there, err = s.readable(ctx, at); err != nil {
 		return err
+	}
+	if !there {
+		return s.crossUnseen(ctx, at, to)
 	}
 	g, err := s.gapAt(ctx, at, middle)
 	if err != nil {
@@ -118,6 +121,26 @@ func (s *session) crossBoth(ctx context.Context, middle, to int64) error {
 		return err
 	}
 	s.reach(middle)
+	return s.cross(ctx, to)
+}
+
+// crossUnseen is cross where the revision to which the feed has come was compacted, perhaps only while what comes next
+// was read ahead: a gap behind it is not to be seen any more. There is nothing of these keys up to the next revision, so
+// that whatever was given out between, before this feed began, is void.
+func (s *session) crossUnseen(ctx context.Context, at, to int64) error {
+	first, err := s.first(ctx)
+	switch {
+	case err != nil:
+		return err
+	case first <= at:
+		return errUnsure
+	}
+	first = min(first, to-1)
+	if first-at < leastJump { // there is no gap before that
+		s.reach(first)
+	} else if err := s.void(gap{after: at, next: first}); err != nil {
+		return err
+	}
 	return s.cross(ctx, to)
 }
 
@@ -153,12 +176,22 @@ func (s *session) gapAt(ctx context.Context, low, in int64) (gap, error) {
 		case err != nil:
 			return gap{}, err
 		case next > in:
-			return gap{after: low, next: next}, nil
+			return s.sure(ctx, gap{after: low, next: next})
 		case next <= low:
 			return gap{}, errUnsure
 		}
 		low, high = next, in // it was an earlier one
 	}
+}
+
+// sure returns a gap that was found, if what is before it can be read yet. If not, revisions that were asked about may
+// have been compacted meanwhile, and be in no gap.
+func (s *session) sure(ctx context.Context, g gap) (gap, error) {
+	there, err := s.readable(ctx, g.after)
+	if err == nil && !there {
+		err = errUnsure
+	}
+	return g, err
 }
 
 // readable reports whether a revision is of the history: not compacted, and in no gap.

@@ -45,8 +45,10 @@ func isFinal(err error) bool {
 		}
 	}
 	switch status.Code(err) {
-	case codes.PermissionDenied, codes.InvalidArgument, codes.Unimplemented:
+	case codes.PermissionDenied, codes.Unimplemented:
 		return true
+	case codes.InvalidArgument:
+		return !sides.IsStale(err)
 	}
 	return false
 }

@@ -2,11 +2,24 @@ package live
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 )
+
+// A login of before a change of users or roles is no reason to end, and what is refused for what it is is one.
+func TestAnOldLoginEndsNothing(t *testing.T) {
+	for refusal, final := range map[error]bool{
+		rpctypes.ErrGRPCAuthOldRevision: false, rpctypes.ErrGRPCTooManyOps: true, rpctypes.ErrGRPCPermissionDenied: true,
+	} {
+		if err := fmt.Errorf("revision of the etcd: %w", refusal); isFinal(err) != final {
+			t.Errorf("%v: final %t", err, !final)
+		}
+	}
+}
 
 // A page without keys has no last one.
 func TestTheLastKeyOfPages(t *testing.T) {

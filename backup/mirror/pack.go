@@ -1,13 +1,13 @@
 package mirror
 
 import (
-	"errors"
 	"strings"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
-	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/mimir-kv/mimir/backup/sides"
 )
 
 // packBytes is how many bytes of keys and values go into one transaction, if one change is not larger: an etcd takes
@@ -64,7 +64,7 @@ func (p *pack) add(changes []change) {
 func isRefusal(err error) bool {
 	switch status.Code(err) {
 	case codes.InvalidArgument:
-		return !errors.Is(rpctypes.Error(err), rpctypes.ErrAuthOldRevision)
+		return !sides.IsStale(err)
 	case codes.ResourceExhausted: // of gRPC, before the etcd has seen it; what lacks room says something else
 		return strings.Contains(status.Convert(err).Message(), "larger than max")
 	}

@@ -122,7 +122,7 @@ func (c *connection) Invoke(ctx context.Context, method string, in, out any, o .
 	l := c.begin()
 	defer c.end(l)
 	err := l.conn.Invoke(ctx, method, in, out, o...)
-	if !isStale(err) {
+	if !IsStale(err) {
 		return err
 	}
 	if err := c.again(ctx, l); err != nil {
@@ -133,9 +133,20 @@ func (c *connection) Invoke(ctx context.Context, method string, in, out any, o .
 	return next.conn.Invoke(ctx, method, in, out, o...)
 }
 
-// isStale reports whether what was shown counts no longer: the token is over, or of before a change of users or roles.
-func isStale(err error) bool {
+// IsStale reports whether what was shown counts no longer: the token is over, or of before a change of users or roles.
+// While those are changed over and over it may be so again behind a login; whoever goes on to try gets there.
+func IsStale(err error) bool {
+	var refusal interface{ GRPCStatus() *status.Status }
+	if !errors.As(err, &refusal) {
+		return false
+	}
+	err = refusal.GRPCStatus().Err() // etcd's errors are known by their whole text
 	return status.Code(err) == codes.Unauthenticated || errors.Is(rpctypes.Error(err), rpctypes.ErrAuthOldRevision)
+}
+
+// IsLate reports whether there was no answer in time. Of a stream gRPC says so by its code alone.
+func IsLate(err error) bool {
+	return errors.Is(err, context.DeadlineExceeded) || status.Code(err) == codes.DeadlineExceeded
 }
 
 // NewStream implements grpc.ClientConnInterface.

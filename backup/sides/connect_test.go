@@ -3,6 +3,7 @@ package sides
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -10,6 +11,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
 
 	"github.com/mimir-kv/mimir/replication/clock/virtual"
 )
@@ -128,6 +130,28 @@ func TestAnOldTokenIsRenewed(t *testing.T) {
 			t.Errorf("%v: dialed %d times: %v", refusal, dialed, err)
 		}
 		leave()
+	}
+}
+
+// That a login counts no longer is known whatever was added to the error, and so is that an answer did not come in time.
+func TestWhatIsStaleOrLate(t *testing.T) {
+	for _, test := range []struct {
+		err         error
+		stale, late bool
+	}{
+		{rpctypes.ErrGRPCAuthOldRevision, true, false}, {rpctypes.ErrGRPCInvalidAuthToken, true, false},
+		{rpctypes.ErrGRPCTooManyOps, false, false}, {rpctypes.ErrGRPCPermissionDenied, false, false},
+		{errors.New("something else"), false, false}, {context.DeadlineExceeded, false, true},
+		{status.FromContextError(context.DeadlineExceeded).Err(), false, true},
+	} {
+		for _, err := range []error{test.err, fmt.Errorf("asked for something: %w", test.err)} {
+			if stale, late := IsStale(err), IsLate(err); stale != test.stale || late != test.late {
+				t.Errorf("%v: stale %t, late %t", err, stale, late)
+			}
+		}
+	}
+	if IsStale(nil) || IsLate(nil) {
+		t.Error("no error is one")
 	}
 }
 
