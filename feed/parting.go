@@ -125,8 +125,8 @@ func (s *session) crossBoth(ctx context.Context, middle, to int64) error {
 }
 
 // crossUnseen is cross where the revision to which the feed has come was compacted, perhaps only while what comes next
-// was read ahead: a gap behind it is not to be seen any more. There is nothing of these keys up to the next revision, so
-// that whatever was given out between, before this feed began, is void.
+// was read ahead: a gap behind it is not to be seen any more. The history has nothing of these keys up to the next
+// revision, so that whatever was given out between, before this feed began, is void.
 func (s *session) crossUnseen(ctx context.Context, at, to int64) error {
 	first, err := s.first(ctx)
 	switch {

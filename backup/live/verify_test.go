@@ -13,7 +13,7 @@ import (
 // A login of before a change of users or roles is no reason to end, and what is refused for what it is is one.
 func TestAnOldLoginEndsNothing(t *testing.T) {
 	for refusal, final := range map[error]bool{
-		rpctypes.ErrGRPCAuthOldRevision: false, rpctypes.ErrGRPCTooManyOps: true, rpctypes.ErrGRPCPermissionDenied: true,
+		rpctypes.ErrGRPCAuthOldRevision: false, rpctypes.ErrGRPCEmptyKey: true, rpctypes.ErrGRPCPermissionDenied: true,
 	} {
 		if err := fmt.Errorf("revision of the etcd: %w", refusal); isFinal(err) != final {
 			t.Errorf("%v: final %t", err, !final)

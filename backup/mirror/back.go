@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -83,12 +82,20 @@ func (s *session) regrant(ctx context.Context, ended []span) error {
 func (s *session) restore(ctx context.Context) error {
 	s.comparing = true
 	defer func() { s.comparing = false }()
+	if err := s.leases.keepAlive(ctx); err != nil { // those that an earlier session knew
+		return err
+	}
 	here, err := s.leases.list(ctx)
 	if err != nil {
 		return err
 	}
+	s.leases.drop(slices.DeleteFunc(s.leases.unasked(), func(id int64) bool { return here[id] })...)
+	unknown := s.leases.strange(here)
+	if err := s.leases.hold(ctx, unknown); err != nil { // before they are asked about, which may take long
+		return err
+	}
 	var ended []span
-	for ids := range slices.Chunk(slices.Collect(maps.Keys(here)), leasesAtOnce) {
+	for ids := range slices.Chunk(unknown, leasesAtOnce) {
 		some, err := s.leases.find(ctx, ids, s.Prefix)
 		if err == nil {
 			err = s.tend(ctx)

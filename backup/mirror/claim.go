@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 
@@ -21,9 +22,9 @@ const mostClaims = 100
 var errChanged = errors.New("the place in the etcd has changed meanwhile")
 
 // changedTo returns the error of a place that has changed.
-func (s *session) changedTo(now placed) error {
-	if s.overtaken(now) {
-		return fmt.Errorf("%w: it was started later, and has put the place, which is key %q", ErrOvertaken, s.at.key)
+func (m *mirror) changedTo(now placed) error {
+	if m.overtaken(now) {
+		return fmt.Errorf("%w: it was started later, and has put the place, which is key %q", ErrOvertaken, now.key)
 	}
 	return errChanged
 }
@@ -33,15 +34,32 @@ func (s *session) claim(ctx context.Context) (err error) {
 	if err := s.apart(ctx); err != nil {
 		return err
 	}
-	if err := s.alone(ctx); err != nil {
+	if err := s.alone(ctx, math.MaxInt64); err != nil {
 		return err
 	}
 	for range mostClaims {
 		if err = s.claimNow(ctx); !errors.Is(err, errChanged) {
-			return err
+			break
 		}
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return s.aloneStill(ctx)
+}
+
+// aloneStill is alone behind the claim, before anything else is done: of two mirrors that were begun at once the one
+// whose place was made last gives way, and takes its place with it if it has put nothing there.
+func (s *session) aloneStill(ctx context.Context) error {
+	err := s.alone(ctx, s.at.created)
+	if !errors.Is(err, ErrForeign) || s.at.Revision != 0 {
+		return err
+	}
+	within, cancel := context.WithTimeout(ctx, sides.AnswerTime)
+	defer cancel()
+	_, failed := pb.NewKVClient(s.etcd.Conn).Txn(within, &pb.TxnRequest{
+		Compare: s.at.unchanged(), Success: []*pb.RequestOp{opDelete(s.at.key)}})
+	return errors.Join(err, failed)
 }
 
 func (s *session) claimNow(ctx context.Context) (err error) {
@@ -105,9 +123,9 @@ func (s *session) apart(ctx context.Context) error {
 	return nil
 }
 
-// alone returns ErrForeign if another mirror's keys are among those that are to be written, or around them. Who may not
-// list places is not told.
-func (s *session) alone(ctx context.Context) error {
+// alone returns ErrForeign if the keys of another mirror, whose place was made before a revision of the etcd, are among
+// those that are to be written, or around them. Who may not list places is not told.
+func (s *session) alone(ctx context.Context, before int64) error {
 	if strings.HasPrefix(s.ToPrefix, placePrefix) {
 		return fmt.Errorf("%w: places of mirrors are at %q; choose another --to-prefix", ErrForeign, placePrefix)
 	}
@@ -124,7 +142,7 @@ func (s *session) alone(ctx context.Context) error {
 	}
 	for _, kv := range r.Kvs {
 		other := strings.TrimPrefix(string(kv.Key), placePrefix)
-		if other != s.ToPrefix && overlap(other, s.ToPrefix) {
+		if other != s.ToPrefix && kv.CreateRevision < before && overlap(other, s.ToPrefix) {
 			return fmt.Errorf("%w: keys %q, and these would be %q; choose another --to-prefix, or delete key %q if "+
 				"nothing is mirrored there any more", ErrForeign, other, s.ToPrefix, kv.Key)
 		}

@@ -38,7 +38,7 @@ func (l *leases) keep(ctx context.Context, every time.Duration) {
 }
 
 // failure returns, once, why leases could not be kept alive.
-func (l *leases) failure() error {
+func (l *ledger) failure() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	err := l.failed
@@ -50,36 +50,47 @@ func (l *leases) failure() error {
 func (l *leases) keepAlive(ctx context.Context) error { return l.renew(ctx, l.due()) }
 
 // due returns those of which a third of the time is over, first the one that ends first.
-func (l *leases) due() (ids []int64) {
+func (l *ledger) due() (ids []int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
 	for id, h := range l.known {
-		if !h.lost && now.Sub(h.kept) >= h.ttl/3 {
+		if !h.lost && now.Sub(h.kept) >= h.lives/3 {
 			ids = append(ids, id)
 		}
 	}
 	slices.SortFunc(ids, func(a, b int64) int {
 		one, other := l.known[a], l.known[b]
-		return cmp.Or(one.kept.Add(one.ttl).Compare(other.kept.Add(other.ttl)), cmp.Compare(a, b))
+		return cmp.Or(one.kept.Add(one.lives).Compare(other.kept.Add(other.lives)), cmp.Compare(a, b))
 	})
 	return ids
 }
 
 // renew keeps some alive, and takes note of those that are not there.
-func (l *leases) renew(ctx context.Context, ids []int64) error {
+func (l *leases) renew(ctx context.Context, ids []int64) error { return l.renewAll(ctx, ids, l.kept) }
+
+// hold keeps alive from now on those of some leases of the fleet that are in the etcd, whether any key is under them or
+// not, until that is known.
+func (l *leases) hold(ctx context.Context, ids []int64) error { return l.renewAll(ctx, ids, l.found) }
+
+// noted takes note of a lease that was asked, at a time, to be kept alive, and of the time to live in seconds that it
+// has in the etcd: not above 0 if it is not there.
+type noted func(id, ttl int64, at time.Time)
+
+// renewAll asks the etcd to keep some alive.
+func (l *leases) renewAll(ctx context.Context, ids []int64, note noted) error {
 	if len(ids) == 0 {
 		return nil
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	for some := range slices.Chunk(ids, max(streamLeases, (len(ids)+keepStreams-1)/keepStreams)) {
-		group.Go(func() error { return l.renewOn(ctx, some) })
+		group.Go(func() error { return l.renewOn(ctx, some, note) })
 	}
 	return group.Wait()
 }
 
-// renewOn is renew on one stream.
-func (l *leases) renewOn(ctx context.Context, ids []int64) error {
+// renewOn is renewAll on one stream.
+func (l *leases) renewOn(ctx context.Context, ids []int64, note noted) error {
 	ctx, cancel := context.WithTimeout(ctx, answerTime(len(ids)))
 	defer cancel()
 	stream, err := pb.NewLeaseClient(l.etcd.Conn).LeaseKeepAlive(ctx)
@@ -99,26 +110,41 @@ func (l *leases) renewOn(ctx context.Context, ids []int64) error {
 		if err != nil {
 			return fmt.Errorf("keep leases alive in the etcd: %w", err)
 		}
-		l.kept(l.there(r.ID), r.TTL > 0, began)
+		note(l.there(r.ID), r.TTL, began)
 	}
 	return nil
 }
 
-// kept takes note of one that was kept alive, or was not there.
-func (l *leases) kept(id int64, alive bool, at time.Time) {
+// kept is noted for those that are known.
+func (l *ledger) kept(id, ttl int64, at time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch h := l.known[id]; {
 	case h == nil:
-	case alive:
-		h.kept = at
+	case ttl > 0:
+		h.kept, h.lives = at, time.Duration(ttl)*time.Second
+		if h.ttl > 0 {
+			h.lives = min(h.lives, h.ttl)
+		}
+	case h.ttl == 0:
+		delete(l.known, id)
 	default:
 		h.lost = true
 	}
 }
 
+// found is noted for those that are not known yet as well.
+func (l *ledger) found(id, ttl int64, at time.Time) {
+	l.mu.Lock()
+	if l.known[id] == nil && ttl > 0 {
+		l.known[id] = &held{}
+	}
+	l.mu.Unlock()
+	l.kept(id, ttl, at)
+}
+
 // lost returns those that are known, and have ended in the etcd.
-func (l *leases) lost() (some []span) {
+func (l *ledger) lost() (some []span) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for id, h := range l.known {

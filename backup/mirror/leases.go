@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -29,24 +28,32 @@ const (
 
 // held is a lease of the etcd that is one of the fleet.
 type held struct {
-	ttl   time.Duration
-	kept  time.Time // when it was kept alive last
-	ended int64     // it is gone from the fleet at this revision; 0: it is not, as far as it is known
-	lost  bool      // it has ended in the etcd
+	ttl   time.Duration // as the fleet has granted it; 0: it is not known yet whether any key is under it
+	lives time.Duration // as long as the etcd gives it each time that it is kept alive, but at most ttl
+	kept  time.Time     // when it was kept alive last
+	ended int64         // it is gone from the fleet at this revision; 0: it is not, as far as it is known
+	lost  bool          // it has ended in the etcd
 }
 
-// leases are those of the fleet that keys are under. It is used by one goroutine, beside the one of keep.
+// leases are those of the fleet that keys are under, by the connections of a session. It is used by one goroutine,
+// beside the one of keep.
 type leases struct {
 	fleet, etcd sides.Side
 	mask        int64 // between their IDs here and there
+	*ledger
+}
 
+// ledger is what is known of leases. It outlives sessions, and is safe for concurrent use.
+type ledger struct {
 	mu     sync.Mutex
 	known  map[int64]*held // by the ID in the fleet
 	failed error           // why they could not be kept alive
 }
 
-func newLeases(fleet, etcd sides.Side, toPrefix string) *leases {
-	return &leases{fleet: fleet, etcd: etcd, mask: maskOf(toPrefix), known: map[int64]*held{}}
+func newLedger() *ledger { return &ledger{known: map[int64]*held{}} }
+
+func newLeases(fleet, etcd sides.Side, toPrefix string, known *ledger) *leases {
+	return &leases{fleet: fleet, etcd: etcd, mask: maskOf(toPrefix), ledger: known}
 }
 
 // maskOf returns what leases of the fleet are told apart with from those of others that are mirrored to the same etcd,
@@ -67,33 +74,91 @@ func (l *leases) there(id int64) int64 {
 	return id ^ l.mask
 }
 
-// add takes note of one that is in both.
-func (l *leases) add(id, ttl int64) {
+// anew leaves of what is known what another session may go by: which have ended, in the fleet or in the etcd, it finds
+// out by itself.
+func (l *ledger) anew() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.known[id] = &held{ttl: time.Duration(ttl) * time.Second}
+	l.failed = nil
+	for _, h := range l.known {
+		h.ended, h.kept = 0, time.Time{}
+	}
+}
+
+// add takes note of one that is in both.
+func (l *ledger) add(id, ttl int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	granted := time.Duration(ttl) * time.Second
+	l.known[id] = &held{ttl: granted, lives: granted}
 }
 
 // has reports whether one is known that something is under in the fleet: if it ended there it was granted anew.
-func (l *leases) has(id int64) bool {
+func (l *ledger) has(id int64) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	h := l.known[id]
-	if h != nil {
-		h.ended = 0
+	if h == nil || h.ttl == 0 {
+		return false
 	}
-	return h != nil
+	h.ended = 0
+	return true
 }
 
-// count returns how many are known.
-func (l *leases) count() int {
+// holds reports whether one is kept alive, if only until it is known whether any key is under it.
+func (l *ledger) holds(id int64) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return len(l.known)
+	return l.known[id] != nil
+}
+
+// count returns how many are known that keys are under.
+func (l *ledger) count() (n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, h := range l.known {
+		if h.ttl > 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// unasked returns those of which it is not known whether any key is under them.
+func (l *ledger) unasked() (ids []int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for id, h := range l.known {
+		if h.ttl == 0 {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// strange returns those of the fleet's of which it is not known whether any key is under them, held or not.
+func (l *ledger) strange(fleet map[int64]bool) (ids []int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for id := range fleet {
+		if h := l.known[id]; h == nil || h.ttl == 0 {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// drop forgets some, which end in the etcd by themselves.
+func (l *ledger) drop(ids ...int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, id := range ids {
+		delete(l.known, id)
+	}
 }
 
 // over returns those that were gone from the fleet at a revision.
-func (l *leases) over(revision int64) (ids []int64) {
+func (l *ledger) over(revision int64) (ids []int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for id, h := range l.known {
@@ -146,17 +211,18 @@ func answerTime(leases int) time.Duration {
 // span is a lease and its time to live in seconds, as it was granted.
 type span struct{ id, ttl int64 }
 
-// find keeps from now on those of the fleet's leases that keys with a prefix are under, if they are in the etcd, and
-// returns those that are not.
+// find keeps on those of the fleet's leases that keys with a prefix are under, of some that are held if they are in the
+// etcd, and returns those that are not there.
 func (l *leases) find(ctx context.Context, ids []int64, prefix string) (ended []span, err error) {
-	used := make([]span, len(ids)) // no ID: it is not
+	used := make([]span, len(ids)) // no time: it is not
 	group, within := errgroup.WithContext(ctx)
 	group.SetLimit(asked)
 	for i, id := range ids {
 		group.Go(func() error {
 			keys, ttl, err := l.keysOf(within, id, prefix)
+			used[i].id = id
 			if ttl > 0 && len(keys) > 0 {
-				used[i] = span{id, ttl}
+				used[i].ttl = ttl
 			}
 			return err
 		})
@@ -164,19 +230,13 @@ func (l *leases) find(ctx context.Context, ids []int64, prefix string) (ended []
 	if err := group.Wait(); err != nil {
 		return nil, err
 	}
-	used = slices.DeleteFunc(used, func(s span) bool { return s.id == 0 })
-	ask := make([]int64, len(used))
-	for i, s := range used {
-		ask[i] = l.there(s.id)
-	}
-	there, err := l.etcd.Granted(ctx, ask)
-	if err != nil {
-		return nil, err
-	}
 	for _, s := range used {
-		if there[l.there(s.id)] > 0 {
+		switch {
+		case s.ttl == 0:
+			l.drop(s.id)
+		case l.holds(s.id):
 			l.add(s.id, s.ttl)
-		} else {
+		default:
 			ended = append(ended, s)
 		}
 	}
@@ -235,19 +295,19 @@ func (l *leases) compare(ctx context.Context) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, id := range gone {
-		if times[id] <= 0 { // the list may be of a node that is behind
-			l.known[id].ended = h.Revision
+		if one := l.known[id]; one != nil && times[id] <= 0 { // the list may be of a node that is behind
+			one.ended = h.Revision
 		}
 	}
 	return nil
 }
 
 // missing returns those that are known and not in the fleet, of which that is not known.
-func (l *leases) missing(fleet map[int64]bool) (ids []int64) {
+func (l *ledger) missing(fleet map[int64]bool) (ids []int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for id, h := range l.known {
-		if !fleet[id] && h.ended == 0 {
+		if !fleet[id] && h.ended == 0 && h.ttl > 0 {
 			ids = append(ids, id)
 		}
 	}
@@ -262,9 +322,7 @@ func (l *leases) revoke(ctx context.Context, id int64) error {
 	if err != nil && !errors.Is(rpctypes.Error(err), rpctypes.ErrLeaseNotFound) {
 		return fmt.Errorf("revoke lease %x in the etcd: %w", id, err)
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	delete(l.known, id)
+	l.drop(id)
 	return nil
 }
 

@@ -3,9 +3,12 @@ package mirror
 import (
 	"context"
 	"math"
+	"slices"
 	"sync/atomic"
 	"testing"
+	"time"
 
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -18,7 +21,7 @@ import (
 func TestIDsOfAPlace(t *testing.T) {
 	seen := map[int64]string{}
 	for _, to := range []string{"", "a/", "b/"} {
-		l := newLeases(sides.Side{}, sides.Side{}, to)
+		l := newLeases(sides.Side{}, sides.Side{}, to, newLedger())
 		for _, id := range []int64{1, 2, -1, math.MaxInt64, math.MinInt64, l.mask} {
 			there := l.there(id)
 			if id == 0 {
@@ -55,11 +58,91 @@ func (o *opened) NewStream(context.Context, *grpc.StreamDesc, string, ...grpc.Ca
 	return nil, status.Error(codes.Unavailable, "no streams")
 }
 
+// renewing is an etcd that has leases, with their times to live in seconds, and keeps them alive.
+type renewing struct {
+	grpc.ClientConnInterface
+	has map[int64]int64
+}
+
+func (r *renewing) NewStream(context.Context, *grpc.StreamDesc, string, ...grpc.CallOption) (grpc.ClientStream, error) {
+	return &renewals{has: r.has, asked: make(chan int64, len(r.has)+1)}, nil
+}
+
+type renewals struct {
+	grpc.ClientStream
+	has   map[int64]int64
+	asked chan int64
+}
+
+func (r *renewals) SendMsg(m any) error {
+	r.asked <- m.(*pb.LeaseKeepAliveRequest).ID
+	return nil
+}
+
+func (r *renewals) RecvMsg(m any) error {
+	answer := m.(*pb.LeaseKeepAliveResponse)
+	answer.ID = <-r.asked
+	answer.TTL = r.has[answer.ID]
+	return nil
+}
+
+// A lease that has less time in the etcd than in the fleet is kept alive by the less, and is granted with the fleet's
+// where it has ended; one that has more is kept alive by the fleet's.
+func TestALeaseIsKeptAliveByTheShorterTime(t *testing.T) {
+	etcd := &renewing{has: map[int64]int64{1: 9, 2: 600}}
+	l := newLeases(sides.Side{}, sides.Side{Conn: etcd}, "", newLedger())
+	l.add(1, 60)
+	l.add(2, 9)
+	if err := l.keepAlive(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if due := l.due(); len(due) > 0 {
+		t.Errorf("%d are to be kept alive at once", due)
+	}
+	for id := range etcd.has {
+		l.known[id].kept = l.known[id].kept.Add(-4 * time.Second)
+		if due := l.due(); !slices.Equal(due, []int64{id}) {
+			t.Errorf("lease %d, behind 4 s of 9: %d are to be kept alive", id, due)
+		}
+		l.known[id].kept = time.Now()
+	}
+	etcd.has = nil
+	if err := l.renew(t.Context(), []int64{1}); err != nil {
+		t.Fatal(err)
+	}
+	if lost := l.lost(); !slices.Equal(lost, []span{{1, 60}}) {
+		t.Errorf("lost: %+v", lost)
+	}
+}
+
+// A lease that is held until it is known whether any key is under it is kept alive, and nothing else: it is not among
+// those that are, is not brought back and not ended.
+func TestALeaseOfWhichNothingIsKnownYet(t *testing.T) {
+	etcd := &renewing{has: map[int64]int64{1: 9, 2: 9}}
+	l := newLeases(sides.Side{}, sides.Side{Conn: etcd}, "", newLedger())
+	l.add(2, 9)
+	if err := l.hold(t.Context(), []int64{1, 3}); err != nil {
+		t.Fatal(err)
+	}
+	fleet := map[int64]bool{1: true, 2: true, 3: true}
+	strange := l.strange(fleet)
+	slices.Sort(strange)
+	if !l.holds(1) || l.has(1) || l.holds(3) || l.count() != 1 || !slices.Equal(strange, []int64{1, 3}) ||
+		!slices.Equal(l.unasked(), []int64{1}) || !slices.Equal(l.missing(nil), []int64{2}) {
+		t.Errorf("known: %+v, strange: %d", l.known, strange)
+	}
+	l.anew()
+	etcd.has = map[int64]int64{2: 9}
+	if err := l.keepAlive(t.Context()); err != nil || l.holds(1) || len(l.lost()) > 0 || !l.has(2) {
+		t.Errorf("known: %+v, lost: %+v: %v", l.known, l.lost(), err)
+	}
+}
+
 // Few leases are kept alive on one stream, and many on several.
 func TestManyLeasesAreKeptAliveOnSeveralStreams(t *testing.T) {
 	for many, want := range map[int64]int64{0: 0, 1: 1, streamLeases: 1, streamLeases + 1: 2, 2000: keepStreams} {
 		etcd := &opened{}
-		l := newLeases(sides.Side{}, sides.Side{Conn: etcd}, "")
+		l := newLeases(sides.Side{}, sides.Side{Conn: etcd}, "", newLedger())
 		for id := range many {
 			l.add(id+1, 60)
 		}

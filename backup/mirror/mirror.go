@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -82,6 +83,11 @@ type mirror struct {
 	read    bool // the place was
 	emptied bool // it was told that a key is left out
 	changed int64
+	// patience is for how long an endpoint of the fleet may say nothing of what was mirrored last.
+	patience time.Duration
+	ledger   *ledger // of leases, over all sessions
+	// keeping ends what keeps leases alive, and its connection to the etcd, which is that of the last session.
+	keeping func()
 }
 
 // overtaken reports whether a place is of a mirror that was started later.
@@ -96,7 +102,8 @@ func Run(ctx context.Context, o Options) error {
 	if o.Poll <= 0 {
 		o.Poll = DefaultPoll
 	}
-	m := &mirror{Options: o, run: rand.Text()}
+	m := &mirror{Options: o, run: rand.Text(), patience: sides.AnswerTime, ledger: newLedger(), keeping: func() {}}
+	defer func() { m.keeping() }()
 	for rest := leastRest; ; rest = min(2*rest, mostRest) {
 		before := m.changed
 		err := m.session(ctx)
@@ -139,33 +146,55 @@ func isFinal(err error) bool {
 
 // session mirrors with one connection to each side.
 func (m *mirror) session(ctx context.Context) error {
+	etcd, leave, err := sides.Connect(ctx, "the etcd", placeKey(m.ToPrefix), m.To, 1)
+	if err != nil {
+		return fmt.Errorf("the etcd: %w", err)
+	}
+	m.keepBy(ctx, etcd, leave)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	first, _ := sides.RangeOf(m.Prefix)
 	fleet, leave, err := sides.Connect(ctx, "the fleet", first, m.From, 1)
 	if err != nil {
-		return fmt.Errorf("the fleet: %w", err)
-	}
-	defer leave()
-	etcd, leave, err := sides.Connect(ctx, "the etcd", placeKey(m.ToPrefix), m.To, 1)
-	if err != nil {
-		return fmt.Errorf("the etcd: %w", err)
+		return cmp.Or(m.ours(ctx, etcd), fmt.Errorf("the fleet: %w", err))
 	}
 	defer leave()
 	s := &session{mirror: m, fleet: fleet, etcd: etcd}
 	s.fleet.Conn = believed{fleet.Conn, s}
-	s.leases = newLeases(s.fleet, etcd, m.ToPrefix)
-	kept := make(chan struct{})
-	go func() {
-		s.leases.keep(ctx, m.Poll)
-		close(kept)
-	}()
-	defer func() {
-		cancel()
-		<-kept
-	}()
+	s.leases = newLeases(s.fleet, etcd, m.ToPrefix, m.ledger)
+	s.leases.anew()
 	if err := s.begin(ctx); err != nil {
 		return err
 	}
 	return s.follow(ctx)
+}
+
+// keepBy has leases kept alive by a connection to the etcd until there is another one, or the mirror ends: beside a
+// session, and where there is none, since the fleet does not answer. Behind that leave is called.
+func (m *mirror) keepBy(ctx context.Context, etcd sides.Side, leave func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	go func() {
+		newLeases(sides.Side{}, etcd, m.ToPrefix, m.ledger).keep(ctx, m.Poll)
+		close(ended)
+	}()
+	m.keeping()
+	m.keeping = func() {
+		cancel()
+		<-ended
+		leave()
+	}
+}
+
+// ours returns ErrOvertaken if it is known that another mirror was started, whose leases they are then that are kept
+// alive.
+func (m *mirror) ours(ctx context.Context, etcd sides.Side) error {
+	if !m.read {
+		return nil
+	}
+	now, err := readPlace(ctx, etcd, m.ToPrefix)
+	if err != nil || !m.overtaken(now) {
+		return nil //nolint:nilerr // what keeps it from being known is told by who needs the etcd
+	}
+	return m.changedTo(now)
 }

@@ -91,6 +91,27 @@ func TestAComparisonThatTakesTooLongIsSaid(t *testing.T) {
 	}
 }
 
+// silent is an endpoint that answers questions, and has said nothing on a stream when the time is over.
+type silent struct{ *stub }
+
+func (silent) NewStream(context.Context, *grpc.StreamDesc, string, ...grpc.CallOption) (grpc.ClientStream, error) {
+	return nil, status.FromContextError(context.DeadlineExceeded).Err()
+}
+
+// An endpoint that does not come in time to what was mirrored last is given twice as much the next time.
+func TestWhoReadsForLongIsGivenMoreTime(t *testing.T) {
+	s := &session{mirror: &mirror{patience: sides.AnswerTime}, fleet: sides.Side{Conn: silent{&stub{}}}}
+	was := placed{place: place{Revision: 9, Given: 7, Print: 1}}
+	for range 2 {
+		if err := s.sameHistory(t.Context(), was); err == nil || isFinal(err) {
+			t.Error(err)
+		}
+	}
+	if s.patience != 4*sides.AnswerTime {
+		t.Errorf("it waits %v", s.patience)
+	}
+}
+
 // What was passed is written once it is time to, also if nothing more is passed.
 func TestThePlaceIsWrittenWhereNothingMoreComes(t *testing.T) {
 	etcd := &stub{}

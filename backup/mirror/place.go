@@ -71,8 +71,8 @@ func (p place) sharesLeases() bool {
 // placed is a place as the etcd has it.
 type placed struct {
 	place
-	key []byte
-	mod int64 // the etcd's revision at which it was put; 0: there is none
+	key          []byte
+	created, mod int64 // the etcd's revisions at which it was put first, and last; 0: there is none
 }
 
 // readPlace reads the place of what is mirrored to a prefix.
@@ -98,7 +98,7 @@ func decodePlace(key []byte, kvs []*mvccpb.KeyValue) (placed, error) {
 		return p, fmt.Errorf("%w: key %q is not the place of a mirror that this version knows: %.100q", ErrForeign,
 			key, kvs[0].Value)
 	}
-	p.mod = kvs[0].ModRevision
+	p.created, p.mod = kvs[0].CreateRevision, kvs[0].ModRevision
 	return p, nil
 }
 

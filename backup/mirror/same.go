@@ -18,19 +18,7 @@ func (s *session) sameHistory(ctx context.Context, was placed) error {
 	if was.Print == 0 {
 		return nil
 	}
-	key, end := sides.RangeOf(s.Prefix)
-	ctx, cancel := context.WithTimeout(ctx, sides.AnswerTime)
-	defer cancel()
-	// The revision itself may be the one up to which the fleet is compacted, where an etcd lacks deletions.
-	_, err := pb.NewKVClient(s.fleet.Conn).Range(ctx,
-		&pb.RangeRequest{Key: key, CountOnly: true, Revision: was.Given - 1})
-	if errors.Is(rpctypes.Error(err), rpctypes.ErrCompacted) {
-		return nil
-	}
-	var r *sides.Revision
-	if err == nil {
-		r, err = sides.FirstOf(ctx, s.fleet.Conn, sides.Wanted{Key: key, End: end, From: was.Given})
-	}
+	r, err := s.firstFrom(ctx, s.fleet, was.Given)
 	switch {
 	case errors.Is(err, sides.ErrCompacted):
 		return nil
@@ -45,4 +33,32 @@ func (s *session) sameHistory(ctx context.Context, was placed) error {
 			"with --overwrite", was.Given, s.at.key)
 	}
 	return nil
+}
+
+// firstFrom returns what was changed first from a revision of the fleet on, as sides.FirstOf does; ErrCompacted, too,
+// where there is nothing before it any more. An endpoint that has a lot to read, in which there is nothing of these
+// keys, is given more time at the next try.
+func (m *mirror) firstFrom(ctx context.Context, fleet sides.Side, revision int64) (*sides.Revision, error) {
+	key, end := sides.RangeOf(m.Prefix)
+	within, cancel := context.WithTimeout(ctx, sides.AnswerTime)
+	defer cancel()
+	// The revision itself may be the one up to which the fleet is compacted, where an etcd lacks deletions.
+	_, err := pb.NewKVClient(fleet.Conn).Range(within,
+		&pb.RangeRequest{Key: key, CountOnly: true, Revision: revision - 1})
+	switch {
+	case errors.Is(rpctypes.Error(err), rpctypes.ErrCompacted):
+		return nil, sides.ErrCompacted
+	case err != nil:
+		return nil, err
+	}
+	within, enough := context.WithTimeout(ctx, m.patience)
+	defer enough()
+	r, err := sides.FirstOf(within, fleet.Conn, sides.Wanted{Key: key, End: end, From: revision})
+	switch {
+	case sides.IsLate(err):
+		m.patience *= 2
+	case err == nil:
+		m.patience = sides.AnswerTime
+	}
+	return r, err
 }

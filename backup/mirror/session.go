@@ -49,6 +49,15 @@ func (s *session) begin(ctx context.Context) error {
 	if err := s.claim(ctx); err != nil {
 		return err
 	}
+	if err := s.bringInLine(ctx); err != nil {
+		return err
+	}
+	s.leases.drop(s.leases.unasked()...)
+	return nil
+}
+
+// bringInLine has the etcd be as the fleet was at the place, or is.
+func (s *session) bringInLine(ctx context.Context) error {
 	if s.at.Revision == 0 || s.at.Comparing {
 		return s.compare(ctx)
 	}
@@ -105,6 +114,9 @@ func (s *session) writeOnce(ctx context.Context, ops []*pb.RequestOp, next *plac
 		return s.changedTo(now)
 	}
 	if next != nil {
+		if s.at.mod == 0 {
+			s.at.created = r.Header.Revision
+		}
 		s.at.place, s.at.mod, s.noted = *next, r.Header.Revision, time.Now()
 	}
 	return nil

@@ -133,7 +133,7 @@ func TestAnOldTokenIsRenewed(t *testing.T) {
 	}
 }
 
-// That a login counts no longer is known whatever was added to the error, and so is that an answer did not come in time.
+// That a login counts no longer is known whatever was added to the error, and so is that there was no answer in time.
 func TestWhatIsStaleOrLate(t *testing.T) {
 	for _, test := range []struct {
 		err         error

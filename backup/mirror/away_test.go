@@ -1,0 +1,158 @@
+package mirror_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/mimir-kv/mimir/backup/mirror"
+)
+
+// goesAway has the fleet answer the mirror nothing while away is true, and counts questions about leases.
+func (w *world) goesAway() (away *atomic.Bool, asked *atomic.Int64) {
+	away, asked = new(atomic.Bool), new(atomic.Int64)
+	w.options.From = through(w.fleet.Endpoints()[0], func(method string, _ any, call func() error) error {
+		if away.Load() {
+			return errors.New("the fleet is away")
+		}
+		if method == "LeaseTimeToLive" {
+			asked.Add(1)
+		}
+		return call()
+	})
+	return away, asked
+}
+
+// While the fleet does not answer, as in a failover, leases are kept alive.
+func TestLeasesAreKeptAliveWithoutTheFleet(t *testing.T) {
+	w := newWorld(t)
+	w.put("brief", "1", clientv3.WithLease(w.brief()))
+	away, _ := w.goesAway()
+	var dialed, kept atomic.Int64
+	w.options.To = streams(w.etcd.Endpoints()[0], &dialed, &kept)
+	end := w.begin()
+	w.settled()
+	away.Store(true)
+	w.await("it is told", func() bool { return w.told("the fleet is away") })
+	before := kept.Load()
+	w.await("leases are kept alive", func() bool { return kept.Load() > before })
+	away.Store(false)
+	w.put("k", "1")
+	w.settled()
+	w.stop(end)
+}
+
+// Leases that were kept alive while the fleet did not answer are known when it answers again: nothing is asked about
+// them. One that has ended in the etcd meanwhile comes back.
+func TestLeasesAreKnownWhenTheFleetIsBack(t *testing.T) {
+	for _, ends := range []bool{false, true} {
+		w := newWorld(t)
+		w.put("k", "1", clientv3.WithLease(w.grant()))
+		away, asked := w.goesAway()
+		end := w.begin()
+		w.settled()
+		away.Store(true)
+		w.await("it is told", func() bool { return w.told("the fleet is away") })
+		known := asked.Load()
+		if ends {
+			w.endThere()
+		}
+		away.Store(false)
+		w.put("other", "1")
+		w.settled()
+		w.stop(end)
+		if ends != (asked.Load() > known) {
+			t.Errorf("ended %t: %d questions", ends, asked.Load()-known)
+		}
+	}
+}
+
+// Leases are kept alive before it is asked which of them keys are under: with many that takes longer than they live.
+func TestLeasesAreKeptAliveBeforeTheyAreAskedAbout(t *testing.T) {
+	w := newWorld(t)
+	w.put("k", "1", clientv3.WithLease(w.grant()))
+	end := w.begin()
+	w.settled()
+	w.stop(end)
+	var dialed, kept, asked atomic.Int64
+	w.options.To = streams(w.etcd.Endpoints()[0], &dialed, &kept)
+	w.options.From = through(w.fleet.Endpoints()[0], func(method string, _ any, call func() error) error {
+		if method == "LeaseTimeToLive" && asked.Add(1) == 1 && kept.Load() == 0 {
+			t.Error("it was asked before")
+		}
+		return call()
+	})
+	end = w.begin()
+	w.put("k", "2")
+	w.settled()
+	w.stop(end)
+	if asked.Load() == 0 {
+		t.Error("nothing was asked")
+	}
+}
+
+// Who was overtaken while his fleet does not answer ends all the same, and keeps no leases of the other one alive.
+func TestAMirrorWithoutItsFleetFindsOut(t *testing.T) {
+	w := newWorld(t)
+	w.put("k", "1")
+	later := w.options
+	away, _ := w.goesAway()
+	ended, o := make(chan error, 1), w.options
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	go func() { ended <- mirror.Run(ctx, o) }()
+	w.settled()
+	away.Store(true)
+	w.await("it is told", func() bool { return w.told("the fleet is away") })
+	w.options = later
+	end := w.begin()
+	if err := <-ended; !errors.Is(err, mirror.ErrOvertaken) {
+		t.Error(err)
+	}
+	w.stop(end)
+}
+
+// Of two mirrors with keys among the same ones that are begun at once the one whose place was made last ends, has
+// changed nothing, and leaves no place.
+func TestTwoMirrorsThatAreBegunAtOnce(t *testing.T) {
+	for _, other := range []bool{true, false} { // is first
+		w := newWorld(t)
+		w.options.ToPrefix = "copy/"
+		w.put("k", "1")
+		theirs := sync.OnceFunc(func() {
+			if _, err := w.etcd.Put(t.Context(), "mimir.mirror/place/copy/of/", "{}"); err != nil {
+				t.Error(err)
+			}
+		})
+		w.toEtcd(func(method string, _ any, call func() error) error {
+			if method != "Txn" {
+				return call()
+			}
+			if other {
+				theirs()
+			}
+			err := call()
+			theirs()
+			return err
+		})
+		if !other {
+			end := w.begin()
+			w.there("copy/k")
+			w.stop(end)
+			continue
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		err := mirror.Run(ctx, w.options)
+		if cancel(); !errors.Is(err, mirror.ErrForeign) || len(contents(t, w.etcd)) > 0 {
+			t.Errorf("%v; the etcd has %v", err, contents(t, w.etcd))
+		}
+		if r, err := w.etcd.Get(t.Context(), "mimir.mirror/place/copy/"); err != nil || len(r.Kvs) > 0 {
+			t.Errorf("its place is %v: %v", r.Kvs, err)
+		}
+	}
+}
