@@ -114,6 +114,7 @@ func (s *session) apart(ctx context.Context) error {
 	if err != nil || from.ClusterId != to.ClusterId {
 		return err
 	}
+	s.leases.one = true
 	for _, written := range []string{s.ToPrefix, string(placeKey(s.ToPrefix))} {
 		if overlap(s.Prefix, written) {
 			return fmt.Errorf("%w: both sides are cluster %x, and keys %q are among or around keys %q", ErrItself,

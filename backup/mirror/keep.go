@@ -70,8 +70,14 @@ func (l *ledger) due() (ids []int64) {
 func (l *leases) renew(ctx context.Context, ids []int64) error { return l.renewAll(ctx, ids, l.kept) }
 
 // hold keeps alive from now on those of some leases of the fleet that are in the etcd, whether any key is under them or
-// not, until that is known.
-func (l *leases) hold(ctx context.Context, ids []int64) error { return l.renewAll(ctx, ids, l.found) }
+// not, until that is known. In one cluster nothing is held before that: what is there(id) of a lease of there is one of
+// a user, which is to end when he is gone.
+func (l *leases) hold(ctx context.Context, ids []int64) error {
+	if l.one {
+		return nil
+	}
+	return l.renewAll(ctx, ids, l.found)
+}
 
 // noted takes note of a lease that was asked, at a time, to be kept alive, and of the time to live in seconds that it
 // has in the etcd: not above 0 if it is not there.

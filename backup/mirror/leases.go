@@ -40,6 +40,8 @@ type held struct {
 type leases struct {
 	fleet, etcd sides.Side
 	mask        int64 // between their IDs here and there
+	// one says that both are one cluster: what it lists are those of there as well, whose IDs lead to users' own.
+	one bool
 	*ledger
 }
 
@@ -212,7 +214,7 @@ func answerTime(leases int) time.Duration {
 type span struct{ id, ttl int64 }
 
 // find keeps on those of the fleet's leases that keys with a prefix are under, of some that are held if they are in the
-// etcd, and returns those that are not there.
+// etcd, or from now on in one cluster, and returns those that are not there.
 func (l *leases) find(ctx context.Context, ids []int64, prefix string) (ended []span, err error) {
 	used := make([]span, len(ids)) // no time: it is not
 	group, within := errgroup.WithContext(ctx)
@@ -230,6 +232,11 @@ func (l *leases) find(ctx context.Context, ids []int64, prefix string) (ended []
 	if err := group.Wait(); err != nil {
 		return nil, err
 	}
+	if l.one {
+		if err := l.renewAll(ctx, withKeys(used), l.found); err != nil {
+			return nil, err
+		}
+	}
 	for _, s := range used {
 		switch {
 		case s.ttl == 0:
@@ -241,6 +248,16 @@ func (l *leases) find(ctx context.Context, ids []int64, prefix string) (ended []
 		}
 	}
 	return ended, l.keepAlive(ctx)
+}
+
+// withKeys returns the IDs of those that have a time: keys are under them.
+func withKeys(some []span) (ids []int64) {
+	for _, s := range some {
+		if s.ttl > 0 {
+			ids = append(ids, s.id)
+		}
+	}
+	return ids
 }
 
 // grantAll grants some that are not in the etcd, and keeps them from now on.
