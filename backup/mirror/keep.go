@@ -19,20 +19,21 @@ const (
 	keepStreams, streamLeases = 16, 64
 )
 
-// keep keeps leases alive until ctx ends, whatever else is waited for meanwhile.
+// keep keeps leases alive until ctx ends, whatever else is waited for meanwhile. It begins with those that are due:
+// where the fleet does not answer another one may take its place before any time is over.
 func (l *leases) keep(ctx context.Context, every time.Duration) {
 	ticker := time.NewTicker(max(every, leastKeep))
 	defer ticker.Stop()
 	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
 		if err := l.keepAlive(ctx); err != nil {
 			l.mu.Lock()
 			l.failed = err
 			l.mu.Unlock()
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
 		}
 	}
 }

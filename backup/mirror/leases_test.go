@@ -2,6 +2,7 @@ package mirror
 
 import (
 	"context"
+	"errors"
 	"math"
 	"slices"
 	"sync/atomic"
@@ -149,5 +150,28 @@ func TestManyLeasesAreKeptAliveOnSeveralStreams(t *testing.T) {
 		if err := l.keepAlive(t.Context()); (err == nil) != (many == 0) || etcd.n.Load() != want {
 			t.Errorf("%d leases: %d streams: %v", many, etcd.n.Load(), err)
 		}
+	}
+}
+
+// asking has no streams, and says that one was asked for.
+type asking struct {
+	grpc.ClientConnInterface
+	asked func()
+}
+
+func (a *asking) NewStream(context.Context, *grpc.StreamDesc, string, ...grpc.CallOption) (grpc.ClientStream, error) {
+	a.asked()
+	return nil, status.Error(codes.Unavailable, "no streams")
+}
+
+// Leases that are due are kept alive at once by who begins to, and not only when he has waited.
+func TestLeasesAreKeptAliveFromTheBeginning(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	l := newLeases(sides.Side{}, sides.Side{Conn: &asking{asked: cancel}}, "", newLedger())
+	l.add(1, 60)
+	l.keep(ctx, time.Hour)
+	if !errors.Is(ctx.Err(), context.Canceled) {
+		t.Error("none was kept alive")
 	}
 }
