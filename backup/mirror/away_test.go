@@ -118,7 +118,7 @@ func TestAMirrorWithoutItsFleetFindsOut(t *testing.T) {
 }
 
 // Of two mirrors with keys among the same ones that are begun at once the one whose place was made last ends, has
-// changed nothing, and leaves no place.
+// changed nothing, and leaves no place. The other one goes on, also when it begins anew while that place is there yet.
 func TestTwoMirrorsThatAreBegunAtOnce(t *testing.T) {
 	for _, other := range []bool{true, false} { // is first
 		w := newWorld(t)
@@ -143,6 +143,10 @@ func TestTwoMirrorsThatAreBegunAtOnce(t *testing.T) {
 		if !other {
 			end := w.begin()
 			w.there("copy/k")
+			w.stop(end)
+			w.put("k2", "1")
+			end = w.begin() // what the other one has left ends nothing
+			w.there("copy/k2")
 			w.stop(end)
 			continue
 		}

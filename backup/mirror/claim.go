@@ -1,14 +1,16 @@
 package mirror
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"math"
+	"slices"
 	"strconv"
 	"strings"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/mvccpb"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -34,7 +36,7 @@ func (s *session) claim(ctx context.Context) (err error) {
 	if err := s.apart(ctx); err != nil {
 		return err
 	}
-	if err := s.alone(ctx, math.MaxInt64); err != nil {
+	if err := s.alone(ctx); err != nil {
 		return err
 	}
 	for range mostClaims {
@@ -51,7 +53,7 @@ func (s *session) claim(ctx context.Context) (err error) {
 // aloneStill is alone behind the claim, before anything else is done: of two mirrors that were begun at once the one
 // whose place was made last gives way, and takes its place with it if it has put nothing there.
 func (s *session) aloneStill(ctx context.Context) error {
-	err := s.alone(ctx, s.at.created)
+	err := s.alone(ctx)
 	if !errors.Is(err, ErrForeign) || s.at.Revision != 0 {
 		return err
 	}
@@ -124,9 +126,10 @@ func (s *session) apart(ctx context.Context) error {
 	return nil
 }
 
-// alone returns ErrForeign if the keys of another mirror, whose place was made before a revision of the etcd, are among
-// those that are to be written, or around them. Who may not list places is not told.
-func (s *session) alone(ctx context.Context, before int64) error {
+// alone returns ErrForeign if the keys of another mirror are among those that are to be written, or around them, and
+// its place was made before this one's, if there is one: who made his later gives way, or has, and left it. Who may not
+// list places is not told.
+func (s *session) alone(ctx context.Context) error {
 	if strings.HasPrefix(s.ToPrefix, placePrefix) {
 		return fmt.Errorf("%w: places of mirrors are at %q; choose another --to-prefix", ErrForeign, placePrefix)
 	}
@@ -141,9 +144,11 @@ func (s *session) alone(ctx context.Context, before int64) error {
 	case err != nil:
 		return fmt.Errorf("the places in the etcd: %w", err)
 	}
+	own := slices.IndexFunc(r.Kvs, func(kv *mvccpb.KeyValue) bool { return bytes.Equal(kv.Key, placeKey(s.ToPrefix)) })
 	for _, kv := range r.Kvs {
 		other := strings.TrimPrefix(string(kv.Key), placePrefix)
-		if other != s.ToPrefix && kv.CreateRevision < before && overlap(other, s.ToPrefix) {
+		first := own < 0 || kv.CreateRevision < r.Kvs[own].CreateRevision
+		if other != s.ToPrefix && first && overlap(other, s.ToPrefix) {
 			return fmt.Errorf("%w: keys %q, and these would be %q; choose another --to-prefix, or delete key %q if "+
 				"nothing is mirrored there any more", ErrForeign, other, s.ToPrefix, kv.Key)
 		}
