@@ -9,6 +9,8 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/connectivity"
 
 	"github.com/mimir-kv/mimir/backup/mirror"
 )
@@ -72,37 +74,50 @@ func TestLeasesAreKnownWhenTheFleetIsBack(t *testing.T) {
 	}
 }
 
-// Leases are kept alive before it is asked which of them keys are under: with many that takes longer than they live.
+// Leases are kept alive before it is asked which of them keys are under, and before both are compared: with many that
+// takes longer than they live.
 func TestLeasesAreKeptAliveBeforeTheyAreAskedAbout(t *testing.T) {
-	w := newWorld(t)
-	w.put("k", "1", clientv3.WithLease(w.grant()))
-	end := w.begin()
-	w.settled()
-	w.stop(end)
-	var dialed, kept, asked atomic.Int64
-	w.options.To = streams(w.etcd.Endpoints()[0], &dialed, &kept)
-	w.options.From = through(w.fleet.Endpoints()[0], func(method string, _ any, call func() error) error {
-		if method == "LeaseTimeToLive" && asked.Add(1) == 1 && kept.Load() == 0 {
-			t.Error("it was asked before")
+	for _, compares := range []bool{false, true} {
+		w := newWorld(t)
+		w.put("k", "1", clientv3.WithLease(w.grant()))
+		end := w.begin()
+		w.settled()
+		w.stop(end)
+		if compares {
+			w.changePlace(`"revision":`, `"comparing":true,"revision":`)
 		}
-		return call()
-	})
-	end = w.begin()
-	w.put("k", "2")
-	w.settled()
-	w.stop(end)
-	if asked.Load() == 0 {
-		t.Error("nothing was asked")
+		var dialed, kept, asked atomic.Int64
+		w.options.To = streams(w.etcd.Endpoints()[0], &dialed, &kept)
+		w.options.From = through(w.fleet.Endpoints()[0], func(method string, request any, call func() error) error {
+			if (method == "LeaseTimeToLive" || isPage(request)) && asked.Add(1) == 1 && kept.Load() == 0 {
+				t.Errorf("it was asked before; compares: %t", compares)
+			}
+			return call()
+		})
+		end = w.begin()
+		w.put("k", "2")
+		w.settled()
+		w.stop(end)
+		if asked.Load() == 0 {
+			t.Error("nothing was asked")
+		}
 	}
 }
 
-// Who was overtaken while his fleet does not answer ends all the same, and keeps no leases of the other one alive.
+// Who was overtaken while his fleet does not answer ends all the same, and with that keeps no lease alive any more: his
+// connection to the etcd is closed.
 func TestAMirrorWithoutItsFleetFindsOut(t *testing.T) {
 	w := newWorld(t)
 	w.put("k", "1")
 	later := w.options
 	away, _ := w.goesAway()
 	ended, o := make(chan error, 1), w.options
+	var toEtcd []*grpc.ClientConn // by the goroutine of the mirror
+	o.To = func(ctx context.Context) (*grpc.ClientConn, error) {
+		c, err := later.To(ctx)
+		toEtcd = append(toEtcd, c)
+		return c, err
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	go func() { ended <- mirror.Run(ctx, o) }()
@@ -113,6 +128,11 @@ func TestAMirrorWithoutItsFleetFindsOut(t *testing.T) {
 	end := w.begin()
 	if err := <-ended; !errors.Is(err, mirror.ErrOvertaken) {
 		t.Error(err)
+	}
+	for i, c := range toEtcd {
+		if c.GetState() != connectivity.Shutdown {
+			t.Errorf("connection %d of %d to the etcd is %v", i, len(toEtcd), c.GetState())
+		}
 	}
 	w.stop(end)
 }

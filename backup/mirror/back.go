@@ -78,22 +78,43 @@ func (s *session) regrant(ctx context.Context, ended []span) error {
 	return nil
 }
 
-// restore looks which leases have ended in the etcd and not in the fleet, and brings back what was under them.
-func (s *session) restore(ctx context.Context) error {
+// holdThere keeps alive all that is in the etcd of the fleet's leases, before it is looked what is under which, or
+// compared, which may take longer than they live. It returns those that are to be asked about.
+func (s *session) holdThere(ctx context.Context) (unknown []int64, err error) {
 	s.comparing = true
 	defer func() { s.comparing = false }()
-	if err := s.leases.keepAlive(ctx); err != nil { // those that an earlier session knew
-		return err
+	if err := s.inParts(ctx, s.leases.due(), s.leases.renew); err != nil { // those that an earlier session knew
+		return nil, err
 	}
 	here, err := s.leases.list(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	s.leases.drop(slices.DeleteFunc(s.leases.unasked(), func(id int64) bool { return here[id] })...)
-	unknown := s.leases.strange(here)
-	if err := s.leases.hold(ctx, unknown); err != nil { // before they are asked about, which may take long
-		return err
+	unknown = s.leases.strange(here)
+	others := slices.DeleteFunc(slices.Clone(unknown), s.leases.holds)
+	return unknown, s.inParts(ctx, others, s.leases.hold)
+}
+
+// inParts does something with leases, some at a time, and polls between. What is done with a part counts, also if the
+// next one fails.
+func (s *session) inParts(ctx context.Context, ids []int64, do func(context.Context, []int64) error) error {
+	for some := range slices.Chunk(ids, partLeases) {
+		if err := do(ctx, some); err != nil {
+			return err
+		}
+		if err := s.tend(ctx); err != nil {
+			return err
+		}
 	}
+	return nil
+}
+
+// restore looks which leases have ended in the etcd and not in the fleet, of some of which nothing is known, and brings
+// back what was under them.
+func (s *session) restore(ctx context.Context, unknown []int64) error {
+	s.comparing = true
+	defer func() { s.comparing = false }()
 	var ended []span
 	for ids := range slices.Chunk(unknown, leasesAtOnce) {
 		some, err := s.leases.find(ctx, ids, s.Prefix)

@@ -17,6 +17,8 @@ const (
 	// keepStreams is how many streams leases are kept alive with, where each has streamLeases of them to do: on one, a
 	// member of an etcd asks the one that leads about one lease behind the other.
 	keepStreams, streamLeases = 16, 64
+	// partLeases is how many leases are kept alive in one step, which has to get through as a whole.
+	partLeases = 4096
 )
 
 // keep keeps leases alive until ctx ends, whatever else is waited for meanwhile. It begins with those that are due:
@@ -48,7 +50,14 @@ func (l *ledger) failure() error {
 }
 
 // keepAlive renews those of which a third of the time is over.
-func (l *leases) keepAlive(ctx context.Context) error { return l.renew(ctx, l.due()) }
+func (l *leases) keepAlive(ctx context.Context) error {
+	for some := range slices.Chunk(l.due(), partLeases) {
+		if err := l.renew(ctx, some); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // due returns those of which a third of the time is over, first the one that ends first.
 func (l *ledger) due() (ids []int64) {

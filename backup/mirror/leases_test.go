@@ -63,9 +63,11 @@ func (o *opened) NewStream(context.Context, *grpc.StreamDesc, string, ...grpc.Ca
 type renewing struct {
 	grpc.ClientConnInterface
 	has map[int64]int64
+	n   atomic.Int64 // streams
 }
 
 func (r *renewing) NewStream(context.Context, *grpc.StreamDesc, string, ...grpc.CallOption) (grpc.ClientStream, error) {
+	r.n.Add(1)
 	return &renewals{has: r.has, asked: make(chan int64, len(r.has)+1)}, nil
 }
 
@@ -173,5 +175,40 @@ func TestLeasesAreKeptAliveFromTheBeginning(t *testing.T) {
 	l.keep(ctx, time.Hour)
 	if !errors.Is(ctx.Err(), context.Canceled) {
 		t.Error("none was kept alive")
+	}
+}
+
+// More leases than are kept alive in one step are kept alive in several.
+func TestVeryManyLeasesAreKeptAliveInParts(t *testing.T) {
+	etcd := &renewing{has: map[int64]int64{}}
+	l := newLeases(sides.Side{}, sides.Side{Conn: etcd}, "", newLedger())
+	for id := range int64(partLeases + 1) {
+		l.add(id+1, 60)
+		etcd.has[id+1] = 60
+	}
+	if err := l.keepAlive(t.Context()); err != nil || etcd.n.Load() != keepStreams+1 || len(l.due()) > 0 {
+		t.Errorf("%d streams, %d leases are due: %v", etcd.n.Load(), len(l.due()), err)
+	}
+}
+
+// unreachable answers nothing.
+type unreachable struct{ grpc.ClientConnInterface }
+
+var errUnreachable = errors.New("it is not there")
+
+func (unreachable) Invoke(context.Context, string, any, any, ...grpc.CallOption) error {
+	return errUnreachable
+}
+
+// Between parts of very many leases it is polled.
+func TestItIsPolledBetweenPartsOfLeases(t *testing.T) {
+	s := &session{mirror: &mirror{}, etcd: sides.Side{Conn: unreachable{}}}
+	var parts []int
+	err := s.inParts(t.Context(), make([]int64, 2*partLeases), func(_ context.Context, ids []int64) error {
+		parts = append(parts, len(ids))
+		return nil
+	})
+	if !errors.Is(err, errUnreachable) || !slices.Equal(parts, []int{partLeases}) {
+		t.Errorf("parts of %d leases: %v", parts, err)
 	}
 }

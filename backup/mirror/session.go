@@ -58,11 +58,20 @@ func (s *session) begin(ctx context.Context) error {
 
 // bringInLine has the etcd be as the fleet was at the place, or is.
 func (s *session) bringInLine(ctx context.Context) error {
-	if s.at.Revision == 0 || s.at.Comparing {
+	if s.at.Revision == 0 { // nothing there is of this fleet
 		return s.compare(ctx)
 	}
-	s.revision, s.packed = s.at.Revision, s.at.Revision
-	err := s.restore(ctx)
+	if !s.at.Comparing {
+		s.revision, s.packed = s.at.Revision, s.at.Revision
+	}
+	unknown, err := s.holdThere(ctx)
+	switch {
+	case err != nil:
+		return err
+	case s.at.Comparing:
+		return s.compare(ctx)
+	}
+	err = s.restore(ctx, unknown)
 	if errors.Is(err, sides.ErrCompacted) {
 		return s.compare(ctx)
 	}
