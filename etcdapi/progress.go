@@ -11,8 +11,10 @@ import (
 
 // A progress notification at revision R says: every event up to R has been sent, and none after it. Clients resume from
 // there after a broken connection, so it must neither be ahead of what was sent nor behind it, and behind nothing that
-// the client had when it began. So nothing is said of a watch that still reads from disk, or that begins after R. What
-// waits in memory is sent first: then R is where the store is.
+// the client had when it began. So nothing is said of a watch that begins after R, nor, with others, of one that still
+// reads from disk. What waits in memory is sent first: then R is where the store is. A watch that reads much from disk
+// in which there is nothing for it is told by itself, if it asked for that, to where it has come: one that is broken
+// off then begins there.
 
 // requestProgress answers a client that asks how far all watches of the stream are.
 func (w *watchStream) requestProgress() {
@@ -78,6 +80,17 @@ func (w *watchStream) notifyQuiet() {
 			}
 		}
 		one.quiet = true
+	}
+}
+
+// notifyReading sends its own progress to a watch that asked for it, and has read from disk what had nothing for it,
+// with more behind that. The caller holds mu.
+func (w *watchStream) notifyReading(one *oneWatch) {
+	if !one.notify {
+		return
+	}
+	if revision := one.watcher.Progress(); revision >= one.start && revision < w.store.Revision() {
+		w.sendProgress(one.id, revision)
 	}
 }
 

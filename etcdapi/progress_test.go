@@ -1,6 +1,7 @@
 package etcdapi_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -55,5 +56,42 @@ func TestProgressIsToldAfterOneInterval(t *testing.T) {
 	by.ticks <- time.Now()
 	if r := s.receive(); len(r.Events) != 0 || r.Header.Revision != 3 {
 		t.Fatalf("a quiet interval after the last event: %v", r)
+	}
+}
+
+// A watch that reads much in which there is nothing for it is told to where it has come, if it asked for that, before
+// it has read all of it.
+func TestProgressIsToldWhileMuchIsRead(t *testing.T) {
+	const each = 10_000
+	n := etcdapitest.Start(t, etcdapi.Limits{TxnOps: each})
+	kv := pb.NewKVClient(n.Dial(t))
+	many := &pb.TxnRequest{}
+	for i := range each {
+		many.Success = append(many.Success, &pb.RequestOp{Request: &pb.RequestOp_RequestPut{
+			RequestPut: &pb.PutRequest{Key: fmt.Append(nil, "other", i)}}})
+	}
+	for range 4 { // changes all of them twice
+		if _, err := kv.Txn(t.Context(), many); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := kv.DeleteRange(t.Context(), &pb.DeleteRangeRequest{Key: []byte("other"),
+			RangeEnd: []byte("otherz")}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(t, n, "k", "v")
+	last := n.Store.Revision()
+	for _, notify := range []bool{true, false} {
+		s := openWatch(t, n)
+		s.create(&pb.WatchCreateRequest{Key: []byte("k"), StartRevision: 2, ProgressNotify: notify})
+		told := false
+		for r := s.receive(); len(r.Events) == 0; r = s.receive() {
+			if told = true; r.Header.Revision < 2 || r.Header.Revision >= last {
+				t.Errorf("it is said to be at revision %d of %d", r.Header.Revision, last)
+			}
+		}
+		if told != notify {
+			t.Errorf("asked for it %t: told %t", notify, told)
+		}
 	}
 }

@@ -87,8 +87,11 @@ func (w *watchStream) deliver(one *oneWatch) bool {
 	if err == nil {
 		err = w.sendEvents(one, batch)
 	}
-	if err != nil {
+	switch {
+	case err != nil:
 		w.end(one, err)
+	case len(batch.Events) == 0:
+		w.notifyReading(one)
 	}
 	w.answerProgress()
 	return err == nil
