@@ -3,6 +3,7 @@ package mirror_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -11,8 +12,10 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/mimir-kv/mimir/backup/mirror"
+	"github.com/mimir-kv/mimir/backup/sides"
 )
 
 // goesAway has the fleet answer the mirror nothing while away is true, and counts questions about leases.
@@ -179,4 +182,56 @@ func TestTwoMirrorsThatAreBegunAtOnce(t *testing.T) {
 			t.Errorf("its place is %v: %v", r.Kvs, err)
 		}
 	}
+}
+
+// silent dials an endpoint of which watches say nothing.
+func silent(endpoint string, asked func()) sides.Dial {
+	return func(context.Context) (*grpc.ClientConn, error) {
+		return grpc.NewClient(endpoint, grpc.WithTransportCredentials(insecure.NewCredentials()),
+			grpc.WithStreamInterceptor(func(ctx context.Context, d *grpc.StreamDesc, conn *grpc.ClientConn,
+				method string, open grpc.Streamer, o ...grpc.CallOption) (grpc.ClientStream, error) {
+				s, err := open(ctx, d, conn, method, o...)
+				if strings.HasSuffix(method, "Watch") {
+					asked()
+					return &mute{s}, err
+				}
+				return s, err
+			}))
+	}
+}
+
+// mute is a stream on which nothing comes.
+type mute struct{ grpc.ClientStream }
+
+func (s *mute) RecvMsg(any) error {
+	<-s.Context().Done()
+	return s.Context().Err()
+}
+
+// Who was overtaken while he waits for an endpoint to say what was mirrored last ends, however long that may take.
+func TestAMirrorThatComparesItsHistoryFindsOut(t *testing.T) {
+	w := newWorld(t)
+	w.put("k", "1")
+	end := w.begin()
+	w.settled()
+	w.put("k", "2") // of which the place has the print
+	w.settled()
+	w.await("the place has it", func() bool {
+		r, err := w.etcd.Get(t.Context(), "mimir.mirror/place/")
+		return err == nil && len(r.Kvs) == 1 && strings.Contains(string(r.Kvs[0].Value), `"print"`)
+	})
+	w.stop(end)
+	asked, o := make(chan struct{}), w.options
+	o.From = silent(w.fleet.Endpoints()[0], sync.OnceFunc(func() { close(asked) }))
+	o.Trouble = func(err error) { t.Errorf("it has waited to the end: %v", err) }
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- mirror.Run(ctx, o) }()
+	<-asked
+	end = w.begin()
+	if err := <-ended; !errors.Is(err, mirror.ErrOvertaken) {
+		t.Error(err)
+	}
+	w.stop(end)
 }

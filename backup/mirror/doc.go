@@ -12,9 +12,9 @@
 //     comes next.
 //   - M3: one mirror writes: whoever has put its name into the place last. That is who was started last, but for some
 //     that are started at once. The others end with ErrOvertaken before they change anything more, or at the latest
-//     lookPolls polls later if there is nothing to change, or at the next try if the fleet does not answer. Leases
-//     alone are granted, and kept alive, without the place being in the same transaction; it is read before one is
-//     revoked.
+//     lookPolls polls later if there is nothing to change, also while it is waited for what an endpoint has at the
+//     last revision that was mirrored, or at the next try if the fleet does not answer. Leases alone are granted, and
+//     kept alive, without the place being in the same transaction; it is read before one is revoked.
 //   - M4: where the history does not lead on from the place, since it is compacted or a failover has lost a part of
 //     it, both are compared, and what differs is brought in. Nothing that no mirror has put there when it begins for
 //     the first time is taken for its own, unless that is asked for; what somebody else puts there later goes with

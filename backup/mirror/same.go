@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -18,8 +19,14 @@ func (s *session) sameHistory(ctx context.Context, was placed) error {
 	if was.Print == 0 {
 		return nil
 	}
-	r, err := s.firstFrom(ctx, s.fleet, was.Given)
+	var r *sides.Revision
+	err := s.whileOurs(ctx, s.etcd, func(ctx context.Context) (err error) {
+		r, err = s.firstFrom(ctx, s.fleet, was.Given)
+		return err
+	})
 	switch {
+	case errors.Is(err, ErrOvertaken):
+		return err
 	case errors.Is(err, sides.ErrCompacted):
 		return nil
 	case err != nil:
@@ -36,8 +43,9 @@ func (s *session) sameHistory(ctx context.Context, was placed) error {
 }
 
 // firstFrom returns what was changed first from a revision of the fleet on, as sides.FirstOf does; ErrCompacted, too,
-// where there is nothing before it any more. An endpoint that has a lot to read, in which there is nothing of these
-// keys, is given more time at the next try.
+// where there is nothing before it any more, or a compaction overtakes what is read. An endpoint that has a lot to
+// read, in which there is nothing of these keys, and does not say how far it is, as an older one, is given more time at
+// the next try.
 func (m *mirror) firstFrom(ctx context.Context, fleet sides.Side, revision int64) (*sides.Revision, error) {
 	key, end := sides.RangeOf(m.Prefix)
 	within, cancel := context.WithTimeout(ctx, sides.AnswerTime)
@@ -61,4 +69,33 @@ func (m *mirror) firstFrom(ctx context.Context, fleet sides.Side, revision int64
 		m.patience = sides.AnswerTime
 	}
 	return r, err
+}
+
+// whileOurs does what may take long and changes nothing, and ends it with ErrOvertaken if another mirror is started
+// meanwhile.
+func (m *mirror) whileOurs(ctx context.Context, etcd sides.Side, do func(context.Context) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	looked := make(chan struct{})
+	go func() {
+		defer close(looked)
+		ticker := time.NewTicker(lookPolls * m.Poll)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-ticker.C:
+			}
+			if err := m.ours(ctx, etcd); err != nil {
+				cancel(err)
+			}
+		}
+	}()
+	err := do(ctx)
+	if cause := context.Cause(ctx); errors.Is(cause, ErrOvertaken) {
+		err = cause
+	}
+	cancel(nil)
+	<-looked
+	return err
 }
