@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -97,7 +98,7 @@ func TestACompactionWhileAGapIsLookedFor(t *testing.T) {
 // A gap of which what lies before it is compacted when the feed comes to it, with what was read ahead, is told all the
 // same.
 func TestAGapIsToldThatIsCompactedMeanwhile(t *testing.T) {
-	for _, further := range []int64{0, 1} {
+	for _, further := range []int64{0, 1, 3} { // before what comes next, there, and behind it
 		w := newWorld(t, 2)
 		w.put("k", "1")
 		r := w.follow(feed.Options{Dial: w.to(0)})
@@ -106,6 +107,8 @@ func TestAGapIsToldThatIsCompactedMeanwhile(t *testing.T) {
 		w.nodes[1].FailOver(t, 2, 2)
 		base := w.nodes[1].Store.Revision()
 		next := w.put("k", "3", 1)
+		w.put("other", "1", 1)
+		w.put("other", "2", 1)
 		ahead := make(chan struct{})
 		read := sync.OnceFunc(func() { close(ahead) })
 		f := w.follow(feed.Options{Token: r.kept, Dial: w.hears(1, func(int64) {}, func(m *pb.WatchResponse) {
@@ -121,7 +124,15 @@ func TestAGapIsToldThatIsCompactedMeanwhile(t *testing.T) {
 			t.Errorf("%+v, want after %d up to %d", void, fork, base)
 		}
 		f.want("revision put k=3")
-		w.follow(feed.Options{Dial: w.to(1), Token: void.Token}).want("begin", "revision put k=3")
+		if f = w.follow(feed.Options{Dial: w.to(1), Token: void.Token}); further < 2 {
+			f.want("begin", "revision put k=3")
+			continue
+		}
+		f.want("begin")
+		var compacted *feed.CompactedError
+		if err := f.ends(); !errors.As(err, &compacted) || compacted.Readable != base+further {
+			t.Error(err)
+		}
 	}
 }
 
@@ -145,4 +156,58 @@ func TestAGapRightBehindACompaction(t *testing.T) {
 		t.Errorf("%+v, want after %d up to %d", void, fork, base)
 	}
 	f.want("revision put k=2")
+}
+
+// parted opens what is asked for over streams at another endpoint once that is so.
+type parted struct {
+	grpc.ClientConnInterface
+	streams grpc.ClientConnInterface
+	is      *atomic.Bool
+}
+
+func (p *parted) NewStream(ctx context.Context, d *grpc.StreamDesc, method string, o ...grpc.CallOption) (
+	grpc.ClientStream, error) {
+	if p.is.Load() {
+		return p.streams.NewStream(ctx, d, method, o...)
+	}
+	return p.ClientConnInterface.NewStream(ctx, d, method, o...)
+}
+
+// Where one history says that what the feed had come to is compacted, and another one that it is not, the next endpoint
+// is tried.
+func TestACompactionThatAnEndpointContradicts(t *testing.T) {
+	w := newWorld(t, 2)
+	w.put("k", "1")
+	r := w.follow(feed.Options{Dial: w.to(0)})
+	r.want("begin")
+	fork := w.put("k", "2")
+	w.nodes[1].FailOver(t, 2, 2)
+	base := w.nodes[1].Store.Revision()
+	next := w.put("k", "3", 1)
+	ahead := make(chan struct{})
+	read := sync.OnceFunc(func() { close(ahead) })
+	hears := w.hears(1, func(int64) {}, func(m *pb.WatchResponse) {
+		if slices.ContainsFunc(m.Events, func(e *mvccpb.Event) bool { return e.Kv.ModRevision == next }) {
+			read()
+		}
+	})
+	var is atomic.Bool
+	var told troubles
+	f := w.follow(feed.Options{Token: r.kept, Trouble: told.tell,
+		Dial: func(ctx context.Context) (grpc.ClientConnInterface, func(), error) {
+			conn, leave, err := hears(ctx)
+			if told.has("contradicts itself") {
+				return conn, leave, err
+			}
+			return &parted{conn, w.nodes[0].Conn, &is}, leave, err
+		}})
+	f.want("begin", "revision put k=2")
+	<-ahead
+	is.Store(true)
+	w.compact(0, fork)
+	w.compact(1, base)
+	var compacted *feed.CompactedError
+	if err := f.ends(); !errors.As(err, &compacted) || !told.has("contradicts itself") {
+		t.Errorf("%v; told: %q", err, told.said)
+	}
 }

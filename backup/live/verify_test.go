@@ -1,6 +1,7 @@
 package live
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"testing"
@@ -8,6 +9,10 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/mimir-kv/mimir/backup/sides"
 )
 
 // A login of before a change of users or roles is no reason to end, and what is refused for what it is is one.
@@ -18,6 +23,30 @@ func TestAnOldLoginEndsNothing(t *testing.T) {
 		if err := fmt.Errorf("revision of the etcd: %w", refusal); isFinal(err) != final {
 			t.Errorf("%v: final %t", err, !final)
 		}
+	}
+}
+
+// It is refused twice, one behind the other, where users or roles are changed over and over: that is no reason either.
+func TestALoginThatIsOldAgainEndsNothing(t *testing.T) {
+	dialed, asked := 0, 0
+	dial := func(context.Context) (*grpc.ClientConn, error) {
+		dialed++
+		return grpc.NewClient("passthrough:nowhere", grpc.WithTransportCredentials(insecure.NewCredentials()),
+			grpc.WithUnaryInterceptor(func(context.Context, string, any, any, *grpc.ClientConn, grpc.UnaryInvoker,
+				...grpc.CallOption) error {
+				if asked++; asked > 1 { // behind the question whether it is there
+					return rpctypes.ErrGRPCAuthOldRevision
+				}
+				return nil
+			}))
+	}
+	s, leave, err := sides.Connect(t.Context(), "the fleet", nil, dial, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer leave()
+	if _, err := s.Header(t.Context()); err == nil || isFinal(err) || dialed != 2 || asked != 3 {
+		t.Errorf("%v, behind %d logins and %d questions", err, dialed, asked)
 	}
 }
 
