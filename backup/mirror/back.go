@@ -83,7 +83,7 @@ func (s *session) regrant(ctx context.Context, ended []span) error {
 func (s *session) holdThere(ctx context.Context) (unknown []int64, err error) {
 	s.comparing = true
 	defer func() { s.comparing = false }()
-	if err := s.inParts(ctx, s.leases.due(), s.leases.renew); err != nil { // those that an earlier session knew
+	if err := inParts(ctx, s.leases.due(), s.leases.renew, s.tend); err != nil { // those that an earlier session knew
 		return nil, err
 	}
 	here, err := s.leases.list(ctx)
@@ -93,17 +93,18 @@ func (s *session) holdThere(ctx context.Context) (unknown []int64, err error) {
 	s.leases.drop(slices.DeleteFunc(s.leases.unasked(), func(id int64) bool { return here[id] })...)
 	unknown = s.leases.strange(here)
 	others := slices.DeleteFunc(slices.Clone(unknown), s.leases.holds)
-	return unknown, s.inParts(ctx, others, s.leases.hold)
+	return unknown, inParts(ctx, others, s.leases.hold, s.tend)
 }
 
 // inParts does something with leases, some at a time, and polls between. What is done with a part counts, also if the
 // next one fails.
-func (s *session) inParts(ctx context.Context, ids []int64, do func(context.Context, []int64) error) error {
+func inParts(ctx context.Context, ids []int64, do func(context.Context, []int64) error,
+	tend func(context.Context) error) error {
 	for some := range slices.Chunk(ids, partLeases) {
 		if err := do(ctx, some); err != nil {
 			return err
 		}
-		if err := s.tend(ctx); err != nil {
+		if err := tend(ctx); err != nil {
 			return err
 		}
 	}

@@ -204,10 +204,10 @@ func (unreachable) Invoke(context.Context, string, any, any, ...grpc.CallOption)
 func TestItIsPolledBetweenPartsOfLeases(t *testing.T) {
 	s := &session{mirror: &mirror{}, etcd: sides.Side{Conn: unreachable{}}}
 	var parts []int
-	err := s.inParts(t.Context(), make([]int64, 2*partLeases), func(_ context.Context, ids []int64) error {
+	err := inParts(t.Context(), make([]int64, 2*partLeases), func(_ context.Context, ids []int64) error {
 		parts = append(parts, len(ids))
 		return nil
-	})
+	}, s.tend)
 	if !errors.Is(err, errUnreachable) || !slices.Equal(parts, []int{partLeases}) {
 		t.Errorf("parts of %d leases: %v", parts, err)
 	}

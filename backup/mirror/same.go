@@ -20,7 +20,7 @@ func (s *session) sameHistory(ctx context.Context, was placed) error {
 		return nil
 	}
 	var r *sides.Revision
-	err := s.whileOurs(ctx, s.etcd, func(ctx context.Context) (err error) {
+	err := whileOurs(ctx, s, func(ctx context.Context) (err error) {
 		r, err = s.firstFrom(ctx, s.fleet, was.Given)
 		return err
 	})
@@ -73,12 +73,12 @@ func (m *mirror) firstFrom(ctx context.Context, fleet sides.Side, revision int64
 
 // whileOurs does what may take long and changes nothing, and ends it with ErrOvertaken if another mirror is started
 // meanwhile.
-func (m *mirror) whileOurs(ctx context.Context, etcd sides.Side, do func(context.Context) error) error {
+func whileOurs(ctx context.Context, s *session, do func(context.Context) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	looked := make(chan struct{})
 	go func() {
 		defer close(looked)
-		ticker := time.NewTicker(lookPolls * m.Poll)
+		ticker := time.NewTicker(max(lookPolls*s.Poll, leastKeep))
 		defer ticker.Stop()
 		for {
 			select {
@@ -86,7 +86,7 @@ func (m *mirror) whileOurs(ctx context.Context, etcd sides.Side, do func(context
 				return
 			case <-ticker.C:
 			}
-			if err := m.ours(ctx, etcd); err != nil {
+			if err := s.ours(ctx, s.etcd); err != nil {
 				cancel(err)
 			}
 		}
