@@ -80,7 +80,7 @@ func (s *session) regrant(ctx context.Context, ended []span) error {
 
 // holdThere keeps alive all that is in the etcd of the fleet's leases, before it is looked what is under which, or
 // compared, which may take longer than they live. It returns those that are to be asked about.
-func (s *session) holdThere(ctx context.Context) (unknown []int64, err error) {
+func holdThere(ctx context.Context, s *session) (unknown []int64, err error) {
 	s.comparing = true
 	defer func() { s.comparing = false }()
 	if err := inParts(ctx, s.leases.due(), s.leases.renew, s.tend); err != nil { // those that an earlier session knew

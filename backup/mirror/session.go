@@ -64,7 +64,7 @@ func (s *session) bringInLine(ctx context.Context) error {
 	if !s.at.Comparing {
 		s.revision, s.packed = s.at.Revision, s.at.Revision
 	}
-	unknown, err := s.holdThere(ctx)
+	unknown, err := holdThere(ctx, s)
 	switch {
 	case err != nil:
 		return err

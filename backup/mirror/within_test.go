@@ -48,6 +48,7 @@ func TestAMirrorWithinAClusterKeepsNoLeaseOfAUser(t *testing.T) {
 	w.put("a/lock", "1", clientv3.WithLease(theirs))
 	end := w.begin()
 	w.there("b/lock")
+	w.await("it is compared", func() bool { p := w.at(); return !p.Comparing && p.Revision > 0 })
 	w.stop(end)
 	var ids sync.Map
 	w.options.To = sent(w.etcd.Endpoints()[0], &ids)
