@@ -25,6 +25,7 @@
 //     in it.
 //   - Restore replaces the whole content by what a snapshot wrote, atomically; after an error the former content is
 //     still there. Metadata that is given with it takes the place of that in the snapshot.
+//   - A panic is an error: the node stops, and the call is taken for one that was not made.
 //
 // Load, Apply, Begin, Snapshot and Restore are called by one goroutine at a time; a Sync, and writing a snapshot out,
 // run beside them, and so do the reads of the embedder, which go to the engine directly: it has to guard itself.

@@ -258,6 +258,7 @@ func (n *node) buildState(log *slots.Log) {
 		Log: n.log, Staging: stagingPort{n.staging, &n.late, n.life}, Tails: tail.NewSaver(n.tails, n.log),
 		Proposers: n.leading, Forget: func(ctx context.Context) error { return forget(ctx, n) },
 		Level: *c.EntryLevel, Logger: n.logger, Room: roomPort{n.room, n.life}, Event: n.event,
+		Fatal: n.departure().ended,
 	}, n.applied)
 	n.caps = newCaps(c.Clock, c.RegionRate, func(region string) bool {
 		seal := n.applied.State().Seal

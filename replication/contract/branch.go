@@ -11,7 +11,8 @@ type Brancher interface {
 }
 
 // Branch is a state beside a Storage's own, used by one goroutine. Apply and Begin are held to what Storage says of
-// them, but that nothing of them need survive a crash.
+// them, but that nothing of them need survive a crash, and that an error ends nothing but the branch: the region takes
+// a copy of another one's state then.
 type Branch interface {
 	Apply(b *Batch) ([][]byte, error)
 	Begin(r Reign, meta *Metadata) error

@@ -26,10 +26,16 @@ type (
 //
 // The library calls Load before anything else, and then Load, Apply, Begin, Snapshot and Restore from one goroutine at
 // a time, never concurrently with each other. Sync is called by one goroutine at a time too, and it and the methods of
-// a Snapshot may be called concurrently with all of those. An error stops the node: it says that the engine cannot go
-// on, never that a command was refused by its own rules (that is a result). Excepted are errors of a Snapshot, or of a
-// Checkpoint, that is made for another node: that one asks again; and an error of Sync that wraps syscall.ENOSPC or
-// syscall.EDQUOT: no log is released, and Sync is called again later.
+// a Snapshot may be called concurrently with all of those. An error stops the node, whatever the call was for, and so
+// does a panic: it says that the engine cannot go on, never that a command was refused by its own rules (that is a
+// result). Excepted are
+//
+//   - errors of a Snapshot, or of a Checkpoint, that this node can do without: of one for another node, which asks
+//     again; of one to go back to after a fork (Config.CheckpointBytes), which is tried again; of the one that Rebuild
+//     keeps, and then nothing takes the place of the state;
+//   - an error of Sync that wraps syscall.ENOSPC or syscall.EDQUOT: no log is released, and Sync is called again later.
+//     After any other one it is not called again: what was not written then, no later call would tell;
+//   - an error of Restore or Install that wraps ErrDamaged, as it says there.
 //
 // The node waits for each of these calls, also when it ends. So none of them may call Shutdown, or wait for a write, a
 // read barrier or a position: that would wait for itself. The storage is closed when Shutdown has returned, and not
@@ -59,7 +65,9 @@ type Storage interface {
 	Snapshot() (Snapshot, error)
 	// Restore replaces the whole content by what a Snapshot wrote, atomically and durably (a volatile storage
 	// excepted), Metadata included. If meta is not nil it takes the place of the Metadata in r, in the same atomic
-	// step. On an error the former content must still be there.
+	// step. On an error the former content must still be there. An error that wraps ErrDamaged says that r is not what
+	// a Snapshot wrote: the library, which has summed it before, takes another copy then. With any other error the
+	// node stops, and gives the same again when it is started.
 	Restore(r io.Reader, meta *Metadata) error
 }
 
@@ -83,7 +91,10 @@ type Checkpointer interface {
 	// Install replaces the whole state, atomically and durably, by the checkpoint in dir, which is durable and stays as
 	// it is: after a crash the library may ask for it again. dir is on the same filesystem. If meta is not nil it takes
 	// the place of the Metadata in the checkpoint, in the same atomic step. On an error the former state must still be
-	// there.
+	// there. The error wraps ErrDamaged if what is in dir is no checkpoint, or not what was written, since something
+	// changed, cut or removed a file: the library takes the copy of another node then. With any other error, as when a
+	// file cannot be read now, the node stops, and asks for the same again when it is started: damage that is not told
+	// as such ends it again and again.
 	Install(dir string, meta *Metadata) error
 }
 

@@ -284,3 +284,56 @@ func TestRestoreWaitsForWhatIsBeingWritten(t *testing.T) {
 		}
 	})
 }
+
+// closing is an engine whose views panic when they are closed.
+type closing struct{ *enginetest.Engine }
+
+type closingView struct{ contract.Snapshot }
+
+func (c closing) Snapshot() (contract.Snapshot, error) {
+	v, err := c.Engine.Snapshot()
+	return closingView{v}, err
+}
+
+func (v closingView) Close() error {
+	_ = v.Snapshot.Close()
+	panic("on fire")
+}
+
+// TestAViewThatPanicsIsLetGo: who replaces the content waits for it no longer (C3).
+func TestAViewThatPanicsIsLetGo(t *testing.T) {
+	for _, where := range []string{"written", "closed"} {
+		virtual.Test(t, func(t *testing.T) {
+			e := enginetest.Volatile()
+			fs := pebblefs.New(vfs.NewCrashableMem())
+			meta := put(t, e, "a")
+			p, err := NewMaker(fs, e).Begin("/copy", meta)
+			if err == nil {
+				err = p.Write()
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			m := NewMaker(fs, e)
+			if where == "written" {
+				e.Writing = func() { panic("on fire") }
+			} else {
+				m = NewMaker(fs, closing{e})
+			}
+			if p, err = m.Begin("/other", meta); err != nil {
+				t.Fatal(err)
+			}
+			func() {
+				defer func() {
+					if recover() == nil {
+						t.Errorf("no panic where it is %s", where)
+					}
+				}()
+				_ = p.Write()
+			}()
+			if err := m.Restore("/copy", meta); err != nil || e.Views() != 0 {
+				t.Errorf("%v, %d views are open", err, e.Views())
+			}
+		})
+	}
+}

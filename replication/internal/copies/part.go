@@ -33,10 +33,11 @@ func (p *Part) Metadata() *contract.Metadata { return p.meta }
 // Written returns how many bytes Write has written of what is long to write: it gets on as long as that grows.
 func (p *Part) Written() int64 { return p.written.Load() }
 
-// Write makes the copy complete and durable (C1, C2), and lets go of the view. It is called at most once. Errors:
-// ErrReplaced when another state is about to take the place of this one; what is in the directory is then of no use, as
-// after any other error.
+// Write makes the copy complete and durable (C1, C2), and lets go of the view, also if that panics: who replaces the
+// content waits for it. It is called at most once. Errors: ErrReplaced when another state is about to take the place of
+// this one; what is in the directory is then of no use, as after any other error.
 func (p *Part) Write() error {
+	defer p.Close()
 	if err := errors.Join(p.writeContents(), p.Close()); err != nil {
 		return err
 	}
@@ -91,16 +92,21 @@ func (p *Part) writeContents() error {
 // Close lets go of the view. It may be called again.
 func (p *Part) Close() error {
 	p.once.Do(func() {
+		defer p.gone()
 		if p.view != nil {
 			p.err = p.view.Close()
 		}
-		m := p.maker
-		m.mu.Lock()
-		delete(m.open, p)
-		m.mu.Unlock()
-		close(p.closed)
 	})
 	return p.err
+}
+
+// gone says that the view is closed, or that nobody can close it.
+func (p *Part) gone() {
+	m := p.maker
+	m.mu.Lock()
+	delete(m.open, p)
+	m.mu.Unlock()
+	close(p.closed)
 }
 
 // revocable is where a view is written to: it ends the writing when the view has to be closed.

@@ -155,10 +155,14 @@ func (a *Applier) stored() (dir string, meta *contract.Metadata, err error) {
 // Install implements raftgroup.Machine: the state of another node of this region takes the place of this one's.
 func (a *Applier) Install(dir string) (index, term uint64, conf *raftpb.ConfState, err error) {
 	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.failed != nil {
-		return 0, 0, nil, a.failed
-	}
+	err = inTurn(a, func() (err error) {
+		index, term, conf, err = takeReceived(a, dir)
+		return err
+	})
+	return index, term, conf, err
+}
+
+func takeReceived(a *Applier, dir string) (index, term uint64, conf *raftpb.ConfState, err error) {
 	meta, err := a.config.Maker.Metadata(dir)
 	if err == nil && a.handed < meta.AppliedIndex && meta.AppliedIndex < a.index {
 		return a.passOver(meta)
@@ -174,7 +178,7 @@ func (a *Applier) Install(dir string) (index, term uint64, conf *raftpb.ConfStat
 		err = fmt.Errorf("received state: %w", err)
 	}
 	if errors.Is(err, ErrTorn) {
-		a.failed = err
+		return 0, 0, nil, fail(a, err)
 	}
 	if err != nil {
 		return 0, 0, nil, err

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/durable"
 	"github.com/mimir-kv/mimir/replication/internal/copies"
 	"github.com/mimir-kv/mimir/replication/internal/invariant"
 	"github.com/mimir-kv/mimir/replication/internal/raftgroup"
@@ -74,6 +75,9 @@ type Config struct {
 	// Event is told what was decided, in the order of the log, also what was told before the node started. It must not
 	// block. May be nil.
 	Event func(timeline.Event)
+	// Fatal is told behind what the node cannot go on, whoever wanted something of the storage: why nothing is applied,
+	// saved or copied any more, or what was not made durable. It must not block.
+	Fatal func(error)
 }
 
 // Applier turns committed entries into batches for the storage. It implements raftgroup.Machine. Every decision is
@@ -87,9 +91,9 @@ type Config struct {
 //	A4  what is published is what is applied.
 //	A5  handed is at most index: what Raft has brought is applied.
 //	A6  what is behind is not in front of what is applied, and what the view says of it is so.
-//	A7  once an entry could not be applied, or the storage did not take something, nothing is applied, saved or copied
-//	    any more: what was decided may be in front of what the storage has, and its metadata would tell of commands
-//	    that it has not (invariant 5). The others need not hold then.
+//	A7  once an entry could not be applied, or the storage did not take something, or panicked, nothing is applied,
+//	    saved or copied any more: what was decided may be in front of what the storage has, and its metadata would tell
+//	    of commands that it has not (invariant 5). The others need not hold then. The node ends.
 type Applier struct {
 	config  Config
 	applied *Applied
@@ -128,11 +132,12 @@ func (a *Applier) Apply(entries []*raftpb.Entry) error {
 // change changes the state. If that fails it is the last change: only a start knows again what the storage has.
 func change(a *Applier, how func() error) error {
 	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.failed == nil {
-		a.failed = how()
-	}
-	return a.failed
+	return inTurn(a, func() error {
+		if err := how(); err != nil {
+			return fail(a, err)
+		}
+		return nil
+	})
 }
 
 func applyAll(a *Applier, entries []*raftpb.Entry) error {
@@ -199,15 +204,14 @@ func (a *Applier) saveMetadata(meta *contract.Metadata) error {
 // saveAll makes the storage know its own place: what only moved the index may not be there yet. It returns the metadata
 // that is.
 func (a *Applier) saveAll() (*contract.Metadata, error) {
-	if a.failed != nil {
-		return nil, a.failed
-	}
 	meta, err := a.metadata()
 	if err != nil || a.saved.Load() == a.inStorage().index {
 		return meta, err
 	}
-	a.failed = a.saveMetadata(meta)
-	return meta, a.failed
+	if err := a.saveMetadata(meta); err != nil {
+		return nil, fail(a, err)
+	}
+	return meta, nil
 }
 
 // Applied implements raftgroup.Machine.
@@ -228,17 +232,23 @@ func confOf(s *timeline.State) (*raftpb.ConfState, error) {
 	return c, nil
 }
 
-// Sync implements raftgroup.Machine. It waits for nobody who waits for room.
+// Sync implements raftgroup.Machine. It waits for nobody who waits for room. Whoever wants something durable, an error
+// that is not durable.Full ends the node: nobody knows any more what is.
 func (a *Applier) Sync() (uint64, error) {
 	index := a.saved.Load() // before it may begin
 	err := a.syncs.Sync()
 	if errors.Is(err, contract.ErrVolatile) {
-		return a.keep()
+		index, err = a.keep()
+	} else if err != nil {
+		err = fmt.Errorf("storage: sync: %w", err)
 	}
-	if err != nil {
-		return 0, fmt.Errorf("storage: sync: %w", err)
+	switch {
+	case err == nil:
+		return index, nil
+	case !durable.Full(err):
+		a.config.Fatal(err)
 	}
-	return index, nil
+	return 0, err
 }
 
 func (a *Applier) valid() error {

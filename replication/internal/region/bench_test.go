@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"sync"
 	"testing"
 
 	"go.etcd.io/raft/v3/raftpb"
@@ -37,9 +38,32 @@ type place struct {
 	wants   bool         // results
 	passed  int          // how often entries were passed over
 	forgot  func() error // what was copied of the state; nil: there is nothing
+	ends    endings
 
 	*Applier
 	seen *Applied
+}
+
+// endings are why a node was told to end.
+type endings struct {
+	mu   sync.Mutex
+	told []error
+}
+
+func (e *endings) add(err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.told = append(e.told, err)
+}
+
+// by reports whether it was told to end for this reason; nil: it was not told.
+func (e *endings) by(want error) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if want == nil {
+		return len(e.told) == 0
+	}
+	return slices.ContainsFunc(e.told, func(err error) bool { return errors.Is(err, want) })
 }
 
 const dataDir = "/data"
@@ -57,7 +81,7 @@ func newPlace(t *testing.T, name string, fs durable.FS, engine *enginetest.Engin
 	p.Applier = NewApplier(Config{
 		Region: name, Storage: storage, Maker: maker, Keeper: copies.NewKeeper(maker, dataDir+"/snapshots"),
 		Log: p.log, Staging: p, Tails: p, Proposers: p, Forget: p.forget, Level: timeline.LevelNow,
-		Logger: slog.New(slog.DiscardHandler),
+		Logger: slog.New(slog.DiscardHandler), Fatal: p.ends.add,
 	}, p.seen)
 	return p
 }

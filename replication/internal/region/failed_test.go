@@ -69,6 +69,9 @@ func TestWhatCouldNotBeAppliedIsNotSaved(t *testing.T) {
 					t.Fatalf("applied: %v", err)
 				}
 				storage.why = nil
+				if !p.ends.by(test.want) {
+					t.Errorf("ended by %v", p.ends.told)
+				}
 				p.goesOn(test.want)
 				c := p.engine.Content()
 				if len(c.Commands) != 1 || c.Meta.Position != 1 || c.Meta.AppliedIndex != 2 {
@@ -99,6 +102,9 @@ func TestAStorageThatDidNotTakeItsPlaceIsLeftAlone(t *testing.T) {
 	}
 	want := storage.why
 	storage.why = nil
+	if !p.ends.by(want) {
+		t.Errorf("it goes on until the next entry, and whoever holds the state is told alone: %v", p.ends.told)
+	}
 	p.goesOn(want)
 }
 
@@ -130,6 +136,9 @@ func TestAnInstallThatEndsHalfWay(t *testing.T) {
 	f.sync = errors.New("no sync")
 	if _, _, _, err := p.Install("/staging/own"); !errors.Is(err, ErrTorn) || !errors.Is(err, f.sync) {
 		t.Fatalf("installed: %v", err)
+	}
+	if !p.ends.by(ErrTorn) {
+		t.Errorf("ended by %v", p.ends.told)
 	}
 	f.sync = nil
 	_, held := p.Hold("/held")

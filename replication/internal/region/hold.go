@@ -28,7 +28,15 @@ func (a *Applier) Hold(dir string) (*Held, error) {
 	if err := a.patient.enter(context.Background(), a.mu); err != nil {
 		return nil, err
 	}
-	defer a.mu.Unlock()
+	var held *Held
+	err := inTurn(a, func() (err error) {
+		held, err = takeHold(a, dir)
+		return err
+	})
+	return held, err
+}
+
+func takeHold(a *Applier, dir string) (*Held, error) {
 	meta, err := a.saveAll()
 	if err != nil {
 		return nil, err
@@ -90,7 +98,15 @@ func (a *Applier) beginKeeping() (*copies.Part, error) {
 	if err := a.patient.enter(context.Background(), a.mu); err != nil {
 		return nil, err
 	}
-	defer a.mu.Unlock()
+	var part *copies.Part
+	err := inTurn(a, func() (err error) {
+		part, err = takeToKeep(a)
+		return err
+	})
+	return part, err
+}
+
+func takeToKeep(a *Applier) (*copies.Part, error) {
 	if a.inStorage().index <= a.config.Keeper.Kept() {
 		return nil, nil
 	}

@@ -32,10 +32,10 @@ func (a *Applier) Rebuild(ctx context.Context, aside string, may func() error) e
 	if err := a.patient.enterWithin(ctx, a.mu); err != nil {
 		return err
 	}
-	defer a.mu.Unlock()
-	if a.failed != nil {
-		return a.failed
-	}
+	return inTurn(a, func() error { return rebuild(ctx, a, aside, may) })
+}
+
+func rebuild(ctx context.Context, a *Applier, aside string, may func() error) error {
 	if err := may(); err != nil {
 		return err
 	}
@@ -47,8 +47,7 @@ func (a *Applier) Rebuild(ctx context.Context, aside string, may func() error) e
 		err = replaceBySibling(ctx, a)
 	}
 	if errors.Is(err, ErrTorn) {
-		a.failed = fmt.Errorf("%w; what was here before is in %s", err, aside)
-		return a.failed
+		return fail(a, fmt.Errorf("%w; what was here before is in %s", err, aside))
 	}
 	if err != nil {
 		if gone := a.config.Maker.FS().RemoveAll(aside); gone != nil {

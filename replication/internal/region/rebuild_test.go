@@ -126,6 +126,9 @@ func TestARebuildThatEndsHalfWay(t *testing.T) {
 	if _, err := copies.ReadMetadata(p.fs, "/aside/1"); err != nil {
 		t.Errorf("what was here is not kept: %v", err)
 	}
+	if !p.ends.by(ErrTorn) {
+		t.Errorf("ended by %v", p.ends.told)
+	}
 	f.sync = nil
 	_, held := p.Hold("/held")
 	_, _, _, installed := p.Install("/staging/own")

@@ -1,6 +1,7 @@
 package region
 
 import (
+	"errors"
 	"sync/atomic"
 	"testing"
 
@@ -95,4 +96,38 @@ func TestTheStorageIsSyncedByOneAtATime(t *testing.T) {
 			t.Errorf("%d calls of Sync came while one ran", n)
 		}
 	})
+}
+
+// A Sync that failed counts for everybody, whoever wanted it and whatever the next one says, and ends the node. That
+// there is no room does neither.
+func TestASyncThatFailedCountsForEverybody(t *testing.T) {
+	p, f := runningFailing(t)
+	f.sync = errFull
+	if _, err := p.Sync(); !errors.Is(err, errFull) || !p.ends.by(nil) {
+		t.Errorf("without room: %v, ended by %v", err, p.ends.told)
+	}
+	f.sync = nil
+	if _, err := p.Sync(); err != nil {
+		t.Errorf("with room again: %v", err)
+	}
+	broken := errors.New("input/output error")
+	f.sync = broken
+	if _, err := p.Sync(); !errors.Is(err, broken) || !p.ends.by(broken) {
+		t.Errorf("%v, ended by %v", err, p.ends.told)
+	}
+	f.sync = nil
+	if index, err := p.Sync(); !errors.Is(err, broken) {
+		t.Errorf("durable up to %d, %v, behind a sync that failed", index, err)
+	}
+}
+
+// So does what cannot be kept of a storage that keeps nothing itself.
+func TestWhatCannotBeKeptEndsTheNode(t *testing.T) {
+	e := enginetest.Volatile()
+	f := &failing{Storage: e, copy: errors.New("no copy")}
+	p, a := newPlace(t, "us", memory(), e, f).load(), newAuthor(t, "us")
+	p.apply(a.begin(1, "us"), a.frame("a"))
+	if _, err := p.Sync(); !errors.Is(err, f.copy) || !p.ends.by(f.copy) {
+		t.Errorf("%v, ended by %v", err, p.ends.told)
+	}
 }

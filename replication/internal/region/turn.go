@@ -1,5 +1,10 @@
 package region
 
+import (
+	"errors"
+	"fmt"
+)
+
 // turn is whose turn it is with the storage. It is held over waits for other nodes, where the state of one of them
 // takes the place of this one's: in virtual time a mutex would have time wait for whoever waits for it.
 type turn chan struct{}
@@ -11,3 +16,33 @@ func (t turn) Lock() { t <- struct{}{} }
 
 // Unlock gives it to the next one.
 func (t turn) Unlock() { <-t }
+
+// inTurn does what its caller took the turn for, and gives the turn to the next one. Behind a failure nothing is done
+// (A7), and a panic is one.
+func inTurn(a *Applier, do func() error) error {
+	defer a.mu.Unlock()
+	defer unfinished(func(why error) { a.failed = why })
+	if a.failed != nil {
+		return a.failed
+	}
+	return do()
+}
+
+// fail has nothing applied, saved or copied any more (A7), and the node end. The caller has the turn.
+func fail(a *Applier, why error) error {
+	a.failed = why
+	a.config.Fatal(why)
+	return why
+}
+
+// errUnfinished says that whoever was at the storage, or the storage itself, panicked: nobody knows how far it came.
+var errUnfinished = errors.New("replication: a step was left in the middle, by a panic")
+
+// unfinished is deferred, and calls left if there is a panic. That goes on to who runs the goroutine, and ends the node
+// there.
+func unfinished(left func(why error)) {
+	if panicked := recover(); panicked != nil {
+		left(fmt.Errorf("%w: %v", errUnfinished, panicked))
+		panic(panicked)
+	}
+}
