@@ -14,7 +14,6 @@ import (
 	"github.com/mimir-kv/mimir/replication/internal/copies"
 	"github.com/mimir-kv/mimir/replication/internal/members"
 	"github.com/mimir-kv/mimir/replication/internal/peer"
-	"github.com/mimir-kv/mimir/replication/internal/region"
 )
 
 // MemberID returns the Raft identity of a node, as NodeStatus.ID and HealthStatus.RaftID have it.
@@ -110,19 +109,44 @@ func (d *Direct) Rebuild(caller context.Context) (kept string, err error) {
 			n.config.NodeID)
 	}
 	kept = filepath.Join(n.config.path(asideFolder), n.config.Clock.Now().UTC().Format(asideNames))
-	ctx, cancel := context.WithCancel(caller)
-	defer cancel()
-	defer context.AfterFunc(n.life.Context(), cancel)()
-	if err := n.applier.Rebuild(ctx, kept, leads); err != nil {
-		if errors.Is(err, region.ErrTorn) { // it knows that before it applies anything again
-			n.departure().ended(fmt.Errorf("rebuild %s: %w", n.config.NodeID, err))
-		}
-		if caller.Err() != nil && !errors.Is(err, region.ErrTorn) {
-			err = contract.EndedIn(caller, err)
-		}
+	rebuild := func(ctx context.Context) error { return n.applier.Rebuild(ctx, kept, leads) }
+	if err := within(caller, n, rebuild); err != nil {
 		return "", fmt.Errorf("rebuild %s: %w", n.config.NodeID, err)
 	}
 	return kept, nil
+}
+
+// within has the node do what its caller waits for and what uses the storage or changes the data directory: Shutdown
+// waits for it too. Its context ends with the caller's and with the node. Where it fails and the node has ended, the
+// error is what ended the node.
+func within(caller context.Context, n *node, do func(ctx context.Context) error) error {
+	ctx, cancel := context.WithCancel(caller)
+	defer cancel()
+	defer context.AfterFunc(n.life.Context(), cancel)()
+	var err error
+	returned, done := false, make(chan struct{})
+	if !n.life.Try(func(context.Context) {
+		defer close(done)
+		err = do(ctx)
+		returned = true
+	}) {
+		return n.life.Failure()
+	}
+	<-done
+	if !returned { // it panicked, which ends the node
+		<-n.life.Stopped()
+		return n.life.Failure()
+	}
+	switch ended := n.life.Failure(); {
+	case err == nil:
+		return nil
+	case ended != nil:
+		return ended
+	case caller.Err() != nil:
+		return contract.EndedIn(caller, err)
+	default:
+		return err
+	}
 }
 
 // dropHalfAside removes what an earlier process began to keep when another state was to take its place, and did not

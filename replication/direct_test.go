@@ -1,15 +1,21 @@
 package replication
 
 import (
+	"context"
+	"errors"
+	"log/slog"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/mimir-kv/mimir/replication/clock"
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/durable"
 	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
 	"github.com/mimir-kv/mimir/replication/internal/copies"
+	"github.com/mimir-kv/mimir/replication/internal/life"
 )
 
 // What a process began to keep and did not finish is gone with the next one; the rest stays.
@@ -33,5 +39,53 @@ func TestWhatIsHalfKeptIsRemoved(t *testing.T) {
 	left, err := fs.List("aside")
 	if slices.Sort(left); err != nil || !slices.Equal(left, []string{whole, other}) {
 		t.Errorf("left %q, %v", left, err)
+	}
+}
+
+// What a caller waits for ends with the node, and says so, or with the caller. Behind the end nothing begins.
+func TestWhatACallerWaitsForEndsWithTheNode(t *testing.T) {
+	type call struct {
+		begun chan struct{}
+		ended chan error
+	}
+	begin := func(ctx context.Context, n *node, do func(ctx context.Context) error) call {
+		c := call{make(chan struct{}), make(chan error, 1)}
+		go func() {
+			c.ended <- within(ctx, n, func(ctx context.Context) error {
+				close(c.begun)
+				return do(ctx)
+			})
+		}()
+		<-c.begun
+		return c
+	}
+	waits := func(ctx context.Context) error {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	n := &node{life: life.New(clock.Real, slog.New(slog.DiscardHandler))}
+	leaving, leave := context.WithCancelCause(t.Context())
+	left := begin(leaving, n, waits)
+	leave(ErrClosed) // the error of another call
+	if err := <-left.ended; !errors.Is(err, context.Canceled) || errors.Is(err, ErrClosed) {
+		t.Errorf("whose caller left: %v", err)
+	}
+	c := begin(t.Context(), n, waits)
+	n.life.Close()
+	if err := <-c.ended; !errors.Is(err, ErrClosed) || errors.Is(err, context.Canceled) {
+		t.Errorf("whose node was shut down: %v", err)
+	}
+	n.life.Wait()
+	err := within(t.Context(), n, func(context.Context) error {
+		t.Error("it begins behind the end")
+		return nil
+	})
+	if !errors.Is(err, ErrClosed) {
+		t.Errorf("behind the end: %v", err)
+	}
+	n = &node{life: life.New(clock.Real, slog.New(slog.DiscardHandler))}
+	c = begin(t.Context(), n, func(context.Context) error { panic("on fire") })
+	if err := <-c.ended; !errors.Is(err, ErrStopped) || !strings.Contains(err.Error(), "on fire") {
+		t.Errorf("which panicked: %v", err)
 	}
 }

@@ -17,6 +17,9 @@ type ledger struct {
 	mu    sync.Mutex
 	held  ledgerState
 	hangs atomic.Pointer[chan struct{}] // what is applied waits for it; nil: for nothing
+
+	broken  atomic.Pointer[error]  // what a Sync says; nil: that nothing is kept
+	replace atomic.Pointer[func()] // is called before the content is replaced
 }
 
 type ledgerState struct {
@@ -108,7 +111,12 @@ func (l *ledger) Begin(r replication.Reign, meta *replication.Metadata) error {
 	return nil
 }
 
-func (l *ledger) Sync() error { return replication.ErrVolatile }
+func (l *ledger) Sync() error {
+	if broken := l.broken.Load(); broken != nil {
+		return *broken
+	}
+	return replication.ErrVolatile
+}
 
 func (l *ledger) Snapshot() (replication.Snapshot, error) {
 	l.mu.Lock()
@@ -124,6 +132,9 @@ func (l *ledger) Restore(r io.Reader, meta *replication.Metadata) error {
 	}
 	if meta != nil {
 		s.Meta = meta
+	}
+	if replace := l.replace.Load(); replace != nil {
+		(*replace)()
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -207,7 +207,7 @@ func (r *MultiRegionReplicator) DiscardTail(ctx context.Context, name string) er
 	if err := r.node.callable(ctx); err != nil {
 		return err
 	}
-	return r.node.tails.Discard(name)
+	return within(ctx, r.node, func(context.Context) error { return r.node.tails.Discard(name) })
 }
 
 // Members returns the nodes of this region, as its log says.

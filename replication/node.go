@@ -51,7 +51,7 @@ type node struct {
 	transport Transport
 	setting   sync.Mutex // held while transport and misuse are set or taken
 	misuse    error      // of SetTransport
-	closing   sync.Once  // of the transport of a node that never ran
+	closing   sync.Once  // of the lock, or of the transport of a node that never ran
 	logger    *slog.Logger
 
 	rebuilding atomic.Bool // it applies nothing while the state of another node comes
@@ -401,7 +401,7 @@ func (n *node) tearDown() {
 	n.group.Stop()
 	n.proposer.Wait()
 	n.memory.Save()
-	if closed := errors.Join(n.transport.Close(), n.log.Close(), n.held.Close()); closed != nil {
+	if closed := errors.Join(n.transport.Close(), n.log.Close()); closed != nil {
 		n.logger.Warn("closing", "err", closed)
 	}
 	n.leading.Changed()
@@ -414,6 +414,7 @@ func (n *node) shutdown() error {
 	t, misuse := n.network()
 	switch {
 	case n.running():
+		n.closing.Do(func() { misuse = errors.Join(misuse, n.held.Close()) }) // nothing uses the directory any more
 		return misuse
 	case t != nil: // never started, or not to the end
 		n.closing.Do(func() { misuse = errors.Join(t.Close(), misuse) })
