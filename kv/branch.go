@@ -37,6 +37,9 @@ type sideStore struct {
 
 // openBranch opens the store in o.Dir that begins as the checkpoint in dir. Nothing of it need survive a crash.
 func openBranch(o Options, dir string) (*sideStore, error) {
+	if err := isCheckpoint(o.FS, dir); err != nil {
+		return nil, err
+	}
 	if err := o.FS.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, err
 	}

@@ -221,11 +221,23 @@ func TestAManifestDamagedBeforeItsEndIsNotTakenForATornOne(t *testing.T) {
 	if err := checkManifest(fs, "whole"); err != nil {
 		t.Fatalf("whole: %v", err)
 	}
+	if err := checkWhole(fs, "whole"); err != nil {
+		t.Fatalf("whole, of a checkpoint: %v", err)
+	}
+	torn := 0
 	for cut := range whole { // a crash may leave any part of the last write, and of a file that was just made
 		write(t, fs, "cut", whole[:cut])
 		if err := checkManifest(fs, "cut"); err != nil {
 			t.Errorf("cut at %d of %d: %v", cut, len(whole), err)
 		}
+		if err := checkWhole(fs, "cut"); errors.Is(err, replication.ErrDamaged) {
+			torn++
+		} else if err != nil {
+			t.Errorf("cut at %d of %d, of a checkpoint: %v", cut, len(whole), err)
+		}
+	}
+	if torn < len(whole)*9/10 { // else it ends behind a record
+		t.Errorf("%d of %d cuts of a checkpoint found", torn, len(whole))
 	}
 	found := 0
 	for at := range whole {
@@ -236,6 +248,9 @@ func TestAManifestDamagedBeforeItsEndIsNotTakenForATornOne(t *testing.T) {
 			found++
 		} else if at < len(whole)/2 {
 			t.Errorf("flipped at %d of %d: %v", at, len(whole), err)
+		}
+		if err := checkWhole(fs, "flipped"); !errors.Is(err, replication.ErrDamaged) {
+			t.Errorf("flipped at %d of %d, of a checkpoint: %v", at, len(whole), err)
 		}
 	}
 	if found < len(whole)/2 {

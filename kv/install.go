@@ -88,13 +88,8 @@ func setAside(o *Options, g *generation, err error) error {
 // stage links the checkpoint in dir to where generations are, makes it durable, with meta in it, and opens it.
 func (s *Store) stage(dir string, meta *replication.Metadata) (*generation, string, error) {
 	fs := s.options.FS
-	if info, err := fs.Stat(dir); err != nil || !info.IsDir() {
-		return nil, "", errors.Join(err, errors.New("not a directory"))
-	}
-	if desc, err := pebble.Peek(dir, fs); err != nil {
-		return nil, "", fmt.Errorf("look at checkpoint %s: %w", dir, asNewer(err))
-	} else if !desc.Exists {
-		return nil, "", fmt.Errorf("%w: %s is not a checkpoint", mvcc.ErrCorrupt, dir)
+	if err := isCheckpoint(fs, dir); err != nil {
+		return nil, "", err
 	}
 	name := generationName(s.marker.NextIter())
 	path := fs.PathJoin(s.options.Dir, name)

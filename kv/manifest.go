@@ -18,29 +18,49 @@ import (
 // checkManifest refuses a list of tables that is damaged before its end. Pebble takes whatever it cannot read for what
 // a crash left of the last write, and goes on without all that comes behind it; what then lacks panics much later.
 func checkManifest(fs vfs.FS, path string) error {
+	text, good, broken, err := readManifest(fs, path)
+	if err == nil && broken != nil && holdsRecord(text, good+1) {
+		err = fmt.Errorf("%w: %s: record at offset %d, and there are whole ones behind it: %w", replication.ErrDamaged,
+			path, good, broken)
+	}
+	return err
+}
+
+// checkWhole is checkManifest of a checkpoint, which was whole before anybody had it: no crash has cut its list of
+// tables, and what cannot be read of its end either is damage. Pebble would go on with an older content, or with none.
+func checkWhole(fs vfs.FS, path string) error {
+	_, good, broken, err := readManifest(fs, path)
+	if err == nil && broken != nil {
+		err = fmt.Errorf("%w: %s: record at offset %d: %w", replication.ErrDamaged, path, good, broken)
+	}
+	return err
+}
+
+// readManifest returns what a list of tables holds, and of the first record in it that is not whole, if there is one,
+// what is wrong and up to where all are.
+func readManifest(fs vfs.FS, path string) (text []byte, good int64, broken, err error) {
 	f, err := fs.Open(path)
 	if errors.Is(err, iofs.ErrNotExist) {
-		return fmt.Errorf("%w: %w", replication.ErrDamaged, err)
+		return nil, 0, nil, fmt.Errorf("%w: %w", replication.ErrDamaged, err)
 	} else if err != nil {
-		return err
+		return nil, 0, nil, err
 	}
-	text, err := io.ReadAll(f)
+	text, err = io.ReadAll(f)
 	if err = errors.Join(err, f.Close()); err != nil {
-		return fmt.Errorf("read %s: %w", path, err)
+		return nil, 0, nil, fmt.Errorf("read %s: %w", path, err)
 	}
 	source := &consumed{text: text}
-	for reader := record.NewReader(source, 0); err == nil; {
+	for reader := record.NewReader(source, 0); broken == nil; {
 		var r io.Reader
-		good := reader.Offset()
-		if r, err = reader.Next(); err == nil {
-			_, err = io.Copy(io.Discard, r)
-		}
-		if err != nil && !errors.Is(err, io.EOF) && holdsRecord(text, good+1) {
-			return fmt.Errorf("%w: %s: record at offset %d, and there are whole ones behind it: %w",
-				replication.ErrDamaged, path, good, err)
+		good = reader.Offset()
+		if r, broken = reader.Next(); broken == nil {
+			_, broken = io.Copy(io.Discard, r)
 		}
 	}
-	return nil
+	if errors.Is(broken, io.EOF) {
+		broken = nil
+	}
+	return text, good, broken, nil
 }
 
 // checkSequence refuses a database whose list of tables was cut: what it writes next would be numbered as something

@@ -7,7 +7,9 @@ import (
 	"strings"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/mimir-kv/mimir/kv/mvcc"
 	"github.com/mimir-kv/mimir/kv/snapshot"
 	"github.com/mimir-kv/mimir/replication"
 )
@@ -31,7 +33,7 @@ func (i *inspector) VerifyFile(dir, name string) (err error) {
 	case snapshot.IsTable(name):
 		err = snapshot.VerifyTable(fs, path)
 	case strings.HasPrefix(name, manifestPrefix):
-		err = checkManifest(fs, path)
+		err = checkWhole(fs, path)
 	}
 	if err != nil {
 		return fmt.Errorf("kv: verify: %w", asDamage(err))
@@ -70,16 +72,8 @@ func unlessDamaged(tell func(error)) func(error) {
 
 // verify opens the checkpoint in dir in the new directory o.Dir, and removes that.
 func verify(o *Options, dir string) error {
-	if info, err := o.FS.Stat(dir); err != nil {
+	if err := isCheckpoint(o.FS, dir); err != nil {
 		return err
-	} else if !info.IsDir() {
-		return errors.New("not a directory")
-	}
-	desc, err := pebble.Peek(dir, o.FS)
-	if err != nil && !errors.Is(err, iofs.ErrNotExist) {
-		return asNewer(err)
-	} else if err != nil || !desc.Exists {
-		return fmt.Errorf("%w: %s is not a checkpoint", replication.ErrDamaged, dir)
 	}
 	if _, err := snapshot.Link(o.FS, dir, o.Dir); err != nil {
 		return err
@@ -91,4 +85,20 @@ func verify(o *Options, dir string) error {
 		return err
 	}
 	return g.discard(o.FS)
+}
+
+// isCheckpoint returns nil if there is a checkpoint in dir, as far as names and its list of tables tell.
+func isCheckpoint(fs vfs.FS, dir string) error {
+	if info, err := fs.Stat(dir); err != nil {
+		return err
+	} else if !info.IsDir() {
+		return errors.New("not a directory")
+	}
+	desc, err := pebble.Peek(dir, fs)
+	if err != nil && !errors.Is(err, iofs.ErrNotExist) {
+		return fmt.Errorf("look at checkpoint %s: %w", dir, asNewer(err))
+	} else if err != nil || !desc.Exists {
+		return fmt.Errorf("%w: %s is not a checkpoint", mvcc.ErrCorrupt, dir)
+	}
+	return checkWhole(fs, desc.ManifestFilename)
 }

@@ -2,9 +2,11 @@ package kv
 
 import (
 	"errors"
+	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/mimir-kv/mimir/kv/mvcc"
@@ -125,5 +127,48 @@ func TestACheckpointOfAnotherNodeIsVerified(t *testing.T) {
 	}
 	if got := n.get("own", 0); !strings.HasPrefix(got, "v ") || len(told) > 0 {
 		t.Errorf("the store holds %q, and was told %v", got, told)
+	}
+}
+
+// A checkpoint whose list of tables cannot be read to its end is damaged, whoever takes it: no crash has cut it, and
+// what is opened without its end is an older content, or none, under the metadata of the new one.
+func TestACheckpointWithoutTheEndOfItsListIsRefused(t *testing.T) {
+	fs := copyAlone(t)
+	desc, err := pebble.Peek("copy", fs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := openNodeWith(t, Options{FS: fs, Logger: quiet()})
+	n.apply(put("own", "v"))
+	whole := readFile(t, fs, desc.ManifestFilename)
+	flipped := append([]byte(nil), whole...)
+	flipped[len(whole)-1] ^= 0x10
+	for what, list := range map[string][]byte{"cut": whole[:len(whole)-1], "flipped": flipped, "gone": nil} {
+		if write(t, fs, desc.ManifestFilename, list); list == nil {
+			if err := fs.Remove(desc.ManifestFilename); err != nil {
+				t.Fatal(err)
+			}
+		}
+		branch, branched := n.Branch("copy")
+		for who, err := range map[string]error{
+			"Install": n.Install("copy", &n.metadata), "Verify": n.Verify("copy"), "Branch": branched,
+			"VerifyFile": n.VerifyFile("copy", filepath.Base(desc.ManifestFilename)),
+		} {
+			if !errors.Is(err, replication.ErrDamaged) {
+				t.Errorf("%s, %s: %v", what, who, err)
+			}
+		}
+		if branched == nil {
+			if err := branch.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+		if got := n.get("own", 0); !strings.HasPrefix(got, "v ") {
+			t.Errorf("%s: the store holds %q", what, got)
+		}
+	}
+	write(t, fs, desc.ManifestFilename, whole)
+	if err := n.Install("copy", nil); err != nil {
+		t.Errorf("mended: %v", err)
 	}
 }
