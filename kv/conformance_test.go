@@ -12,6 +12,8 @@ import (
 
 	"github.com/mimir-kv/mimir/kv/command"
 	"github.com/mimir-kv/mimir/replication"
+	"github.com/mimir-kv/mimir/replication/durable"
+	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
 	"github.com/mimir-kv/mimir/replication/storagetest"
 )
 
@@ -116,6 +118,8 @@ func (e *storeEngine) Contents() ([]byte, error) {
 func (e *storeEngine) Crashed(t testing.TB) storagetest.Engine {
 	return openStoreEngine(t, e.disk.CrashClone(vfs.CrashCloneCfg{}), e.over)
 }
+
+func (e *storeEngine) FS() durable.FS { return pebblefs.New(e.over(e.disk)) }
 
 func (e *storeEngine) NewDir() string {
 	e.dirs++

@@ -34,7 +34,7 @@ var below = map[string][]string{
 		"replication/internal/progress", "replication/internal/wake", "replication/timeline", "replication/clock"},
 	"replication/contract": {"replication/timeline", "replication/internal/checksum",
 		"replication/internal/progress"},
-	"replication/storagetest":   {"replication/contract"},
+	"replication/storagetest":   {"replication/contract", "replication/durable"},
 	"replication/internal/life": {"replication/contract", "replication/clock"},
 	"replication/internal/members": {
 		"replication/internal/wake", "replication/contract", "replication/timeline", "replication/clock",

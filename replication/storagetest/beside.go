@@ -27,6 +27,7 @@ func syncBeside(t *testing.T, s Suite) {
 		r.survives("after a Sync behind one that ran beside others", r.at)
 	}
 	r.check("after its syncs")
+	r.stayed()
 }
 
 // whileSyncing applies events, and takes views, until a Sync has returned, which returns its error.
@@ -44,8 +45,10 @@ func (r *replica) whileSyncing() error {
 		if _, ok := s.(contract.Checkpointer); !ok && n%3 == 0 {
 			_ = written(r.t, view(r.t, r))
 		}
-		if dirs, ok := r.Engine.(Directories); ok && n%3 == 0 {
-			r.checkpointed(dirs.NewDir())
+		if c, ok := s.(contract.Checkpointer); ok && n%3 == 1 && len(r.made) < mostMade {
+			dirs := directoriesOf(r)
+			dir := r.checkpoint(c, dirs)
+			r.made = append(r.made, made{dir, r.at, filesOf(r.t, dirs.FS(), dir)})
 		}
 		if r.at == len(r.history.events) || n == 6 {
 			return <-ended
@@ -59,15 +62,31 @@ func (r *replica) whileSyncing() error {
 	}
 }
 
-// checkpointed makes a checkpoint in dir, if the storage makes any.
-func (r *replica) checkpointed(dir string) {
+// made is a checkpoint that was made beside a Sync.
+type made struct {
+	dir   string
+	at    int
+	files []file
+}
+
+// mostMade is how many checkpoints a replica makes beside its syncs.
+const mostMade = 8
+
+// stayed checks that the checkpoints that a replica made are what they were then, and the states of their places.
+func (r *replica) stayed() {
 	r.t.Helper()
-	c, ok := r.Storage().(contract.Checkpointer)
-	if !ok {
+	if len(r.made) == 0 {
 		return
 	}
-	if err := c.Checkpoint(dir); err != nil {
-		r.t.Fatalf("Checkpoint beside a Sync: %v", err)
+	fs := directoriesOf(r).FS()
+	for _, m := range r.made {
+		if what := changed(m.files, filesOf(r.t, fs, m.dir)); what != "" {
+			r.t.Fatalf("a checkpoint that was made beside a Sync is another one later on: %s", what)
+		}
+	}
+	after := adopt(r.t, r.history, r.Crashed(r.t), 0)
+	for _, m := range r.made {
+		after.install(m.dir, m.at, "a checkpoint that was made beside a Sync")
 	}
 }
 

@@ -14,16 +14,10 @@ func branch(t *testing.T, s Suite) {
 	if !ok {
 		t.Skip("the storage is no Brancher")
 	}
-	dirs, ok := r.Engine.(Directories)
-	if !ok {
-		t.Fatal("the storage is a Brancher, and its Engine has no NewDir")
-	}
+	dirs := directoriesOf(r)
 	third, half := len(h.events)/3, len(h.events)/2
 	r.apply(third, 7)
-	from := dirs.NewDir()
-	if err := b.Checkpoint(from); err != nil {
-		t.Fatalf("Checkpoint: %v", err)
-	}
+	from := r.checkpoint(b, dirs)
 	r.apply(len(h.events), 7)
 	for _, size := range []int{7, 1} { // twice: the checkpoint stays as it is
 		to := dirs.NewDir()
@@ -41,6 +35,44 @@ func branch(t *testing.T, s Suite) {
 		t.Error("Branch of a directory that does not exist returned no error")
 	}
 	r.check("after a Branch that failed")
+}
+
+// A branch goes on while the storage does.
+func branchBeside(t *testing.T, s Suite) {
+	h := newHistory(s, length)
+	h.reference(t)
+	r := h.replica(t)
+	b, ok := r.Storage().(contract.Brancher)
+	if !ok {
+		t.Skip("the storage is no Brancher")
+	}
+	dirs := directoriesOf(r)
+	third, half := len(h.events)/3, len(h.events)/2
+	r.apply(third, 7)
+	from, to := r.checkpoint(b, dirs), dirs.NewDir()
+	applied := r.goesOn()
+	h.branchOff(t, b, from, to, third, half, 1)
+	applied()
+	r.check("after a branch beside it")
+	r.install(to, half, "what a branch came to")
+}
+
+// goesOn has another goroutine apply what is left, and returns what waits for that.
+func (r *replica) goesOn() (applied func()) {
+	var err error
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		err = r.rest(2)
+	}()
+	r.t.Cleanup(func() { <-done }) // before the storage is closed
+	return func() {
+		r.t.Helper()
+		<-done
+		if err != nil {
+			r.t.Fatal(err)
+		}
+	}
 }
 
 // branchOff makes the checkpoint to of the place until, from the one that is the checkpoint from.

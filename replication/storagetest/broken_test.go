@@ -49,11 +49,17 @@ var mistakes = map[string]string{
 var mistake = flag.String("mistake", "", "run the suite on an engine that makes this one")
 
 // TestMistakesAreSeen runs the suite once for each in a process of its own, since it is to fail.
-func TestMistakesAreSeen(t *testing.T) {
+func TestMistakesAreSeen(t *testing.T) { seen(t, mistakes) }
+
+func seen(t *testing.T, mistakes map[string]string) {
 	for name, parts := range mistakes {
 		t.Run(strings.ReplaceAll(name, " ", "_"), func(t *testing.T) {
 			t.Parallel()
-			run := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestSuite$", "-mistake="+name)
+			which := "^TestSuite$"
+			if parts != "" {
+				which += "/^(" + parts + ")$"
+			}
+			run := exec.CommandContext(t.Context(), os.Args[0], "-test.run="+which, "-mistake="+name)
 			out, err := run.CombinedOutput()
 			if parts == "" {
 				if err != nil {
@@ -76,7 +82,12 @@ func TestSuite(t *testing.T) {
 		t.Skip("TestMistakesAreSeen runs it")
 	}
 	storagetest.Run(t, storagetest.Suite{
-		New:         func(testing.TB) storagetest.Engine { return newList(*mistake, nil) },
+		New: func(testing.TB) storagetest.Engine {
+			if _, files := mistakesOfFiles[*mistake]; files {
+				return newShelf(*mistake)
+			}
+			return newList(*mistake, nil)
+		},
 		Command:     func(r *rand.Rand) []byte { return fmt.Appendf(nil, "%d", r.IntN(100)) },
 		CrashInside: true,
 	})

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/durable"
 )
 
 // Engine is one replica of the storage under test, with what the suite cannot know of it.
@@ -13,7 +14,7 @@ type Engine interface {
 	// time, and what is not.
 	Storage() contract.Storage
 	// Contents returns everything that the storage holds but for the Metadata, in a form in which equal contents are
-	// equal bytes. It is not called concurrently with Apply, Begin or Restore.
+	// equal bytes. It is not called concurrently with Apply, Begin, Restore or Install.
 	Contents() ([]byte, error)
 	// Crashed returns a replica opened on a copy of what the disk would hold if the power failed now; this replica goes
 	// on. It is called between two calls of the storage, while a Restore reads, and with Suite.CrashInside at any
@@ -25,8 +26,12 @@ type Engine interface {
 
 // Directories is an Engine whose storage is a [contract.Checkpointer].
 type Directories interface {
-	// NewDir returns the path of a directory that does not exist, on the filesystem of the storage.
+	// NewDir returns the path of a directory that does not exist, on the filesystem of the storage. A replica that
+	// Crashed returned later has under the same path what the power cut left of it.
 	NewDir() string
+	// FS returns that filesystem as the storage uses it. The suite reads the files of checkpoints there, and makes
+	// copies of them that are damaged.
+	FS() durable.FS
 }
 
 // Suite says what is tested.
@@ -38,10 +43,11 @@ type Suite struct {
 	Command func(r *rand.Rand) []byte
 	// Seed begins the sequence of commands; equal seeds give equal runs. Zero: 1.
 	Seed uint64
-	// CrashInside says that Crashed may be called while Apply, Begin and Sync run, from another goroutine, and gives
-	// what the disk would hold at that moment: then the suite sees whether commands and metadata are one atomic step on
-	// disk, which it cannot see between two calls. A filesystem in memory that can be cut gives that, or the copy of a
-	// file that is only appended to; the copy of a file that is written in place does not.
+	// CrashInside says that Crashed may be called while Apply, Begin, Sync, Checkpoint and Install run, from another
+	// goroutine, and gives what the disk would hold at that moment: then the suite sees whether commands and metadata
+	// are one atomic step on disk, and an Install another, which it cannot see between two calls. A filesystem in
+	// memory that can be cut gives that, or the copy of a file that is only appended to; the copy of a file that is
+	// written in place does not.
 	CrashInside bool
 }
 
@@ -62,7 +68,8 @@ func Run(t *testing.T, s Suite) {
 		{"SyncBeside", syncBeside},
 		{"Snapshot", snapshot}, {"SnapshotWhileApplying", snapshotWhileApplying}, {"SnapshotUnused", snapshotUnused},
 		{"Restore", restore}, {"RestoreThatFails", restoreThatFails}, {"RestoreCutOff", restoreCutOff},
-		{"Checkpoint", checkpoint}, {"Branch", branch},
+		{"Checkpoint", checkpoint}, {"InstallThatFails", installThatFails}, {"InstallCutOff", installCutOff},
+		{"Verify", verify}, {"Branch", branch}, {"BranchBeside", branchBeside},
 	} {
 		t.Run(part.name, func(t *testing.T) { part.test(t, s) })
 	}

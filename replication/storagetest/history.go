@@ -65,6 +65,8 @@ type replica struct {
 	at      int      // events applied
 	told    [][]byte // the results of the last Apply, as they came
 	results [][]byte // and as they were then
+	made    []made
+	spoiled bool // it has installed what is damaged
 }
 
 func (h *history) replica(t testing.TB) *replica {
@@ -76,12 +78,13 @@ func adopt(t testing.TB, h *history, e Engine, at int) *replica {
 	if e == nil || e.Storage() == nil {
 		t.Fatal("storagetest: New or Crashed returned no engine, or one without a storage")
 	}
+	r := &replica{Engine: e, t: t, history: h, at: at}
 	t.Cleanup(func() {
-		if err := e.Close(); err != nil {
+		if err := e.Close(); err != nil && !r.spoiled {
 			t.Errorf("close: %v", err)
 		}
 	})
-	return &replica{Engine: e, t: t, history: h, at: at}
+	return r
 }
 
 // apply applies events up to the place to, in batches of at most size commands, and returns the commands' results.

@@ -30,37 +30,55 @@ type ended struct {
 	took time.Duration
 }
 
+// cutter cuts the power within calls, or about then.
+type cutter struct {
+	random *rand.Rand
+	usual  time.Duration // what a call takes
+	steps  chan func() error
+	done   chan ended
+}
+
+func newCutter(t testing.TB, random *rand.Rand) *cutter {
+	c := &cutter{random: random, steps: make(chan func() error), done: make(chan ended, 1)}
+	go func() {
+		for step := range c.steps {
+			began := time.Now()
+			err := step()
+			c.done <- ended{err, time.Since(began)}
+		}
+	}()
+	t.Cleanup(func() { close(c.steps) })
+	return c
+}
+
+// within makes a call, and returns what a power cut within it leaves of r, and the error of the call.
+func (c *cutter) within(r *replica, step func() error) (Engine, error) {
+	r.t.Helper()
+	wait := time.Duration(c.random.Int64N(int64(c.usual) + 1))
+	began := time.Now()
+	c.steps <- step
+	for time.Since(began) < wait { // a sleep would be longer than most calls
+		runtime.Gosched()
+	}
+	crashed := r.Crashed(r.t)
+	end := <-c.done
+	c.usual = (c.usual + end.took) / 2
+	return crashed, end.err
+}
+
 // cutWithin applies the whole history in batches of at most size commands, and cuts the power once within each call, or
 // about then.
 func cutWithin(t *testing.T, h *history, size int, random *rand.Rand) {
 	t.Helper()
-	r := h.replica(t)
-	steps, done := make(chan func() error), make(chan ended)
-	defer close(steps)
-	go func() {
-		for step := range steps {
-			began := time.Now()
-			err := step()
-			done <- ended{err, time.Since(began)}
-		}
-	}()
-	synced, usual := 0, time.Duration(0) // what a call takes
+	r, c := h.replica(t), newCutter(t, random)
+	synced := 0
 	for calls := 0; r.at < len(h.events); calls++ {
 		step, to := r.next(size)
 		syncs := calls%5 == 4
 		if syncs {
 			step, to = r.Storage().Sync, r.at
 		}
-		wait := time.Duration(random.Int64N(int64(usual) + 1))
-		began := time.Now()
-		steps <- step
-		for time.Since(began) < wait { // a sleep would be longer than most calls
-			runtime.Gosched()
-		}
-		crashed := r.Crashed(t)
-		end := <-done
-		err := end.err
-		usual = (usual + end.took) / 2
+		crashed, err := c.within(r, step)
 		volatile := syncs && errors.Is(err, contract.ErrVolatile)
 		if err != nil && !volatile {
 			t.Fatal(err)
@@ -77,6 +95,18 @@ func cutWithin(t *testing.T, h *history, size int, random *rand.Rand) {
 			synced = to
 		}
 	}
+}
+
+// rest applies what is left, from a goroutine that cannot end a test.
+func (r *replica) rest(size int) error {
+	for r.at < len(r.history.events) {
+		step, to := r.next(size)
+		if err := step(); err != nil {
+			return err
+		}
+		r.at = to
+	}
+	return nil
 }
 
 // next returns the call that applies what comes next, at most size commands or a beginning, and the place behind it.

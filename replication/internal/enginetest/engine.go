@@ -202,7 +202,11 @@ func (f Files) Checkpoint(dir string) error {
 // Install implements contract.Checkpointer.
 func (f Files) Install(dir string, meta *contract.Metadata) error {
 	c, err := read(f.fs, filepath.Join(dir, fileName))
-	if err != nil {
+	var invalid *json.SyntaxError
+	var other *json.UnmarshalTypeError
+	if errors.Is(err, os.ErrNotExist) || errors.As(err, &invalid) || errors.As(err, &other) {
+		return fmt.Errorf("%w: %w", contract.ErrDamaged, err)
+	} else if err != nil {
 		return err
 	}
 	return f.replace(c, meta)

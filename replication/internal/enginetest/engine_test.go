@@ -9,6 +9,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/durable"
 	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
 	"github.com/mimir-kv/mimir/replication/storagetest"
 )
@@ -56,6 +57,8 @@ func (r *replica) NewDir() string {
 	r.dirs++
 	return fmt.Sprintf("/dir-%d", r.dirs)
 }
+
+func (r *replica) FS() durable.FS { return pebblefs.New(r.disk) }
 
 func (r *replica) Close() error { return nil }
 
