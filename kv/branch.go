@@ -6,7 +6,6 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
-	"github.com/mimir-kv/mimir/kv/snapshot"
 	"github.com/mimir-kv/mimir/replication"
 )
 
@@ -37,9 +36,6 @@ type sideStore struct {
 
 // openBranch opens the store in o.Dir that begins as the checkpoint in dir. Nothing of it need survive a crash.
 func openBranch(o Options, dir string) (*sideStore, error) {
-	if err := isCheckpoint(o.FS, dir); err != nil {
-		return nil, err
-	}
 	if err := o.FS.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, err
 	}
@@ -48,7 +44,7 @@ func openBranch(o Options, dir string) (*sideStore, error) {
 		return nil, err
 	}
 	name := generationName(marker.NextIter())
-	if _, err := snapshot.Link(o.FS, dir, o.FS.PathJoin(o.Dir, name)); err != nil {
+	if _, err := linkCheckpoint(&o, dir, o.FS.PathJoin(o.Dir, name)); err != nil {
 		return nil, errors.Join(err, marker.Close())
 	}
 	if err := errors.Join(marker.Move(name), marker.Close()); err != nil {

@@ -88,15 +88,12 @@ func setAside(o *Options, g *generation, err error) error {
 // stage links the checkpoint in dir to where generations are, makes it durable, with meta in it, and opens it.
 func (s *Store) stage(dir string, meta *replication.Metadata) (*generation, string, error) {
 	fs := s.options.FS
-	if err := isCheckpoint(fs, dir); err != nil {
-		return nil, "", err
-	}
 	name := generationName(s.marker.NextIter())
 	path := fs.PathJoin(s.options.Dir, name)
 	if err := fs.RemoveAll(path); err != nil {
 		return nil, "", err
 	}
-	fresh, err := snapshot.Link(fs, dir, path)
+	fresh, err := linkCheckpoint(&s.options, dir, path)
 	if err != nil {
 		return nil, "", errors.Join(err, fs.RemoveAll(path))
 	}

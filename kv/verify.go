@@ -72,10 +72,7 @@ func unlessDamaged(tell func(error)) func(error) {
 
 // verify opens the checkpoint in dir in the new directory o.Dir, and removes that.
 func verify(o *Options, dir string) error {
-	if err := isCheckpoint(o.FS, dir); err != nil {
-		return err
-	}
-	if _, err := snapshot.Link(o.FS, dir, o.Dir); err != nil {
+	if _, err := linkCheckpoint(o, dir, o.Dir); err != nil {
 		return err
 	}
 	cache := pebble.NewCache(o.CacheBytes)

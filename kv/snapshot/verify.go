@@ -12,6 +12,9 @@ import (
 // IsTable reports whether a file of a checkpoint is called as tables are.
 func IsTable(name string) bool { return strings.HasSuffix(name, tableSuffix) }
 
+// TableName returns how the file of a table is called.
+func TableName(number uint64) string { return fmt.Sprintf("%06d%s", number, tableSuffix) }
+
 // VerifyTable reads one table, every block of it in order, and compares the checksums: mvcc.ErrCorrupt if it is not
 // what was written. Older versions of keys have blocks of their own, which Pebble's own check passes over.
 func VerifyTable(fs vfs.FS, path string) error {
