@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	iofs "io/fs"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -94,6 +95,9 @@ func (s *Store) stage(dir string, meta *replication.Metadata) (*generation, stri
 		return nil, "", err
 	}
 	fresh, err := linkCheckpoint(&s.options, dir, path)
+	if errors.Is(err, iofs.ErrNotExist) || errors.Is(err, errNoDirectory) { // nobody else removes what is installed
+		err = fmt.Errorf("%w: %w", mvcc.ErrCorrupt, err)
+	}
 	if err != nil {
 		return nil, "", errors.Join(err, fs.RemoveAll(path))
 	}

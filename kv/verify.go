@@ -84,12 +84,14 @@ func verify(o *Options, dir string) error {
 	return g.discard(o.FS)
 }
 
+var errNoDirectory = errors.New("not a directory")
+
 // isCheckpoint returns nil if there is a checkpoint in dir, as far as names and its list of tables tell.
 func isCheckpoint(fs vfs.FS, dir string) error {
 	if info, err := fs.Stat(dir); err != nil {
 		return err
 	} else if !info.IsDir() {
-		return errors.New("not a directory")
+		return errNoDirectory
 	}
 	desc, err := pebble.Peek(dir, fs)
 	if err != nil && !errors.Is(err, iofs.ErrNotExist) {

@@ -92,9 +92,9 @@ type Checkpointer interface {
 	// it is: after a crash the library may ask for it again. dir is on the same filesystem. If meta is not nil it takes
 	// the place of the Metadata in the checkpoint, in the same atomic step. On an error the former state must still be
 	// there. The error wraps ErrDamaged if what is in dir is no checkpoint, or not what was written, since something
-	// changed, cut or removed a file: the library takes the copy of another node then. With any other error, as when a
-	// file cannot be read now, the node stops, and asks for the same again when it is started: damage that is not told
-	// as such ends it again and again.
+	// changed, cut or removed a file, or dir itself: the library takes the copy of another node then. With any other
+	// error, as when a file cannot be read now, the node stops, and asks for the same again when it is started: damage
+	// that is not told as such ends it again and again.
 	Install(dir string, meta *Metadata) error
 }
 

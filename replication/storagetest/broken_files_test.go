@@ -31,6 +31,7 @@ var mistakesOfFiles = map[string]string{
 	"an install clears first":           "InstallCutOff",
 	"an install that fails clears":      "InstallThatFails",
 	"an install has no word for damage": "InstallThatFails",
+	"an install has none for loss":      "Checkpoint",
 	"everything is damaged":             "Verify",
 	"every file is damaged":             "Verify",
 	"nothing is damaged":                "Verify",
@@ -152,7 +153,12 @@ func (s *shelf) Apply(b *contract.Batch) ([][]byte, error) {
 func (s *shelf) Install(dir string, m *contract.Metadata) error {
 	c, err := s.get(dir)
 	if err != nil {
+		_, gone := s.FS().Stat(dir)
 		switch s.mistake {
+		case "an install has none for loss":
+			if gone != nil {
+				return gone
+			}
 		case "an install that fails clears":
 			s.step(func(c *content) { *c = content{} })
 		case "an install has no word for damage":

@@ -1,6 +1,7 @@
 package storagetest
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/mimir-kv/mimir/replication/contract"
@@ -68,8 +69,8 @@ func checkpoint(t *testing.T, s Suite) {
 	after.checkContents("after a power cut behind an Install")
 	r.apply(len(h.events), 7)
 	r.check("installed, and applied further")
-	if err := c.Install(dirs.NewDir(), nil); err == nil {
-		t.Error("Install of a directory that does not exist returned no error")
+	if err := c.Install(dirs.NewDir(), nil); !errors.Is(err, contract.ErrDamaged) {
+		t.Errorf("Install of a directory that does not exist: %v, which does not wrap ErrDamaged", err)
 	}
 	r.check("after an Install that failed")
 }

@@ -77,6 +77,44 @@ func TestACopyIsWhatItWasBegunWith(t *testing.T) {
 	}
 }
 
+// TestACopyWithoutContentsIsDamaged: who takes it takes another one, instead of asking for this one at each start.
+func TestACopyWithoutContentsIsDamaged(t *testing.T) {
+	for _, files := range []bool{false, true} {
+		for _, lost := range []string{Contents("/copy"), "/copy/contents/" + StreamFile} {
+			if files && lost != Contents("/copy") {
+				continue // what it has lost is for the storage to say
+			}
+			for _, another := range []bool{false, true} {
+				fs, e := pebblefs.New(vfs.NewCrashableMem()), enginetest.Volatile()
+				var storage contract.Storage = e
+				if files {
+					var err error
+					if e, err = enginetest.Open(fs, "/engine"); err != nil {
+						t.Fatal(err)
+					}
+					storage = enginetest.Files{Engine: e}
+				}
+				meta, m := put(t, e, "a"), NewMaker(fs, storage)
+				p, err := m.Begin("/copy", meta)
+				if err == nil {
+					err = errors.Join(p.Write(), fs.RemoveAll(lost))
+				}
+				if err == nil && another && lost == Contents("/copy") {
+					err = writeWhole(fs, lost, []byte("a file"))
+				} else if err == nil && another {
+					err = durable.MakeDir(fs, lost)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := m.Restore("/copy", meta); !errors.Is(err, contract.ErrDamaged) {
+					t.Errorf("files %t, without %s, another in its place %t: %v", files, lost, another, err)
+				}
+			}
+		}
+	}
+}
+
 // TestADamagedStreamIsNotPutBack (C5), whatever bit of it or of its sum changed, and the storage has what it had.
 func TestADamagedStreamIsNotPutBack(t *testing.T) {
 	const stream, sum = "/copy/contents/" + StreamFile, "/copy/" + sumFile

@@ -116,18 +116,44 @@ func Spoil(fs durable.FS, dir string) error {
 // then has the content that it had (C5).
 func (m *Maker) Restore(dir string, meta *contract.Metadata) error {
 	m.revoke()
-	if c, ok := m.storage.(contract.Checkpointer); ok {
-		return c.Install(Contents(dir), meta)
+	contents := Contents(dir)
+	stream := filepath.Join(contents, StreamFile)
+	c, files := m.storage.(contract.Checkpointer)
+	err := hasContents(m.fs, contents, true)
+	if err == nil && !files {
+		err = hasContents(m.fs, stream, false)
+	}
+	if err != nil {
+		return err
+	}
+	if files {
+		return c.Install(contents, meta)
 	}
 	if err := verify(m.fs, dir); err != nil {
 		return err
 	}
-	f, err := m.fs.Open(filepath.Join(Contents(dir), StreamFile))
+	f, err := m.fs.Open(stream)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
 	return m.storage.Restore(bufio.NewReaderSize(f, 1<<20), meta)
+}
+
+// hasContents returns ErrDamaged if something of a copy is not there, or is no directory where it has to be one: nobody
+// else removes what is put back.
+func hasContents(fs durable.FS, path string, dir bool) error {
+	info, err := fs.Stat(path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return fmt.Errorf("%w: %w", contract.ErrDamaged, err)
+	case err != nil:
+		return err
+	case info.IsDir() != dir:
+		return fmt.Errorf("%w: %s is a directory: %t", contract.ErrDamaged, path, info.IsDir())
+	default:
+		return nil
+	}
 }
 
 // revoke ends every open view. Nobody begins another meanwhile.
