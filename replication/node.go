@@ -51,7 +51,7 @@ type node struct {
 	transport Transport
 	setting   sync.Mutex // held while transport and misuse are set or taken
 	misuse    error      // of SetTransport
-	closing   sync.Once  // of the lock, or of the transport of a node that never ran
+	closing   sync.Once  // of the transport of a node that never ran
 	logger    *slog.Logger
 
 	rebuilding atomic.Bool // it applies nothing while the state of another node comes
@@ -65,7 +65,8 @@ type node struct {
 	fence      *standing.Fence
 	standing   *standing.Standing
 
-	held     io.Closer // the lock of the data directory
+	held     io.Closer  // the lock of the data directory
+	let      chan error // of one that ran: what came of letting go of the lock, and closed then
 	disk     recall.Own
 	found    claim // what the data directory said of itself
 	forming  *forming.Forming
@@ -179,20 +180,6 @@ func (n *node) bringUp(ctx context.Context) error {
 		return errors.Join(asDamage(err), n.held.Close())
 	}
 	return nil
-}
-
-// lockFile is held while a process uses the data directory.
-const lockFile = "LOCK"
-
-// lock keeps every other process from the data directory.
-func (c *Config) lock() (held io.Closer, err error) {
-	if err := durable.MakeDir(c.FS, c.DataDir); err != nil {
-		return nil, fmt.Errorf("create data directory: %w", err)
-	}
-	if held, err = c.FS.Lock(c.path(lockFile)); err != nil {
-		return nil, fmt.Errorf("data directory %s: %w", c.DataDir, err)
-	}
-	return held, nil
 }
 
 func (n *node) bringUpLocked(ctx context.Context) error {
@@ -375,6 +362,8 @@ func (n *node) launch(check *recall.Check) {
 		<-ctx.Done()
 		n.tearDown()
 	})
+	n.let = make(chan error, 1)
+	go letGo(n)
 }
 
 // tidyEvery is how often copies are looked through.
@@ -414,8 +403,7 @@ func (n *node) shutdown() error {
 	t, misuse := n.network()
 	switch {
 	case n.running():
-		n.closing.Do(func() { misuse = errors.Join(misuse, n.held.Close()) }) // nothing uses the directory any more
-		return misuse
+		return errors.Join(misuse, <-n.let)
 	case t != nil: // never started, or not to the end
 		n.closing.Do(func() { misuse = errors.Join(t.Close(), misuse) })
 		return misuse

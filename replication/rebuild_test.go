@@ -73,5 +73,9 @@ func TestAnErrorOfTheStorageEndsTheNode(t *testing.T) {
 		if err := n.Err(); !errors.Is(err, replication.ErrStopped) || !errors.Is(err, broken) {
 			t.Errorf("it ended with %v", err)
 		}
+		f.until("its directory is free, and nobody has shut it down", func() bool {
+			held, err := pebblefs.New(n.disk).Lock("/data/LOCK")
+			return err == nil && held.Close() == nil
+		})
 	})
 }
