@@ -86,7 +86,8 @@ type Snapshot interface {
 type Checkpointer interface {
 	// Checkpoint makes the new directory dir hold a durable, consistent copy of the state as of the last
 	// Apply or Begin. The files must not change afterwards. Commands wait while it runs: it should be quick. Sync was
-	// called just before, so that little has to be written.
+	// called just before, so that little has to be written. What a Checkpoint that failed did not make durable, the
+	// next Sync does, or tells: the node goes on behind it, and releases its log by what Sync says.
 	Checkpoint(dir string) error
 	// Install replaces the whole state, atomically and durably, by the checkpoint in dir, which is durable and stays as
 	// it is: after a crash the library may ask for it again. dir is on the same filesystem. If meta is not nil it takes

@@ -24,6 +24,7 @@ var mistakesOfFiles = map[string]string{
 	"a checkpoint is not synced":        "Checkpoint",
 	"a checkpoint goes on":              "SyncBeside",
 	"a checkpoint is of another place":  "Checkpoint",
+	"a sync trusts a failed checkpoint": "Checkpoint",
 	"an install is not durable":         "Checkpoint",
 	"an install adds":                   "Checkpoint",
 	"an install keeps its metadata":     "Checkpoint",
@@ -50,6 +51,8 @@ type shelf struct {
 	disk *vfs.MemFS
 	dirs int
 	last string // the checkpoint that was made last, or that this is a branch of
+
+	failed bool // that one
 }
 
 func newShelf(mistake string) *shelf {
@@ -138,7 +141,17 @@ func (s *shelf) Checkpoint(dir string) error {
 		c.Items = c.Items[1:]
 	}
 	s.last = dir
-	return s.put(dir, c)
+	err := s.put(dir, c)
+	s.failed = err != nil
+	return err
+}
+
+// Sync is none behind a checkpoint that failed, for whoever makes a mistake of that.
+func (s *shelf) Sync() error {
+	if s.failed && s.mistake == "a sync trusts a failed checkpoint" {
+		return nil
+	}
+	return s.list.Sync()
 }
 
 // Apply has the checkpoint that was made last go on, for whoever makes a mistake of that.

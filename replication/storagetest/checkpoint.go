@@ -2,6 +2,7 @@ package storagetest
 
 import (
 	"errors"
+	"path/filepath"
 	"testing"
 
 	"github.com/mimir-kv/mimir/replication/contract"
@@ -42,6 +43,8 @@ func checkpoint(t *testing.T, s Suite) {
 	r := h.replica(t)
 	c, dirs := checkpointerOf(r)
 	half := len(h.events) / 2
+	r.apply(half-1, 7)
+	r.failsTo(c, dirs)
 	r.apply(half, 7)
 	dir := r.checkpoint(c, dirs)
 	adopt(t, h, r.Crashed(t), 0).install(dir, half, "a checkpoint behind a power cut") // nothing else has synced it
@@ -73,4 +76,21 @@ func checkpoint(t *testing.T, s Suite) {
 		t.Errorf("Install of a directory that does not exist: %v, which does not wrap ErrDamaged", err)
 	}
 	r.check("after an Install that failed")
+}
+
+// failsTo has a Checkpoint fail: what that did not make durable, the next Sync does, or says that it did not.
+func (r *replica) failsTo(c contract.Checkpointer, dirs Directories) {
+	r.t.Helper()
+	taken := filepath.Join(dirs.NewDir(), "taken")
+	putFiles(r.t, dirs.FS(), filepath.Dir(taken), []file{{filepath.Base(taken), []byte("in the way")}})
+	if err := c.Checkpoint(filepath.Join(taken, "dir")); err == nil {
+		return // its directories are not those of FS
+	}
+	r.check("after a Checkpoint that failed")
+	switch err := r.Storage().Sync(); {
+	case err == nil:
+		r.survives("after a Sync behind a Checkpoint that failed", r.at)
+	case !errors.Is(err, contract.ErrVolatile):
+		r.t.Fatalf("Sync behind a Checkpoint into a directory that cannot be made: %v", err)
+	}
 }

@@ -8,10 +8,10 @@
 // former content; and equal commands leave equal contents on every replica, however they are cut into batches
 // (invariant 10).
 //
-// Of a Checkpointer: a checkpoint is durable once it is made, and stays what it is; an install is held to what a
-// restore is, and says of what is no checkpoint any more that it is damaged. Of a Verifier: it passes every file of a
-// checkpoint with which nothing is wrong, and nothing that is damaged where that matters. Of a Brancher: a branch goes
-// on as the storage did, and beside it.
+// Of a Checkpointer: a checkpoint is durable once it is made, and stays what it is, and one that fails keeps nothing
+// from the next sync; an install is held to what a restore is, and says of what is no checkpoint any more that it is
+// damaged. Of a Verifier: it passes every file of a checkpoint with which nothing is wrong, and nothing that is damaged
+// where that matters. Of a Brancher: a branch goes on as the storage did, and beside it.
 //
 // It leaves to the author what commands mean, how contents are compared, and what a power cut leaves of his disk:
 // [Engine], and [Directories] of a Checkpointer.
