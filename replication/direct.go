@@ -14,6 +14,7 @@ import (
 	"github.com/mimir-kv/mimir/replication/internal/copies"
 	"github.com/mimir-kv/mimir/replication/internal/members"
 	"github.com/mimir-kv/mimir/replication/internal/peer"
+	"github.com/mimir-kv/mimir/replication/internal/region"
 )
 
 // MemberID returns the Raft identity of a node, as NodeStatus.ID and HealthStatus.RaftID have it.
@@ -118,7 +119,7 @@ func (d *Direct) Rebuild(caller context.Context) (kept string, err error) {
 
 // within has the node do what its caller waits for and what uses the storage or changes the data directory: Shutdown
 // waits for it too. Its context ends with the caller's and with the node. Where it fails and the node has ended, the
-// error is what ended the node.
+// error is what ended the node, and says what failed.
 func within(caller context.Context, n *node, do func(ctx context.Context) error) error {
 	ctx, cancel := context.WithCancel(caller)
 	defer cancel()
@@ -133,15 +134,19 @@ func within(caller context.Context, n *node, do func(ctx context.Context) error)
 		return n.life.Failure()
 	}
 	<-done
-	if !returned { // it panicked, which ends the node
+	if !returned { // it panicked, or ended its goroutine, which ends the node
 		<-n.life.Stopped()
 		return n.life.Failure()
 	}
 	switch ended := n.life.Failure(); {
 	case err == nil:
 		return nil
-	case ended != nil:
+	case ended != nil && errors.Is(ended, err):
 		return ended
+	case ended != nil && errors.Is(err, context.Canceled) && !errors.Is(err, region.ErrTorn): // the context of the node
+		return fmt.Errorf("%w: %v", ended, err)
+	case ended != nil:
+		return fmt.Errorf("%w: %w", ended, err)
 	case caller.Err() != nil:
 		return contract.EndedIn(caller, err)
 	default:

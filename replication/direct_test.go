@@ -3,7 +3,9 @@ package replication
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -16,6 +18,7 @@ import (
 	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
 	"github.com/mimir-kv/mimir/replication/internal/copies"
 	"github.com/mimir-kv/mimir/replication/internal/life"
+	"github.com/mimir-kv/mimir/replication/internal/region"
 )
 
 // What a process began to keep and did not finish is gone with the next one; the rest stays.
@@ -83,9 +86,35 @@ func TestWhatACallerWaitsForEndsWithTheNode(t *testing.T) {
 	if !errors.Is(err, ErrClosed) {
 		t.Errorf("behind the end: %v", err)
 	}
-	n = &node{life: life.New(clock.Real, slog.New(slog.DiscardHandler))}
+	fresh := func() *node { return &node{life: life.New(clock.Real, slog.New(slog.DiscardHandler))} }
+	n = fresh()
 	c = begin(t.Context(), n, func(context.Context) error { panic("on fire") })
 	if err := <-c.ended; !errors.Is(err, ErrStopped) || !strings.Contains(err.Error(), "on fire") {
 		t.Errorf("which panicked: %v", err)
+	}
+	n = fresh()
+	c = begin(t.Context(), n, func(context.Context) error {
+		runtime.Goexit()
+		return nil
+	})
+	if err := <-c.ended; !errors.Is(err, ErrStopped) {
+		t.Errorf("which ended its goroutine: %v", err)
+	}
+	n = fresh()
+	torn := fmt.Errorf("%w; what was here is in aside", region.ErrTorn)
+	c = begin(t.Context(), n, func(context.Context) error {
+		n.life.Close() // so it is not this that ends the node
+		return torn
+	})
+	if err := <-c.ended; !errors.Is(err, ErrClosed) || !errors.Is(err, torn) {
+		t.Errorf("which left the storage torn, as the node was shut down: %v", err)
+	}
+	n = fresh()
+	c = begin(t.Context(), n, func(context.Context) error {
+		n.life.Fail(torn)
+		return torn
+	})
+	if err := <-c.ended; strings.Count(err.Error(), "aside") != 1 {
+		t.Errorf("which ended the node: %v", err)
 	}
 }

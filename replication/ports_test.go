@@ -43,8 +43,8 @@ func TestANodeTooOldForAStateEnds(t *testing.T) {
 	inspect := func(level timeline.Level, dir string) (looked, ended error) {
 		l := life.New(clock.Real, slog.New(slog.DiscardHandler))
 		defer l.Close()
-		a := region.NewApplier(region.Config{Region: "us", Storage: storage, Maker: maker, Level: level},
-			region.NewApplied(&region.View{}, l))
+		a := region.NewApplier(region.Config{Region: "us", Storage: storage, Maker: maker, Level: level,
+			Fatal: l.Fail}, region.NewApplied(&region.View{}, l))
 		index, term, _, err := machine{a, l}.Inspect(dir)
 		if err == nil && (index != 7 || term != 2) {
 			t.Errorf("%s: entry %d of term %d", dir, index, term)

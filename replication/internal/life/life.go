@@ -8,6 +8,7 @@ package life
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
@@ -20,6 +21,9 @@ import (
 
 // ErrStarted says that a node was started before.
 var ErrStarted = fmt.Errorf("%w: started already", contract.ErrArgument)
+
+// errExited says that what a node ran was left in the middle.
+var errExited = errors.New("a goroutine was ended before it was done")
 
 type stage int
 
@@ -149,16 +153,21 @@ func (l *Life) Stopped() <-chan struct{} { return l.done }
 func (l *Life) Context() context.Context { return l.ctx }
 
 // Go runs f until it returns, which it must soon after its context ends with the node. Only what is waited for itself
-// may call it: a start, and what Go runs. A panic of f ends the node, as Fail does, and not the process.
+// may call it: a start, and what Go runs. A panic of f ends the node, as Fail does, and not the process,
+// and so does a runtime.Goexit in it.
 func (l *Life) Go(f func(ctx context.Context)) {
 	l.work.Go(func() {
+		returned := false
 		defer func() {
 			if r := recover(); r != nil {
 				l.logger.Debug("panic", "stack", string(debug.Stack()))
 				l.Fail(fmt.Errorf("panic: %v", r))
+			} else if !returned {
+				l.Fail(errExited)
 			}
 		}()
 		f(l.ctx)
+		returned = true
 	})
 }
 

@@ -233,7 +233,8 @@ func confOf(s *timeline.State) (*raftpb.ConfState, error) {
 }
 
 // Sync implements raftgroup.Machine. It waits for nobody who waits for room. Whoever wants something durable, an error
-// that is not durable.Full ends the node: nobody knows any more what is.
+// that is not durable.Full ends the node: nobody knows any more what is. So does damage, also of the only voter of its
+// region, which goes on where only a copy for others finds that: nothing that it acknowledged would be durable.
 func (a *Applier) Sync() (uint64, error) {
 	index := a.saved.Load() // before it may begin
 	err := a.syncs.Sync()

@@ -3,6 +3,7 @@ package region
 import (
 	"errors"
 	"io"
+	"runtime"
 	"slices"
 	"testing"
 
@@ -124,6 +125,40 @@ func TestNothingIsDoneBehindAPanic(t *testing.T) {
 				t.Errorf("behind a panic in %s: %s goes on: %v", test.in, what, err)
 			}
 		}
+	}
+}
+
+// exiting is a storage whose Apply and Sync end their goroutine.
+type exiting struct{ contract.Storage }
+
+func (exiting) Apply(*contract.Batch) ([][]byte, error) {
+	runtime.Goexit()
+	return nil, nil
+}
+
+func (exiting) Sync() error {
+	runtime.Goexit()
+	return nil
+}
+
+// A step whose goroutine ended is not done either, and ends the node.
+func TestNothingIsDoneBehindAGoexit(t *testing.T) {
+	e := enginetest.Volatile()
+	p, a := newPlace(t, "us", memory(), e, exiting{e}).load(), newAuthor(t, "us")
+	entries := p.enter(1, a.begin(1, "us"), a.frame("a"))
+	for _, step := range []func(){func() { _ = p.Apply(entries) }, func() { _, _ = p.Sync() }} {
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			step()
+		}()
+		<-done
+	}
+	if err := p.Apply(nil); !errors.Is(err, errUnfinished) || !p.ends.by(errUnfinished) {
+		t.Errorf("%v, ended by %v", err, p.ends.told)
+	}
+	if _, err := p.Sync(); !errors.Is(err, errUnfinished) {
+		t.Errorf("the sync behind it: %v", err)
 	}
 }
 

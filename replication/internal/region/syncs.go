@@ -50,10 +50,12 @@ func (s *syncs) Sync() error {
 	s.mu.Lock()
 	s.next = nil // who comes from here on is too late for this one
 	s.mu.Unlock()
-	defer unfinished(func(why error) { s.failed, own.err = why, why })
+	returned := false
+	defer unfinished(&returned, func(why error) { s.failed, own.err = why, why })
 	if own.err = s.failed; own.err == nil {
 		own.err = s.storage.Sync()
 	}
+	returned = true
 	if own.err != nil && !errors.Is(own.err, contract.ErrVolatile) && !durable.Full(own.err) {
 		s.failed = own.err
 	}

@@ -18,14 +18,17 @@ func (t turn) Lock() { t <- struct{}{} }
 func (t turn) Unlock() { <-t }
 
 // inTurn does what its caller took the turn for, and gives the turn to the next one. Behind a failure nothing is done
-// (A7), and a panic is one.
+// (A7), and a step that does not return is one.
 func inTurn(a *Applier, do func() error) error {
 	defer a.mu.Unlock()
-	defer unfinished(func(why error) { a.failed = why })
 	if a.failed != nil {
 		return a.failed
 	}
-	return do()
+	returned := false
+	defer unfinished(&returned, func(why error) { _ = fail(a, why) })
+	err := do()
+	returned = true
+	return err
 }
 
 // fail has nothing applied, saved or copied any more (A7), and the node end. The caller has the turn.
@@ -35,14 +38,21 @@ func fail(a *Applier, why error) error {
 	return why
 }
 
-// errUnfinished says that whoever was at the storage, or the storage itself, panicked: nobody knows how far it came.
-var errUnfinished = errors.New("replication: a step was left in the middle, by a panic")
+// errUnfinished says that whoever was at the storage, or the storage itself, panicked, or ended the goroutine
+// (runtime.Goexit): nobody knows how far it came.
+var errUnfinished = errors.New("replication: a step was left in the middle")
 
-// unfinished is deferred, and calls left if there is a panic. That goes on to who runs the goroutine, and ends the node
-// there.
-func unfinished(left func(why error)) {
-	if panicked := recover(); panicked != nil {
-		left(fmt.Errorf("%w: %v", errUnfinished, panicked))
-		panic(panicked)
+// unfinished is deferred, and calls left unless the step has returned. A panic goes on to who runs the goroutine, and
+// ends the node there.
+func unfinished(returned *bool, left func(why error)) {
+	if *returned {
+		return
 	}
+	panicked := recover()
+	if panicked == nil {
+		left(fmt.Errorf("%w: its goroutine was ended", errUnfinished))
+		return
+	}
+	left(fmt.Errorf("%w: panic: %v", errUnfinished, panicked))
+	panic(panicked)
 }

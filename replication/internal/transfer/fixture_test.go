@@ -102,7 +102,7 @@ func (n *node) open(net *memory.Network, name string) {
 	n.applier = region.NewApplier(region.Config{
 		Region: name, Storage: n.engine, Maker: n.maker, Keeper: copies.NewKeeper(n.maker, "/kept"),
 		Log: noLog{}, Staging: n.staging, Tails: noTails{}, Proposers: nobody{}, Level: timeline.LevelNow,
-		Logger: quiet,
+		Logger: quiet, Fatal: n.life.Fail,
 	}, n.applied)
 	n.shelf = NewShelf(ShelfConfig{
 		Unfit:  n.unfit.Load,
