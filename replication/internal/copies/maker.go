@@ -161,7 +161,7 @@ func (m *Maker) revoke() {
 	m.mu.Lock()
 	var open []*Part
 	for p := range m.open {
-		p.revoked.Store(true)
+		p.Revoke()
 		open = append(open, p)
 	}
 	m.mu.Unlock()

@@ -89,6 +89,9 @@ func (p *Part) writeContents() error {
 	return nil
 }
 
+// Revoke ends a Write, also one that comes later: its error is ErrReplaced.
+func (p *Part) Revoke() { p.revoked.Store(true) }
+
 // Close lets go of the view. It may be called again.
 func (p *Part) Close() error {
 	p.once.Do(func() {

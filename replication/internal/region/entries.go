@@ -270,7 +270,7 @@ func (a *Applier) saveFrom(fork timeline.Position, claim timeline.Reign, upTo ui
 	if s.Diverged != nil && s.Diverged.Fork <= fork {
 		d = *s.Diverged
 	}
-	return a.patient.through(func() error { return a.config.Tails.Save(d, &s, upTo, a.copyTo) })
+	return a.patient.through(func() error { return a.config.Tails.Save(d, &s, upTo, toItsEnd(a)) })
 }
 
 // effect carries out an applied control. What it does must be complete before the metadata says that it was.
@@ -280,7 +280,7 @@ func (a *Applier) effect(c *timeline.Control) error {
 		return a.install(c)
 	case timeline.OpDiverge:
 		s := a.machine.State()
-		save := func() error { return a.config.Tails.Save(*s.Diverged, &s, a.index, a.copyTo) }
+		save := func() error { return a.config.Tails.Save(*s.Diverged, &s, a.index, toItsEnd(a)) }
 		if err := a.patient.through(save); err != nil {
 			return err
 		}

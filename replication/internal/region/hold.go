@@ -64,8 +64,8 @@ func (a *Applier) Checkpoint(dir string) (*raftgroup.Checkpoint, error) {
 	return &raftgroup.Checkpoint{Index: meta.AppliedIndex, Term: meta.AppliedTerm, Conf: h.Conf, Draft: h.Part}, nil
 }
 
-// copyTo makes a complete copy of the state in dir while nothing is applied. The caller holds mu.
-func (a *Applier) copyTo(dir string) error {
+// copyTo makes a complete copy of the state in dir while nothing is applied, unless ctx ends. The caller holds mu.
+func (a *Applier) copyTo(ctx context.Context, dir string) error {
 	meta, err := a.metadata()
 	if err != nil {
 		return err
@@ -74,7 +74,16 @@ func (a *Applier) copyTo(dir string) error {
 	if err != nil {
 		return err
 	}
-	return part.Write()
+	defer context.AfterFunc(ctx, part.Revoke)()
+	if err = part.Write(); errors.Is(err, copies.ErrReplaced) && ctx.Err() != nil {
+		return ctx.Err() // nothing replaces the state while this one has the turn
+	}
+	return err
+}
+
+// toItsEnd is copyTo of a, which nothing ends.
+func toItsEnd(a *Applier) func(dir string) error {
+	return func(dir string) error { return a.copyTo(context.Background(), dir) }
 }
 
 // keep makes a volatile storage's state durable, and returns the index of what is.

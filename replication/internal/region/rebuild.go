@@ -40,7 +40,7 @@ func rebuild(ctx context.Context, a *Applier, aside string, may func() error) er
 		return err
 	}
 	before := a.machine.Cursor()
-	err := a.copyTo(aside)
+	err := a.copyTo(ctx, aside)
 	if err != nil {
 		err = fmt.Errorf("keep what is here: %w", err)
 	} else {

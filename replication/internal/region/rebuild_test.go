@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -139,6 +140,61 @@ func TestARebuildThatEndsHalfWay(t *testing.T) {
 			t.Errorf("%s goes on: %v", what, err)
 		}
 	}
+}
+
+// endless is a storage whose views are written until that is ended.
+type endless struct {
+	contract.Storage
+	begun func()
+}
+
+type endlessView struct {
+	contract.Snapshot
+	begun func()
+}
+
+func (e *endless) Snapshot() (contract.Snapshot, error) {
+	v, err := e.Storage.Snapshot()
+	if e.begun == nil {
+		return v, err
+	}
+	return endlessView{v, e.begun}, err
+}
+
+func (v endlessView) WriteTo(w io.Writer) (n int64, err error) {
+	for range 1 << 20 { // one that nobody ends comes to its end
+		if _, err = w.Write(nil); err != nil {
+			break
+		}
+		v.begun()
+	}
+	return n, err
+}
+
+// A copy of what is here is as long to write as the state is: it ends with who wants it, or with the node.
+func TestARebuildEndsWhileItKeepsWhatIsHere(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	f := &endless{}
+	s, disk := newScript(t), vfs.NewCrashableMem()
+	p := running(t, s, disk, pebblefs.New(disk), byOrder,
+		func(fs durable.FS) (*enginetest.Engine, contract.Storage, error) {
+			e, err := enginetest.Open(fs, dataDir+"/engine")
+			f.Storage = e
+			return e, f, err
+		})
+	f.begun = func() {
+		cancel()
+		runtime.Gosched() // what waits for the end of ctx has a goroutine of its own
+	}
+	before := p.commands()
+	err := p.Rebuild(ctx, "/aside/1", mayBe)
+	if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "keep what is here") {
+		t.Errorf("%v", err)
+	}
+	if left, _ := p.fs.List("/aside"); len(left) > 0 || !slices.Equal(p.commands(), before) {
+		t.Errorf("left %q, holds %q", left, p.commands())
+	}
+	p.check()
 }
 
 // What cannot be kept whole is not left over, and nothing takes the place of what is here.
