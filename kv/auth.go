@@ -22,7 +22,8 @@ func loadAuth(g *generation) (*auth.State, error) {
 }
 
 // permit says whether a command may be done: nil, an error that is its result, or one of the engine. What was right
-// where it was proposed may be so no longer.
+// where it was proposed may be so no longer, or never was: a region may be behind, and know of another password. By
+// what is true here, and by nothing else, it is judged who may change what is of the whole fleet.
 func (r *run) permit(q *command.Request) error {
 	if !r.auth.Enabled() || q.Own {
 		return nil

@@ -145,6 +145,38 @@ func TestCommandsAreCheckedWhereTheyAreApplied(t *testing.T) {
 	}
 }
 
+// What a command stands on is the password of its user, whatever the node that proposed it knew of users: whose was
+// changed does nothing, not even as root, and the command is one of the history with that answer.
+func TestCommandsStandOnAPassword(t *testing.T) {
+	n := newNode(t)
+	n.apply(append(rooted(), enable())...)
+	standing := func(user string) command.Identity {
+		basis, _ := n.Auth().Basis(user)
+		return command.Identity{User: user, Revision: n.Auth().Revision(), Basis: basis, Present: true}
+	}
+	root, alice := standing(auth.Root), standing("alice")
+	n.apply(n.as(auth.Root, change(&pb.AuthRoleAddRequest{Name: "b"})))
+	expect(t, "after another change", n.refused(command.EncodeAs(alice, put("a", "1"))), nil)
+	n.apply(n.as(auth.Root, change(&pb.AuthUserChangePasswordRequest{Name: auth.Root, HashedPassword: "bmV3"})))
+	before := n.state()
+	for what, p := range map[string][]byte{
+		"a user": addUser("eve"), "a role": grantRole("alice", auth.Root), "compaction": compact(2),
+		"disable": change(&pb.AuthDisableRequest{}), "enable": enable(), "lease": grant(9, 60), "put": put("a", "2"),
+	} {
+		if err := n.refused(command.EncodeAs(root, p)); !errors.Is(err, command.ErrAuthOldRevision) {
+			t.Errorf("%s with a password of before: %v", what, err)
+		}
+	}
+	expect(t, "what is there", n.state() == before, true)
+	expect(t, "another one", n.refused(command.EncodeAs(alice, put("a", "3"))), nil)
+	renew := command.EncodeAuthEnable(command.AuthEnable{
+		TokenKey: []byte(strings.Repeat("k", command.TokenKeyBytes)), Renews: true,
+	})
+	expect(t, "enable again", n.refused(command.EncodeAs(standing(auth.Root), renew)), nil)
+	old := n.refused(command.EncodeAs(alice, put("a", "4")))
+	expect(t, "another one behind it", errors.Is(old, command.ErrAuthOldRevision), true)
+}
+
 // The commands of a batch see what those before them changed; the revision of the contents does not move with users.
 func TestUsersChangeInsideABatch(t *testing.T) {
 	n := newNode(t)

@@ -8,6 +8,8 @@ import (
 // commandLevel says which nodes can apply a command of the store.
 func commandLevel(p []byte) timeline.Level {
 	switch {
+	case command.NeedsBasis(p):
+		return timeline.LevelBasis
 	case command.NeedsEnds(p):
 		return timeline.LevelEnds
 	case command.NeedsUsers(p):

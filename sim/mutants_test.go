@@ -182,6 +182,14 @@ var mutants = []planted{
 		flags: []string{"-sim.inject=users"}, caught: []string{"invariant users:"},
 	},
 	{
+		name: "a password of before counts where a command is applied",
+		edits: []edit{{
+			"kv/auth/basis.go", "if of, ok := s.Basis(id.User); !ok || of != id.Basis {",
+			"if _, ok := s.Basis(id.User); !ok {",
+		}},
+		flags: []string{"-sim.inject=users"}, caught: []string{"invariant users:"},
+	},
+	{
 		name: "a node too old for a state goes on without it",
 		edits: []edit{{
 			"replication/ports.go", "if errors.Is(err, timeline.ErrVersion) {",

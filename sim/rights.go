@@ -19,6 +19,7 @@ import (
 type rights struct {
 	enabled bool
 	users   map[string][]string                          // their roles
+	hashes  map[string]string                            // of their passwords
 	roles   map[string]map[string]authpb.Permission_Type // what they permit, by room
 }
 
@@ -36,7 +37,9 @@ func (r *rights) may(user, room string, kind authpb.Permission_Type) bool {
 func (r *rights) isRoot(user string) bool { return slices.Contains(r.users[user], auth.Root) }
 
 func (r *rights) clone() *rights {
-	next := &rights{r.enabled, maps.Clone(r.users), map[string]map[string]authpb.Permission_Type{}}
+	next := &rights{
+		r.enabled, maps.Clone(r.users), maps.Clone(r.hashes), map[string]map[string]authpb.Permission_Type{},
+	}
 	for role, permits := range r.roles {
 		next.roles[role] = maps.Clone(permits)
 	}
@@ -54,7 +57,11 @@ func (r *rights) after(user string, q proto.Message) *rights {
 		next.enabled = next.enabled || next.isRoot(auth.Root)
 	case *pb.AuthUserAddRequest:
 		if _, there := next.users[q.Name]; !there {
-			next.users[q.Name] = []string{}
+			next.users[q.Name], next.hashes[q.Name] = []string{}, q.HashedPassword
+		}
+	case *pb.AuthUserChangePasswordRequest:
+		if _, there := next.users[q.Name]; there {
+			next.hashes[q.Name] = q.HashedPassword
 		}
 	case *pb.AuthUserDeleteRequest:
 		delete(next.users, q.Name)
@@ -137,7 +144,10 @@ func ruledBy(end *place, wrong report) (map[*place]ruled, error) {
 		return nil, err
 	}
 	defer s.Close()
-	now := &rights{users: map[string][]string{}, roles: map[string]map[string]authpb.Permission_Type{}}
+	now := &rights{
+		users: map[string][]string{}, hashes: map[string]string{},
+		roles: map[string]map[string]authpb.Permission_Type{},
+	}
 	at := map[*place]ruled{}
 	for _, p := range end.path() {
 		before := s.Revision()
@@ -188,7 +198,11 @@ func (v visit) checkWrite(l *lineage, at map[*place]ruled, wrong report) {
 		if _, ok := at[p]; !ok {
 			continue
 		}
-		may := p.parent.ruledIn(at).may(v.user, v.room, authpb.Permission_WRITE)
+		now := p.parent.ruledIn(at)
+		may := now.may(v.user, v.room, authpb.Permission_WRITE)
+		if v.err == nil && v.password != "" && now.enabled && now.hashes[v.user] != v.password {
+			wrong("users", "%v, at %v, with a password that is his no more", v, p)
+		}
 		if v.err == nil && !may || errors.Is(v.err, command.ErrPermissionDenied) && may {
 			wrong("users", "%v, at %v: %v, and he may: %t", v, p, v.err, may)
 		}

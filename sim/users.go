@@ -40,6 +40,7 @@ type visit struct {
 	user     string
 	revision uint64 // of users and roles, by which it was judged who asks
 	room     string
+	password string // the hash of what he has shown, as commands have it; empty: none
 	data     string // of a write: the command; empty: a read
 	err      error  // nil: it was done
 	from, to *place // of a read: where the node was before, and after
@@ -129,8 +130,10 @@ func (g *guest) visit(ctx context.Context, p *process) {
 	g.writes++
 	key, _ := rangeOf(v.room)
 	put := command.EncodePut(&pb.PutRequest{Key: key, Value: fmt.Appendf(nil, "%s/%d", g.name, g.writes)})
-	id := command.Identity{User: v.user, Revision: v.revision}
-	v.data = string(command.EncodeAs(id, put))
+	id := g.shows(&v, users)
+	if v.data = string(command.EncodeAs(id, put)); id.Based() && p.Understood(ctx, []byte(v.data)) != nil {
+		v.password, v.data = "", string(command.EncodeAs(id.Plain(), put))
+	}
 	if p.Understood(ctx, []byte(v.data)) != nil {
 		return
 	}
@@ -140,6 +143,28 @@ func (g *guest) visit(ctx context.Context, p *process) {
 	}
 	_, v.err = command.DecodePutResult(o.results[0])
 	g.visited(v)
+}
+
+// shows returns who writes, as a server says it of who has shown a token that tells its revision, a certificate, or a
+// token that was given for a password.
+func (g *guest) shows(v *visit, users *auth.State) command.Identity {
+	id := command.Identity{User: v.user, Revision: v.revision}
+	if id.User == "" {
+		return id
+	}
+	shown := g.writes % 3
+	id.Present = shown > 0
+	basis, ok := users.Basis(id.User)
+	if shown < 2 || !ok {
+		return id
+	}
+	id.Basis = basis
+	for _, u := range users.AllUsers() {
+		if string(u.Name) == id.User {
+			v.password = base64.StdEncoding.EncodeToString(u.Password)
+		}
+	}
+	return id
 }
 
 // look reads what is in a room, as a server does for somebody who asks: he is judged before, and nothing is told if
@@ -239,8 +264,11 @@ func (c *client) change() []byte {
 	switch c.random.IntN(16) {
 	case 0:
 		return mustEncode(&pb.AuthUserDeleteRequest{Name: user})
-	case 1, 2:
+	case 1:
 		return addUser(user)
+	case 2:
+		hash := base64.StdEncoding.EncodeToString(fmt.Appendf(nil, "hash %d", c.writes))
+		return mustEncode(&pb.AuthUserChangePasswordRequest{Name: user, HashedPassword: hash})
 	case 3:
 		return mustEncode(&pb.AuthRoleDeleteRequest{Role: role})
 	case 4, 5:
@@ -281,6 +309,8 @@ func mustEncode(r proto.Message) []byte {
 // commandLevel says which nodes understand a command of the store, as a server does.
 func commandLevel(p []byte) timeline.Level {
 	switch {
+	case command.NeedsBasis(p):
+		return timeline.LevelBasis
 	case command.NeedsEnds(p):
 		return timeline.LevelEnds
 	case command.NeedsUsers(p):

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"bytes"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -215,6 +216,48 @@ func TestEnableNeedsRoot(t *testing.T) {
 	s.must(disable())
 	if s.Enabled() || s.Revision() != 4 {
 		t.Errorf("revision %d", s.Revision())
+	}
+}
+
+// To enable again changes nothing, as in etcd, but for the key of tokens where that is said: what was made with it
+// ends.
+func TestToEnableAgainRenewsTheKey(t *testing.T) {
+	s := rooted(t)
+	again := func(key byte, renews bool) *State {
+		t.Helper()
+		s.Edit = s.State.Edit()
+		r := &command.AuthEnable{TokenKey: bytes.Repeat([]byte{key}, command.TokenKeyBytes), Renews: renews}
+		if err := s.Enable(r, s.disk); err != nil {
+			t.Fatal(err)
+		}
+		if s.Revision() != 7 || !s.Enabled() || s.TokenKey()[0] != s.disk.load(t).TokenKey()[0] {
+			t.Errorf("revision %d, enabled %t, on disk another key", s.Revision(), s.Enabled())
+		}
+		return s.State
+	}
+	first := again(1, false)
+	basis, _ := first.Basis("alice")
+	alice := Identity{User: "alice", Revision: 7, Basis: basis, Present: true}
+	if second := again(2, false); second.TokenKey()[0] != 1 || second.Stands(alice) != nil {
+		t.Error("the key is another one without that")
+	}
+	third := again(3, true)
+	if third.TokenKey()[0] != 3 || !errors.Is(third.Stands(alice), command.ErrAuthOldRevision) {
+		t.Error("the key is the same")
+	}
+	if first.Stands(alice) != nil || first.TokenKey()[0] != 1 {
+		t.Error("a state changed that was there")
+	}
+	other, _ := third.Basis("alice")
+	root, _ := third.Basis(Root)
+	if same, _ := s.disk.load(t).Basis("alice"); other == basis || other == root || same != other {
+		t.Errorf("%x of another key is %x, of root %x, on another node %x", basis, other, root, same)
+	}
+	if _, ok := third.Basis("bob"); ok {
+		t.Error("nobody has a basis")
+	}
+	if _, ok := rooted(t).Basis("alice"); ok {
+		t.Error("there is a basis without a key")
 	}
 }
 

@@ -13,10 +13,13 @@ type Attached func(lease int64, visit func(key []byte) error) error
 
 // Check says whether id may do a request: nil, or an error of etcd's. attached is asked about the leases that requests
 // to write name, about each once; nil if there are none, or if that is checked later. Besides etcd's rules, every
-// request needs somebody who asks.
+// request needs somebody who asks, and what he stands on must be as it was.
 func (s *State) Check(id Identity, r proto.Message, attached Attached) error {
 	if !s.enabled {
 		return nil
+	}
+	if err := s.Stands(id); err != nil {
+		return err
 	}
 	c := checker{s: s, id: id, attached: attached}
 	switch r := r.(type) {
@@ -40,13 +43,17 @@ func (s *State) Check(id Identity, r proto.Message, attached Attached) error {
 	return s.Admin(id)
 }
 
-// Admin says whether id may do whatever only root may: nil, ErrUserEmpty, ErrUserNotFound or ErrPermissionDenied.
+// Admin says whether id may do whatever only root may: nil, ErrUserEmpty, ErrUserNotFound, ErrPermissionDenied, or what
+// Stands says. As in etcd no revision is too old for that.
 func (s *State) Admin(id Identity) error {
 	if !s.enabled {
 		return nil
 	}
 	if id.User == "" {
 		return command.ErrUserEmpty
+	}
+	if err := s.Stands(id); err != nil {
+		return err
 	}
 	u := s.users[id.User]
 	switch {
@@ -63,6 +70,9 @@ func (s *State) ReadRange(id Identity, key, end []byte) error {
 	if !s.enabled {
 		return nil
 	}
+	if err := s.Stands(id); err != nil {
+		return err
+	}
 	return checker{s: s, id: id}.keys(key, end, authpb.Permission_READ)
 }
 
@@ -71,10 +81,13 @@ func (s *State) WriteKey(id Identity, key []byte) error {
 	if !s.enabled {
 		return nil
 	}
+	if err := s.Stands(id); err != nil {
+		return err
+	}
 	return checker{s: s, id: id}.keys(key, nil, authpb.Permission_WRITE)
 }
 
-// checker checks for one identity.
+// checker checks for one identity that stands.
 type checker struct {
 	s        *State
 	id       Identity
@@ -91,12 +104,15 @@ func (c checker) somebody() error {
 	return nil
 }
 
+// old reports whether the identity is of a revision that is not the newest any more.
+func (c checker) old() bool { return !c.id.Present && c.id.Revision < c.s.revision }
+
 // keys checks a range, whatever it is for.
 func (c checker) keys(key, end []byte, kind authpb.Permission_Type) error {
 	if c.id.Revision == 0 {
 		return command.ErrUserEmpty
 	}
-	if c.id.Revision < c.s.revision {
+	if c.old() {
 		return command.ErrAuthOldRevision
 	}
 	u := c.s.users[c.id.User]
@@ -124,7 +140,7 @@ func (c checker) lease(id int64) error {
 	if id == 0 || c.attached == nil || c.s.Admin(c.id) == nil {
 		return nil
 	}
-	if u := c.s.users[c.id.User]; u != nil && c.id.Revision >= c.s.revision && c.s.permitsOf(u).write.everything() {
+	if u := c.s.users[c.id.User]; u != nil && !c.old() && c.s.permitsOf(u).write.everything() {
 		return nil
 	}
 	if _, known := c.permitted[id]; known {

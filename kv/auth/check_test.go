@@ -142,7 +142,8 @@ func TestChecksFollowEtcd(t *testing.T) {
 	}
 }
 
-// An identity that was found out before a change is refused for keys, and not for what only root may, as in etcd.
+// An identity of which only the revision is known, and that is of before a change, is refused for keys, and not for
+// what only root may, as in etcd.
 func TestAnOldIdentityIsRefused(t *testing.T) {
 	s := permitted(t)
 	old := s.Revision() - 1
@@ -172,6 +173,60 @@ func TestAnOldIdentityIsRefused(t *testing.T) {
 	if s.WriteKey(who("alice", s.Revision()), []byte("b")) != nil || New().WriteKey(Identity{}, nil) != nil {
 		t.Error("alice may not write what she may")
 	}
+}
+
+// An identity that says on which password it stands is judged by that, for whatever it asks, and by the rights of now;
+// its revision counts only if it says no more than that of when it is.
+func TestAnIdentityStandsOnItsPassword(t *testing.T) {
+	s := permitted(t)
+	old := s.Revision() - 1
+	standing := func(name string) Identity {
+		t.Helper()
+		basis, ok := s.Basis(name)
+		if !ok {
+			t.Fatalf("%s has no basis", name)
+		}
+		return Identity{User: name, Revision: old, Basis: basis, Present: true}
+	}
+	alice, root := standing("alice"), standing(Root)
+	of := func(id Identity) Identity { id.Present = false; return id }
+	certificate := Identity{User: "alice", Revision: old, Present: true}
+	users, revoke := &pb.AuthUserAddRequest{}, &pb.LeaseRevokeRequest{ID: 2}
+	grant, nothing := &pb.LeaseGrantRequest{ID: 9}, &pb.TxnRequest{}
+	type check struct {
+		id      Identity
+		request proto.Message
+		err     error
+	}
+	judge := func(when string, checks ...check) {
+		t.Helper()
+		for _, c := range checks {
+			if err := s.Check(c.id, c.request, attached); !errors.Is(err, c.err) {
+				t.Errorf("%s: %+v, %T: %v, want %v", when, c.id, c.request, err, c.err)
+			}
+		}
+	}
+	denied, outdated := command.ErrPermissionDenied, command.ErrAuthOldRevision
+	judge("of an old revision", check{alice, get("c", ""), nil}, check{alice, put("b", 1, false), nil},
+		check{alice, get("n", ""), denied}, check{alice, users, denied}, check{alice, grant, nil},
+		check{root, put("z", 2, false), nil}, check{root, users, nil}, check{root, revoke, nil},
+		check{of(alice), get("c", ""), outdated}, check{of(root), users, nil}, check{certificate, get("c", ""), nil})
+	s.must(userPassword("alice", "bmV3"), userPassword(Root, "bmV3"))
+	judge("with another password", check{alice, get("c", ""), outdated}, check{alice, grant, outdated},
+		check{alice, nothing, outdated}, check{root, put("z", 0, false), outdated}, check{root, users, outdated},
+		check{root, revoke, outdated}, check{of(root), users, outdated}, check{certificate, get("c", ""), nil})
+	if s.Admin(root) == nil || s.ReadRange(alice, []byte("c"), nil) == nil || s.WriteKey(alice, []byte("b")) == nil {
+		t.Error("who stands on another password may do something")
+	}
+	alice, root = standing("alice"), standing(Root)
+	s.must(roleRevoke("a", "c", "f"), userDelete("bob"))
+	judge("with other rights", check{alice, get("c", ""), denied}, check{alice, get("g", ""), nil},
+		check{certificate, get("c", ""), denied})
+	s.must(userDelete("alice"), userAdd("alice"))
+	judge("of another one with that name", check{alice, get("g", ""), outdated},
+		check{certificate, get("g", ""), denied})
+	s.must(disable())
+	judge("disabled", check{alice, get("z", ""), nil}, check{root, users, nil})
 }
 
 // A request that names a lease again and again has its keys looked at once, and is answered as if they had been looked

@@ -9,6 +9,8 @@
 //   - U3: a range is permitted only if every key of it is, by one permission or by several together.
 //   - U4: as long as authentication is off, everything is permitted, and nothing is looked up.
 //   - U5: users, roles and permissions together take no more than [MaxBytes].
+//   - U6: whoever asks and says which password he stands on ([State.Basis]) is refused once that is not his any more,
+//     whoever found out who he is, and however late it is applied.
 //   - Bytes on disk that are not what was written are [ErrCorrupt].
 //
 // It leaves to its neighbours: how requests and errors look as bytes (command), where records lie (mvcc), when a change

@@ -29,12 +29,13 @@ type Edit struct {
 // Edit begins changes to s.
 func (s *State) Edit() Edit { return Edit{State: s} }
 
-// Enable does the request to enable authentication: it needs a user root with the role root. The error is one of
-// etcd's, or of w.
+// Enable does the request to enable authentication: it needs a user root with the role root. One that renews the key of
+// tokens does that also where it is enabled already; as in etcd that changes no revision. The error is one of etcd's,
+// or of w.
 func (e *Edit) Enable(r *command.AuthEnable, w Writer) error {
 	root := e.users[Root]
 	switch {
-	case e.enabled:
+	case e.enabled && !r.Renews:
 		return nil
 	case root == nil:
 		return command.ErrRootUserNotExist

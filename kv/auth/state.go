@@ -44,10 +44,11 @@ type settings struct {
 	tokenKey []byte // empty: authentication was never enabled
 }
 
-// user is a user, with what its roles permit, once that was asked for.
+// user is a user, with what its roles permit, and its basis, once these were asked for.
 type user struct {
 	*authpb.User
 	permits atomic.Pointer[permits]
+	basis   atomic.Pointer[basis]
 }
 
 // New returns the state of a store in which no user or role was ever changed.

@@ -11,6 +11,9 @@ import (
 // AuthEnable is the request to enable authentication, with what tokens are signed with from then on.
 type AuthEnable struct {
 	TokenKey []byte // TokenKeyBytes random ones, which whoever proposes it has made
+	// Renews has the key take the place of the one that there is, also where authentication is enabled already: what
+	// was made by that one ends. It is for nodes that know of it: see NeedsBasis.
+	Renews bool
 }
 
 // TokenKeyBytes is how long the key is that tokens are signed with.
@@ -20,14 +23,18 @@ const TokenKeyBytes = 32
 const tokenKeyField = 1001
 
 // EncodeAuthEnable returns the command that enables authentication. If it is enabled already it changes nothing, the
-// key included.
+// key included, unless that is renewed.
 func EncodeAuthEnable(r AuthEnable) []byte {
-	p := protowire.AppendTag([]byte{byte(tagAuthEnable)}, tokenKeyField, protowire.BytesType)
+	t := tagAuthEnable
+	if r.Renews {
+		t = tagAuthRenew
+	}
+	p := protowire.AppendTag([]byte{byte(t)}, tokenKeyField, protowire.BytesType)
 	return protowire.AppendBytes(p, r.TokenKey)
 }
 
-func decodeAuthEnable(p []byte) (*AuthEnable, error) {
-	r := new(AuthEnable)
+func decodeAuthEnable(t tag, p []byte) (*AuthEnable, error) {
+	r := &AuthEnable{Renews: t == tagAuthRenew}
 	for len(p) > 0 {
 		field, kind, n := protowire.ConsumeTag(p)
 		if n < 0 {

@@ -56,7 +56,18 @@ func TestEncodingsOfUsers(t *testing.T) {
 	if err := r.Decode(enable); err != nil || string(r.AuthEnable.TokenKey) != key || !NeedsUsers(enable) {
 		t.Errorf("enable became %+v, %v", r.AuthEnable, err)
 	}
+	renew := EncodeAuthEnable(AuthEnable{TokenKey: []byte(key), Renews: true})
+	if got := string(renew); got != "\x16\xca\x3e\x20"+key {
+		t.Errorf("renew is %x", got)
+	}
+	if err := r.Decode(renew); err != nil || string(r.AuthEnable.TokenKey) != key || !r.AuthEnable.Renews {
+		t.Errorf("renew became %+v, %v", r.AuthEnable, err)
+	}
 	put := EncodePut(put("k", "v"))
+	standing, present, certified := alice, alice, Identity{User: "bob", Revision: 1, Present: true}
+	standing.Basis = Basis([]byte("sixteen bytes of"))
+	present.Basis, present.Present = standing.Basis, true
+	basis := hex.EncodeToString(standing.Basis[:])
 	for _, c := range []struct {
 		command []byte
 		want    string
@@ -66,11 +77,28 @@ func TestEncodingsOfUsers(t *testing.T) {
 		{EncodeAs(alice, put), "0805616c696365ac02010a016b120176", alice, false},
 		{EncodeAs(Identity{}, put), "010a016b120176", Identity{}, false},
 		{EncodeOwn(put), "080000010a016b120176", Identity{}, true},
+		{EncodeAs(standing, put), "1505616c696365ac0202" + basis + "010a016b120176", standing, false},
+		{EncodeAs(present, put), "1505616c696365ac0203" + basis + "010a016b120176", present, false},
+		{EncodeAs(certified, put), "1503626f620101010a016b120176", certified, false},
+		{EncodeAs(present.Plain(), put), "0805616c696365ac02010a016b120176", alice, false},
 	} {
 		err := r.Decode(c.command)
 		if got := hex.EncodeToString(c.command); err != nil || got != c.want || r.Identity != c.id || r.Own != c.own ||
-			string(r.Put.Key) != "k" || !r.IsPlainPut() || NeedsUsers(c.command) != (c.command[0] == 8) {
+			string(r.Put.Key) != "k" || !r.IsPlainPut() || NeedsUsers(c.command) != (c.command[0] != 1) ||
+			NeedsBasis(c.command) != c.id.Based() || c.id.Based() != (c.command[0] == 0x15) {
 			t.Errorf("%s, want %s, became %+v, %t, %v", got, c.want, r.Identity, r.Own, err)
+		}
+	}
+	for _, c := range []struct {
+		command []byte
+		needs   bool
+	}{
+		{enable, false}, {EncodeAs(alice, enable), false}, {EncodeOwn(enable), false}, {nil, false}, {[]byte{8}, false},
+		{renew, true}, {EncodeAs(alice, renew), true}, {EncodeOwn(renew), true}, {EncodeAs(certified, enable), true},
+		{EncodeFollowed(7, EncodeOpening()), false},
+	} {
+		if NeedsBasis(c.command) != c.needs {
+			t.Errorf("%x: %t", c.command, !c.needs)
 		}
 	}
 }
@@ -89,7 +117,11 @@ func TestMalformedCommandsOfUsers(t *testing.T) {
 	for _, p := range []string{
 		"\x08", "\x08\x01", "\x08\x02a\x01", "\x08\x01a\x01", "\x08\x01a", "\x08\x01a\x80", "\x08\x00\x00",
 		"\x08\x01a\x01\x08\x01b\x01" + put, "\x09", "\x09\xca\x3e\x01k", "\x09\xca\x3e\x20k",
-		"\x0c\x0a\x01\xff", "\x14",
+		"\x0c\x0a\x01\xff", "\x14", "\x16", "\x16\xca\x3e\x01k",
+		"\x15", "\x15\x01a\x01", "\x15\x01a\x01\x01", "\x15\x01a\x01\x00" + put, "\x15\x01a\x01\x04" + put,
+		"\x15\x00\x01\x01" + put, "\x15\x01a\x01\x02sixteen bytes o", "\x15\x01a\x01\x02sixteen bytes of",
+		"\x15\x01a\x01\x02" + strings.Repeat("\x00", 16) + put, "\x15\x01a\x01\x01\x15\x01b\x01\x01" + put,
+		"\x08\x01a\x01\x15\x01b\x01\x01" + put, "\x15\x01a\x01\x01\x08\x01b\x01" + put,
 	} {
 		if _, err := Decode([]byte(p)); !errors.Is(err, ErrMalformed) {
 			t.Errorf("%x: %v", p, err)

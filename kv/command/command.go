@@ -37,6 +37,10 @@ const (
 	tagRoleRevoke         tag = 19
 
 	tagFollowed tag = 20 // an envelope: of an etcd that is followed
+
+	// Both are for nodes that know of the basis of an identity: see NeedsBasis.
+	tagBased     tag = 21 // an envelope
+	tagAuthRenew tag = 22
 )
 
 // EncodePut returns the command that does r. The caller has checked r with CheckPut.

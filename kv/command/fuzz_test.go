@@ -14,6 +14,7 @@ func FuzzDecodeCommand(f *testing.F) {
 	f.Add(EncodePut(&pb.PutRequest{Key: []byte("k"), Lease: 5, PrevKv: true, IgnoreValue: true}))
 	f.Add([]byte{1, 0x0a, 0xff})
 	f.Add(EncodeAs(alice, EncodeCompaction(&pb.CompactionRequest{Revision: 3})))
+	f.Add(EncodeAs(Identity{User: "u", Revision: 1, Basis: Basis{7}, Present: true}, EncodeOpening()))
 	f.Add(EncodeOwn(EncodeLeaseExpiry(7, Alone)))
 	f.Add(EncodeFollowed(7, EncodeOpening()))
 	f.Add(EncodeAuthEnable(AuthEnable{TokenKey: make([]byte, TokenKeyBytes)}))
@@ -24,7 +25,8 @@ func FuzzDecodeCommand(f *testing.F) {
 		if err == nil && r.Own && r.Identity != (Identity{}) {
 			t.Fatalf("of %+v, and of the server itself", r.Identity)
 		}
-		if inner, id, own, bad := Unwrap(p); bad == nil && len(p) > 0 && p[0] == byte(tagIdentity) {
+		if inner, id, own, bad := Unwrap(p); bad == nil && len(p) > 0 && tag(p[0]) != tagFollowed &&
+			isEnvelope(tag(p[0])) {
 			again := EncodeAs(id, inner)
 			if own {
 				again = EncodeOwn(inner)

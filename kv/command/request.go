@@ -71,8 +71,8 @@ func (r *Request) Decode(p []byte) error {
 	case tagAlarm:
 		r.Alarm = new(pb.AlarmRequest)
 		m = r.Alarm
-	case tagAuthEnable:
-		r.AuthEnable, err = decodeAuthEnable(p[1:])
+	case tagAuthEnable, tagAuthRenew:
+		r.AuthEnable, err = decodeAuthEnable(t, p[1:])
 		return err
 	default:
 		one := authMessages[t]

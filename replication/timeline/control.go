@@ -105,6 +105,8 @@ func EncodeControl(c *Control) ([]byte, error) {
 	}
 	version := byte(FormatVersion)
 	switch level := c.Level(); {
+	case level >= LevelBasis:
+		version = basisVersion
 	case level >= LevelSources:
 		version = sourceVersion
 	case level >= LevelEnds:

@@ -19,8 +19,8 @@ const (
 
 // FormatVersion is the first byte of every payload but that of a reign with a Place, which has placesVersion, of a
 // control of LevelPolicy, LevelDelay, LevelHold, LevelCount, LevelFollow, LevelRoster, LevelRanks or LevelSources, and
-// of a frame or a control of LevelUsers or LevelEnds: a node that does not know of these cannot apply them as others
-// do, and says that it has to be upgraded.
+// of a frame or a control of LevelUsers, LevelEnds or LevelBasis: a node that does not know of these cannot apply them
+// as others do, and says that it has to be upgraded.
 const (
 	FormatVersion = 1
 	placesVersion = 2
@@ -35,6 +35,7 @@ const (
 	ranksVersion  = 11 // likewise with a roster of LevelRanks
 	endsVersion   = 12 // of a frame with commands of LevelEnds, and of what says that there were such
 	sourceVersion = 13 // of a region's state, and of a control, with a roster of LevelSources
+	basisVersion  = 14 // of a frame with commands of LevelBasis, and of what says that there were such
 )
 
 // Frame is a run of consecutive commands of one epoch: the unit of the log, of the stream and of replay. The same
@@ -44,7 +45,7 @@ type Frame struct {
 	First    Position // of the first command
 	Previous Chain    // before the first command
 	Commands []Command
-	// Level is the earliest one of nodes that understand all commands: LevelFirst, LevelUsers or LevelEnds.
+	// Level is the earliest one of nodes that understand all commands: LevelFirst, LevelUsers, LevelEnds or LevelBasis.
 	Level Level
 }
 
@@ -111,7 +112,7 @@ func versioned(version byte, k Kind) bool {
 		return true
 	case placesVersion:
 		return k == KindReign
-	case usersVersion, endsVersion:
+	case usersVersion, endsVersion, basisVersion:
 		return k != KindReign
 	case policyVersion, delayVersion, holdVersion, countVersion, followVersion, rosterVersion, ranksVersion,
 		sourceVersion:
@@ -147,6 +148,8 @@ func AppendFrame(dst []byte, f *Frame) []byte {
 		Kind: KindFrame, Count: uint32(len(f.Commands)), Epoch: f.Epoch, First: f.First, Previous: f.Previous,
 	})
 	switch {
+	case f.Level >= LevelBasis:
+		dst[start] = basisVersion
 	case f.Level >= LevelEnds:
 		dst[start] = endsVersion
 	case f.Level >= LevelUsers:
@@ -170,6 +173,8 @@ func DecodeFrame(p []byte, f *Frame) error {
 	}
 	f.Epoch, f.First, f.Previous, f.Commands = h.Epoch, h.First, h.Previous, f.Commands[:0]
 	switch p[0] {
+	case basisVersion:
+		f.Level = LevelBasis
 	case endsVersion:
 		f.Level = LevelEnds
 	case usersVersion:

@@ -92,7 +92,7 @@ func TestARecordWithPlacesIsNotForOlderNodes(t *testing.T) {
 			t.Errorf("%s: %+v, %v", what, got, err)
 		}
 	}
-	if _, err := DecodeRecord([]byte{sourceVersion + 1, '{', '}'}, Cursor{}); !errors.Is(err, ErrVersion) {
+	if _, err := DecodeRecord([]byte{basisVersion + 1, '{', '}'}, Cursor{}); !errors.Is(err, ErrVersion) {
 		t.Errorf("of a newer version: %v", err)
 	}
 }

@@ -188,6 +188,8 @@ func (s *State) EncodeRecord() ([]byte, error) {
 // recordVersion keeps nodes that know of no places, or no ballots, from a state which they would read without them.
 func (s *State) recordVersion() byte {
 	switch s.Level() {
+	case LevelBasis:
+		return basisVersion
 	case LevelSources:
 		return sourceVersion
 	case LevelEnds:
@@ -241,7 +243,7 @@ func (s *State) Level() Level {
 
 // DecodeRecord is the inverse of EncodeRecord; the cursor comes from beside it.
 func DecodeRecord(p []byte, c Cursor) (*State, error) {
-	if len(p) > 0 && p[0] > sourceVersion {
+	if len(p) > 0 && p[0] > basisVersion {
 		return nil, fmt.Errorf("%w: region state of version %d", ErrVersion, p[0])
 	}
 	if len(p) == 0 || p[0] == 0 {

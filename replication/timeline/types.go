@@ -134,7 +134,8 @@ const (
 	LevelRanks   Level = 11 // rosters that are ordered as claims are
 	LevelEnds    Level = 12 // frames with parts of the end of a lease that is dead from then on
 	LevelSources Level = 13 // rosters that say whom regions are to follow
-	LevelNow           = LevelSources
+	LevelBasis   Level = 14 // frames with commands that say on what somebody stands who asks for them
+	LevelNow           = LevelBasis
 )
 
 // Level returns the earliest level of nodes that understand the beginning of r.

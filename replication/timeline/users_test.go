@@ -6,12 +6,12 @@ import (
 	"testing"
 )
 
-// TestCommandsOfUsersAreNotForOlderNodes, nor are those of the ends of leases: these would apply them otherwise. The
-// frame that holds them, the state that they were applied to, and what installs such a state have a version that they
-// refuse. Nothing else has.
+// TestCommandsOfUsersAreNotForOlderNodes, nor are those of the ends of leases, nor those that say on what somebody
+// stands: these would apply them otherwise. The frame that holds them, the state that they were applied to, and what
+// installs such a state have a version that they refuse. Nothing else has.
 func TestCommandsOfUsersAreNotForOlderNodes(t *testing.T) {
 	for level, version := range map[Level]byte{
-		LevelFirst: FormatVersion, LevelUsers: usersVersion, LevelEnds: endsVersion,
+		LevelFirst: FormatVersion, LevelUsers: usersVersion, LevelEnds: endsVersion, LevelBasis: basisVersion,
 	} {
 		m := NewMachine(&State{Region: "us"})
 		if _, why, err := m.Reign(Reign{Epoch: 1, First: 1, Primary: "us"}); why != "" || err != nil {
@@ -58,7 +58,7 @@ func TestCommandsOfUsersAreNotForOlderNodes(t *testing.T) {
 			t.Errorf("level %d: where it is installed %d", level, s.Level())
 		}
 	}
-	for _, version := range []byte{usersVersion, endsVersion} {
+	for _, version := range []byte{usersVersion, endsVersion, basisVersion} {
 		if _, err := KindOf([]byte{version, byte(KindReign)}); !errors.Is(err, ErrVersion) {
 			t.Errorf("a reign of version %d: %v", version, err)
 		}

@@ -34,7 +34,7 @@ func (r *rights) judge(w *Write, data []byte) error {
 		w.Doubt = "whether it was permitted is not known: users or roles were changed before it in the tail"
 	case q.Identity == (auth.Identity{}):
 		// Nobody had to say who asks, unless that was to be in the very moment.
-	case q.Identity.Revision != r.today.Revision():
+	case q.Identity.Revision != r.today.Revision() || r.today.Stands(q.Identity) != nil:
 		w.Doubt = fmt.Sprintf("whether %q was permitted to do it is not known: users or roles were changed since",
 			w.User)
 	default:

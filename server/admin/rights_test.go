@@ -58,6 +58,10 @@ func TestWhatATailTellsOfWhoAsked(t *testing.T) {
 		}
 		return nil
 	}
+	standing := command.Identity{User: "alice", Revision: today.Revision(), Present: true}
+	standing.Basis, _ = today.Basis("alice")
+	other := standing
+	other.Basis[0]++ // a password of before
 	r := &rights{today: today, keys: keys}
 	for _, c := range []struct {
 		command              []byte
@@ -72,6 +76,9 @@ func TestWhatATailTellsOfWhoAsked(t *testing.T) {
 		{command: as("alice", add), op: "user-add", user: "alice", refused: "permission denied"},
 		{command: command.EncodeAs(command.Identity{User: "alice", Revision: 2}, put("a")), op: "put", user: "alice",
 			doubt: "were changed since"},
+		{command: command.EncodeAs(standing, put("a")), op: "put", user: "alice"},
+		{command: command.EncodeAs(standing, put("b")), op: "put", user: "alice", refused: "permission denied"},
+		{command: command.EncodeAs(other, put("a")), op: "put", user: "alice", doubt: "were changed since"},
 		{command: command.EncodeLeaseExpiry(7, command.Alone), op: "lease-expiry"},
 		{command: as(auth.Root, add), op: "user-add", user: auth.Root, text: `"name":"bob"`},
 		{command: as("alice", put("a")), op: "put", user: "alice", doubt: "before it in the tail"},
