@@ -20,10 +20,11 @@ const mostAlarms = 256
 // Alarm lists the alarms of the fleet, raises one, and disarms it. As in etcd it is for the
 // client to say which member's alarm is meant. What raised it raises it again if it still holds.
 func (s *maintenanceServer) Alarm(ctx context.Context, r *pb.AlarmRequest) (*pb.AlarmResponse, error) {
-	who, err := s.operates(ctx)
+	may := s.operates
 	if r.Action == pb.AlarmRequest_GET && !s.isOperator(ctx) {
-		who, err = s.asks(ctx, isSomebody)
+		may = func(ctx context.Context) (asker, error) { return s.asks(ctx, isSomebody) }
 	}
+	who, err := may(ctx)
 	if err != nil {
 		return nil, err
 	}

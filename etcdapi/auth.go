@@ -27,11 +27,20 @@ type authServer struct {
 	*API
 }
 
-// AuthEnable has requests say who asks from now on. What tokens are signed with is made here.
+// AuthEnable has requests say who asks from now on. What tokens are signed with is made here; where authentication is
+// enabled already, it takes the place of what they were signed with before, once every node of the fleet knows of that.
 func (s *authServer) AuthEnable(ctx context.Context, _ *pb.AuthEnableRequest) (*pb.AuthEnableResponse, error) {
-	key := make([]byte, command.TokenKeyBytes)
-	rand.Read(key) //nolint:errcheck // it never fails
-	return change(ctx, s.API, command.EncodeAuthEnable(command.AuthEnable{TokenKey: key}), new(pb.AuthEnableResponse))
+	who, err := s.changes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r := command.AuthEnable{TokenKey: make([]byte, command.TokenKeyBytes), Renews: who.tells || s.mayTellBasis(ctx)}
+	rand.Read(r.TokenKey) //nolint:errcheck // it never fails
+	if !r.Renews && s.store.Auth().Enabled() {
+		s.logger.WarnContext(ctx, "authentication is enabled, and the key of tokens stays what it is: a node of the "+
+			"fleet is too old to know that it can be made anew, or does not answer")
+	}
+	return change(ctx, s.API, who, command.EncodeAuthEnable(r), new(pb.AuthEnableResponse))
 }
 
 // AuthDisable lets everybody do everything.
@@ -143,15 +152,15 @@ func changeBy[R changed](ctx context.Context, a *API, r proto.Message, into R) (
 	if err != nil {
 		return none, status.Error(codes.InvalidArgument, "mimir: "+err.Error())
 	}
-	return change(ctx, a, c, into)
-}
-
-// change proposes a command that only root may give. A node that does not know of users and roles would stop at it.
-func change[R changed](ctx context.Context, a *API, c []byte, into R) (none R, err error) {
-	who, err := a.operates(ctx)
+	who, err := a.changes(ctx)
 	if err != nil {
 		return none, err
 	}
+	return change(ctx, a, who, c, into)
+}
+
+// change proposes a change of users or roles of somebody. A node that does not know of these would stop at it.
+func change[R changed](ctx context.Context, a *API, who asker, c []byte, into R) (none R, err error) {
 	bounded, cancel := context.WithTimeout(ctx, a.limits.now().RequestTimeout)
 	defer cancel()
 	if err := understood(bounded, a, c); err != nil {
@@ -199,7 +208,7 @@ func notUnderstood(err error) error {
 		"asked whether it knows them: "+err.Error())
 }
 
-// hashed returns the hash of a password in Base64, as it is stored. Only root has one made.
+// hashed returns the hash of a password in Base64, as it is stored. Only who is root by what is here has one made.
 func (s *authServer) hashed(ctx context.Context, password string) (string, error) {
 	if err := s.mayOperate(ctx); err != nil {
 		return "", err
@@ -224,8 +233,8 @@ const loginPatience = 2 * time.Second
 
 // Authenticate gives a token to whoever knows the password of a user. The password is checked against what this node
 // has, once that is what the primary has. Where the primary cannot be heard it is checked against what is here: else
-// root could not log in to order a failover. A token of a password that has been changed elsewhere counts only where
-// that is not known either; and nobody is refused by what may be old.
+// root could not log in to order a failover. Such a token says which password it was, and where that has been changed
+// it does not count, nor does what is written with it: see asker. And nobody is refused by what may be old.
 func (s *authServer) Authenticate(ctx context.Context, r *pb.AuthenticateRequest) (*pb.AuthenticateResponse, error) {
 	patient, enough := context.WithTimeout(ctx, loginPatience)
 	behind := s.barrier(patient)
@@ -233,7 +242,7 @@ func (s *authServer) Authenticate(ctx context.Context, r *pb.AuthenticateRequest
 	if behind != nil && ctx.Err() != nil {
 		return nil, s.statusOf(ctx, ctx.Err())
 	}
-	response, err := s.login(ctx, r)
+	response, err := s.login(ctx, r, behind == nil)
 	if err == nil || behind == nil {
 		return response, err
 	}
@@ -243,8 +252,10 @@ func (s *authServer) Authenticate(ctx context.Context, r *pb.AuthenticateRequest
 	return nil, behind
 }
 
-// login is Authenticate by what is applied here.
-func (s *authServer) login(ctx context.Context, r *pb.AuthenticateRequest) (*pb.AuthenticateResponse, error) {
+// login is Authenticate by what is applied here; sure says that this is what the primary has.
+func (s *authServer) login(
+	ctx context.Context, r *pb.AuthenticateRequest, sure bool,
+) (*pb.AuthenticateResponse, error) {
 	bounded, cancel := context.WithTimeout(ctx, s.limits.now().RequestTimeout)
 	defer cancel()
 	for {
@@ -256,7 +267,7 @@ func (s *authServer) login(ctx context.Context, r *pb.AuthenticateRequest) (*pb.
 		if s.store.Auth().Revision() != revision {
 			continue // it may be another password by now
 		}
-		text, err := s.tokens.Assign(now, r.Name, revision)
+		text, err := s.tokens.Assign(now, r.Name, revision, sure)
 		if errors.Is(err, token.ErrVerifyOnly) {
 			return nil, status.Error(codes.Unknown, err.Error()) // as etcd
 		} else if err != nil {

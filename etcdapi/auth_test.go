@@ -171,7 +171,6 @@ var otherGates = map[string]gate{
 		&pb.MemberUpdateRequest{}), badURLs),
 
 	"auth status": forAll(of(pb.NewAuthClient, pb.AuthClient.AuthStatus, &pb.AuthStatusRequest{})),
-	"enable":      forRoot(of(pb.NewAuthClient, pb.AuthClient.AuthEnable, &pb.AuthEnableRequest{})),
 	"add a user": rootFails(of(pb.NewAuthClient, pb.AuthClient.UserAdd,
 		&pb.AuthUserAddRequest{Name: "ann", Password: "p"}), "etcdserver: user name already exists"),
 	"oneself":      forSomebody(of(pb.NewAuthClient, pb.AuthClient.UserGet, &pb.AuthUserGetRequest{Name: "ann"})),
@@ -226,13 +225,20 @@ func TestEachMethodAsksForARight(t *testing.T) {
 			}
 		}
 	}
+	enable := of(pb.NewAuthClient, pb.AuthClient.AuthEnable, &pb.AuthEnableRequest{})
 	disable := of(pb.NewAuthClient, pb.AuthClient.AuthDisable, &pb.AuthDisableRequest{})
-	for _, ctx := range []context.Context{bounded(t), ann} {
-		if disable(ctx, g.connection) == nil {
-			t.Error("authentication was disabled by somebody who is not root")
+	for who, ctx := range map[string]context.Context{empty: bounded(t), denied: ann} {
+		if err := enable(ctx, g.connection); told(err) != who {
+			t.Errorf("authentication is enabled again by somebody who is not root: %v", err)
+		}
+		if err := disable(ctx, g.connection); told(err) != who {
+			t.Errorf("authentication is disabled by somebody who is not root: %v", err)
 		}
 	}
-	if err := disable(root, g.connection); err != nil {
+	if err := enable(root, g.connection); err != nil { // which ends all tokens
+		t.Error(err)
+	}
+	if err := disable(g.as(t, "root", "r00t"), g.connection); err != nil {
 		t.Error(err)
 	}
 	if _, err := g.kv.Put(bounded(t), &pb.PutRequest{Key: z}); err != nil {

@@ -16,7 +16,8 @@ import (
 	"github.com/mimir-kv/mimir/replication"
 )
 
-// clusterServer shows the nodes of this region as etcd shows members, and changes them.
+// clusterServer shows the nodes of this region as etcd shows members, and changes them for whoever may by what the
+// primary says of him.
 type clusterServer struct {
 	pb.UnimplementedClusterServer
 	*API
@@ -53,7 +54,7 @@ func (s *clusterServer) MemberList(ctx context.Context, r *pb.MemberListRequest)
 // address, as in http://NAME@HOST:PORT. Without it the node says it when it comes, and has another ID from then on; the
 // one that is told here goes on meaning it.
 func (s *clusterServer) MemberAdd(ctx context.Context, r *pb.MemberAddRequest) (*pb.MemberAddResponse, error) {
-	if err := s.mayOperate(ctx); err != nil {
+	if err := s.mustOrder(ctx); err != nil {
 		return nil, err
 	}
 	name, address, err := peer(r.PeerURLs)
@@ -136,7 +137,7 @@ func (s *clusterServer) MemberPromote(
 // MemberUpdate changes where a node is reached, for the others to find it, until the node says so itself at its next
 // start. A name before the address has to be the node's.
 func (s *clusterServer) MemberUpdate(ctx context.Context, r *pb.MemberUpdateRequest) (*pb.MemberUpdateResponse, error) {
-	if err := s.mayOperate(ctx); err != nil {
+	if err := s.mustOrder(ctx); err != nil {
 		return nil, err
 	}
 	name, address, err := peer(r.PeerURLs)
@@ -175,7 +176,7 @@ func (s *clusterServer) change(
 	ctx context.Context, id uint64, apply func(context.Context, uint64) error,
 	allow func(*replication.NodeStatus) error,
 ) (uint64, []*pb.Member, error) {
-	if err := s.mayOperate(ctx); err != nil {
+	if err := s.mustOrder(ctx); err != nil {
 		return 0, nil, err
 	}
 	bounded, cancel := context.WithTimeout(ctx, s.limits.now().RequestTimeout)

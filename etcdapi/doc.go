@@ -17,7 +17,9 @@
 //   - Any node answers any request, of any region; what only the primary's leader knows (the remaining time of leases)
 //     is asked of it, in batches.
 //   - Where users and roles are enabled, no request is done, nor told what it read, but for somebody who may: by what
-//     is applied here, or where the request is applied. A refusal is by what the primary had when it was asked.
+//     is applied here, or where the request is applied. A refusal is by what the primary had when it was asked. What is
+//     written is judged where it is applied, and by the password that was shown: who had another one once writes
+//     nothing, through whatever region.
 //
 // It holds no state of its own that outlives a request or stream. It leaves what requests mean to kv, order and
 // durability to replication, listeners, TLS and metrics to server, what users and roles may to kv/auth, and what tokens

@@ -68,7 +68,7 @@ func (s *followServer) Follow(c *follow.Caller) error {
 
 // followState returns what there is after all that was acknowledged.
 func (s *followServer) followState(ctx context.Context) (*follow.State, error) {
-	if err := s.mayOperate(ctx); err != nil {
+	if err := s.mustOrder(ctx); err != nil {
 		return nil, err
 	}
 	if err := s.barrier(ctx); err != nil {
@@ -87,9 +87,9 @@ func (s *followServer) followState(ctx context.Context) (*follow.State, error) {
 }
 
 // followed applies a batch, in the name of the server: whoever calls is an operator, and what he brings was permitted
-// by the etcd.
+// by the etcd. Who is root is known everywhere: users and roles do not change while the content follows.
 func (s *followServer) followed(ctx context.Context, began time.Time, batch [][]byte) error {
-	if !s.isOperator(ctx) { // his right may have been taken away meanwhile
+	if !s.isOperator(ctx) { // he may have shown what ends
 		if _, err := s.permittedSince(ctx, began, isRoot); err != nil {
 			return err
 		}

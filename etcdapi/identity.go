@@ -51,7 +51,7 @@ func isSomebody(s *auth.State, id auth.Identity) error {
 	if s.Enabled() && id == (auth.Identity{}) {
 		return command.ErrUserEmpty
 	}
-	return nil
+	return s.Stands(id)
 }
 
 // permitted returns who asks if he may. A refusal counts only when this node has what the primary had when it was
@@ -105,7 +105,8 @@ func (g *guard) judge(
 		func() error { return up.try(ctx) })
 }
 
-// judged judges whoever asks says that he is; later says that by a token which is of a later state.
+// judged judges whoever asks says that he is; later says that by a token which is of a later state. Who is refused is
+// returned too, where it is known who that is.
 func (g *guard) judged(
 	who func(*auth.State) (id auth.Identity, later bool, err error), may right, wait func() error,
 ) (auth.Identity, error) {
@@ -122,7 +123,7 @@ func (g *guard) judged(
 		return id, err
 	}
 	if err := wait(); err != nil {
-		return auth.Identity{}, err
+		return id, err
 	}
 	id, _, err = judge()
 	return id, err
@@ -137,12 +138,12 @@ func (g *guard) since(revision uint64) error {
 }
 
 // same refuses what was read if users or roles are others now than those by which somebody was permitted. To enable
-// them raises no revision: who was not asked who he is has to say it then.
+// them raises no revision: who was not asked who he is has to say it then. A token may be of a later one than is here.
 func (g *guard) same(by *auth.State, id auth.Identity) error {
 	if g.store.Auth().Enabled() && !by.Enabled() {
 		return command.ErrAuthOldRevision
 	}
-	return g.since(id.Revision)
+	return g.since(min(id.Revision, by.Revision()))
 }
 
 // identity says who asks: by a token, or else by the certificate of the connection, where all clients have one. As long
@@ -161,9 +162,15 @@ func (g *guard) identity(
 		return g.bearer(s, texts[0], began, waitingOf(ctx))
 	}
 	if name, ok := g.certified(ctx); ok {
-		return auth.Identity{User: name, Revision: s.Revision()}, false, nil
+		return certificateOf(name, s), false, nil
 	}
 	return auth.Identity{}, false, nil
+}
+
+// certificateOf is who has shown a certificate of a common name: it counts, whatever becomes of users, for what he may
+// where that is asked.
+func certificateOf(name string, s *auth.State) auth.Identity {
+	return auth.Identity{User: name, Revision: s.Revision(), Present: true}
 }
 
 // bearer says whose a token is, or as whom a request that waits goes on with it.
@@ -178,8 +185,7 @@ func (g *guard) bearer(
 	if err != nil {
 		return auth.Identity{}, later, command.ErrInvalidAuthToken
 	}
-	// What is judged by the state of now is no newer than that.
-	id = auth.Identity{User: claim.User, Revision: min(claim.Revision, s.Revision())}
+	id = auth.Identity{User: claim.User, Revision: claim.Revision, Basis: claim.Basis, Present: claim.Present}
 	w.read(s, id)
 	return id, later, nil
 }
@@ -206,7 +212,8 @@ func (g *guard) certified(ctx context.Context) (name string, ok bool) {
 	return "", false
 }
 
-// isOutdated reports whether a write was refused where it was applied because this node judged by a state of before.
+// isOutdated reports whether a write was refused where it was applied because this node judged by a state of before: by
+// other rights, another password, or while nobody had to say who asks.
 func isOutdated(err error, id auth.Identity) bool {
 	return errors.Is(err, command.ErrAuthOldRevision) ||
 		errors.Is(err, command.ErrUserEmpty) && id == (auth.Identity{})

@@ -171,7 +171,7 @@ func (s *kvServer) readOnlyTxn(ctx context.Context, r *pb.TxnRequest) (*pb.TxnRe
 // Compact puts the revisions before the given one out of reach, in every region. Their space is freed in the
 // background, on each node by itself; with physical it is freed on this one before the answer.
 func (s *kvServer) Compact(ctx context.Context, r *pb.CompactionRequest) (*pb.CompactionResponse, error) {
-	who, err := s.asks(ctx, isRoot)
+	who, err := s.commands(ctx, isRoot)
 	if err != nil {
 		return nil, err
 	}

@@ -47,7 +47,7 @@ func (s *leaseServer) grant(
 
 // LeaseRevoke revokes a lease and deletes its keys.
 func (s *leaseServer) LeaseRevoke(ctx context.Context, r *pb.LeaseRevokeRequest) (*pb.LeaseRevokeResponse, error) {
-	who, err := s.asks(ctx, s.mayDo(ctx, r))
+	who, err := s.commands(ctx, s.mayDo(ctx, r))
 	if err != nil {
 		return nil, err
 	}

@@ -100,7 +100,7 @@ func (s *maintenanceServer) HashKV(ctx context.Context, r *pb.HashKVRequest) (*p
 
 // MoveLeader hands the leadership of this region from this node to another.
 func (s *maintenanceServer) MoveLeader(ctx context.Context, r *pb.MoveLeaderRequest) (*pb.MoveLeaderResponse, error) {
-	if err := s.mayOperate(ctx); err != nil {
+	if err := s.mayOrder(ctx); err != nil {
 		return nil, err
 	}
 	health := s.replicator.Health()

@@ -20,6 +20,8 @@ type RootShown struct {
 	// Fresh refuses a token that says itself that it was made before the last change of users or roles. As in etcd such
 	// a one counts else, for what only root may do, until it expires.
 	Fresh bool
+	// Sure has the primary say whether who is root by what is here still is, where it can be asked.
+	Sure bool
 }
 
 // Root says whether somebody may do what the role root may. enabled is false while users and roles are not: then nobody
@@ -32,20 +34,29 @@ func (g *guard) Root(ctx context.Context, shown RootShown) (user string, enabled
 		hidden := hidden(g.replicator)
 		return "", hidden != nil, hidden
 	}
-	up := &catchUp{barrier: g.barrier}
-	user, err = g.root(ctx, &shown, up)
-	if err != nil && !up.tried && up.try(ctx) == nil {
-		user, err = g.root(ctx, &shown, up)
+	judge := func() (auth.Identity, error) {
+		up := &catchUp{barrier: g.barrier}
+		id, err := g.root(ctx, &shown, up)
+		if err != nil && !up.tried && up.try(ctx) == nil {
+			id, err = g.root(ctx, &shown, up)
+		}
+		return id, g.statusOf(ctx, err)
 	}
-	return user, g.store.Auth().Enabled() || hidden(g.replicator) != nil, g.statusOf(ctx, err)
+	var id auth.Identity
+	if shown.Sure {
+		id, err, _ = g.assured(ctx, judge)
+	} else {
+		id, err = judge()
+	}
+	return id.User, g.store.Auth().Enabled() || hidden(g.replicator) != nil, err
 }
 
 // RootAsked reports whether users and roles say who may do what only root may, by what this node has: it waits for
 // nothing.
 func (g *guard) RootAsked() bool { return g.store.Auth().Enabled() || hidden(g.replicator) != nil }
 
-// root is Root of those who are root by what is applied here.
-func (g *guard) root(ctx context.Context, shown *RootShown, up *catchUp) (user string, err error) {
+// root is Root of those who are root by what is applied here; with an error it returns who was refused first.
+func (g *guard) root(ctx context.Context, shown *RootShown, up *catchUp) (first auth.Identity, err error) {
 	began := g.clock.Now()
 	may := func(s *auth.State, id auth.Identity) error {
 		err := s.Admin(id)
@@ -60,22 +71,21 @@ func (g *guard) root(ctx context.Context, shown *RootShown, up *catchUp) (user s
 			return g.bearer(s, text, began, nil)
 		}, may, wait)
 		if refused == nil {
-			return id.User, nil
+			return id, nil
 		}
-		if user = cmp.Or(user, id.User); err == nil {
+		if first = cmp.Or(first, id); err == nil {
 			err = refused
 		}
 	}
 	if len(shown.Tokens) > 0 {
-		return user, err
+		return first, err
 	}
-	id, err := g.judged(func(s *auth.State) (auth.Identity, bool, error) {
+	return g.judged(func(s *auth.State) (auth.Identity, bool, error) {
 		if !g.commonNames || shown.CommonName == "" {
 			return auth.Identity{}, false, nil
 		}
-		return auth.Identity{User: shown.CommonName, Revision: s.Revision()}, false, nil
+		return certificateOf(shown.CommonName, s), false, nil
 	}, may, wait)
-	return id.User, err
 }
 
 // hidden says why users and roles may be enabled although this node shows that they are not; nil if that cannot be.
@@ -105,22 +115,29 @@ var usersCommand = command.EncodeAuthEnable(command.AuthEnable{})
 // isOperator reports whether a rule of this node, outside of users and roles, says that whoever asks is an operator.
 func (g *guard) isOperator(ctx context.Context) bool { return g.operator != nil && g.operator(ctx) }
 
-// mayOperate returns nil for whoever may do what operators do: root, and who is an operator by a rule of this node.
+// mayOperate returns nil for whoever may do what operators do with this node alone: root, by what is here, and who is
+// an operator by a rule of this node. See mayOrder.
 func (g *guard) mayOperate(ctx context.Context) error {
-	_, err := g.operates(ctx)
+	if g.isOperator(ctx) {
+		return nil
+	}
+	_, err := g.permitted(ctx, isRoot)
 	return err
 }
 
-// operates is asks for what operators do. What an operator by a rule orders is applied as a decision of the server; as
-// long as there never were users, as anybody's, which nodes of before understand.
+// operates is commands for what operators do. What an operator by a rule orders is applied as a decision of the server;
+// as long as there never were users, as anybody's, which nodes of before understand.
 func (g *guard) operates(ctx context.Context) (asker, error) {
 	if g.isOperator(ctx) {
 		return g.itself(), nil
 	}
-	return g.asks(ctx, isRoot)
+	return g.commands(ctx, isRoot)
 }
 
 // itself is who asks for what the server does in nobody's name.
-func (g *guard) itself() asker {
-	return asker{own: g.store.Auth().Enabled() || g.replicator.Decided(usersCommand)}
+func (g *guard) itself() asker { return asker{own: g.hadUsers()} }
+
+// hadUsers reports whether there are users and roles, or ever were, as far as this node knows.
+func (g *guard) hadUsers() bool {
+	return g.store.Auth().Enabled() || g.replicator.Decided(usersCommand)
 }

@@ -19,11 +19,12 @@ const (
 	snapshotAlignBytes = 512
 )
 
-// Snapshot sends a copy of this node's store, of nothing older than the node has shown, and a SHA-256 digest of it.
+// Snapshot sends a copy of this node's store, of nothing older than the node has shown, and a SHA-256 digest of it. It
+// has what tokens are signed with.
 func (s *maintenanceServer) Snapshot(
 	_ *pb.SnapshotRequest, stream grpc.ServerStreamingServer[pb.SnapshotResponse],
 ) error {
-	if err := s.mayOperate(stream.Context()); err != nil {
+	if err := s.mayOrder(stream.Context()); err != nil {
 		return err
 	}
 	if err := s.fresh(stream.Context(), replication.Serializable); err != nil {

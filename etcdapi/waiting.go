@@ -68,5 +68,7 @@ func (w *waiting) as(s *auth.State) (id auth.Identity, known bool, err error) {
 	if key, ok := s.UserKey(w.user); !ok || !bytes.Equal(key, w.key) {
 		return auth.Identity{}, true, command.ErrInvalidAuthToken
 	}
-	return auth.Identity{User: w.user, Revision: s.Revision()}, true, nil
+	id = auth.Identity{User: w.user, Revision: s.Revision(), Present: true}
+	id.Basis, _ = s.Basis(w.user)
+	return id, true, nil
 }

@@ -19,8 +19,9 @@ type response interface{ GetHeader() *pb.ResponseHeader }
 // asker is who asks for a write, and what he needs for that.
 type asker struct {
 	auth.Identity
-	may right
-	own bool // it is done in nobody's name, and nobody's right is asked for
+	may   right
+	own   bool // it is done in nobody's name, and nobody's right is asked for
+	tells bool // the command says on what he stands
 
 	touches []span // what it may write, where that is known
 	local   bool   // it waits for no other region, whoever says so
@@ -40,16 +41,24 @@ func (w asker) alone() asker {
 	return w
 }
 
-// asks returns who asks for a write, if he may.
+// asks returns who asks for a write, if he may. Where the region shows its history late it cannot know what he was
+// given meanwhile: it refuses nobody of whom it knows who he is, and what he asks for is judged where it is applied.
 func (g *guard) asks(ctx context.Context, may right) (asker, error) {
-	id, err := g.permitted(ctx, may)
-	return asker{Identity: id, may: may}, err
+	id, err, unsure := g.confirmed(ctx, g.clock.Now(), may)
+	who := asker{Identity: id, may: may, tells: g.tellsBasis(id)}
+	if err != nil && id.User != "" && isLate(unsure) && (who.tells || !id.Based()) {
+		return who, nil
+	}
+	return who, err
 }
 
 // encode returns a command with whose it is.
 func (w *asker) encode(c []byte) []byte {
-	if w.own {
+	switch {
+	case w.own:
 		return command.EncodeOwn(c)
+	case !w.tells:
+		return command.EncodeAs(w.Plain(), c)
 	}
 	return command.EncodeAs(w.Identity, c)
 }
@@ -57,9 +66,9 @@ func (w *asker) encode(c []byte) []byte {
 // mostJudgements is how often a write is judged anew because users or roles were changed while it was on its way.
 const mostJudgements = 4
 
-// write proposes one command of a client and returns its response, or the status that says why there is none. Who asks
-// stands beside the command, and is looked at again where it is applied. If that refuses it because it knows of later
-// changes of users or roles than this node did, it was certainly not applied, and is judged anew.
+// write proposes one command of a client and returns its response, or the status that says why there is none. Who asks,
+// and on what he stands, is beside the command, and is looked at again where it is applied. If that refuses it because
+// it knows of later changes of users or roles than this node did, it was certainly not applied, and is judged anew.
 func write[R response](
 	ctx context.Context, a *API, who asker, c []byte, decode func([]byte) (R, error),
 ) (none R, err error) {
@@ -80,14 +89,17 @@ func write[R response](
 		if err == nil {
 			return response, nil
 		}
-		if n == mostJudgements || who.may == nil || !isOutdated(err, who.Identity) || a.barrier(ctx) != nil {
+		if n == mostJudgements || who.may == nil || !isOutdated(err, who.Identity) {
 			return none, a.statusOf(ctx, err)
+		}
+		if behind := a.barrier(ctx); behind != nil {
+			return none, a.statusOf(ctx, unlessLate(behind, err))
 		}
 		again, err := a.asks(ctx, who.may)
 		if err != nil {
 			return none, err
 		}
-		who.Identity = again.Identity
+		who.Identity, who.tells = again.Identity, who.tells || again.tells
 	}
 }
 

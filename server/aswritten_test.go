@@ -216,7 +216,7 @@ func TestJWTsAsWritten(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text, err := tokens.Assign(nil, "root", 7)
+	text, err := tokens.Assign(nil, "root", 7, true)
 	if err != nil || !strings.HasPrefix(text, "eyJ") {
 		t.Errorf("%q, %v", text, err)
 	}

@@ -23,7 +23,7 @@ func (l rootLink) Operator(ctx context.Context, c *operator.Caller) (who string,
 	if api == nil {
 		return "", operator.ErrUnused
 	}
-	shown := etcdapi.RootShown{Tokens: c.Tokens, Fresh: c.Fresh}
+	shown := etcdapi.RootShown{Tokens: c.Tokens, Fresh: c.Fresh, Sure: c.Changes}
 	if c.Certificate != nil && !c.Apart {
 		shown.CommonName = c.Certificate.Subject.CommonName
 	}

@@ -184,7 +184,7 @@ var sections = []section{
 			"what a client gets that logs in ([auth.md](auth.md)): `simple`, or "+
 				"`jwt,sign-method=RS256,pub-key=FILE,priv-key=FILE,ttl=10m`, as etcd's flag; equal everywhere",
 			func(c *Config) *string { return &c.AuthToken }),
-		duration("auth-token-ttl", token.DefaultTTL, time.Second, 24*time.Hour,
+		duration("auth-token-ttl", token.DefaultTTL, time.Second, token.MostTTL,
 			"how long a simple token counts; clients that know the password get another one by themselves",
 			func(c *Config) *time.Duration { return &c.AuthTokenTTL }).alsoTaking(secondsOfEtcd),
 		count("bcrypt-cost", bcrypt.DefaultCost, bcrypt.MinCost, etcdapi.MaxBcryptCost,

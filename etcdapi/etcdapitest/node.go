@@ -89,6 +89,11 @@ func StartOn(tb testing.TB, fs vfs.FS, o etcdapi.Options) *Node {
 		if err := store.Close(); err != nil {
 			tb.Error(err)
 		}
+		if primary := n.Replicator.applies(); primary != store {
+			if err := primary.Close(); err != nil {
+				tb.Error(err)
+			}
+		}
 	})
 	n.Conn = n.Dial(tb)
 	return n

@@ -18,6 +18,7 @@ const nodeID = 1
 
 // Replicator applies commands to a store. It is safe for concurrent use.
 type Replicator struct {
+	versions
 	store    *kv.Store
 	queue    chan *unit
 	done     chan struct{}
@@ -28,7 +29,7 @@ type Replicator struct {
 	member    uint64                    // what it is to be called; 0: nodeID
 	fail      error                     // of every call but Health
 	lose      func(command []byte) bool // the answers to writes, which are done
-	unknown   error                     // of commands that not all nodes know
+	primary   *kv.Store                 // where commands are applied, of a region that shows its history late
 	refuse    error                     // of every change of members, which is not made then
 	leader    uint64
 	members   []replication.NodeStatus
@@ -102,7 +103,7 @@ func (r *Replicator) apply(units []*unit) {
 	batch.Metadata = &replication.Metadata{
 		AppliedIndex: uint64(r.position), AppliedTerm: 1, Epoch: 1, Position: r.position,
 	}
-	results, err := r.store.Apply(batch)
+	results, err := r.applies().Apply(batch)
 	if err != nil {
 		panic(err)
 	}
@@ -151,25 +152,11 @@ func (r *Replicator) RefuseChanges(err error) {
 	r.refuse = err
 }
 
-// Misunderstand has the fleet not understand any command of which it is asked, for err, until it is called with nil.
-func (r *Replicator) Misunderstand(err error) {
+// Decided reports whether there ever were users or roles, or Hide said so, but for commands that nobody understood.
+func (r *Replicator) Decided(command []byte) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.unknown = err
-}
-
-// Understood returns what Misunderstand was told.
-func (r *Replicator) Understood(context.Context, []byte) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.unknown
-}
-
-// Decided reports whether there ever were users or roles, or Hide said so.
-func (r *Replicator) Decided([]byte) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.hides || r.store.Auth().Used()
+	return (r.hides || r.store.Auth().Used()) && !r.lacks(command)
 }
 
 // Hide makes the region one that shows its history late, in which there are users and roles.
@@ -278,6 +265,7 @@ func (r *Replicator) Propose(
 		return nil, err
 	}
 	r.awaitHold()
+	r.proposed(cs)
 	u := &unit{commands: cs, receipt: make(chan *replication.Receipt, 1)}
 	select {
 	case r.queue <- u:
@@ -400,7 +388,7 @@ func (r *Replicator) Health() *replication.HealthStatus {
 		IsLeader: r.leader == nodeID, LeaderRaftID: r.leader, Term: 2, Role: replication.RolePrimary, Epoch: 1,
 		Nodes: append([]replication.NodeStatus(nil), r.members...),
 	}
-	if r.hides {
+	if r.hides || r.primary != nil {
 		h.Late = &replication.Late{}
 	}
 	if h.State != replication.StateReady {

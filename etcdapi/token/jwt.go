@@ -2,6 +2,7 @@ package token
 
 import (
 	"bytes"
+	"encoding/base64"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -94,23 +95,31 @@ func (s *signed) look() {
 	s.keys, s.texts = changed, texts
 }
 
-// The claims are those of etcd.
+// The claims are those of etcd, and of a token whose password may have been changed elsewhere also which that was.
 const (
 	claimUser     = "username"
 	claimRevision = "revision"
 	claimEnd      = "exp"
+	claimBasis    = "basis"
 )
 
 // Assign implements Tokens.
-func (s *signed) Assign(_ Users, user string, revision uint64) (string, error) {
+func (s *signed) Assign(users Users, user string, revision uint64, sure bool) (string, error) {
 	k := s.current()
 	if k.signs == nil {
 		return "", ErrVerifyOnly
 	}
-	token := jwt.NewWithClaims(s.method.SigningMethod, jwt.MapClaims{
+	claims := jwt.MapClaims{
 		claimUser: user, claimRevision: revision, claimEnd: s.clock.Now().Add(s.spec.TTL).Unix(),
-	})
-	text, err := token.SignedString(k.signs)
+	}
+	if !sure {
+		basis, ok := users.Basis(user)
+		if !ok {
+			return "", ErrUnknownUser
+		}
+		claims[claimBasis] = base64.RawURLEncoding.EncodeToString(basis[:])
+	}
+	text, err := jwt.NewWithClaims(s.method.SigningMethod, claims).SignedString(k.signs)
 	if err != nil {
 		return "", fmt.Errorf("sign a token: %w", err)
 	}
@@ -132,5 +141,14 @@ func (s *signed) Read(_ Users, token string, _ time.Time) (Claim, error) {
 	if !named || !numbered || revision < 0 || revision >= 1<<63 {
 		return Claim{}, fmt.Errorf("%w: want the claims %s and %s", ErrInvalid, claimUser, claimRevision)
 	}
-	return Claim{User: user, Assigned: uint64(revision), Revision: uint64(revision)}, nil
+	c := Claim{User: user, Assigned: uint64(revision), Revision: uint64(revision)}
+	if said, there := claims[claimBasis]; there {
+		text, _ := said.(string)
+		basis, err := base64.RawURLEncoding.DecodeString(text)
+		if err != nil || len(basis) != len(c.Basis) || Basis(basis) == (Basis{}) {
+			return Claim{}, fmt.Errorf("%w: the claim %s is none", ErrInvalid, claimBasis)
+		}
+		c.Basis = Basis(basis)
+	}
+	return c, nil
 }

@@ -16,6 +16,9 @@ const (
 	simpleVersion   = 1
 	simpleNameAt    = 1 + 8 + 8
 	simpleLeastSize = simpleNameAt + sha256.Size
+
+	// furthestEnd is more than lies before the end of any token that a node gives, by a clock that is not the reader's.
+	furthestEnd = MostTTL + time.Hour
 )
 
 type simple struct {
@@ -27,7 +30,7 @@ type simple struct {
 func NewSimple(ttl time.Duration, c clock.Clock) Tokens { return &simple{ttl, c} }
 
 // Assign implements Tokens.
-func (s *simple) Assign(users Users, user string, revision uint64) (string, error) {
+func (s *simple) Assign(users Users, user string, revision uint64, _ bool) (string, error) {
 	key, ok := users.UserKey(user)
 	if !ok {
 		return "", ErrUnknownUser
@@ -52,7 +55,8 @@ func (s *simple) Read(users Users, token string, began time.Time) (Claim, error)
 		Assigned: binary.BigEndian.Uint64(said[1+8:]),
 		Revision: users.Revision(),
 	}
-	if end := int64(binary.BigEndian.Uint64(said[1:])); began.Unix() >= end {
+	now, end := began.Unix(), int64(binary.BigEndian.Uint64(said[1:]))
+	if now >= end || end-now > int64(furthestEnd/time.Second) {
 		return Claim{}, ErrInvalid
 	}
 	key, ok := users.UserKey(c.User)
@@ -62,6 +66,8 @@ func (s *simple) Read(users Users, token string, began time.Time) (Claim, error)
 	if !hmac.Equal(mac(key, said), sum) {
 		return c, ErrInvalid
 	}
+	c.Present = true
+	c.Basis, _ = users.Basis(c.User)
 	return c, nil
 }
 

@@ -9,9 +9,10 @@ import (
 
 // Tokens makes and reads tokens. It is safe for concurrent use.
 type Tokens interface {
-	// Assign makes a token for a user whose password was right at an auth revision. The error is ErrVerifyOnly, or says
-	// why the key cannot sign.
-	Assign(users Users, user string, revision uint64) (string, error)
+	// Assign makes a token for a user whose password was right by users at an auth revision. sure says that this is
+	// what the primary has; where it may not be, the token says which password it was, and counts as long as that is
+	// the user's. The error is ErrVerifyOnly, ErrUnknownUser, or says why the key cannot sign.
+	Assign(users Users, user string, revision uint64, sure bool) (string, error)
 	// Read says whose a token is. It must not have expired, a simple one when the stream that shows it began. The error
 	// is ErrInvalid.
 	Read(users Users, token string, began time.Time) (Claim, error)
@@ -22,7 +23,12 @@ type Users interface {
 	Revision() uint64
 	// UserKey returns a secret of the fleet that changes with the user's password; false if there is no such user.
 	UserKey(user string) (key []byte, ok bool)
+	// Basis returns what may be told of the user's password, and changes with it; false if there is no such user.
+	Basis(user string) (basis Basis, ok bool)
 }
+
+// Basis tells one password of a user from another, and neither of them.
+type Basis = [16]byte
 
 // Claim is what a token says.
 type Claim struct {
@@ -31,6 +37,11 @@ type Claim struct {
 	Assigned uint64
 	// Revision is that by which requests with the token are judged: of a simple one the present, of a JWT its own.
 	Revision uint64
+	// Present says that no revision makes the token old: of a simple one.
+	Present bool
+	// Basis is the password that was shown for the token, as Users says it: of a simple one, and of a JWT that was
+	// given by what may have been old. Of any other JWT it is zero.
+	Basis Basis
 }
 
 // Errors of tokens.
@@ -41,8 +52,11 @@ var (
 	ErrUnknownUser = fmt.Errorf("%w: no such user", ErrInvalid)
 )
 
-// DefaultTTL is for how long a token counts.
-const DefaultTTL = 5 * time.Minute
+// DefaultTTL is for how long a token counts, and MostTTL for how long a simple one may.
+const (
+	DefaultTTL = 5 * time.Minute
+	MostTTL    = 24 * time.Hour
+)
 
 // Spec says which tokens a node makes and takes. It is what the setting auth-token says.
 type Spec struct {

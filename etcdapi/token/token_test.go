@@ -36,11 +36,18 @@ func (u users) UserKey(name string) ([]byte, bool) {
 	return []byte(key), ok
 }
 
+func (u users) Basis(name string) (basis token.Basis, ok bool) {
+	key, ok := u.keys[name]
+	copy(basis[:], key)
+	return basis, ok
+}
+
 func TestSimpleTokens(t *testing.T) {
 	virtual.Test(t, func(t *testing.T) {
 		tokens := token.NewSimple(time.Minute, clock.Real)
-		u := users{7, map[string]string{"ann": "secret"}}
-		made, err := tokens.Assign(u, "ann", 7)
+		const basis = "sixteen bytes of"
+		u := users{7, map[string]string{"ann": basis + " a secret"}}
+		made, err := tokens.Assign(u, "ann", 7, true)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -49,7 +56,7 @@ func TestSimpleTokens(t *testing.T) {
 		}
 		began := time.Now()
 		elsewhere := users{9, u.keys} // another node, later
-		want := token.Claim{User: "ann", Assigned: 7, Revision: 9}
+		want := token.Claim{User: "ann", Assigned: 7, Revision: 9, Present: true, Basis: token.Basis([]byte(basis))}
 		if got, err := tokens.Read(elsewhere, made, began); err != nil || got != want {
 			t.Errorf("%+v, %v", got, err)
 		}
@@ -81,10 +88,51 @@ func TestSimpleTokens(t *testing.T) {
 		if _, err := tokens.Read(u, made, began); err != nil {
 			t.Errorf("on a stream that began before: %v", err)
 		}
-		if _, err := tokens.Assign(u, "bob", 7); !errors.Is(err, token.ErrUnknownUser) {
+		if _, err := tokens.Assign(u, "bob", 7, true); !errors.Is(err, token.ErrUnknownUser) {
 			t.Errorf("for nobody: %v", err)
 		}
 	})
+}
+
+// Whoever knows what tokens are signed with makes none that counts for longer than one that was given.
+func TestASimpleTokenEndsWithinADay(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		u := users{7, map[string]string{"ann": "a secret"}}
+		for ttl, counts := range map[time.Duration]bool{
+			token.MostTTL: true, token.MostTTL + time.Minute: true, token.MostTTL + 2*time.Hour: false, 1 << 62: false,
+		} {
+			made, err := token.NewSimple(ttl, clock.Real).Assign(u, "ann", 7, true)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := token.NewSimple(time.Minute, clock.Real).Read(u, made, time.Now()); (err == nil) != counts {
+				t.Errorf("for %s: %v", ttl, err)
+			}
+		}
+	})
+}
+
+// A JWT that was given where the password may have been another one already says which it was.
+func TestAJWTSaysWhatItStandsOn(t *testing.T) {
+	f := files{"k": []byte("a secret of enough characters for this")}
+	tokens, err := open(t, "jwt,sign-method=HS256,priv-key=k", f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u := users{7, map[string]string{"ann": "sixteen bytes of a secret"}}
+	for sure, basis := range map[bool]token.Basis{true: {}, false: token.Basis([]byte("sixteen bytes of"))} {
+		made, err := tokens.Assign(u, "ann", 7, sure)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := token.Claim{User: "ann", Assigned: 7, Revision: 7, Basis: basis}
+		if got, err := tokens.Read(users{9, nil}, made, time.Time{}); err != nil || got != want {
+			t.Errorf("sure %t: %+v, %v", sure, got, err)
+		}
+	}
+	if _, err := tokens.Assign(u, "bob", 7, false); !errors.Is(err, token.ErrUnknownUser) {
+		t.Errorf("for nobody: %v", err)
+	}
 }
 
 // files are those of keys.
@@ -162,7 +210,7 @@ func TestJWTs(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", method, err)
 		}
-		made, err := signing.Assign(nil, "ann", 7)
+		made, err := signing.Assign(nil, "ann", 7, true)
 		if err != nil {
 			t.Fatalf("%s: %v", method, err)
 		}
@@ -171,7 +219,7 @@ func TestJWTs(t *testing.T) {
 			if reading, err = open(t, "jwt,sign-method="+method+",pub-key="+name+".pub", f); err != nil {
 				t.Fatalf("%s: %v", method, err)
 			}
-			if _, err := reading.Assign(nil, "ann", 7); !errors.Is(err, token.ErrVerifyOnly) {
+			if _, err := reading.Assign(nil, "ann", 7, true); !errors.Is(err, token.ErrVerifyOnly) {
 				t.Errorf("%s signs without a key: %v", method, err)
 			}
 		}
@@ -232,6 +280,12 @@ func TestForgedJWTs(t *testing.T) {
 		"a negative one": {jwt.SigningMethodEdDSA, key,
 			jwt.MapClaims{"username": "a", "revision": -1, "exp": soon}},
 		"a revision in text": {jwt.SigningMethodEdDSA, key, jwt.MapClaims{"username": "a", "revision": "7"}},
+		"a basis that is none": {jwt.SigningMethodEdDSA, key,
+			jwt.MapClaims{"username": "a", "revision": 7, "basis": 7}},
+		"a short basis": {jwt.SigningMethodEdDSA, key,
+			jwt.MapClaims{"username": "a", "revision": 7, "basis": "c2l4dGVlbg"}},
+		"a basis of nothing": {jwt.SigningMethodEdDSA, key,
+			jwt.MapClaims{"username": "a", "revision": 7, "basis": strings.Repeat("A", 22)}},
 	} {
 		text, err := jwt.NewWithClaims(one.method, one.claims).SignedString(one.key)
 		if err != nil {
@@ -252,7 +306,7 @@ func TestKeysOfJWTsAreReadAgain(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		before, err := tokens.Assign(nil, "ann", 7)
+		before, err := tokens.Assign(nil, "ann", 7, true)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -266,7 +320,7 @@ func TestKeysOfJWTsAreReadAgain(t *testing.T) {
 		if _, err := tokens.Read(nil, before, time.Time{}); !errors.Is(err, token.ErrInvalid) {
 			t.Errorf("signed with the former key: %v", err)
 		}
-		after, err := tokens.Assign(nil, "ann", 7)
+		after, err := tokens.Assign(nil, "ann", 7, true)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -30,6 +30,9 @@ type Caller struct {
 	// Fresh says that the call is none of etcd's: a token of a user that says itself that it was made before the last
 	// change of users or roles is none for it.
 	Fresh bool
+	// Changes says that the call is none of etcd's and may change something: a user is believed to be root only once
+	// the primary was asked, if it answers.
+	Changes bool
 }
 
 // mostTokens bounds what is looked up for one call.

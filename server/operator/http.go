@@ -25,7 +25,7 @@ func (g *Gate) HTTP(pattern string, h http.Handler) http.Handler {
 			h.ServeHTTP(w, r)
 			return
 		}
-		c.Fresh = true
+		c.Fresh, c.Changes = true, !call.Reads
 		o, err := g.begin(r.Context(), pattern, &call, c, valuesOf(r, call.Args))
 		if err != nil {
 			refuse(w, err)

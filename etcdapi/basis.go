@@ -1,0 +1,160 @@
+package etcdapi
+
+import (
+	"context"
+	"errors"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/mimir-kv/mimir/kv/auth"
+	"github.com/mimir-kv/mimir/kv/command"
+	"github.com/mimir-kv/mimir/replication"
+)
+
+// A yes of this node is by what it has, and that may be old: the region may be behind, cut off, or show its history
+// late. So what is written is judged again where it is applied, by what the command says that whoever asks stands on
+// (command.Identity). That is for nodes which know of it, and the first change of users or roles that all of them can
+// apply is the first command that says it. Until then a command says only a name and a revision, and who is root here
+// has to be root by what the primary has before one that root alone may give is proposed. What is no write, and no
+// affair of this node alone, has the primary asked: mayOrder and mustOrder.
+
+// idle does nothing, and only root may do it.
+var idle = command.EncodeAlarm(&pb.AlarmRequest{Action: pb.AlarmRequest_GET})
+
+// basedCommand stands for all commands that say on what somebody stands.
+var basedCommand = command.EncodeAs(
+	command.Identity{User: auth.Root, Revision: auth.FirstRevision, Present: true}, idle)
+
+// tellsBasis reports whether commands in somebody's name say on what he stands: one did, so every node knows of it.
+func (g *guard) tellsBasis(id auth.Identity) bool {
+	return id.Based() && g.replicator.Decided(basedCommand)
+}
+
+// mayTellBasis reports whether every node knows of it, as far as can be found out at once.
+func (g *guard) mayTellBasis(ctx context.Context) bool {
+	bounded, cancel := context.WithTimeout(ctx, understoodWithin)
+	defer cancel()
+	return g.replicator.Understood(bounded, basedCommand) == nil
+}
+
+// commands is asks for what root alone may do with keys and leases of others.
+func (g *guard) commands(ctx context.Context, may right) (asker, error) {
+	who, err := g.asks(ctx, may)
+	if err != nil {
+		return who, err
+	}
+	return g.surely(ctx, who)
+}
+
+// changes is operates for what changes users or roles. It may be the first command that says on what somebody stands.
+func (g *guard) changes(ctx context.Context) (asker, error) {
+	if g.isOperator(ctx) {
+		return g.itself(), nil
+	}
+	who, err := g.asks(ctx, isRoot)
+	if err != nil {
+		return who, err
+	}
+	if !who.tells && who.Based() {
+		who.tells = g.mayTellBasis(ctx)
+	}
+	return g.surely(ctx, who)
+}
+
+// surely returns who asks once he is root by what the primary has, if he is root and his command does not say on what
+// he stands: where it is applied his name would do.
+func (g *guard) surely(ctx context.Context, who asker) (asker, error) {
+	if who.tells || !who.Based() || g.store.Auth().Admin(who.Identity) != nil {
+		return who, nil
+	}
+	if err := g.barrier(ctx); err != nil {
+		return who, err
+	}
+	return g.asks(ctx, who.may)
+}
+
+// mayOrder returns nil for whoever may order what is the affair of more than this node: who is an operator by a rule of
+// the node, and root, if the primary says so too. Where it cannot be asked, who is root by what is here has to do: an
+// operator must be able to go on without it.
+func (g *guard) mayOrder(ctx context.Context) error {
+	if g.isOperator(ctx) {
+		return nil
+	}
+	_, refused, _ := g.assured(ctx, g.isRootNow(ctx))
+	return refused
+}
+
+// mustOrder is mayOrder for what can wait until there is a primary: without its word nobody is root.
+func (g *guard) mustOrder(ctx context.Context) error {
+	if g.isOperator(ctx) {
+		return nil
+	}
+	_, refused, unheard := g.assured(ctx, g.isRootNow(ctx))
+	if refused == nil && unheard != nil {
+		refused = g.statusOf(ctx, status.Errorf(codes.Unavailable, "mimir: the primary, which knows who is root, "+
+			"could not be asked whether whoever asks still is (%s): who is an operator by operator.allowed-cn or "+
+			"operator.token-file is one without it", status.Convert(unheard).Message()))
+	}
+	return refused
+}
+
+func (g *guard) isRootNow(ctx context.Context) func() (auth.Identity, error) {
+	return func() (auth.Identity, error) { return g.permitted(ctx, isRoot) }
+}
+
+// assured has the primary say whether somebody who may order something by what is here may do so still; judge says by
+// that who he is. refused is nil if he may, as far as could be found out; unheard says then why the primary did not say
+// it.
+func (g *guard) assured(
+	ctx context.Context, judge func() (auth.Identity, error),
+) (id auth.Identity, refused, unheard error) {
+	if id, refused = judge(); refused != nil || !g.hadUsers() {
+		return id, refused, nil
+	}
+	patient, enough := context.WithTimeout(ctx, loginPatience)
+	defer enough()
+	if unheard = g.barrier(patient); unheard == nil {
+		id, refused = judge()
+		return id, refused, nil
+	}
+	if isLate(unheard) && (!id.Based() || g.tellsBasis(id)) {
+		behind := unheard
+		refused, unheard = g.primarySays(patient, id)
+		refused = unlessLate(behind, refused)
+	}
+	return id, g.statusOf(ctx, refused), unheard
+}
+
+// isLate reports whether a barrier failed because the region shows its history late. No patience helps then, but what
+// is proposed is applied by what the primary has.
+func isLate(barrier error) bool { return status.Code(barrier) == codes.FailedPrecondition }
+
+// errOld is told where what somebody has shown is old by what the primary has, and the region shows its history late:
+// it would go on giving him the like. Clients of etcd log in again and again as long as they are told what etcd says.
+var errOld = status.Error(codes.FailedPrecondition, "mimir: what whoever asks has shown, a password or a token, is of "+
+	"before the last change of users, and this region shows its history late, and not that change yet: log in at "+
+	"another region")
+
+// unlessLate is why the primary refused something, or errOld.
+func unlessLate(barrier, refused error) error {
+	if isLate(barrier) && errors.Is(refused, command.ErrAuthOldRevision) {
+		return errOld
+	}
+	return refused
+}
+
+// primarySays has what does nothing done in the name of somebody who has to be root.
+func (g *guard) primarySays(ctx context.Context, id auth.Identity) (refused, unheard error) {
+	who := asker{Identity: id, tells: true}
+	receipt, err := g.replicator.Propose(ctx, []*replication.Command{{Data: who.encode(idle)}})
+	if err == nil && len(receipt.Results) == 0 {
+		err = replication.ErrUnknownOutcome
+	}
+	if err != nil {
+		return nil, g.statusOf(ctx, err)
+	}
+	_, refused = command.DecodeAlarmResult(receipt.Results[0])
+	return refused, nil
+}

@@ -1,0 +1,372 @@
+package etcdapi_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"golang.org/x/crypto/bcrypt"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	"github.com/mimir-kv/mimir/etcdapi"
+	"github.com/mimir-kv/mimir/etcdapi/token"
+	"github.com/mimir-kv/mimir/kv/command"
+	"github.com/mimir-kv/mimir/replication"
+	"github.com/mimir-kv/mimir/replication/clock"
+)
+
+const oldRevision = "etcdserver: revision of auth store is old"
+
+// isOld reports whether somebody was told that what he has shown is old where that cannot be known, and not in such a
+// way that clients log in there once more.
+func isOld(err error) bool {
+	return status.Code(err) == codes.FailedPrecondition && strings.Contains(told(err), "log in at another region")
+}
+
+// anotherPassword gives a user a password that nobody knows.
+func anotherPassword(user string) *pb.AuthUserChangePasswordRequest {
+	return &pb.AuthUserChangePasswordRequest{Name: user, HashedPassword: "bmV3"}
+}
+
+// samePassword gives a user his password anew.
+func samePassword(t *testing.T, user, password string) *pb.AuthUserChangePasswordRequest {
+	t.Helper()
+	hash, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.MinCost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := base64.StdEncoding.EncodeToString(hash)
+	return &pb.AuthUserChangePasswordRequest{Name: user, HashedPassword: text}
+}
+
+// secretKey signs JWTs.
+var secretKey = []byte("a secret of the fleet and nobody else")
+
+func jwts(t *testing.T) token.Tokens {
+	t.Helper()
+	tokens, err := token.NewJWT(token.Spec{Method: "HS256", PrivateFile: "k", TTL: time.Hour},
+		func(string) ([]byte, error) { return secretKey, nil }, clock.Real, slog.Default())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tokens
+}
+
+// order is what only root does, and what it comes to if he does it.
+type order struct {
+	call
+	done string
+}
+
+func orders() map[string]order {
+	users, cluster, maintain := pb.NewAuthClient, pb.NewClusterClient, pb.NewMaintenanceClient
+	return map[string]order{
+		"add a user": {of(users, pb.AuthClient.UserAdd, &pb.AuthUserAddRequest{Name: "eve", Password: "e"}), ""},
+		"make root": {of(users, pb.AuthClient.UserGrantRole,
+			&pb.AuthUserGrantRoleRequest{User: "ann", Role: "root"}), ""},
+		"another password": {of(users, pb.AuthClient.UserChangePassword,
+			&pb.AuthUserChangePasswordRequest{Name: "ann", Password: "e"}), ""},
+		"compact": {of(pb.NewKVClient, pb.KVClient.Compact, &pb.CompactionRequest{Revision: 2}), ""},
+		"an alarm": {of(maintain, pb.MaintenanceClient.Alarm,
+			&pb.AlarmRequest{Action: pb.AlarmRequest_ACTIVATE, MemberID: 9, Alarm: pb.AlarmType_NOSPACE}), ""},
+		"revoke":   {of(pb.NewLeaseClient, pb.LeaseClient.LeaseRevoke, &pb.LeaseRevokeRequest{ID: 7}), ""},
+		"snapshot": {of(maintain, pb.MaintenanceClient.Snapshot, &pb.SnapshotRequest{}), ""},
+		"move the leader": {of(maintain, pb.MaintenanceClient.MoveLeader, &pb.MoveLeaderRequest{TargetID: 9}),
+			"etcdserver: bad leader transferee"},
+		"add a member": {of(cluster, pb.ClusterClient.MemberAdd, &pb.MemberAddRequest{}), badURLs},
+		"remove a member": {of(cluster, pb.ClusterClient.MemberRemove, &pb.MemberRemoveRequest{ID: 9}),
+			noMember},
+		"promote a member": {of(cluster, pb.ClusterClient.MemberPromote, &pb.MemberPromoteRequest{ID: 9}),
+			noMember},
+		"update a member": {of(cluster, pb.ClusterClient.MemberUpdate, &pb.MemberUpdateRequest{}), badURLs},
+	}
+}
+
+// lease grants the lease 7, with a key of others.
+func (g *guarded) lease(t *testing.T) {
+	t.Helper()
+	g.ordered(t, command.EncodeLeaseGrant(&pb.LeaseGrantRequest{ID: 7, TTL: 1000}))
+	g.ordered(t, command.EncodePut(&pb.PutRequest{Key: []byte("z7"), Lease: 7}))
+}
+
+// Whoever knows the password that root had is root nowhere where that is known, whatever a region that has not heard of
+// it makes of him; and where it was not changed, root does through such a region what he does elsewhere.
+func TestAnOldPasswordOfRoot(t *testing.T) {
+	for _, changed := range []bool{true, false} {
+		t.Run(fmt.Sprintf("changed %t", changed), func(t *testing.T) {
+			g := guard(t, etcdapi.Options{CommonNames: true})
+			g.lease(t)
+			primary := g.Replicator.Late(t)
+			if changed {
+				g.own(t, anotherPassword("root"))
+			} else {
+				g.own(t, &pb.AuthRoleAddRequest{Name: "other"}) // by what is here root is of a revision of before
+			}
+			token := g.token(t, "root", "r00t") // by what is here
+			root := metadata.AppendToOutgoingContext(bounded(t), "token", token)
+			before := string(primary.Auth().Append(nil))
+			for name, one := range orders() {
+				err := one.call(root, g.connection)
+				if changed && !isOld(err) || !changed && told(err) != one.done {
+					t.Errorf("%s: %v, and root is told %q", name, err, one.done)
+				}
+			}
+			_, _, err := g.API.Root(bounded(t), etcdapi.RootShown{Tokens: []string{token}, Fresh: true, Sure: true})
+			if changed != isOld(err) || !changed && err != nil {
+				t.Errorf("an order of none of etcd's calls: %v", err)
+			}
+			_, _, err = g.API.Root(bounded(t), etcdapi.RootShown{CommonName: "root", Fresh: true, Sure: true})
+			if err != nil {
+				t.Errorf("by a certificate, which is of no password: %v", err)
+			}
+			if same := string(primary.Auth().Append(nil)) == before; same != changed {
+				t.Errorf("users and roles are what they were: %t", same)
+			}
+			if alarms := len(primary.Alarms()); alarms > 0 == changed {
+				t.Errorf("%d alarms", alarms)
+			}
+		})
+	}
+}
+
+// A region that shows its history late writes by what the primary has of users and roles: a change of them does not
+// keep others from writing, a right that was given counts, and one that was taken does not. What it shows it shows by
+// what it has.
+func TestWritesOfALateRegionAreJudgedByThePrimary(t *testing.T) {
+	g := guard(t, etcdapi.Options{})
+	ann := g.as(t, "ann", "pa55")
+	g.Replicator.Late(t)
+	want := func(what, key, text string) {
+		t.Helper()
+		if _, err := g.kv.Put(ann, &pb.PutRequest{Key: []byte(key)}); told(err) != text {
+			t.Errorf("%s: %v, want %q", what, err, text)
+		}
+	}
+	g.own(t, &pb.AuthRoleAddRequest{Name: "other"})
+	want("after a change that is none of hers", "a", "")
+	want("what is others'", "x", denied)
+	g.own(t, grantTo("writer", "x"))
+	want("what she was given", "x", "")
+	if _, err := g.kv.Range(ann, &pb.RangeRequest{Key: []byte("x"), Serializable: true}); told(err) != denied {
+		t.Errorf("what is shown is not told yet: %v", err)
+	}
+	if err := watchOf("x")(ann, g.connection); err == nil || !strings.HasSuffix(err.Error(), "permission denied") {
+		t.Errorf("nor watched: %v", err)
+	}
+	g.own(t, &pb.AuthRoleRevokePermissionRequest{Role: "writer", Key: a, RangeEnd: []byte("b")})
+	want("what was taken from her", "a", denied)
+	g.own(t, anotherPassword("ann"))
+	if _, err := g.kv.Put(ann, &pb.PutRequest{Key: []byte("x")}); !isOld(err) {
+		t.Errorf("with another password: %v", err)
+	}
+	if _, err := g.kv.Put(bounded(t), &pb.PutRequest{Key: a}); told(err) != empty {
+		t.Errorf("nobody: %v", err)
+	}
+	g.own(t, &pb.AuthDisableRequest{})
+	want("everybody", "z", "")
+}
+
+// Of a JWT the revision counts, which is the primary's: one of what a late region shows is old, and one that was given
+// elsewhere is not, also for who is not known here yet.
+func TestJWTsInALateRegion(t *testing.T) {
+	g := guard(t, etcdapi.Options{Tokens: jwts(t)})
+	here := g.as(t, "ann", "pa55")
+	primary := g.Replicator.Late(t)
+	g.own(t, &pb.AuthUserAddRequest{Name: "bob", HashedPassword: "aGFzaA=="})
+	g.own(t, &pb.AuthUserGrantRoleRequest{User: "bob", Role: "writer"})
+	put := func(ctx context.Context, what, text string) {
+		t.Helper()
+		if _, err := g.kv.Put(ctx, &pb.PutRequest{Key: a}); told(err) != text {
+			t.Errorf("%s: %v, want %q", what, err, text)
+		}
+	}
+	as := func(user string) context.Context {
+		claims := jwt.MapClaims{"username": user, "revision": primary.Auth().Revision()}
+		text, err := jwt.NewWithClaims(jwt.SigningMethodHS256, claims).SignedString(secretKey)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return metadata.AppendToOutgoingContext(bounded(t), "token", text)
+	}
+	if _, err := g.kv.Put(here, &pb.PutRequest{Key: a}); !isOld(err) {
+		t.Errorf("of what is shown: %v", err)
+	}
+	put(as("ann"), "of what is", "")
+	put(as("bob"), "of who is not shown yet", "")
+	put(as("eve"), "of nobody", denied)
+}
+
+// A JWT that was given while the primary could not be asked counts for no more than the password that was shown for it;
+// any other one counts as in etcd.
+func TestAJWTOfAnOldPasswordIsNotRoots(t *testing.T) {
+	g := guard(t, etcdapi.Options{Tokens: jwts(t)})
+	sure := g.as(t, "root", "r00t")
+	g.Replicator.FailBarriers(fmt.Errorf("%w: on purpose", replication.ErrNotReady))
+	unsure := g.as(t, "root", "r00t")
+	hash := of(pb.NewMaintenanceClient, pb.MaintenanceClient.HashKV, &pb.HashKVRequest{})
+	add := func(ctx context.Context, name, want string) {
+		t.Helper()
+		if _, err := g.auth.RoleAdd(ctx, &pb.AuthRoleAddRequest{Name: name}); told(err) != want {
+			t.Errorf("%s: %v, want %q", name, err, want)
+		}
+	}
+	add(unsure, "while it is the password", "")
+	if err := hash(unsure, g.connection); err != nil {
+		t.Errorf("while it is the password: %v", err)
+	}
+	g.Replicator.FailBarriers(nil)
+	g.own(t, anotherPassword("root"))
+	add(unsure, "with a password of before", oldRevision)
+	if err := hash(unsure, g.connection); told(err) != oldRevision {
+		t.Errorf("with a password of before: %v", err)
+	}
+	if _, err := pb.NewLeaseClient(g.connection).LeaseGrant(unsure, &pb.LeaseGrantRequest{TTL: 9}); err == nil {
+		t.Error("a lease is granted with a password of before")
+	}
+	add(sure, "as in etcd", "")
+}
+
+// While a node of the fleet does not know what stands beside a command, root is root by what the primary has, before
+// anything is written that only root may; where that cannot be asked, nothing is. Then a change of users is the first
+// command that says it.
+func TestRootInAFleetWithOldNodes(t *testing.T) {
+	g := guard(t, etcdapi.Options{})
+	g.lease(t)
+	g.Replicator.Outdate(command.NeedsBasis)
+	for name, one := range orders() {
+		if strings.Contains(name, "member") || name == "snapshot" || name == "move the leader" {
+			continue // which write nothing
+		}
+		root := g.as(t, "root", "r00t")
+		g.Replicator.FailBarriers(fmt.Errorf("%w: on purpose", replication.ErrNotReady))
+		if err := one.call(root, g.connection); status.Code(err) != codes.Unavailable {
+			t.Errorf("%s, where nobody can be asked: %v", name, err)
+		}
+		if _, err := g.kv.Put(root, &pb.PutRequest{Key: z}); err != nil {
+			t.Errorf("a put: %v", err)
+		}
+		g.Replicator.FailBarriers(nil)
+		g.Replicator.AtBarriers(sync.OnceFunc(func() { g.own(t, samePassword(t, "root", "r00t")) }))
+		if err := one.call(root, g.connection); told(err) != badToken {
+			t.Errorf("%s, where another password is heard of: %v", name, err)
+		}
+		g.Replicator.AtBarriers(nil)
+	}
+}
+
+// The first change of users that every node understands says on what stands who asks, and so do all commands from then
+// on.
+func TestAChangeOfUsersSaysWhatItStandsOn(t *testing.T) {
+	g := guard(t, etcdapi.Options{})
+	var mu sync.Mutex
+	based := 0
+	g.Replicator.LoseAnswersOf(func(c []byte) bool {
+		mu.Lock()
+		defer mu.Unlock()
+		if command.NeedsBasis(c) {
+			based++
+		}
+		return false
+	})
+	root, ann := g.as(t, "root", "r00t"), g.as(t, "ann", "pa55")
+	count := func(role string) int {
+		t.Helper()
+		if _, err := g.kv.Put(ann, &pb.PutRequest{Key: a}); err != nil {
+			t.Error(err)
+		}
+		if _, err := g.kv.Compact(root, &pb.CompactionRequest{Revision: g.Store.Revision()}); err != nil {
+			t.Error(err)
+		}
+		if _, err := g.auth.RoleAdd(root, &pb.AuthRoleAddRequest{Name: role}); err != nil {
+			t.Error(err)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		return based
+	}
+	g.Replicator.Outdate(command.NeedsBasis)
+	if n := count("one"); n != 0 {
+		t.Errorf("%d commands that a node does not understand", n)
+	}
+	g.Replicator.Outdate(nil)
+	if n := count("two"); n != 1 {
+		t.Errorf("%d commands, not the change of users, say on what somebody stands", n)
+	}
+	if n := count("three"); n != 4 {
+		t.Errorf("%d commands say on what somebody stands, of 4", n)
+	}
+}
+
+// What changes a region's members waits for the primary's word on who is root, if there are users; what an operator
+// needs to get on without a primary does not.
+func TestOrdersWithoutAPrimary(t *testing.T) {
+	ruled := func(ctx context.Context) bool {
+		return len(metadata.ValueFromIncomingContext(ctx, "ruled")) > 0
+	}
+	g := guard(t, etcdapi.Options{Operator: ruled})
+	root := g.as(t, "root", "r00t")
+	operator := metadata.AppendToOutgoingContext(bounded(t), "ruled", "yes")
+	g.Replicator.FailBarriers(fmt.Errorf("%w: on purpose", replication.ErrNotReady))
+	for name, one := range orders() {
+		switch {
+		case strings.Contains(name, "member"):
+			err := one.call(root, g.connection)
+			if status.Code(err) != codes.Unavailable || !strings.Contains(told(err), "operator.token-file") {
+				t.Errorf("%s: %v", name, err)
+			}
+		case name == "snapshot", name == "move the leader":
+			if err := one.call(root, g.connection); told(err) != one.done {
+				t.Errorf("%s: %v", name, err)
+			}
+		default:
+			continue
+		}
+		if err := one.call(operator, g.connection); told(err) != one.done {
+			t.Errorf("%s, by an operator: %v", name, err)
+		}
+	}
+	token := g.token(t, "root", "r00t")
+	if _, _, err := g.API.Root(bounded(t), etcdapi.RootShown{Tokens: []string{token}, Sure: true}); err != nil {
+		t.Errorf("root cannot order a failover: %v", err)
+	}
+}
+
+// To enable authentication again ends what was given to who logged in before, at once and everywhere: whoever knew what
+// it was signed with knows it no more. As in etcd it says nothing of it.
+func TestToEnableAgainEndsTokens(t *testing.T) {
+	g := guard(t, etcdapi.Options{})
+	old, revision := g.Store.Auth().TokenKey(), g.Store.Auth().Revision()
+	enable := func() {
+		t.Helper()
+		if _, err := g.auth.AuthEnable(g.as(t, "root", "r00t"), &pb.AuthEnableRequest{}); err != nil {
+			t.Error(err)
+		}
+	}
+	ann := g.as(t, "ann", "pa55")
+	g.Replicator.Outdate(command.NeedsBasis)
+	enable()
+	if _, err := g.kv.Put(ann, &pb.PutRequest{Key: a}); err != nil || !bytes.Equal(old, g.Store.Auth().TokenKey()) {
+		t.Errorf("where a node would not do it: %v", err)
+	}
+	g.Replicator.Outdate(nil)
+	enable()
+	if now := g.Store.Auth(); bytes.Equal(old, now.TokenKey()) || now.Revision() != revision || !now.Enabled() {
+		t.Errorf("the key is the same, or the revision %d, not %d", now.Revision(), revision)
+	}
+	if _, err := g.kv.Put(ann, &pb.PutRequest{Key: a}); told(err) != badToken {
+		t.Errorf("a token of before: %v", err)
+	}
+	if _, err := g.kv.Put(g.as(t, "ann", "pa55"), &pb.PutRequest{Key: a}); err != nil {
+		t.Errorf("a token of now: %v", err)
+	}
+}
