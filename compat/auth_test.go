@@ -66,7 +66,7 @@ func newAuthDuel(t *testing.T, seed uint64) *authDuel {
 			t.Fatal(err)
 		}
 	}
-	return beginAuth(newDuelWith(t, seed, setting, o))
+	return beginAuth(newDuelWith(t, seed, setting, o), setting)
 }
 
 // jwtSetting is auth-token for JWTs of a secret that both sides know.
@@ -79,9 +79,9 @@ func jwtSetting(t *testing.T) string {
 	return "jwt,sign-method=HS256,priv-key=" + file
 }
 
-// beginAuth makes root on both sides.
-func beginAuth(both *duel) *authDuel {
-	d := &authDuel{duel: both, passwords: map[string]string{}}
+// beginAuth makes root on both sides, which give tokens as auth-token says.
+func beginAuth(both *duel, setting string) *authDuel {
+	d := &authDuel{duel: both, passwords: map[string]string{}, simple: setting == "simple"}
 	d.forward = true // whether others are permitted depends on the shape of a tree in etcd
 	for _, r := range []proto.Message{
 		&pb.AuthUserAddRequest{Name: "root", Password: "p0"},
@@ -98,6 +98,7 @@ type authDuel struct {
 	*duel
 	passwords map[string]string // of users, as far as known
 	logged    []*tokens         // the last ones that were given
+	simple    bool              // tokens are
 }
 
 var (
@@ -132,7 +133,7 @@ func (d *authDuel) step() {
 	case n < 46:
 		d.both(d.question())
 	case n < 48:
-		d.both(&pb.AuthEnableRequest{})
+		d.enable()
 	case n < 49 && d.oneIn(3):
 		d.both(&pb.AuthDisableRequest{})
 		d.asker = nil
@@ -143,6 +144,14 @@ func (d *authDuel) step() {
 		}
 	default:
 		d.both(d.request())
+	}
+}
+
+// enable enables authentication. Where it is enabled already simple tokens of before end here, and not in etcd.
+func (d *authDuel) enable() {
+	before := d.outcomes[""]
+	if d.both(&pb.AuthEnableRequest{}); d.simple && d.outcomes[""] > before {
+		d.logged = nil
 	}
 }
 
@@ -267,7 +276,7 @@ func doesSomething(r *pb.TxnRequest) bool {
 
 // request is one that is no business of users and roles, of every kind that asks for a right.
 func (d *authDuel) request() proto.Message {
-	switch n := d.IntN(40); {
+	switch n := d.IntN(46); {
 	case n < 8:
 		return d.put()
 	case n < 16:
@@ -297,8 +306,29 @@ func (d *authDuel) request() proto.Message {
 		return &pb.AlarmRequest{}
 	case n < 39:
 		return d.hash()
+	case n < 45:
+		return d.maintenance()
 	}
 	r := d.watch()
 	r.StartRevision, r.WatchId = 0, 0
 	return watchOnce{r}
+}
+
+// maintenance is a request about nodes, and not about what they hold, that does nothing.
+func (d *authDuel) maintenance() proto.Message {
+	switch d.IntN(6) {
+	case 0:
+		return &pb.StatusRequest{}
+	case 1:
+		return &pb.MemberListRequest{Linearizable: d.oneIn(2)}
+	case 2:
+		return &pb.SnapshotRequest{}
+	case 3:
+		return &pb.DefragmentRequest{}
+	case 4:
+		if *endpointsFlag == "" && len(d.mimir) == 1 { // a node that is no leader says that
+			return &pb.MoveLeaderRequest{TargetID: 99}
+		}
+	}
+	return &pb.DowngradeRequest{}
 }

@@ -3,6 +3,7 @@ package compat
 import (
 	"context"
 	"errors"
+	"io"
 	"strings"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -87,6 +88,34 @@ func (s *side) sendAuth(ctx context.Context, request proto.Message) (proto.Messa
 		return s.maintain.Alarm(ctx, r)
 	case watchOnce:
 		return s.watchOnce(ctx, r.WatchCreateRequest)
+	}
+	return s.sendMaintenance(ctx, request)
+}
+
+// sendMaintenance answers with nothing of what is each node's own.
+func (s *side) sendMaintenance(ctx context.Context, request proto.Message) (proto.Message, error) {
+	switch r := request.(type) {
+	case *pb.StatusRequest:
+		_, err := s.maintain.Status(ctx, r)
+		return &pb.StatusResponse{}, err
+	case *pb.MemberListRequest:
+		_, err := s.cluster.MemberList(ctx, r)
+		return &pb.MemberListResponse{}, err
+	case *pb.SnapshotRequest:
+		stream, err := s.maintain.Snapshot(ctx, r)
+		for err == nil {
+			_, err = stream.Recv()
+		}
+		if errors.Is(err, io.EOF) {
+			err = nil
+		}
+		return &pb.SnapshotResponse{}, err
+	case *pb.DefragmentRequest:
+		return s.maintain.Defragment(ctx, r)
+	case *pb.MoveLeaderRequest:
+		return s.maintain.MoveLeader(ctx, r)
+	case *pb.DowngradeRequest:
+		return s.maintain.Downgrade(ctx, r)
 	}
 	return nil, errors.New("compat: no such request")
 }

@@ -49,7 +49,7 @@ func TestAuthInTwoRegions(t *testing.T) {
 				setting = jwtSetting(t)
 			}
 			r := startRegions(t, binary, setting)
-			d := beginAuth(newDuelAt(t, seed+1, setting, r.endpoints()))
+			d := beginAuth(newDuelAt(t, seed+1, setting, r.endpoints()), setting)
 			moves := 0
 			for i := range *stepsFlag {
 				due := min(i*(regionMoves+1) / *stepsFlag, regionMoves)
