@@ -209,9 +209,11 @@ func (d *authDuel) changeUsers(r proto.Message) {
 	}
 }
 
-// forget forgets most of the tokens of a user, which are none any more.
+// forget forgets most of the tokens of a user, which are none any more, and all if they are JWTs: those end only here.
 func (d *authDuel) forget(user string) {
-	d.logged = slices.DeleteFunc(d.logged, func(t *tokens) bool { return t.user == user && !d.oneIn(4) })
+	d.logged = slices.DeleteFunc(d.logged, func(t *tokens) bool {
+		return t.user == user && (!d.simple || !d.oneIn(4))
+	})
 }
 
 func (d *authDuel) change() proto.Message {

@@ -233,8 +233,8 @@ const loginPatience = 2 * time.Second
 
 // Authenticate gives a token to whoever knows the password of a user. The password is checked against what this node
 // has, once that is what the primary has. Where the primary cannot be heard it is checked against what is here: else
-// root could not log in to order a failover. Such a token says which password it was, and where that has been changed
-// it does not count, nor does what is written with it: see asker. And nobody is refused by what may be old.
+// root could not log in to order a failover. A token says which password it was, and where that has been changed it
+// does not count, nor does what is written with it: see asker. And nobody is refused by what may be old.
 func (s *authServer) Authenticate(ctx context.Context, r *pb.AuthenticateRequest) (*pb.AuthenticateResponse, error) {
 	patient, enough := context.WithTimeout(ctx, loginPatience)
 	behind := s.barrier(patient)
@@ -242,7 +242,7 @@ func (s *authServer) Authenticate(ctx context.Context, r *pb.AuthenticateRequest
 	if behind != nil && ctx.Err() != nil {
 		return nil, s.statusOf(ctx, ctx.Err())
 	}
-	response, err := s.login(ctx, r, behind == nil)
+	response, err := s.login(ctx, r)
 	if err == nil || behind == nil {
 		return response, err
 	}
@@ -252,10 +252,8 @@ func (s *authServer) Authenticate(ctx context.Context, r *pb.AuthenticateRequest
 	return nil, behind
 }
 
-// login is Authenticate by what is applied here; sure says that this is what the primary has.
-func (s *authServer) login(
-	ctx context.Context, r *pb.AuthenticateRequest, sure bool,
-) (*pb.AuthenticateResponse, error) {
+// login is Authenticate by what is applied here.
+func (s *authServer) login(ctx context.Context, r *pb.AuthenticateRequest) (*pb.AuthenticateResponse, error) {
 	bounded, cancel := context.WithTimeout(ctx, s.limits.now().RequestTimeout)
 	defer cancel()
 	for {
@@ -267,7 +265,7 @@ func (s *authServer) login(
 		if s.store.Auth().Revision() != revision {
 			continue // it may be another password by now
 		}
-		text, err := s.tokens.Assign(now, r.Name, revision, sure)
+		text, err := s.tokens.Assign(now, r.Name, revision)
 		if errors.Is(err, token.ErrVerifyOnly) {
 			return nil, status.Error(codes.Unknown, err.Error()) // as etcd
 		} else if err != nil {

@@ -20,6 +20,7 @@ import (
 
 	"github.com/mimir-kv/mimir/etcdapi"
 	"github.com/mimir-kv/mimir/etcdapi/token"
+	"github.com/mimir-kv/mimir/kv"
 	"github.com/mimir-kv/mimir/kv/command"
 	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/replication/clock"
@@ -190,29 +191,38 @@ func TestJWTsInALateRegion(t *testing.T) {
 			t.Errorf("%s: %v, want %q", what, err, text)
 		}
 	}
-	as := func(user string) context.Context {
-		claims := jwt.MapClaims{"username": user, "revision": primary.Auth().Revision()}
-		text, err := jwt.NewWithClaims(jwt.SigningMethodHS256, claims).SignedString(secretKey)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return metadata.AppendToOutgoingContext(bounded(t), "token", text)
-	}
 	if _, err := g.kv.Put(here, &pb.PutRequest{Key: a}); !isOld(err) {
 		t.Errorf("of what is shown: %v", err)
 	}
-	put(as("ann"), "of what is", "")
-	put(as("bob"), "of who is not shown yet", "")
-	put(as("eve"), "of nobody", denied)
+	put(made(t, "ann", primary), "of what is", "")
+	put(made(t, "bob", primary), "of who is not shown yet", "")
+	put(made(t, "eve", primary), "of nobody", denied)
 }
 
-// A JWT that was given while the primary could not be asked counts for no more than the password that was shown for it;
-// any other one counts as in etcd.
+// made returns a context with a JWT that was made elsewhere, by what a store has.
+func made(t *testing.T, user string, by *kv.Store) context.Context {
+	t.Helper()
+	return metadata.AppendToOutgoingContext(bounded(t), "token", madeText(t, user, by))
+}
+
+func madeText(t *testing.T, user string, by *kv.Store) string {
+	t.Helper()
+	claims := jwt.MapClaims{"username": user, "revision": by.Auth().Revision()}
+	text, err := jwt.NewWithClaims(jwt.SigningMethodHS256, claims).SignedString(secretKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+// A JWT that a node gave counts for no more than the password that was shown for it, whether it could ask the primary or
+// only believed that, as one does that was deposed and has not heard of it; one that was made elsewhere counts as in
+// etcd.
 func TestAJWTOfAnOldPasswordIsNotRoots(t *testing.T) {
 	g := guard(t, etcdapi.Options{Tokens: jwts(t)})
-	sure := g.as(t, "root", "r00t")
+	deposed, elsewhere := g.as(t, "root", "r00t"), made(t, "root", g.Store)
 	g.Replicator.FailBarriers(fmt.Errorf("%w: on purpose", replication.ErrNotReady))
-	unsure := g.as(t, "root", "r00t")
+	behind := g.as(t, "root", "r00t")
 	hash := of(pb.NewMaintenanceClient, pb.MaintenanceClient.HashKV, &pb.HashKVRequest{})
 	add := func(ctx context.Context, name, want string) {
 		t.Helper()
@@ -220,20 +230,24 @@ func TestAJWTOfAnOldPasswordIsNotRoots(t *testing.T) {
 			t.Errorf("%s: %v, want %q", name, err, want)
 		}
 	}
-	add(unsure, "while it is the password", "")
-	if err := hash(unsure, g.connection); err != nil {
-		t.Errorf("while it is the password: %v", err)
+	for name, ctx := range map[string]context.Context{"deposed": deposed, "behind": behind} {
+		add(ctx, name, "")
+		if err := hash(ctx, g.connection); err != nil {
+			t.Errorf("%s, while it is the password: %v", name, err)
+		}
 	}
 	g.Replicator.FailBarriers(nil)
 	g.own(t, anotherPassword("root"))
-	add(unsure, "with a password of before", oldRevision)
-	if err := hash(unsure, g.connection); told(err) != oldRevision {
-		t.Errorf("with a password of before: %v", err)
+	for name, ctx := range map[string]context.Context{"deposed once more": deposed, "behind once more": behind} {
+		add(ctx, name, oldRevision)
+		if err := hash(ctx, g.connection); told(err) != oldRevision {
+			t.Errorf("%s, with a password of before: %v", name, err)
+		}
+		if _, err := pb.NewLeaseClient(g.connection).LeaseGrant(ctx, &pb.LeaseGrantRequest{TTL: 9}); err == nil {
+			t.Errorf("%s: a lease is granted with a password of before", name)
+		}
 	}
-	if _, err := pb.NewLeaseClient(g.connection).LeaseGrant(unsure, &pb.LeaseGrantRequest{TTL: 9}); err == nil {
-		t.Error("a lease is granted with a password of before")
-	}
-	add(sure, "as in etcd", "")
+	add(elsewhere, "as in etcd", "")
 }
 
 // While a node of the fleet does not know what stands beside a command, root is root by what the primary has, before

@@ -202,6 +202,13 @@ func TestCertificatesAsWritten(t *testing.T) {
 	}
 }
 
+// anyUser are users of whom there is each.
+type anyUser struct{}
+
+func (anyUser) Revision() uint64                 { return 7 }
+func (anyUser) UserKey(string) ([]byte, bool)    { return []byte("a key"), true }
+func (anyUser) Basis(string) (token.Basis, bool) { return token.Basis{1}, true }
+
 // The keys of JWTs that docs/auth.md makes are those that its setting takes.
 func TestJWTsAsWritten(t *testing.T) {
 	s := newShell(t)
@@ -216,7 +223,7 @@ func TestJWTsAsWritten(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text, err := tokens.Assign(nil, "root", 7, true)
+	text, err := tokens.Assign(anyUser{}, "root", 7)
 	if err != nil || !strings.HasPrefix(text, "eyJ") {
 		t.Errorf("%q, %v", text, err)
 	}

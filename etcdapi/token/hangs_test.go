@@ -38,7 +38,7 @@ func TestKeysOnADiskThatHangs(t *testing.T) {
 		done := make(chan error, 10)
 		for range cap(done) {
 			go func() {
-				text, err := tokens.Assign(nil, "ann", 7, true)
+				text, err := tokens.Assign(ann, "ann", 7)
 				if err == nil {
 					_, err = tokens.Read(users{9, nil}, text, time.Time{})
 				}

@@ -95,7 +95,7 @@ func (s *signed) look() {
 	s.keys, s.texts = changed, texts
 }
 
-// The claims are those of etcd, and of a token whose password may have been changed elsewhere also which that was.
+// The claims are those of etcd, and of a token that a node gave also which password was shown for it.
 const (
 	claimUser     = "username"
 	claimRevision = "revision"
@@ -104,20 +104,18 @@ const (
 )
 
 // Assign implements Tokens.
-func (s *signed) Assign(users Users, user string, revision uint64, sure bool) (string, error) {
+func (s *signed) Assign(users Users, user string, revision uint64) (string, error) {
 	k := s.current()
 	if k.signs == nil {
 		return "", ErrVerifyOnly
 	}
+	basis, ok := users.Basis(user)
+	if !ok {
+		return "", ErrUnknownUser
+	}
 	claims := jwt.MapClaims{
 		claimUser: user, claimRevision: revision, claimEnd: s.clock.Now().Add(s.spec.TTL).Unix(),
-	}
-	if !sure {
-		basis, ok := users.Basis(user)
-		if !ok {
-			return "", ErrUnknownUser
-		}
-		claims[claimBasis] = base64.RawURLEncoding.EncodeToString(basis[:])
+		claimBasis: base64.RawURLEncoding.EncodeToString(basis[:]),
 	}
 	text, err := jwt.NewWithClaims(s.method.SigningMethod, claims).SignedString(k.signs)
 	if err != nil {

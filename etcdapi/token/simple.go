@@ -30,7 +30,7 @@ type simple struct {
 func NewSimple(ttl time.Duration, c clock.Clock) Tokens { return &simple{ttl, c} }
 
 // Assign implements Tokens.
-func (s *simple) Assign(users Users, user string, revision uint64, _ bool) (string, error) {
+func (s *simple) Assign(users Users, user string, revision uint64) (string, error) {
 	key, ok := users.UserKey(user)
 	if !ok {
 		return "", ErrUnknownUser

@@ -9,10 +9,11 @@ import (
 
 // Tokens makes and reads tokens. It is safe for concurrent use.
 type Tokens interface {
-	// Assign makes a token for a user whose password was right by users at an auth revision. sure says that this is
-	// what the primary has; where it may not be, the token says which password it was, and counts as long as that is
-	// the user's. The error is ErrVerifyOnly, ErrUnknownUser, or says why the key cannot sign.
-	Assign(users Users, user string, revision uint64, sure bool) (string, error)
+	// Assign makes a token for a user whose password was right by users at an auth revision. It says which password
+	// that was, and counts as long as that is the user's: a node cannot be sure that what it has is what the primary
+	// has, since one that was deposed confirms that to itself. The error is ErrVerifyOnly, ErrUnknownUser, or says why
+	// the key cannot sign.
+	Assign(users Users, user string, revision uint64) (string, error)
 	// Read says whose a token is. It must not have expired, a simple one when the stream that shows it began. The error
 	// is ErrInvalid.
 	Read(users Users, token string, began time.Time) (Claim, error)
@@ -39,8 +40,8 @@ type Claim struct {
 	Revision uint64
 	// Present says that no revision makes the token old: of a simple one.
 	Present bool
-	// Basis is the password that was shown for the token, as Users says it: of a simple one, and of a JWT that was
-	// given by what may have been old. Of any other JWT it is zero.
+	// Basis is the password that was shown for the token, as Users says it: of a simple one, and of a JWT that a node
+	// gave. Of a JWT that was made elsewhere it is zero.
 	Basis Basis
 }
 

@@ -42,12 +42,15 @@ func (u users) Basis(name string) (basis token.Basis, ok bool) {
 	return basis, ok
 }
 
+// ann is the only user of these.
+var ann = users{7, map[string]string{"ann": "sixteen bytes of a secret"}}
+
 func TestSimpleTokens(t *testing.T) {
 	virtual.Test(t, func(t *testing.T) {
 		tokens := token.NewSimple(time.Minute, clock.Real)
 		const basis = "sixteen bytes of"
 		u := users{7, map[string]string{"ann": basis + " a secret"}}
-		made, err := tokens.Assign(u, "ann", 7, true)
+		made, err := tokens.Assign(u, "ann", 7)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -88,7 +91,7 @@ func TestSimpleTokens(t *testing.T) {
 		if _, err := tokens.Read(u, made, began); err != nil {
 			t.Errorf("on a stream that began before: %v", err)
 		}
-		if _, err := tokens.Assign(u, "bob", 7, true); !errors.Is(err, token.ErrUnknownUser) {
+		if _, err := tokens.Assign(u, "bob", 7); !errors.Is(err, token.ErrUnknownUser) {
 			t.Errorf("for nobody: %v", err)
 		}
 	})
@@ -101,7 +104,7 @@ func TestASimpleTokenEndsWithinADay(t *testing.T) {
 		for ttl, counts := range map[time.Duration]bool{
 			token.MostTTL: true, token.MostTTL + time.Minute: true, token.MostTTL + 2*time.Hour: false, 1 << 62: false,
 		} {
-			made, err := token.NewSimple(ttl, clock.Real).Assign(u, "ann", 7, true)
+			made, err := token.NewSimple(ttl, clock.Real).Assign(u, "ann", 7)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -112,25 +115,22 @@ func TestASimpleTokenEndsWithinADay(t *testing.T) {
 	})
 }
 
-// A JWT that was given where the password may have been another one already says which it was.
+// A JWT that a node gave says which password was shown for it.
 func TestAJWTSaysWhatItStandsOn(t *testing.T) {
 	f := files{"k": []byte("a secret of enough characters for this")}
 	tokens, err := open(t, "jwt,sign-method=HS256,priv-key=k", f)
 	if err != nil {
 		t.Fatal(err)
 	}
-	u := users{7, map[string]string{"ann": "sixteen bytes of a secret"}}
-	for sure, basis := range map[bool]token.Basis{true: {}, false: token.Basis([]byte("sixteen bytes of"))} {
-		made, err := tokens.Assign(u, "ann", 7, sure)
-		if err != nil {
-			t.Fatal(err)
-		}
-		want := token.Claim{User: "ann", Assigned: 7, Revision: 7, Basis: basis}
-		if got, err := tokens.Read(users{9, nil}, made, time.Time{}); err != nil || got != want {
-			t.Errorf("sure %t: %+v, %v", sure, got, err)
-		}
+	made, err := tokens.Assign(ann, "ann", 7)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if _, err := tokens.Assign(u, "bob", 7, false); !errors.Is(err, token.ErrUnknownUser) {
+	want := token.Claim{User: "ann", Assigned: 7, Revision: 7, Basis: token.Basis([]byte("sixteen bytes of"))}
+	if got, err := tokens.Read(users{9, nil}, made, time.Time{}); err != nil || got != want {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if _, err := tokens.Assign(ann, "bob", 7); !errors.Is(err, token.ErrUnknownUser) {
 		t.Errorf("for nobody: %v", err)
 	}
 }
@@ -210,7 +210,7 @@ func TestJWTs(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", method, err)
 		}
-		made, err := signing.Assign(nil, "ann", 7, true)
+		made, err := signing.Assign(ann, "ann", 7)
 		if err != nil {
 			t.Fatalf("%s: %v", method, err)
 		}
@@ -219,11 +219,11 @@ func TestJWTs(t *testing.T) {
 			if reading, err = open(t, "jwt,sign-method="+method+",pub-key="+name+".pub", f); err != nil {
 				t.Fatalf("%s: %v", method, err)
 			}
-			if _, err := reading.Assign(nil, "ann", 7, true); !errors.Is(err, token.ErrVerifyOnly) {
+			if _, err := reading.Assign(ann, "ann", 7); !errors.Is(err, token.ErrVerifyOnly) {
 				t.Errorf("%s signs without a key: %v", method, err)
 			}
 		}
-		want := token.Claim{User: "ann", Assigned: 7, Revision: 7}
+		want := token.Claim{User: "ann", Assigned: 7, Revision: 7, Basis: token.Basis([]byte("sixteen bytes of"))}
 		if got, err := reading.Read(users{9, nil}, made, time.Time{}); err != nil || got != want {
 			t.Errorf("%s: %+v, %v", method, got, err)
 		}
@@ -306,7 +306,7 @@ func TestKeysOfJWTsAreReadAgain(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		before, err := tokens.Assign(nil, "ann", 7, true)
+		before, err := tokens.Assign(ann, "ann", 7)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -320,7 +320,7 @@ func TestKeysOfJWTsAreReadAgain(t *testing.T) {
 		if _, err := tokens.Read(nil, before, time.Time{}); !errors.Is(err, token.ErrInvalid) {
 			t.Errorf("signed with the former key: %v", err)
 		}
-		after, err := tokens.Assign(nil, "ann", 7, true)
+		after, err := tokens.Assign(ann, "ann", 7)
 		if err != nil {
 			t.Fatal(err)
 		}
