@@ -173,6 +173,7 @@ func New(o Options) *API {
 	a.guard = &guard{
 		store: a.store, tokens: o.Tokens, commonNames: o.CommonNames, clock: a.clock, barrier: a.barrier,
 		statusOf: a.statusOf, replicator: o.Replicator, operator: o.Operator,
+		orderPatience: loginPatience,
 	}
 	if a.tokens == nil {
 		a.tokens = token.NewSimple(token.DefaultTTL, a.clock)

@@ -34,7 +34,7 @@ func (s *authServer) AuthEnable(ctx context.Context, _ *pb.AuthEnableRequest) (*
 	if err != nil {
 		return nil, err
 	}
-	r := command.AuthEnable{TokenKey: make([]byte, command.TokenKeyBytes), Renews: who.tells || s.mayTellBasis(ctx)}
+	r := command.AuthEnable{TokenKey: make([]byte, command.TokenKeyBytes), Renews: who.tells || s.mayTellBasis(ctx) == nil}
 	rand.Read(r.TokenKey) //nolint:errcheck // it never fails
 	if !r.Renews && s.store.Auth().Enabled() {
 		s.logger.WarnContext(ctx, "authentication is enabled, and the key of tokens stays what it is: a node of the "+
@@ -228,7 +228,8 @@ func (s *authServer) hashed(ctx context.Context, password string) (string, error
 	return base64.StdEncoding.EncodeToString(hash), nil
 }
 
-// loginPatience bounds for how long a login waits for what the primary has: clients wait five seconds for all of it.
+// loginPatience bounds for how long a login waits for what the primary has, and an order for that and then for what the
+// primary says: clients wait five seconds for all of it.
 const loginPatience = 2 * time.Second
 
 // Authenticate gives a token to whoever knows the password of a user. The password is checked against what this node

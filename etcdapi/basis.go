@@ -20,8 +20,13 @@ import (
 // has to be root by what the primary has before one that root alone may give is proposed. What is no write, and no
 // affair of this node alone, has the primary asked: mayOrder and mustOrder.
 
-// idle does nothing, and only root may do it.
-var idle = command.EncodeAlarm(&pb.AlarmRequest{Action: pb.AlarmRequest_GET})
+// idle does nothing, and only root may do it, of whatever revision he is. reading does nothing either: root may do it,
+// and others who may read that key, if they are of no revision of before.
+var (
+	idle    = command.EncodeAlarm(&pb.AlarmRequest{Action: pb.AlarmRequest_GET})
+	reading = command.EncodeTxn(&pb.TxnRequest{Success: []*pb.RequestOp{{Request: &pb.RequestOp_RequestRange{
+		RequestRange: &pb.RangeRequest{Key: []byte{0}, CountOnly: true}}}}})
+)
 
 // basedCommand stands for all commands that say on what somebody stands.
 var basedCommand = command.EncodeAs(
@@ -32,11 +37,11 @@ func (g *guard) tellsBasis(id auth.Identity) bool {
 	return id.Based() && g.replicator.Decided(basedCommand)
 }
 
-// mayTellBasis reports whether every node knows of it, as far as can be found out at once.
-func (g *guard) mayTellBasis(ctx context.Context) bool {
+// mayTellBasis returns nil if every node knows of it, and else why not, as far as can be found out at once.
+func (g *guard) mayTellBasis(ctx context.Context) error {
 	bounded, cancel := context.WithTimeout(ctx, understoodWithin)
 	defer cancel()
-	return g.replicator.Understood(bounded, basedCommand) == nil
+	return g.replicator.Understood(bounded, basedCommand)
 }
 
 // commands is asks for what root alone may do with keys and leases of others.
@@ -58,7 +63,7 @@ func (g *guard) changes(ctx context.Context) (asker, error) {
 		return who, err
 	}
 	if !who.tells && who.Based() {
-		who.tells = g.mayTellBasis(ctx)
+		who.tells = g.mayTellBasis(ctx) == nil
 	}
 	return g.surely(ctx, who)
 }
@@ -82,7 +87,7 @@ func (g *guard) mayOrder(ctx context.Context) error {
 	if g.isOperator(ctx) {
 		return nil
 	}
-	_, refused, _ := g.assured(ctx, g.isRootNow(ctx))
+	_, refused, _ := g.assured(ctx, g.isRootNow(ctx), idle)
 	return refused
 }
 
@@ -91,7 +96,7 @@ func (g *guard) mustOrder(ctx context.Context) error {
 	if g.isOperator(ctx) {
 		return nil
 	}
-	_, refused, unheard := g.assured(ctx, g.isRootNow(ctx))
+	_, refused, unheard := g.assured(ctx, g.isRootNow(ctx), idle)
 	if refused == nil && unheard != nil {
 		refused = g.statusOf(ctx, status.Errorf(codes.Unavailable, "mimir: the primary, which knows who is root, "+
 			"could not be asked whether whoever asks still is (%s): who is an operator by operator.allowed-cn or "+
@@ -105,24 +110,31 @@ func (g *guard) isRootNow(ctx context.Context) func() (auth.Identity, error) {
 }
 
 // assured has the primary say whether somebody who may order something by what is here may do so still; judge says by
-// that who he is. refused is nil if he may, as far as could be found out; unheard says then why the primary did not say
-// it.
+// that who he is. Where this node cannot have what the primary has the primary is asked itself, whatever the reason is:
+// a region that is behind for long may reach it. refused is nil if he may, as far as could be found out; unheard says
+// then why the primary did not say it. questions are what whoever may give such an order may have done, and that does
+// nothing.
 func (g *guard) assured(
-	ctx context.Context, judge func() (auth.Identity, error),
+	ctx context.Context, judge func() (auth.Identity, error), questions ...[]byte,
 ) (id auth.Identity, refused, unheard error) {
 	if id, refused = judge(); refused != nil || !g.hadUsers() {
 		return id, refused, nil
 	}
-	patient, enough := context.WithTimeout(ctx, loginPatience)
-	defer enough()
-	if unheard = g.barrier(patient); unheard == nil {
+	patient, enough := context.WithTimeout(ctx, g.orderPatience)
+	unheard = g.barrier(patient)
+	enough()
+	if unheard == nil {
 		id, refused = judge()
 		return id, refused, nil
 	}
-	if isLate(unheard) && (!id.Based() || g.tellsBasis(id)) {
-		behind := unheard
-		refused, unheard = g.primarySays(patient, id)
-		refused = unlessLate(behind, refused)
+	patient, enough = context.WithTimeout(ctx, g.orderPatience)
+	defer enough()
+	if id.Based() && !g.tellsBasis(id) && g.mayTellBasis(patient) != nil {
+		return id, nil, unheard // where it is applied his name would do
+	}
+	refused, unheard = g.primarySays(patient, id, questions)
+	if errors.Is(refused, command.ErrAuthOldRevision) {
+		refused = errOld
 	}
 	return id, g.statusOf(ctx, refused), unheard
 }
@@ -131,11 +143,12 @@ func (g *guard) assured(
 // is proposed is applied by what the primary has.
 func isLate(barrier error) bool { return status.Code(barrier) == codes.FailedPrecondition }
 
-// errOld is told where what somebody has shown is old by what the primary has, and the region shows its history late:
-// it would go on giving him the like. Clients of etcd log in again and again as long as they are told what etcd says.
+// errOld is told where what somebody has shown is old by what the primary has, and the region shows its history late,
+// or is behind: it would go on giving him the like. Clients of etcd log in again and again as long as they are told what
+// etcd says.
 var errOld = status.Error(codes.FailedPrecondition, "mimir: what whoever asks has shown, a password or a token, is of "+
-	"before the last change of users, and this region shows its history late, and not that change yet: log in at "+
-	"another region")
+	"before the last change of users, and this region shows its history late, or is behind, and does not show that "+
+	"change yet: log in at another region")
 
 // unlessLate is why the primary refused something, or errOld.
 func unlessLate(barrier, refused error) error {
@@ -146,15 +159,23 @@ func unlessLate(barrier, refused error) error {
 }
 
 // primarySays has what does nothing done in the name of somebody who has to be root.
-func (g *guard) primarySays(ctx context.Context, id auth.Identity) (refused, unheard error) {
+func (g *guard) primarySays(ctx context.Context, id auth.Identity, questions [][]byte) (refused, unheard error) {
 	who := asker{Identity: id, tells: true}
-	receipt, err := g.replicator.Propose(ctx, []*replication.Command{{Data: who.encode(idle)}})
-	if err == nil && len(receipt.Results) == 0 {
+	var cs []*replication.Command
+	for _, q := range questions {
+		cs = append(cs, &replication.Command{Data: who.encode(q)})
+	}
+	receipt, err := g.replicator.Propose(ctx, cs)
+	if err == nil && len(receipt.Results) != len(cs) {
 		err = replication.ErrUnknownOutcome
 	}
 	if err != nil {
 		return nil, g.statusOf(ctx, err)
 	}
-	_, refused = command.DecodeAlarmResult(receipt.Results[0])
-	return refused, nil
+	for _, result := range receipt.Results {
+		if refused := command.Refusal(result); refused != nil {
+			return refused, nil
+		}
+	}
+	return nil, nil
 }

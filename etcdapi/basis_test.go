@@ -140,6 +140,63 @@ func TestAnOldPasswordOfRoot(t *testing.T) {
 	}
 }
 
+// A region that is behind for longer than anybody waits, and reaches the primary, has it say who is root, as one does
+// that shows its history late.
+func TestOrdersOfARegionThatIsBehind(t *testing.T) {
+	writes := map[string]bool{}
+	for name := range orders() {
+		writes[name] = !strings.Contains(name, "member") && name != "snapshot" && name != "move the leader"
+	}
+	for _, changed := range []bool{true, false} {
+		t.Run(fmt.Sprintf("changed %t", changed), func(t *testing.T) {
+			g := guard(t, etcdapi.Options{CommonNames: true})
+			etcdapi.SetOrderPatience(g.API, 300*time.Millisecond)
+			token := g.token(t, "root", "r00t")
+			root := metadata.AppendToOutgoingContext(bounded(t), "token", token)
+			g.Replicator.Lag(t)
+			if changed {
+				g.own(t, anotherPassword("root"))
+			}
+			for name, one := range orders() {
+				if writes[name] {
+					continue // which is judged where it is applied
+				}
+				if err := one.call(root, g.connection); changed && !isOld(err) || !changed && told(err) != one.done {
+					t.Errorf("%s: %v, and root is told %q", name, err, one.done)
+				}
+			}
+			g.Replicator.Cut() // what waits for the primary waits in vain, and then there is time enough to ask it
+			_, _, err := g.API.Root(bounded(t), etcdapi.RootShown{Tokens: []string{token}, Fresh: true, Sure: true})
+			if changed != isOld(err) || !changed && err != nil {
+				t.Errorf("an order of none of etcd's calls: %v", err)
+			}
+		})
+	}
+}
+
+// An order of none of etcd's calls wants a token that is not old by what the primary has, also where that is not shown:
+// of a JWT that was made elsewhere, which counts for etcd's calls.
+func TestAnOldJWTOrdersNothingInALateRegion(t *testing.T) {
+	g := guard(t, etcdapi.Options{Tokens: jwts(t), CommonNames: true})
+	old := madeText(t, "root", g.Store)
+	primary := g.Replicator.Late(t)
+	g.own(t, &pb.AuthRoleAddRequest{Name: "other"})
+	for what, c := range map[string]struct {
+		shown etcdapi.RootShown
+		old   bool
+	}{
+		"a JWT of before":            {etcdapi.RootShown{Tokens: []string{old}, Fresh: true}, true},
+		"one that need not be fresh": {etcdapi.RootShown{Tokens: []string{old}}, false},
+		"a JWT of what there is":     {etcdapi.RootShown{Tokens: []string{madeText(t, "root", primary)}, Fresh: true}, false},
+		"a certificate":              {etcdapi.RootShown{CommonName: "root", Fresh: true}, false},
+	} {
+		c.shown.Sure = true
+		if _, _, err := g.API.Root(bounded(t), c.shown); isOld(err) != c.old || !c.old && err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
 // A region that shows its history late writes by what the primary has of users and roles: a change of them does not
 // keep others from writing, a right that was given counts, and one that was taken does not. What it shows it shows by
 // what it has.
@@ -331,6 +388,7 @@ func TestOrdersWithoutAPrimary(t *testing.T) {
 	root := g.as(t, "root", "r00t")
 	operator := metadata.AppendToOutgoingContext(bounded(t), "ruled", "yes")
 	g.Replicator.FailBarriers(fmt.Errorf("%w: on purpose", replication.ErrNotReady))
+	g.Replicator.LoseAnswers(true)
 	for name, one := range orders() {
 		switch {
 		case strings.Contains(name, "member"):

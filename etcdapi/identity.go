@@ -33,6 +33,8 @@ type guard struct {
 	statusOf    func(context.Context, error) error
 	replicator  Replicator
 	operator    func(context.Context) bool // see Options.Operator
+
+	orderPatience time.Duration // loginPatience
 }
 
 // right says whether somebody may do what was asked, as far as is applied here.

@@ -44,7 +44,11 @@ func (g *guard) Root(ctx context.Context, shown RootShown) (user string, enabled
 	}
 	var id auth.Identity
 	if shown.Sure {
-		id, err, _ = g.assured(ctx, judge)
+		questions := [][]byte{idle}
+		if shown.Fresh {
+			questions = append(questions, reading)
+		}
+		id, err, _ = g.assured(ctx, judge, questions...)
 	} else {
 		id, err = judge()
 	}

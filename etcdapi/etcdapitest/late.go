@@ -16,6 +16,25 @@ import (
 // which is returned, and is not shown here. Nothing is under way when it is called.
 func (r *Replicator) Late(tb testing.TB) *kv.Store {
 	tb.Helper()
+	primary := r.part(tb)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.delayed, r.unsure = true, fmt.Errorf("%w: on purpose", replication.ErrDelayed)
+	return primary
+}
+
+// Lag makes the region one that is behind, from now on: barriers fail, and what comes is applied in the primary's
+// store, which is returned, and is not here yet. Nothing is under way when it is called.
+func (r *Replicator) Lag(tb testing.TB) *kv.Store {
+	tb.Helper()
+	primary := r.part(tb)
+	r.FailBarriers(fmt.Errorf("%w: on purpose", replication.ErrNotReady))
+	return primary
+}
+
+// part gives the primary a store of its own, with what there is.
+func (r *Replicator) part(tb testing.TB) *kv.Store {
+	tb.Helper()
 	primary, err := kv.Open(kv.Options{FS: vfs.NewMem(), Dir: StoreDir})
 	if err != nil {
 		tb.Fatal(err)
@@ -26,7 +45,7 @@ func (r *Replicator) Late(tb testing.TB) *kv.Store {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.primary, r.unsure = primary, fmt.Errorf("%w: on purpose", replication.ErrDelayed)
+	r.primary = primary
 	return primary
 }
 

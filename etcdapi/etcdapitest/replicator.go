@@ -29,7 +29,8 @@ type Replicator struct {
 	member    uint64                    // what it is to be called; 0: nodeID
 	fail      error                     // of every call but Health
 	lose      func(command []byte) bool // the answers to writes, which are done
-	primary   *kv.Store                 // where commands are applied, of a region that shows its history late
+	primary   *kv.Store                 // where commands are applied, if that is not here yet
+	delayed   bool                      // the region shows its history late
 	refuse    error                     // of every change of members, which is not made then
 	leader    uint64
 	members   []replication.NodeStatus
@@ -388,7 +389,7 @@ func (r *Replicator) Health() *replication.HealthStatus {
 		IsLeader: r.leader == nodeID, LeaderRaftID: r.leader, Term: 2, Role: replication.RolePrimary, Epoch: 1,
 		Nodes: append([]replication.NodeStatus(nil), r.members...),
 	}
-	if r.hides || r.primary != nil {
+	if r.hides || r.delayed {
 		h.Late = &replication.Late{}
 	}
 	if h.State != replication.StateReady {

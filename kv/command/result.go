@@ -6,6 +6,7 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/emptypb"
 )
 
 // resultOK is the first byte of the result of a command that was done; the marshalled response follows. Every
@@ -94,6 +95,12 @@ func DecodeLeaseRevokeResult(p []byte) (*pb.LeaseRevokeResponse, error) {
 // DecodeAlarmResult decodes the result of an EncodeAlarm command.
 func DecodeAlarmResult(p []byte) (*pb.AlarmResponse, error) {
 	return decodeResult(p, new(pb.AlarmResponse))
+}
+
+// Refusal returns why the command of a result was not done, nil if it was.
+func Refusal(result []byte) error {
+	_, err := decodeResult(result, new(emptypb.Empty)) // which leaves unread what the response says
+	return err
 }
 
 func decodeResult[M proto.Message](p []byte, into M) (none M, err error) {
