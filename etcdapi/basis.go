@@ -69,15 +69,31 @@ func (g *guard) changes(ctx context.Context) (asker, error) {
 }
 
 // surely returns who asks once he is root by what the primary has, if he is root and his command does not say on what
-// he stands: where it is applied his name would do.
+// he stands: where it is applied his name would do. Where the region shows its history late that cannot be; then his
+// command says it, if every node knows of it, and may be the first one.
 func (g *guard) surely(ctx context.Context, who asker) (asker, error) {
 	if who.tells || !who.Based() || g.store.Auth().Admin(who.Identity) != nil {
 		return who, nil
 	}
-	if err := g.barrier(ctx); err != nil {
-		return who, err
+	behind := g.barrier(ctx)
+	if behind == nil {
+		return g.asks(ctx, who.may)
 	}
-	return g.asks(ctx, who.may)
+	if !isLate(behind) {
+		return who, behind
+	}
+	if why := g.mayTellBasis(ctx); why != nil {
+		return who, errNotTold(why)
+	}
+	who.tells = true
+	return who, nil
+}
+
+// errNotTold says why root does nothing through a region that shows its history late.
+func errNotTold(why error) error {
+	return status.Errorf(codes.FailedPrecondition, "mimir: this region shows its history late, so that the primary says "+
+		"who is root, which it can once every node of the fleet is of a version that knows of it: ask another region, "+
+		"or upgrade that node (%s)", why)
 }
 
 // mayOrder returns nil for whoever may order what is the affair of more than this node: who is an operator by a rule of

@@ -335,6 +335,37 @@ func TestRootInAFleetWithOldNodes(t *testing.T) {
 	}
 }
 
+// A region that shows its history late does for root what he orders also before any command said on what somebody
+// stands, as soon as every node would understand it, and not for who knows his former password; else it says what to do.
+func TestRootInALateRegionAfterAnUpgrade(t *testing.T) {
+	for _, changed := range []bool{true, false} {
+		t.Run(fmt.Sprintf("changed %t", changed), func(t *testing.T) {
+			for name, one := range orders() {
+				g := guard(t, etcdapi.Options{})
+				g.lease(t)
+				g.Replicator.Outdate(command.NeedsBasis)
+				root := g.as(t, "root", "r00t")
+				g.Replicator.Late(t)
+				if changed {
+					g.own(t, anotherPassword("root"))
+				}
+				err := one.call(root, g.connection)
+				if name == "snapshot" || name == "move the leader" {
+					if told(err) != one.done { // which an operator must be able to do
+						t.Errorf("%s, with an old node: %v", name, err)
+					}
+				} else if !strings.Contains(told(err), "another region") && !strings.Contains(told(err), "operator.token-file") {
+					t.Errorf("%s, with an old node: %v", name, err)
+				}
+				g.Replicator.Outdate(nil)
+				if err := one.call(root, g.connection); changed && !isOld(err) || !changed && told(err) != one.done {
+					t.Errorf("%s: %v, and root is told %q", name, err, one.done)
+				}
+			}
+		})
+	}
+}
+
 // The first change of users that every node understands says on what stands who asks, and so do all commands from then
 // on.
 func TestAChangeOfUsersSaysWhatItStandsOn(t *testing.T) {
