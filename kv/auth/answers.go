@@ -17,8 +17,11 @@ func (s *State) Status() *pb.AuthStatusResponse {
 	return &pb.AuthStatusResponse{Enabled: s.enabled, AuthRevision: s.revision}
 }
 
-// UserGet answers r: to root, and to the user itself.
+// UserGet answers r: to root, and to the user itself, while what he stands on is as it was.
 func (s *State) UserGet(id Identity, r *pb.AuthUserGetRequest) (*pb.AuthUserGetResponse, error) {
+	if err := s.Stands(id); err != nil {
+		return nil, err
+	}
 	if err := s.Admin(id); err != nil && r.Name != id.User {
 		return nil, err
 	}
@@ -37,8 +40,11 @@ func (s *State) UserList(id Identity) (*pb.AuthUserListResponse, error) {
 	return &pb.AuthUserListResponse{Users: slices.Sorted(maps.Keys(s.users))}, nil
 }
 
-// RoleGet answers r: to root, and to who has the role.
+// RoleGet answers r: to root, and to who has the role, while what he stands on is as it was.
 func (s *State) RoleGet(id Identity, r *pb.AuthRoleGetRequest) (*pb.AuthRoleGetResponse, error) {
+	if err := s.Stands(id); err != nil {
+		return nil, err
+	}
 	if err := s.Admin(id); err != nil && !s.HasRole(id.User, r.Role) {
 		return nil, err
 	}

@@ -218,7 +218,15 @@ func TestAnIdentityStandsOnItsPassword(t *testing.T) {
 	if s.Admin(root) == nil || s.ReadRange(alice, []byte("c"), nil) == nil || s.WriteKey(alice, []byte("b")) == nil {
 		t.Error("who stands on another password may do something")
 	}
+	_, user := s.UserGet(alice, &pb.AuthUserGetRequest{Name: "alice"})
+	_, role := s.RoleGet(alice, &pb.AuthRoleGetRequest{Role: "a"})
+	if !errors.Is(user, outdated) || !errors.Is(role, outdated) {
+		t.Errorf("who stands on another password is told of himself: %v, %v", user, role)
+	}
 	alice, root = standing("alice"), standing(Root)
+	if _, err := s.RoleGet(alice, &pb.AuthRoleGetRequest{Role: "a"}); err != nil {
+		t.Errorf("of her role: %v", err)
+	}
 	s.must(roleRevoke("a", "c", "f"), userDelete("bob"))
 	judge("with other rights", check{alice, get("c", ""), denied}, check{alice, get("g", ""), nil},
 		check{certificate, get("c", ""), denied})
