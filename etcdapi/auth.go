@@ -34,13 +34,26 @@ func (s *authServer) AuthEnable(ctx context.Context, _ *pb.AuthEnableRequest) (*
 	if err != nil {
 		return nil, err
 	}
-	r := command.AuthEnable{TokenKey: make([]byte, command.TokenKeyBytes), Renews: who.tells || s.mayTellBasis(ctx) == nil}
-	rand.Read(r.TokenKey) //nolint:errcheck // it never fails
-	if !r.Renews && s.store.Auth().Enabled() {
-		s.logger.WarnContext(ctx, "authentication is enabled, and the key of tokens stays what it is: a node of the "+
-			"fleet is too old to know that it can be made anew, or does not answer")
+	var why error
+	if !who.tells {
+		why = s.mayTellBasis(ctx)
 	}
+	if why != nil && s.store.Auth().Enabled() {
+		return nil, notRenewed(why)
+	}
+	r := command.AuthEnable{TokenKey: make([]byte, command.TokenKeyBytes), Renews: why == nil}
+	rand.Read(r.TokenKey) //nolint:errcheck // it never fails
 	return change(ctx, s.API, who, command.EncodeAuthEnable(r), new(pb.AuthEnableResponse))
+}
+
+// notRenewed says why nothing was done where authentication is enabled: whoever asks relies on it that tokens end.
+func notRenewed(why error) error {
+	code := codes.Unavailable
+	if errors.Is(why, replication.ErrOldNode) {
+		code = codes.FailedPrecondition
+	}
+	return status.Errorf(code, "mimir: authentication is enabled, and what tokens are signed with stays what it is until "+
+		"every node of the fleet says that it knows that it can be made anew: %s", why)
 }
 
 // AuthDisable lets everybody do everything.
@@ -166,6 +179,7 @@ func change[R changed](ctx context.Context, a *API, who asker, c []byte, into R)
 	if err := understood(bounded, a, c); err != nil {
 		return none, a.statusOf(ctx, notUnderstood(err))
 	}
+	a.beginToTell(bounded, who.encode(c))
 	return write(ctx, a, who, c, func(result []byte) (R, error) { return command.DecodeAuthResult(result, into) })
 }
 

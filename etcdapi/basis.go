@@ -16,7 +16,7 @@ import (
 // A yes of this node is by what it has, and that may be old: the region may be behind, cut off, or show its history
 // late. So what is written is judged again where it is applied, by what the command says that whoever asks stands on
 // (command.Identity). That is for nodes which know of it, and the first change of users or roles that all of them can
-// apply is the first command that says it. Until then a command says only a name and a revision, and who is root here
+// apply is the first command that says it, or behind one. Until then a command says only a name and a revision, and who is root here
 // has to be root by what the primary has before one that root alone may give is proposed. What is no write, and no
 // affair of this node alone, has the primary asked: mayOrder and mustOrder.
 
@@ -42,6 +42,16 @@ func (g *guard) mayTellBasis(ctx context.Context) error {
 	bounded, cancel := context.WithTimeout(ctx, understoodWithin)
 	defer cancel()
 	return g.replicator.Understood(bounded, basedCommand)
+}
+
+// beginToTell has a first command say on what somebody stands, before a change of users that does not: by who is an
+// operator by a rule, or has a JWT that was made elsewhere. Where it fails the next change does it.
+func (g *guard) beginToTell(ctx context.Context, change []byte) {
+	if command.NeedsBasis(change) || !g.store.Auth().Enabled() || g.replicator.Decided(basedCommand) ||
+		g.mayTellBasis(ctx) != nil {
+		return
+	}
+	_, _ = g.replicator.Propose(ctx, []*replication.Command{{Data: basedCommand}})
 }
 
 // commands is asks for what root alone may do with keys and leases of others.

@@ -409,6 +409,33 @@ func TestAChangeOfUsersSaysWhatItStandsOn(t *testing.T) {
 	}
 }
 
+// So it is where users are changed by who says nothing of the kind: an operator by a rule, or root with a JWT that was
+// made elsewhere.
+func TestAFirstChangeByWhoStandsOnNothing(t *testing.T) {
+	ruled := func(ctx context.Context) bool { return len(metadata.ValueFromIncomingContext(ctx, "ruled")) > 0 }
+	for _, who := range []string{"an operator", "a JWT"} {
+		t.Run(who, func(t *testing.T) {
+			g := guard(t, etcdapi.Options{Operator: ruled, Tokens: jwts(t)})
+			ctx := made(t, "root", g.Store)
+			if who == "an operator" {
+				ctx = metadata.AppendToOutgoingContext(bounded(t), "ruled", "yes")
+			}
+			g.Replicator.Outdate(command.NeedsBasis)
+			for _, knows := range []bool{false, true} {
+				if knows {
+					g.Replicator.Outdate(nil)
+				}
+				if _, err := g.auth.RoleAdd(ctx, &pb.AuthRoleAddRequest{Name: fmt.Sprint(knows)}); err != nil {
+					t.Error(err)
+				}
+				if g.Replicator.Decided(command.EncodeAuthEnable(command.AuthEnable{Renews: true})) != knows {
+					t.Errorf("where all nodes know of it, %t, a command says on what somebody stands", knows)
+				}
+			}
+		})
+	}
+}
+
 // What changes a region's members waits for the primary's word on who is root, if there are users; what an operator
 // needs to get on without a primary does not.
 func TestOrdersWithoutAPrimary(t *testing.T) {
@@ -456,15 +483,28 @@ func TestToEnableAgainEndsTokens(t *testing.T) {
 		}
 	}
 	ann := g.as(t, "ann", "pa55")
-	g.Replicator.Outdate(command.NeedsBasis)
-	enable()
-	if _, err := g.kv.Put(ann, &pb.PutRequest{Key: a}); err != nil || !bytes.Equal(old, g.Store.Auth().TokenKey()) {
-		t.Errorf("where a node would not do it: %v", err)
+	refused := func(what string, want codes.Code) {
+		t.Helper()
+		_, err := g.auth.AuthEnable(g.as(t, "root", "r00t"), &pb.AuthEnableRequest{})
+		if status.Code(err) != want || !strings.Contains(told(err), "stays what it is") {
+			t.Errorf("%s: %v", what, err)
+		}
+		if _, err := g.auth.AuthEnable(ann, &pb.AuthEnableRequest{}); told(err) != denied {
+			t.Errorf("%s, by somebody: %v", what, err)
+		}
+		if _, err := g.kv.Put(ann, &pb.PutRequest{Key: a}); err != nil || !bytes.Equal(old, g.Store.Auth().TokenKey()) {
+			t.Errorf("%s, and it was done: %v", what, err)
+		}
 	}
+	g.Replicator.Outdate(command.NeedsBasis)
+	refused("where a node would not do it", codes.FailedPrecondition)
 	g.Replicator.Outdate(nil)
+	g.Replicator.Misunderstand(replication.ErrNotReady)
+	refused("where a node does not answer", codes.Unavailable)
+	g.Replicator.Misunderstand(nil)
 	enable()
-	if now := g.Store.Auth(); bytes.Equal(old, now.TokenKey()) || now.Revision() != revision || !now.Enabled() {
-		t.Errorf("the key is the same, or the revision %d, not %d", now.Revision(), revision)
+	if now := g.Store.Auth(); bytes.Equal(old, now.TokenKey()) || now.Revision() != revision+1 || !now.Enabled() {
+		t.Errorf("the key is the same, or the revision %d, not %d", now.Revision(), revision+1)
 	}
 	if _, err := g.kv.Put(ann, &pb.PutRequest{Key: a}); told(err) != badToken {
 		t.Errorf("a token of before: %v", err)

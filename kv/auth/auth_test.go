@@ -220,9 +220,10 @@ func TestEnableNeedsRoot(t *testing.T) {
 }
 
 // To enable again changes nothing, as in etcd, but for the key of tokens where that is said: what was made with it
-// ends.
+// ends, and that is a change as others are.
 func TestToEnableAgainRenewsTheKey(t *testing.T) {
 	s := rooted(t)
+	revision := uint64(7)
 	again := func(key byte, renews bool) *State {
 		t.Helper()
 		s.Edit = s.State.Edit()
@@ -230,7 +231,7 @@ func TestToEnableAgainRenewsTheKey(t *testing.T) {
 		if err := s.Enable(r, s.disk); err != nil {
 			t.Fatal(err)
 		}
-		if s.Revision() != 7 || !s.Enabled() || s.TokenKey()[0] != s.disk.load(t).TokenKey()[0] {
+		if s.Revision() != revision || s.disk.load(t).Revision() != revision || !s.Enabled() || s.TokenKey()[0] != s.disk.load(t).TokenKey()[0] {
 			t.Errorf("revision %d, enabled %t, on disk another key", s.Revision(), s.Enabled())
 		}
 		return s.State
@@ -241,6 +242,7 @@ func TestToEnableAgainRenewsTheKey(t *testing.T) {
 	if second := again(2, false); second.TokenKey()[0] != 1 || second.Stands(alice) != nil {
 		t.Error("the key is another one without that")
 	}
+	revision++ // who somebody is is another matter now: what was read by the former key is not told
 	third := again(3, true)
 	if third.TokenKey()[0] != 3 || !errors.Is(third.Stands(alice), command.ErrAuthOldRevision) {
 		t.Error("the key is the same")

@@ -29,9 +29,9 @@ type Edit struct {
 // Edit begins changes to s.
 func (s *State) Edit() Edit { return Edit{State: s} }
 
-// Enable does the request to enable authentication: it needs a user root with the role root. One that renews the key of
-// tokens does that also where it is enabled already; as in etcd that changes no revision. The error is one of etcd's,
-// or of w.
+// Enable does the request to enable authentication: it needs a user root with the role root; as in etcd that changes no
+// revision. One that renews the key of tokens does that also where it is enabled already. That changes who somebody is,
+// and so the revision. The error is one of etcd's, or of w.
 func (e *Edit) Enable(r *command.AuthEnable, w Writer) error {
 	root := e.users[Root]
 	switch {
@@ -43,7 +43,11 @@ func (e *Edit) Enable(r *command.AuthEnable, w Writer) error {
 		return command.ErrRootRoleNotExist
 	}
 	e.change()
+	again := e.enabled
 	e.enabled, e.tokenKey = true, slices.Clone(r.TokenKey)
+	if again {
+		return e.done(w)
+	}
 	return e.writeSettings(w)
 }
 
