@@ -147,12 +147,19 @@ func (d *authDuel) step() {
 	}
 }
 
-// enable enables authentication. Where it is enabled already simple tokens of before end here, and not in etcd.
+// enable enables authentication. Where it is enabled already that is a change here, with which tokens of before end, and
+// nothing in etcd: it is given a change of its own that is none.
 func (d *authDuel) enable() {
+	status, _ := d.etcd.do(d.Context(), &pb.AuthStatusRequest{}).response.(*pb.AuthStatusResponse)
 	before := d.outcomes[""]
-	if d.both(&pb.AuthEnableRequest{}); d.simple && d.outcomes[""] > before {
-		d.logged = nil
+	if d.both(&pb.AuthEnableRequest{}); !status.GetEnabled() || d.outcomes[""] == before {
+		return
 	}
+	same := &pb.AuthUserChangePasswordRequest{Name: "root", Password: d.passwords["root"]}
+	if got := d.etcd.do(d.asker.at(d.etcd, d.Context()), same); got.response == nil {
+		d.fatalf("%T: %s", same, got.text)
+	}
+	d.logged = nil
 }
 
 // chooseAsker takes the newest token of root for half of the requests: else little would be changed.

@@ -29,6 +29,7 @@ var etcdctlBlocks = []struct{ page, begins string }{
 	{"operating.md", "etcdctl --endpoints 10.1.0.2:2379 member add us-4"},
 	{"operating.md", "etcdctl --endpoints 10.1.0.2:2379 member update"},
 	{"operating.md", "etcdctl --endpoints 10.1.0.2:2379 member list"},
+	{"auth.md", "unset ETCDCTL_USER"}, // behind which root has another password
 }
 
 // notHere are blocks of etcdctl that are run elsewhere, or say why not.
