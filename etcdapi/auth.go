@@ -52,8 +52,8 @@ func notRenewed(why error) error {
 	if errors.Is(why, replication.ErrOldNode) {
 		code = codes.FailedPrecondition
 	}
-	return status.Errorf(code, "mimir: authentication is enabled, and what tokens are signed with stays what it is until "+
-		"every node of the fleet says that it knows that it can be made anew: %s", why)
+	return status.Errorf(code, "mimir: authentication is enabled, and what tokens are signed with stays what it is "+
+		"until every node of the fleet says that it knows that it can be made anew: %s", why)
 }
 
 // AuthDisable lets everybody do everything.

@@ -16,9 +16,9 @@ import (
 // A yes of this node is by what it has, and that may be old: the region may be behind, cut off, or show its history
 // late. So what is written is judged again where it is applied, by what the command says that whoever asks stands on
 // (command.Identity). That is for nodes which know of it, and the first change of users or roles that all of them can
-// apply is the first command that says it, or behind one. Until then a command says only a name and a revision, and who is root here
-// has to be root by what the primary has before one that root alone may give is proposed. What is no write, and no
-// affair of this node alone, has the primary asked: mayOrder and mustOrder.
+// apply is the first command that says it, or behind one. Until then a command says only a name and a revision, and who
+// is root here has to be root by what the primary has before one that root alone may give is proposed. What is no
+// write, and no affair of this node alone, has the primary asked: mayOrder and mustOrder.
 
 // idle does nothing, and only root may do it, of whatever revision he is. reading does nothing either: root may do it,
 // and others who may read that key, if they are of no revision of before.
@@ -101,8 +101,8 @@ func (g *guard) surely(ctx context.Context, who asker) (asker, error) {
 
 // errNotTold says why root does nothing through a region that shows its history late.
 func errNotTold(why error) error {
-	return status.Errorf(codes.FailedPrecondition, "mimir: this region shows its history late, so that the primary says "+
-		"who is root, which it can once every node of the fleet is of a version that knows of it: ask another region, "+
+	return status.Errorf(codes.FailedPrecondition, "mimir: this region shows its history late, so that the primary "+
+		"says who is root, which it can once every node of the fleet is of a version that knows of it: ask another region, "+
 		"or upgrade that node (%s)", why)
 }
 
@@ -170,8 +170,8 @@ func (g *guard) assured(
 func isLate(barrier error) bool { return status.Code(barrier) == codes.FailedPrecondition }
 
 // errOld is told where what somebody has shown is old by what the primary has, and the region shows its history late,
-// or is behind: it would go on giving him the like. Clients of etcd log in again and again as long as they are told what
-// etcd says.
+// or is behind: it would go on giving him the like. Clients of etcd log in again and again as long as they are told
+// what etcd says.
 var errOld = status.Error(codes.FailedPrecondition, "mimir: what whoever asks has shown, a password or a token, is of "+
 	"before the last change of users, and this region shows its history late, or is behind, and does not show that "+
 	"change yet: log in at another region")

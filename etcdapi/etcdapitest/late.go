@@ -16,24 +16,24 @@ import (
 // which is returned, and is not shown here. Nothing is under way when it is called.
 func (r *Replicator) Late(tb testing.TB) *kv.Store {
 	tb.Helper()
-	primary := r.part(tb)
+	primary := part(tb, r)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.delayed, r.unsure = true, fmt.Errorf("%w: on purpose", replication.ErrDelayed)
 	return primary
 }
 
-// Lag makes the region one that is behind, from now on: barriers fail, and what comes is applied in the primary's
+// Lag makes the region of r one that is behind, from now on: barriers fail, and what comes is applied in the primary's
 // store, which is returned, and is not here yet. Nothing is under way when it is called.
-func (r *Replicator) Lag(tb testing.TB) *kv.Store {
+func Lag(tb testing.TB, r *Replicator) *kv.Store {
 	tb.Helper()
-	primary := r.part(tb)
+	primary := part(tb, r)
 	r.FailBarriers(fmt.Errorf("%w: on purpose", replication.ErrNotReady))
 	return primary
 }
 
 // part gives the primary a store of its own, with what there is.
-func (r *Replicator) part(tb testing.TB) *kv.Store {
+func part(tb testing.TB, r *Replicator) *kv.Store {
 	tb.Helper()
 	primary, err := kv.Open(kv.Options{FS: vfs.NewMem(), Dir: StoreDir})
 	if err != nil {

@@ -231,7 +231,8 @@ func TestToEnableAgainRenewsTheKey(t *testing.T) {
 		if err := s.Enable(r, s.disk); err != nil {
 			t.Fatal(err)
 		}
-		if s.Revision() != revision || s.disk.load(t).Revision() != revision || !s.Enabled() || s.TokenKey()[0] != s.disk.load(t).TokenKey()[0] {
+		kept := s.disk.load(t)
+		if s.Revision() != revision || kept.Revision() != revision || !s.Enabled() || s.TokenKey()[0] != kept.TokenKey()[0] {
 			t.Errorf("revision %d, enabled %t, on disk another key", s.Revision(), s.Enabled())
 		}
 		return s.State
