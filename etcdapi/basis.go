@@ -102,8 +102,8 @@ func (g *guard) surely(ctx context.Context, who asker) (asker, error) {
 // errNotTold says why root does nothing through a region that shows its history late.
 func errNotTold(why error) error {
 	return status.Errorf(codes.FailedPrecondition, "mimir: this region shows its history late, so that the primary "+
-		"says who is root, which it can once every node of the fleet is of a version that knows of it: ask another region, "+
-		"or upgrade that node (%s)", why)
+		"says who is root, which it can once every node of the fleet is of a version that knows of it: ask another "+
+		"region, or upgrade that node (%s)", why)
 }
 
 // mayOrder returns nil for whoever may order what is the affair of more than this node: who is an operator by a rule of

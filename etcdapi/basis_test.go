@@ -180,13 +180,14 @@ func TestAnOldJWTOrdersNothingInALateRegion(t *testing.T) {
 	old := madeText(t, "root", g.Store)
 	primary := g.Replicator.Late(t)
 	g.own(t, &pb.AuthRoleAddRequest{Name: "other"})
+	now := madeText(t, "root", primary)
 	for what, c := range map[string]struct {
 		shown etcdapi.RootShown
 		old   bool
 	}{
 		"a JWT of before":            {etcdapi.RootShown{Tokens: []string{old}, Fresh: true}, true},
 		"one that need not be fresh": {etcdapi.RootShown{Tokens: []string{old}}, false},
-		"a JWT of now":               {etcdapi.RootShown{Tokens: []string{madeText(t, "root", primary)}, Fresh: true}, false},
+		"a JWT of now":               {etcdapi.RootShown{Tokens: []string{now}, Fresh: true}, false},
 		"a certificate":              {etcdapi.RootShown{CommonName: "root", Fresh: true}, false},
 	} {
 		c.shown.Sure = true

@@ -232,7 +232,8 @@ func TestToEnableAgainRenewsTheKey(t *testing.T) {
 			t.Fatal(err)
 		}
 		kept := s.disk.load(t)
-		if s.Revision() != revision || kept.Revision() != revision || !s.Enabled() || s.TokenKey()[0] != kept.TokenKey()[0] {
+		if s.Revision() != revision || kept.Revision() != revision || !s.Enabled() ||
+			s.TokenKey()[0] != kept.TokenKey()[0] {
 			t.Errorf("revision %d, enabled %t, on disk another key", s.Revision(), s.Enabled())
 		}
 		return s.State
