@@ -147,8 +147,8 @@ func (d *authDuel) step() {
 	}
 }
 
-// enable enables authentication. Where it is enabled already that is a change here, with which tokens of before end, and
-// nothing in etcd: it is given a change of its own that is none.
+// enable enables authentication. Where it is enabled already that is a change here, with which tokens of before end,
+// and nothing in etcd: it is given a change of its own that is none.
 func (d *authDuel) enable() {
 	status, _ := d.etcd.do(d.Context(), &pb.AuthStatusRequest{}).response.(*pb.AuthStatusResponse)
 	before := d.outcomes[""]
