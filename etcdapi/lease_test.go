@@ -236,8 +236,8 @@ func TestWhatIsSaidOfALeaseIsSettled(t *testing.T) {
 	}
 }
 
-// A lease whose end was decided, and has not come about, is not said to be gone: the leader who decided that may lose
-// its place first, and then it lives on.
+// A lease whose end was decided, and has not come about, is not said to be gone, in either way of asking: the leader
+// who decided that may lose its place first, and then it lives on with its keys.
 func TestALeaseWhoseEndIsUnderWayIsNotSaidToBeGone(t *testing.T) {
 	n := etcdapitest.Start(t, etcdapi.Limits{})
 	ctx, lease := bounded(t), pb.NewLeaseClient(n.Dial(t))
@@ -246,10 +246,17 @@ func TestALeaseWhoseEndIsUnderWayIsNotSaidToBeGone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if _, err := pb.NewKVClient(n.Conn).Put(ctx, &pb.PutRequest{Key: []byte("k"), Lease: 7}); err != nil {
+		t.Fatal(err)
+	}
 	held, release := n.Replicator.HoldWrites()
 	defer release()
 	n.Lessor.Promote(replication.Tenure{Term: 3, Epoch: 1})
 	await(t, "the end of the lease is under way", func() bool { return held() > 0 })
+	left, err := lease.LeaseTimeToLive(ctx, &pb.LeaseTimeToLiveRequest{ID: 7, Keys: true})
+	if err != nil || left.TTL != 0 || left.GrantedTTL != granted.TTL || len(left.Keys) != 1 {
+		t.Errorf("time to live: %v, %v", left, err)
+	}
 	s, err := lease.LeaseKeepAlive(ctx)
 	if err == nil {
 		err = s.Send(&pb.LeaseKeepAliveRequest{ID: 7})

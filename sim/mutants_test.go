@@ -281,8 +281,8 @@ var mutants = []planted{
 	{
 		name: "a promotion gives leases half their time",
 		edits: []edit{{
-			"kv/lease/lessor.go", "it.deadline, it.failed, it.place = l.deadline(it.ttl), false, len(l.due)",
-			"it.deadline, it.failed, it.place = l.deadline(it.ttl/2), false, len(l.due)",
+			"kv/lease/lessor.go", "it.deadline, it.failed, it.place = deadline(now, it.ttl), false, len(l.due)",
+			"it.deadline, it.failed, it.place = deadline(now, it.ttl/2), false, len(l.due)",
 		}},
 		flags: []string{"-sim.inject=lease"}, caught: []string{"invariant 12:"},
 	},

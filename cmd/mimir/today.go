@@ -25,6 +25,8 @@ type today struct{ client *clientv3.Client }
 const (
 	callTimeout = time.Minute
 	pageKeys    = 512
+	// endPause is how long after it was asked about a lease that ends it is asked again.
+	endPause = 200 * time.Millisecond
 )
 
 // today returns the fleet's history. The caller closes its client. What speaks against how it asks was told before, by
@@ -159,21 +161,30 @@ func (t *today) Txn(ctx context.Context, q *pb.TxnRequest) (*pb.TxnResponse, err
 	return answer, nil
 }
 
-// Lease implements replay.Fleet.
+// Lease implements replay.Fleet. It waits for the end of a lease of which that has begun: until then the lease can be
+// neither granted nor used.
 func (t *today) Lease(ctx context.Context, id int64) (keys []string, err error) {
 	bounded, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	answer, err := t.client.TimeToLive(bounded, clientv3.LeaseID(id), clientv3.WithAttachedKeys())
-	switch {
-	case err != nil:
-		return nil, meaning(err)
-	case answer.TTL < 0:
-		return nil, replay.ErrNoLease
+	for {
+		answer, err := t.client.TimeToLive(bounded, clientv3.LeaseID(id), clientv3.WithAttachedKeys())
+		switch {
+		case err != nil:
+			return nil, meaning(err)
+		case answer.TTL >= 0:
+			for _, k := range answer.Keys {
+				keys = append(keys, string(k))
+			}
+			return keys, nil
+		case answer.GrantedTTL <= 0:
+			return nil, replay.ErrNoLease
+		}
+		select {
+		case <-time.After(endPause):
+		case <-bounded.Done():
+			return nil, fmt.Errorf("lease %x ends, and is not gone yet: %w", id, bounded.Err())
+		}
 	}
-	for _, k := range answer.Keys {
-		keys = append(keys, string(k))
-	}
-	return keys, nil
 }
 
 // Grant implements replay.Fleet. The lease is kept alive until the client is closed.

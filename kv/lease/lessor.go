@@ -24,6 +24,8 @@ const (
 	// pulse is how often the lessor looks at the clock while it has leases. What it is later than that, this process
 	// stood still.
 	pulse = 500 * time.Millisecond
+	// orderPart is of how many leases Order looks at the deadlines at once.
+	orderPart = 4096
 )
 
 // Expire proposes the revocation of a lease that nobody renewed, which was decided in the tenure t and is void in any
@@ -55,6 +57,10 @@ type Lessor struct {
 	expiring int
 	wake     chan struct{}
 	closed   bool
+	// looked is when it was looked last for what is due, and meant for how long that was to do. Zero: nothing waited,
+	// and since then nothing does.
+	looked time.Time
+	meant  time.Duration
 
 	ctx    context.Context // of the current promotion
 	cancel context.CancelFunc
@@ -130,14 +136,14 @@ func (l *Lessor) Renew(id int64) (ttl int64, err error) {
 	if it.place < 0 || it.failed || it.ending {
 		return 0, command.ErrLeaseNotFound
 	}
-	it.deadline = l.deadline(it.ttl)
+	it.deadline = deadline(l.clock.Now(), it.ttl)
 	heap.Fix(&l.due, it.place)
 	return it.ttl, nil
 }
 
-// TimeToLive returns what is left of a lease and what was granted, in seconds. What is left is -1 if the lease has
-// expired and only its revocation is not done, and 0 if it is due, and can still be renewed. Errors: ErrNotLessor,
-// command.ErrLeaseNotFound.
+// TimeToLive returns what is left of a lease and what was granted, in seconds. What is left is -1 if the end of the
+// lease has begun, as the content says, and 0 if it is due: also where its revocation was asked for, which may still
+// not come about, and then it lives on. Errors: ErrNotLessor, command.ErrLeaseNotFound.
 func (l *Lessor) TimeToLive(id int64) (remaining, granted int64, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -145,30 +151,54 @@ func (l *Lessor) TimeToLive(id int64) (remaining, granted int64, err error) {
 	if err != nil {
 		return 0, 0, err
 	}
-	if l.paused && !it.ending {
-		return it.ttl, it.ttl, nil
-	}
-	left := it.deadline.Sub(l.clock.Now())
-	if it.place < 0 || it.failed || it.ending {
+	switch {
+	case it.ending:
 		return -1, it.ttl, nil
+	case l.paused:
+		return it.ttl, it.ttl, nil
+	case it.place < 0 || it.failed:
+		return 0, it.ttl, nil
 	}
-	return int64(max(left, 0) / time.Second), it.ttl, nil
+	return int64(max(it.deadline.Sub(l.clock.Now()), 0) / time.Second), it.ttl, nil
 }
 
-// Order brings leases into the order in which they expire. A lessor that keeps none leaves them as they are.
+// Order brings leases into the order in which they expire. A lessor that keeps none leaves them as they are. However
+// many they are, who renews, and who applies, waits for no more than a part of them to be looked at.
 func (l *Lessor) Order(leases []Lease) {
+	type ending struct {
+		Lease
+		at time.Time
+	}
+	ends := make([]ending, 0, len(leases))
+	for part := range slices.Chunk(leases, orderPart) {
+		promoted := l.ends(part, func(one Lease, at time.Time) { ends = append(ends, ending{one, at}) })
+		if !promoted {
+			return
+		}
+	}
+	slices.SortStableFunc(ends, func(a, b ending) int { return a.at.Compare(b.at) })
+	for i := range ends {
+		leases[i] = ends[i].Lease
+	}
+}
+
+// ends calls each with every lease and when that expires, and reports whether the lessor is promoted; else it calls
+// nothing.
+func (l *Lessor) ends(leases []Lease, each func(one Lease, at time.Time)) (promoted bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.promoted {
-		return
+		return false
 	}
-	ends := func(one Lease) time.Time {
+	now := l.clock.Now()
+	for _, one := range leases {
+		at := deadline(now, one.TTL) // it was revoked a moment ago
 		if it := l.items[one.ID]; it != nil {
-			return it.deadline
+			at = it.deadline
 		}
-		return l.deadline(one.TTL) // it was revoked a moment ago
+		each(one, at)
 	}
-	slices.SortStableFunc(leases, func(a, b Lease) int { return ends(a).Compare(ends(b)) })
+	return true
 }
 
 func (l *Lessor) find(id int64) (*leaseItem, error) {
@@ -217,23 +247,24 @@ func (l *Lessor) valid() error {
 }
 
 // deadline returns when a lease renewed now expires. Times to live beyond what a Duration holds are cut.
-func (l *Lessor) deadline(ttl int64) time.Time {
+func deadline(now time.Time, ttl int64) time.Time {
 	const most = int64(1<<63-1) / int64(time.Second)
-	return l.clock.Now().Add(time.Duration(min(ttl, most)) * time.Second)
+	return now.Add(time.Duration(min(ttl, most)) * time.Second)
 }
 
 // refresh gives every lease its full time to live, but those whose end has begun. l.mu is held.
 func (l *Lessor) refresh() {
+	now := l.clock.Now()
 	l.due = l.due[:0]
 	for _, it := range l.items {
-		it.deadline, it.failed, it.place = l.deadline(it.ttl), false, len(l.due)
+		it.deadline, it.failed, it.place = deadline(now, it.ttl), false, len(l.due)
 		if it.ending {
-			it.deadline = l.clock.Now()
+			it.deadline = now
 		}
 		l.due = append(l.due, it)
 	}
 	heap.Init(&l.due)
-	l.signal()
+	l.waits(now)
 }
 
 func (l *Lessor) granted(id, ttl int64) {
@@ -246,9 +277,10 @@ func (l *Lessor) granted(id, ttl int64) {
 	it := &leaseItem{id: id, ttl: ttl, place: -1}
 	l.items[id] = it
 	if l.promoted {
-		it.deadline = l.deadline(ttl)
+		now := l.clock.Now()
+		it.deadline = deadline(now, ttl)
 		heap.Push(&l.due, it)
-		l.signal()
+		l.waits(now)
 	}
 }
 
@@ -261,9 +293,10 @@ func (l *Lessor) ending(id int64) {
 	}
 	it.ending = true
 	if l.promoted && it.place >= 0 && !it.failed { // somebody else began it
-		it.deadline = l.clock.Now()
+		now := l.clock.Now()
+		it.deadline = now
 		heap.Fix(&l.due, it.place)
-		l.signal()
+		l.waits(now)
 	}
 }
 
@@ -319,6 +352,14 @@ func (l *Lessor) held(on bool) {
 	l.refresh()
 }
 
+// waits has the loop look at what waits since now. From then on it counts if this process stands still. l.mu is held.
+func (l *Lessor) waits(now time.Time) {
+	if l.looked.IsZero() {
+		l.looked, l.meant = now, 0
+	}
+	l.signal()
+}
+
 func (l *Lessor) signal() {
 	select {
 	case l.wake <- struct{}{}:
@@ -337,38 +378,18 @@ func (l *Lessor) loop() {
 			<-l.wake
 			continue
 		}
-		wait = min(wait, pulse)
-		began := l.clock.Now()
 		timer := l.clock.NewTimer(wait)
 		select {
 		case <-timer.C():
 		case <-l.wake:
 		}
 		timer.Stop()
-		if late := l.clock.Now().Sub(began) - wait; late > pulse {
-			l.extend(late)
-		}
 	}
 }
 
-// extend gives every lease that waits for its deadline the time for which this process stood still, as far as that does
-// not leave it more than its full time to live.
-func (l *Lessor) extend(late time.Duration) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, it := range l.due {
-		if it.ending {
-			continue
-		}
-		it.deadline = it.deadline.Add(late)
-		if full := l.deadline(it.ttl); full.Before(it.deadline) {
-			it.deadline = full
-		}
-	}
-	heap.Init(&l.due)
-}
-
-// expireDue begins revocations, and returns how long it is until the next lease is due: 0 if none waits.
+// expireDue begins revocations, and returns how long it is until it is to be called again: 0 if no lease waits. Between
+// one reading of the clock and the next nothing is left out: wherever this process stood still, and where it waited for
+// the mutex, that is noticed before anything counts as due.
 func (l *Lessor) expireDue() (wait time.Duration, closed bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -376,10 +397,38 @@ func (l *Lessor) expireDue() (wait time.Duration, closed bool) {
 		return 0, true
 	}
 	now := l.clock.Now()
+	if late := now.Sub(l.looked) - l.meant; late > pulse && !l.looked.IsZero() {
+		l.extend(now, late)
+	}
+	wait = min(l.begin(now), pulse)
+	if l.looked, l.meant = now, wait; wait == 0 {
+		l.looked = time.Time{}
+	}
+	return wait, false
+}
+
+// extend gives every lease that waits for its deadline the time for which this process stood still, as far as that does
+// not leave it more than its full time to live. l.mu is held.
+func (l *Lessor) extend(now time.Time, late time.Duration) {
+	for _, it := range l.due {
+		if it.ending {
+			continue
+		}
+		it.deadline = it.deadline.Add(late)
+		if full := deadline(now, it.ttl); full.Before(it.deadline) {
+			it.deadline = full
+		}
+	}
+	heap.Init(&l.due)
+}
+
+// begin begins the revocation of what is due, and returns how long it is until the next lease is: 0 if none waits. l.mu
+// is held.
+func (l *Lessor) begin(now time.Time) (wait time.Duration) {
 	for l.promoted && !l.paused && len(l.due) > 0 && l.expiring < maxExpiring {
 		first := l.due[0]
 		if left := first.deadline.Sub(now); left > 0 {
-			return left, false
+			return left
 		}
 		heap.Pop(&l.due)
 		l.expiring++
@@ -392,9 +441,9 @@ func (l *Lessor) expireDue() (wait time.Duration, closed bool) {
 		})
 	}
 	if l.promoted && !l.paused && len(l.due) > 0 {
-		return pulse, false // too many at a time
+		return pulse // too many at a time
 	}
-	return 0, false
+	return 0
 }
 
 // finish settles an attempt to revoke. A lease that is still there is tried again.
@@ -403,9 +452,11 @@ func (l *Lessor) finish(it *leaseItem, reign int, err error) {
 	defer l.mu.Unlock()
 	l.expiring--
 	if err != nil && l.promoted && l.reign == reign && l.items[it.id] == it && it.place < 0 {
+		now := l.clock.Now()
 		it.failed = true
-		it.deadline = l.clock.Now().Add(expireRetry)
+		it.deadline = now.Add(expireRetry)
 		heap.Push(&l.due, it)
+		l.waits(now)
 	}
 	l.signal()
 }

@@ -109,13 +109,19 @@ func (t *Table) Len() int {
 
 // All returns all leases, by ID.
 func (t *Table) All() []Lease {
+	all := t.list()
+	slices.SortFunc(all, func(a, b Lease) int { return cmp.Compare(a.ID, b.ID) })
+	return all
+}
+
+// list returns all leases, in no order: who applies waits for no more than that.
+func (t *Table) list() []Lease {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	all := make([]Lease, 0, len(t.leases))
 	for id, terms := range t.leases {
 		all = append(all, Lease{ID: id, TTL: terms.TTL})
 	}
-	slices.SortFunc(all, func(a, b Lease) int { return cmp.Compare(a.ID, b.ID) })
 	return all
 }
 
