@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/mimir-kv/mimir/kv"
+	"github.com/mimir-kv/mimir/kv/lease"
 )
 
 // keepAliveWindow bounds the renewals of one stream that are under way. Clients send those of all their leases on one
@@ -65,11 +66,18 @@ func (s *leaseServer) LeaseKeepAlive(
 	}
 }
 
-// tell sends the answers that came, but for those that may be taken back.
+// tell sends the answers that came, with what is left by now, but for those that may be taken back, and those that came
+// so late that nothing may be left: these are asked for again.
 func (k *keepAliveStream) tell(ctx context.Context) error {
 	for _, answer := range k.answers.take() {
 		if k.unsure(&answer) {
 			go k.settle(ctx, answer)
+			continue
+		}
+		granted := answer.response.TTL
+		answer.response.TTL = lease.Left(granted, k.clock.Elapsed()-answer.asked)
+		if answer.err == nil && granted > 0 && answer.response.TTL == 0 {
+			go k.doubt(ctx, answer, "answers about lease %x come too late, and have for %v")
 			continue
 		}
 		if err := k.send(answer); err != nil {
@@ -141,11 +149,9 @@ func (k *keepAliveStream) unsure(answer *renewal) bool {
 	return answer.response.TTL == 0 || note == nil || !note.Load()
 }
 
-// settle gives an answer again once it is as safe as what was acknowledged, with as much less to live as that took.
-// It has the permit of the answer yet. A lease that is said to be gone, and is there, is asked about again: its end is
-// under way, and may still not come about.
+// settle gives an answer again once it is as safe as what was acknowledged. It has the permit of the answer yet. About
+// a lease that is said to be gone, and is there, is asked again: its end is under way, and may still not come about.
 func (k *keepAliveStream) settle(ctx context.Context, answer renewal) {
-	began := k.clock.Now()
 	sure, err := k.begin(ctx, nil)
 	if err == nil {
 		note := kv.LeaseNotes{Store: k.store}.Of(answer.response.ID)
@@ -154,30 +160,26 @@ func (k *keepAliveStream) settle(ctx context.Context, answer renewal) {
 		case answer.response.TTL > 0:
 			note.Store(true)
 		default:
-			k.doubt(ctx, answer)
+			k.doubt(ctx, answer, "the end of lease %x is under way, and has not come about for %v")
 			return
 		}
-	}
-	if left := &answer.response.TTL; *left > 0 {
-		*left = max(1, *left-int64(k.clock.Now().Sub(began)/time.Second))
 	}
 	answer.err, answer.sure = err, true
 	k.answers.add(answer)
 }
 
-// It is asked about a lease whose end is under way again after leastDoubt, and then more and more rarely.
+// It is asked again after leastDoubt, and then more and more rarely.
 const leastDoubt, mostDoubt = 100 * time.Millisecond, time.Second
 
-// doubt asks for a renewal again in a moment, unless it was asked for so for as long as a request may take.
-func (k *keepAliveStream) doubt(ctx context.Context, answer renewal) {
+// doubt asks for a renewal again in a moment, unless it was asked for so for as long as a request may take: then why is
+// the answer, with the lease and how long that is.
+func (k *keepAliveStream) doubt(ctx context.Context, answer renewal, why string) {
 	now := k.clock.Now()
 	if answer.doubted.IsZero() {
 		answer.doubted = now
 	}
 	if most := k.limits.now().RequestTimeout; now.Sub(answer.doubted) >= most {
-		answer.err = status.Errorf(codes.Unavailable,
-			"mimir: the end of lease %x is under way, and has not come about for %v: ask again",
-			answer.response.ID, most)
+		answer.err = status.Errorf(codes.Unavailable, "mimir: "+why+": ask again", answer.response.ID, most)
 		k.answers.add(answer)
 		return
 	}
@@ -188,6 +190,7 @@ func (k *keepAliveStream) doubt(ctx context.Context, answer renewal) {
 	case <-ctx.Done():
 		return // nobody waits for answers any more
 	}
+	answer.sure = false
 	answer.response = &pb.LeaseKeepAliveResponse{Header: k.header(k.store.Revision()), ID: answer.response.ID}
 	k.renewals.renew(answer, k.answers)
 }

@@ -6,10 +6,13 @@ import (
 	"math/rand/v2"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/mimir-kv/mimir/kv"
 	"github.com/mimir-kv/mimir/kv/auth"
 	"github.com/mimir-kv/mimir/kv/command"
+	"github.com/mimir-kv/mimir/kv/lease"
 )
 
 // leaseBytes is about what a lease in an answer takes in memory, and a key of one beside its bytes.
@@ -22,9 +25,39 @@ type leaseServer struct {
 }
 
 // LeaseGrant grants a lease. Its ID, if the client gives none, is chosen here, before the command exists: commands are
-// deterministic.
+// deterministic. It is told with what is left: it runs since it was applied, wherever the answer waited then.
 func (s *leaseServer) LeaseGrant(ctx context.Context, r *pb.LeaseGrantRequest) (*pb.LeaseGrantResponse, error) {
-	return s.grant(ctx, r, false)
+	asked := s.clock.Elapsed()
+	granted, err := s.grant(ctx, r, false)
+	if err != nil {
+		return nil, err
+	}
+	left := lease.Left(granted.TTL, s.clock.Elapsed()-asked)
+	if left == 0 {
+		left = s.renewNow(granted.ID)
+	}
+	if left == 0 {
+		return nil, GrantOver(granted.ID)
+	}
+	granted.TTL = left
+	return granted, nil
+}
+
+// renewNow renews a lease, and returns what is left of it: 0 if that cannot be said.
+func (s *leaseServer) renewNow(id int64) int64 {
+	asked := s.clock.Elapsed()
+	ttls, err := s.askRenew([]int64{id})
+	if err != nil || len(ttls) != 1 {
+		return 0
+	}
+	return max(0, lease.Left(ttls[0], s.clock.Elapsed()-asked))
+}
+
+// GrantOver says that it took so long to grant a lease that it may be over. It is not Unavailable: clients would send
+// the grant again by themselves, which may take as long.
+func GrantOver(id int64) error {
+	return status.Errorf(codes.FailedPrecondition, "mimir: lease %x was granted, and may be over before this could be "+
+		"told: grant another one, for longer", id)
 }
 
 // grant grants a lease. alone says that it waits for no other region: what is written behind it does.
@@ -68,7 +101,7 @@ func (s *leaseServer) LeaseRevoke(ctx context.Context, r *pb.LeaseRevokeRequest)
 
 // LeaseTimeToLive asks the leader of the primary region for the remaining time, and takes the keys from this node once
 // it has all that was acknowledged. That leader knows of leases when they are applied: what it says is told when it is
-// as safe as what was acknowledged.
+// as safe as what was acknowledged, less what that took.
 func (s *leaseServer) LeaseTimeToLive(
 	ctx context.Context, r *pb.LeaseTimeToLiveRequest,
 ) (*pb.LeaseTimeToLiveResponse, error) {
@@ -83,6 +116,7 @@ func (s *leaseServer) LeaseTimeToLive(
 	}
 	bounded, cancel := context.WithTimeout(ctx, s.limits.now().RequestTimeout)
 	defer cancel()
+	asked := s.clock.Elapsed()
 	answer, err := s.replicator.Ask(bounded, encodeTimeToLive(r.ID))
 	if err != nil {
 		return nil, s.statusOf(ctx, err)
@@ -113,6 +147,7 @@ func (s *leaseServer) LeaseTimeToLive(
 	if err := sure(); err != nil {
 		return nil, s.statusOf(ctx, err)
 	}
+	response.TTL = lease.Left(response.TTL, s.clock.Elapsed()-asked)
 	return response, nil
 }
 

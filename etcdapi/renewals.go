@@ -37,7 +37,11 @@ type renewal struct {
 	response *pb.LeaseKeepAliveResponse
 	err      error
 	sure     bool // it is as safe as what was acknowledged
-	// doubted is when it was first said to be gone of a lease that is there; zero if it was not.
+	// asked is when the question was put, as the clock counts that runs while the machine is suspended too. The time to
+	// live of the response began to run no sooner.
+	asked time.Duration
+	// doubted is when an answer first was none: that it is gone of a lease that is there, or one that came too late.
+	// Zero if none was.
 	doubted time.Time
 }
 
@@ -99,12 +103,13 @@ func (r *renewals) begin() {
 		return
 	}
 	ids, waiters := r.take()
+	asked := r.clock.Elapsed()
 	r.asking++
 	r.fresh++
 	answered := make(chan struct{})
 	go r.age(answered)
 	go func() {
-		r.ask(ids, waiters)
+		r.ask(ids, waiters, asked)
 		close(answered)
 	}()
 }
@@ -134,13 +139,14 @@ func (r *renewals) note(change func()) {
 }
 
 // ask puts one question, and gives everybody who waits for it his answer.
-func (r *renewals) ask(ids []int64, waiters [][]waiter) {
+func (r *renewals) ask(ids []int64, waiters [][]waiter, asked time.Duration) {
 	ttls, err := r.leader.askRenew(ids)
 	if err == nil && len(ttls) != len(ids) {
 		err = fmt.Errorf("%w: %d answers to %d renewals", ErrAsk, len(ttls), len(ids))
 	}
 	for i := range ids {
 		for _, w := range waiters[i] {
+			w.asked = asked
 			if w.err = err; err == nil {
 				w.response.TTL = max(ttls[i], 0)
 			}

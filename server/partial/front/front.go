@@ -16,7 +16,9 @@ import (
 
 	"github.com/mimir-kv/mimir/etcdapi"
 	"github.com/mimir-kv/mimir/kv"
+	"github.com/mimir-kv/mimir/kv/lease"
 	"github.com/mimir-kv/mimir/kv/watch"
+	"github.com/mimir-kv/mimir/replication/clock"
 	"github.com/mimir-kv/mimir/server/partial"
 )
 
@@ -29,6 +31,7 @@ type Front struct {
 	outside, unserved error
 	partial           string
 	quiet             time.Duration // quietTime, but in tests
+	clock             clock.Clock   // the machine's, but in tests
 }
 
 const (
@@ -47,6 +50,7 @@ func New(sink *partial.Sink) *Front {
 		outside: status.Error(codes.FailedPrecondition, "mimir: "+what+", and what was asked for is not within that"+
 			advice),
 		unserved: status.Error(codes.FailedPrecondition, "mimir: "+what+", and does not serve this call"+advice),
+		clock:    clock.Real,
 	}
 }
 
@@ -130,12 +134,18 @@ func (f *Front) pass(ctx context.Context, method string, r any) (any, error) {
 	if err := f.holdsAll(ctx, r); err != nil {
 		return nil, err
 	}
-	answer := passed[method]()
+	answer, asked := passed[method](), f.clock.Elapsed()
 	if err := f.links.Now().Invoke(asCaller(ctx), method, r, answer); err != nil {
 		return nil, err
 	}
-	if ttl, ok := answer.(*pb.LeaseTimeToLiveResponse); ok {
-		ttl.Keys = slices.DeleteFunc(ttl.Keys, func(key []byte) bool { return !f.sink.Prefixes().Hold(key, nil) })
+	switch answer := answer.(type) {
+	case *pb.LeaseTimeToLiveResponse:
+		answer.TTL = lease.Left(answer.TTL, f.clock.Elapsed()-asked)
+		answer.Keys = slices.DeleteFunc(answer.Keys, func(key []byte) bool { return !f.sink.Prefixes().Hold(key, nil) })
+	case *pb.LeaseGrantResponse:
+		if answer.TTL = lease.Left(answer.TTL, f.clock.Elapsed()-asked); answer.TTL == 0 {
+			return nil, etcdapi.GrantOver(answer.ID)
+		}
 	}
 	if w, ok := answer.(interface{ GetHeader() *pb.ResponseHeader }); ok && strings.HasPrefix(method, kvService) {
 		waiting, cancel := context.WithTimeout(ctx, writtenTime)

@@ -51,6 +51,7 @@ type pair struct {
 	gather atomic.Pointer[gather]
 	quiet  time.Duration // of a stream of keep-alives; 0: as ever
 	locked atomic.Bool   // no session begins while nothing is shown
+	clock  *suspended    // of what is served
 }
 
 func serve(t *testing.T, s *grpc.Server) string {
@@ -91,7 +92,7 @@ func (p *pair) between(srv any, ss grpc.ServerStream, info *grpc.StreamServerInf
 func startBeside(t *testing.T, limits etcdapi.Limits, quiet time.Duration, others ...string) *pair {
 	t.Helper()
 	logger := slog.New(slog.NewTextHandler(t.Output(), nil))
-	p := &pair{t: t, fleet: etcdapitest.Start(t, limits), quiet: quiet}
+	p := &pair{t: t, fleet: etcdapitest.Start(t, limits), quiet: quiet, clock: &suspended{Clock: clock.Real}}
 	file := filepath.Join(t.TempDir(), "partial")
 	if err := os.WriteFile(file, []byte("edge "+secret+" /a/ /c/\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -154,6 +155,7 @@ func (p *pair) fit() error {
 // front serves what is held.
 func (p *pair) front(place *partial.Place, logger *slog.Logger) {
 	f := New(p.sink)
+	f.clock = p.clock
 	if p.quiet > 0 {
 		f.quiet = p.quiet
 	}
