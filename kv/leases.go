@@ -56,10 +56,10 @@ type LeaseKeys struct{ Store *Store }
 func (l LeaseKeys) Ending(id int64) bool { return l.Store.leases.Ending(id) }
 
 // Some returns keys attached to a lease, in order: those behind after, if that is not nil, until all together cost
-// as much as most, by what cost says of each. At least one is returned, if there is one; more tells that there are
-// others.
+// as much as most, by what cost says of each, but for those of which one costs more than dearest. At least one is
+// returned, if there is one; more tells that there are others.
 func (l LeaseKeys) Some(
-	id int64, after []byte, most int64, cost func(key []byte) int64,
+	id int64, after []byte, most, dearest int64, cost func(key []byte) int64,
 ) (keys [][]byte, more bool, err error) {
 	g, err := l.Store.acquire()
 	if err != nil {
@@ -67,7 +67,11 @@ func (l LeaseKeys) Some(
 	}
 	defer g.release()
 	err = mvcc.EachAttached(g.db, id, after, func(key []byte) bool {
-		if most -= cost(key); most < 0 && len(keys) > 0 {
+		price := cost(key)
+		if price > dearest {
+			return true
+		}
+		if most -= price; most < 0 && len(keys) > 0 {
 			more = true
 			return false
 		}

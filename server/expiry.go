@@ -18,6 +18,8 @@ const (
 	expiryBytes = 64 << 20
 	// expiryPartBytes is about how large the command of a part is.
 	expiryPartBytes = 512 << 10
+	// expiryFrameBytes is what is in the command of a part beside its keys, at most.
+	expiryFrameBytes = 16
 )
 
 // askTime bounds the question whether every node knows what a part is.
@@ -29,13 +31,14 @@ type expiry struct {
 	propose     func(ctx context.Context, t replication.Tenure, command []byte) (result []byte, err error)
 	understood  func(ctx context.Context, command []byte) error // whether every node of the fleet can apply it
 	bytes, part int64
+	longest     int64 // more than that no key may take of a part: the log takes none that is larger
 }
 
 func newExpiry(s *server) expiry {
 	most := cmp.Or(s.config.Replication.MaxCommandBytes, replication.DefaultMaxCommandBytes)
 	return expiry{
 		keys: kv.LeaseKeys{Store: s.store}, propose: s.propose, bytes: expiryBytes,
-		part:       min(expiryPartBytes, int64(most)/2),
+		part: min(expiryPartBytes, int64(most)/2), longest: int64(most) - expiryFrameBytes,
 		understood: func(ctx context.Context, c []byte) error { return s.replicator.Understood(ctx, c) },
 	}
 }
@@ -79,14 +82,15 @@ func (e *expiry) write(ctx context.Context, t replication.Tenure, c []byte) (res
 }
 
 // deleteKeys deletes what is attached to a lease, in commands that each node can do, of which begins is the step of the
-// first, and returns the step that is next.
+// first, and returns the step that is next. A key that is too long for any part, which has it twice, is left to go with
+// the lease.
 func (e *expiry) deleteKeys(
 	ctx context.Context, t replication.Tenure, id int64, begins command.Step,
 ) (next command.Step, err error) {
 	next = begins
 	for after, more := []byte(nil), true; more; {
 		var keys [][]byte
-		keys, more, err = e.keys.Some(id, after, e.part, command.ExpiryPartBytes)
+		keys, more, err = e.keys.Some(id, after, e.part, e.longest, command.ExpiryPartBytes)
 		if err != nil {
 			return next, fmt.Errorf("keys of lease %x: %w", id, err)
 		}
@@ -110,7 +114,7 @@ func (e *expiry) deleteKeys(
 		}
 		after = keys[len(keys)-1]
 	}
-	if next == command.Begins { // nothing was attached any more
+	if next == command.Begins { // no part was written
 		next = command.Alone
 	}
 	return next, nil

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -53,6 +55,7 @@ func TestAnExpiryOfAnotherTenureIsVoid(t *testing.T) {
 	for _, old := range []error{nil, fmt.Errorf("%w: eu-1", replication.ErrOldNode)} {
 		expiresInParts(ctx, t, s, old)
 	}
+	expiresWithLongKeys(ctx, t, s)
 	expiresOnce(ctx, t, s)
 	endsNoLaterLease(ctx, t, s)
 	raisesInTenure(ctx, t, s)
@@ -89,7 +92,7 @@ func expiresInParts(ctx context.Context, t *testing.T, s *server, old error) {
 		put(i, 8)
 	}
 	parts := 0
-	small := expiry{keys: kv.LeaseKeys{Store: s.store}, bytes: part, part: part,
+	small := expiry{keys: kv.LeaseKeys{Store: s.store}, bytes: part, part: part, longest: part,
 		understood: func(context.Context, []byte) error { return old },
 		propose: func(ctx context.Context, in replication.Tenure, c []byte) ([]byte, error) {
 			if !command.IsLeaseExpiry(c) || len(c) > part {
@@ -122,6 +125,54 @@ func expiresInParts(ctx context.Context, t *testing.T, s *server, old error) {
 		}}
 	if err := refused.expire(ctx, s.replicator.Tenure(), 9); !errors.Is(err, command.ErrEffectTooLarge) {
 		t.Errorf("an expiry that is refused where it is applied: %v", err)
+	}
+}
+
+// expiresWithLongKeys has a lease end in parts, of which some keys are too long for the log, all of them or not: these
+// go with the lease, which is dead from the first part on if there is one.
+func expiresWithLongKeys(ctx context.Context, t *testing.T, s *server) {
+	const part, most = 200, 500
+	s.lessor.Demote()
+	defer s.lessor.Promote(s.replicator.Tenure())
+	long := func(name string) string { return "k" + name + strings.Repeat("k", most/2) }
+	for what, keys := range map[string][]string{
+		"all":            {long("1"), long("2")},
+		"first and last": {long("1"), "k2", "k3", "k4", long("5")},
+		"in between":     {"k1", "k2", "k3", long("4"), "k5"},
+	} {
+		mustPropose(ctx, t, s, command.EncodeLeaseGrant(&pb.LeaseGrantRequest{ID: 8, TTL: 3600}))
+		for _, key := range keys {
+			mustPropose(ctx, t, s, command.EncodePut(&pb.PutRequest{Key: []byte(key), Lease: 8}))
+		}
+		var steps []command.Step
+		small := expiry{keys: kv.LeaseKeys{Store: s.store}, bytes: part, part: part, longest: most - expiryFrameBytes,
+			understood: func(context.Context, []byte) error { return nil },
+			propose: func(ctx context.Context, in replication.Tenure, c []byte) ([]byte, error) {
+				if len(c) > most {
+					return nil, fmt.Errorf("%w: %d bytes", replication.ErrTooLarge, len(c))
+				}
+				var r command.Request
+				if err := r.Decode(c); err != nil {
+					t.Error(err)
+				}
+				steps = append(steps, r.Step)
+				return s.propose(ctx, in, c)
+			}}
+		if err := small.expire(ctx, s.replicator.Tenure(), 8); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+		answer, err := s.store.Range(ctx, &pb.RangeRequest{Key: []byte("k"), RangeEnd: []byte("l")})
+		if _, _, ok := s.store.Lease(8); ok || err != nil || len(answer.Kvs) != 0 {
+			t.Errorf("%s: the lease is there: %t; left: %v, %v", what, ok, answer.GetKvs(), err)
+		}
+		want := []command.Step{0} // nothing was said before
+		if what != "all" {
+			want = slices.Repeat([]command.Step{command.GoesOn}, max(1, len(steps)))
+			want[0] = command.Begins
+		}
+		if !slices.Equal(steps, want) {
+			t.Errorf("%s: steps %v, want %v", what, steps, want)
+		}
 	}
 }
 
@@ -160,7 +211,7 @@ func expiresOnce(ctx context.Context, t *testing.T, s *server) {
 		going, stop := context.WithCancel(ctx)
 		defer stop()
 		parts := 0
-		small := expiry{keys: kv.LeaseKeys{Store: s.store}, bytes: part, part: part,
+		small := expiry{keys: kv.LeaseKeys{Store: s.store}, bytes: part, part: part, longest: part,
 			understood: func(context.Context, []byte) error { return nil },
 			propose: func(_ context.Context, in replication.Tenure, c []byte) ([]byte, error) {
 				result, err := s.propose(ctx, in, c)

@@ -30,7 +30,7 @@ func endsNoLaterLease(ctx context.Context, t *testing.T, s *server) {
 			grant()
 			mustPropose(ctx, t, s, command.EncodeLeaseExpiryPart(8, [][]byte{[]byte("rest-a")}, command.Begins))
 			meets := anew
-			next := expiry{keys: kv.LeaseKeys{Store: s.store}, bytes: most, part: 1 << 20,
+			next := expiry{keys: kv.LeaseKeys{Store: s.store}, bytes: most, part: 1 << 20, longest: 1 << 20,
 				understood: func(context.Context, []byte) error { return nil },
 				propose: func(ctx context.Context, in replication.Tenure, c []byte) ([]byte, error) {
 					if meets {
