@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/mimir-kv/mimir/kv/lease"
 	"github.com/mimir-kv/mimir/replication/clock"
 )
 
@@ -19,11 +20,14 @@ type suspended struct {
 	clock.Clock
 	total atomic.Int64
 	each  atomic.Int64 // for how long it is suspended after each reading
+	later atomic.Int64 // by how much it is later, by both clocks
 }
+
+func (c *suspended) Now() time.Time { return c.Clock.Now().Add(time.Duration(c.later.Load())) }
 
 func (c *suspended) Elapsed() time.Duration {
 	defer c.total.Add(c.each.Load())
-	return c.Clock.Elapsed() + time.Duration(c.total.Load())
+	return c.Clock.Elapsed() + time.Duration(c.total.Load()+c.later.Load())
 }
 
 const (
@@ -50,15 +54,83 @@ func TestWhatIsHandedOnOfALeaseIsAsOldAsItIs(t *testing.T) {
 		t.Errorf("time to live: %v, %v", left, err)
 	}
 	p.clock.each.Store(int64(tooLong))
+	asks := func() int { n, _ := p.fleet.Replicator.Calls(); return n }
+	before := asks()
 	if _, err := leases.LeaseGrant(ctx, &pb.LeaseGrantRequest{ID: 8, TTL: ageTTL}); status.Code(err) !=
-		codes.FailedPrecondition {
-		t.Errorf("granted, over by now: %v", err)
+		codes.FailedPrecondition || asks() == before {
+		t.Errorf("granted, over by now, and kept alive too late: %v, asked %d times", err, asks()-before)
 	}
 	left, err = leases.LeaseTimeToLive(ctx, &pb.LeaseTimeToLiveRequest{ID: 7})
 	if err != nil || left.TTL != 0 || left.GrantedTTL != ageTTL {
 		t.Errorf("time to live, over by now: %v, %v", left, err)
 	}
-	p.clock.each.Store(0)
+}
+
+// A lease is granted where the answer came so late that nothing is left by it: it is kept alive. And what the fleet took
+// is taken from it once: its node says what was left when it sent its answer. What is left of a lease is asked again
+// likewise.
+func TestAGrantThatTookLongIsGranted(t *testing.T) {
+	if got := leftOfGrant(10, 5, 5*time.Second); got != 5 {
+		t.Errorf("%d s of 10 are left 5 s after it was asked for", got)
+	}
+	if got := leftOfGrant(10, 10, 5*time.Second); got != 5 {
+		t.Errorf("%d s of 10 are left where the answer was on its way for 5", got)
+	}
+	if got := leftOfGrant(1, lease.MinTTL, time.Second); got != lease.MinTTL-1 {
+		t.Errorf("%d s are left of the least time", got)
+	}
+	p := start(t)
+	ctx, cancel := context.WithTimeout(t.Context(), hang)
+	defer cancel()
+	held, release := p.fleet.Replicator.HoldWrites()
+	type result struct {
+		*pb.LeaseGrantResponse
+		err error
+	}
+	told := make(chan result, 1)
+	go func() {
+		r, err := pb.NewLeaseClient(p.conn).LeaseGrant(ctx, &pb.LeaseGrantRequest{ID: 7, TTL: ageTTL})
+		told <- result{r, err}
+	}()
+	for held() == 0 && ctx.Err() == nil {
+		time.Sleep(time.Millisecond)
+	}
+	p.clock.total.Add(int64(tooLong))
+	release()
+	if r := <-told; r.err != nil || r.TTL < leftThen || r.TTL > ageTTL {
+		t.Errorf("granted, and kept alive: %v, %v", r.LeaseGrantResponse, r.err)
+	}
+	asks := func() int { n, _ := p.fleet.Replicator.Calls(); return n }
+	before := asks()
+	release = p.fleet.Replicator.HoldAsks()
+	left := make(chan int64, 1)
+	go func() {
+		r, err := pb.NewLeaseClient(p.conn).LeaseTimeToLive(ctx, &pb.LeaseTimeToLiveRequest{ID: 7})
+		if err != nil {
+			t.Error(err)
+		}
+		left <- r.GetTTL()
+	}()
+	for asks() == before && ctx.Err() == nil {
+		time.Sleep(time.Millisecond)
+	}
+	p.clock.total.Add(int64(tooLong))
+	release()
+	if got := <-left; got <= 0 || asks() != before+2 {
+		t.Errorf("%d s are left, and the fleet was asked %d times", got, asks()-before)
+	}
+}
+
+// Nothing is handed on of a keep-alive whose answer came too late. The fleet is asked again, until it is in time, or
+// that goes on for too long.
+func TestAKeepAliveThatComesTooLateIsAskedForAgain(t *testing.T) {
+	p := start(t)
+	ctx, cancel := context.WithTimeout(t.Context(), hang)
+	defer cancel()
+	leases := pb.NewLeaseClient(p.conn)
+	if _, err := leases.LeaseGrant(ctx, &pb.LeaseGrantRequest{ID: 7, TTL: ageTTL}); err != nil {
+		t.Fatal(err)
+	}
 	alive, err := leases.LeaseKeepAlive(ctx)
 	if err != nil {
 		t.Fatal(err)
@@ -90,8 +162,23 @@ func TestWhatIsHandedOnOfALeaseIsAsOldAsItIs(t *testing.T) {
 		}
 	}
 	p.clock.each.Store(int64(tooLong))
+	before := asked()
 	send()
+	for asked() < before+6 && ctx.Err() == nil {
+		time.Sleep(time.Millisecond)
+	}
+	p.clock.each.Store(0)
+	if r, err := alive.Recv(); err != nil || r.TTL <= 0 {
+		t.Errorf("too late some times: %v, %v", r, err)
+	}
+	p.clock.each.Store(int64(tooLong))
+	before = asked()
+	send()
+	for asked() < before+2 && ctx.Err() == nil {
+		time.Sleep(time.Millisecond)
+	}
+	p.clock.later.Add(int64(lateTime))
 	if r, err := alive.Recv(); status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), "too late") {
-		t.Errorf("too late each time: %v, %v", r, err)
+		t.Errorf("too late for too long: %v, %v", r, err)
 	}
 }

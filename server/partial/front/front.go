@@ -134,16 +134,22 @@ func (f *Front) pass(ctx context.Context, method string, r any) (any, error) {
 	if err := f.holdsAll(ctx, r); err != nil {
 		return nil, err
 	}
-	answer, asked := passed[method](), f.clock.Elapsed()
-	if err := f.links.Now().Invoke(asCaller(ctx), method, r, answer); err != nil {
+	answer, age, err := f.invoke(ctx, method, r)
+	if ttl, ok := answer.(*pb.LeaseTimeToLiveResponse); ok && err == nil && ttl.TTL > 0 && lease.Left(ttl.TTL, age) == 0 {
+		answer, age, err = f.invoke(ctx, method, r) // what was said came too late to say anything
+	}
+	if err != nil {
 		return nil, err
 	}
 	switch answer := answer.(type) {
 	case *pb.LeaseTimeToLiveResponse:
-		answer.TTL = lease.Left(answer.TTL, f.clock.Elapsed()-asked)
+		answer.TTL = lease.Left(answer.TTL, age)
 		answer.Keys = slices.DeleteFunc(answer.Keys, func(key []byte) bool { return !f.sink.Prefixes().Hold(key, nil) })
 	case *pb.LeaseGrantResponse:
-		if answer.TTL = lease.Left(answer.TTL, f.clock.Elapsed()-asked); answer.TTL == 0 {
+		if answer.TTL = leftOfGrant(r.(*pb.LeaseGrantRequest).TTL, answer.TTL, age); answer.TTL == 0 {
+			answer.TTL = f.renewNow(ctx, answer.ID)
+		}
+		if answer.TTL == 0 {
 			return nil, etcdapi.GrantOver(answer.ID)
 		}
 	}
@@ -153,6 +159,21 @@ func (f *Front) pass(ctx context.Context, method string, r any) (any, error) {
 		cancel()
 	}
 	return answer, nil
+}
+
+// invoke asks the fleet, and returns how long ago that was by now. By so much its answer is too old at most: it says
+// what was so when it was sent.
+func (f *Front) invoke(ctx context.Context, method string, r any) (answer proto.Message, age time.Duration, err error) {
+	answer, asked := passed[method](), f.clock.Elapsed()
+	err = f.links.Now().Invoke(asCaller(ctx), method, r, answer)
+	return answer, f.clock.Elapsed() - asked, err
+}
+
+// leftOfGrant returns what is left of a lease that was granted since it was asked for, with the age of that: the fleet
+// has said what was left when it sent its answer. The time that the fleet took counts once, since no lease is granted
+// for less than is asked for.
+func leftOfGrant(asked, told int64, age time.Duration) int64 {
+	return max(lease.Left(told, age), min(told, lease.Left(asked, age)))
 }
 
 // gatewayMark has the fleet take nobody for whom the certificate of this connection names: it is this node's, and not

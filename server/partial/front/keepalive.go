@@ -22,8 +22,9 @@ const quietTime = 50 * time.Millisecond
 // burst is how many requests go on one stream to the fleet at most: so many answers are held for a client.
 const burst = 1024
 
-// mostAgain is how often a lease is kept alive anew because the answer came so late that nothing may be left of it.
-const mostAgain = 3
+// A lease is kept alive anew after againPause where the answer came so late that nothing may be left of it, for no
+// longer than lateTime since the first such answer.
+const againPause, lateTime = 100 * time.Millisecond, 10 * time.Second
 
 // keepAlive has the fleet keep leases alive, all that are asked for at once: one after the other, each would wait for
 // as many round trips as there are before it. While nothing is asked for, which may be for as long as the client likes,
@@ -36,20 +37,42 @@ func (f *Front) keepAlive(ss grpc.ServerStream) error {
 		defer close(requests)
 		ended <- receive(ctx, ss, requests)
 	}()
+	late := lateAnswers{}
 	for first := range requests {
 		some := []*pb.LeaseKeepAliveRequest{first}
-		for n := 0; len(some) > 0; n++ {
-			if n > mostAgain {
-				return status.Errorf(codes.Unavailable, "mimir: answers of the fleet about lease %x come too late: "+
-					"ask again", some[0].ID)
-			}
+		for len(some) > 0 {
 			var err error
-			if some, err = f.keepSome(ctx, ss, some, requests); err != nil {
+			if some, err = f.keepSome(ctx, ss, some, requests, late); err == nil && len(some) > 0 {
+				err = f.pause(ctx, late)
+			}
+			if err != nil {
 				return err
 			}
 		}
 	}
 	return <-ended
+}
+
+// lateAnswers are the leases of which nothing may be left by the last answer, each with since when.
+type lateAnswers map[int64]time.Time
+
+// pause returns when leases are to be kept alive anew, unless answers about one come too late for too long.
+func (f *Front) pause(ctx context.Context, late lateAnswers) error {
+	now := f.clock.Now()
+	for id, since := range late {
+		if now.Sub(since) >= lateTime {
+			return status.Errorf(codes.Unavailable, "mimir: answers of the fleet about lease %x come too late, and have "+
+				"for %v: ask again", id, lateTime)
+		}
+	}
+	timer := f.clock.NewTimer(againPause)
+	defer timer.Stop()
+	select {
+	case <-timer.C():
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // receive hands on what a client asks for, until it asks for no more.
@@ -73,7 +96,7 @@ func receive(ctx context.Context, ss grpc.ServerStream, requests chan<- *pb.Leas
 // every request is answered, but for those to ask again: their answers came so late that nothing may be left. The fleet
 // is done with them however slowly the client takes the answers.
 func (f *Front) keepSome(ctx context.Context, ss grpc.ServerStream, first []*pb.LeaseKeepAliveRequest,
-	more <-chan *pb.LeaseKeepAliveRequest) (again []*pb.LeaseKeepAliveRequest, err error) {
+	more <-chan *pb.LeaseKeepAliveRequest, late lateAnswers) (again []*pb.LeaseKeepAliveRequest, err error) {
 	ctx, cancel := context.WithCancel(asCaller(ctx))
 	defer cancel()
 	fleet, err := pb.NewLeaseClient(f.links.Now()).LeaseKeepAlive(ctx)
@@ -83,12 +106,12 @@ func (f *Front) keepSome(ctx context.Context, ss grpc.ServerStream, first []*pb.
 	answers, received, sent := make(chan *pb.LeaseKeepAliveResponse, burst), make(chan error, 1), make(chan error, 1)
 	// asked is when each request was sent. Whichever request an answer is to, the fleet has not given it before it was
 	// sent as many as it has answered by then: so not before the one was sent whose turn it is.
-	asked, late := make(chan time.Duration, burst), make(chan struct{}) // asked has room for all
+	asked, hurry := make(chan time.Duration, burst), make(chan struct{}) // asked has room for all
 	go func() {
 		defer close(answers)
 		received <- answered(ctx, fleet, answers)
 	}()
-	go func() { sent <- f.sendSome(ctx, fleet, first, more, asked, late) }()
+	go func() { sent <- f.sendSome(ctx, fleet, first, more, asked, hurry) }()
 	var at time.Duration
 	for answer := range answers {
 		select {
@@ -101,9 +124,13 @@ func (f *Front) keepSome(ctx context.Context, ss grpc.ServerStream, first []*pb.
 		case err != nil:
 		case granted > 0 && answer.TTL == 0:
 			if again = append(again, &pb.LeaseKeepAliveRequest{ID: answer.ID}); len(again) == 1 {
-				close(late)
+				close(hurry)
+			}
+			if _, known := late[answer.ID]; !known {
+				late[answer.ID] = f.clock.Now()
 			}
 		default:
+			delete(late, answer.ID)
 			err = ss.SendMsg(answer)
 		}
 		if err != nil {
@@ -118,7 +145,7 @@ func (f *Front) keepSome(ctx context.Context, ss grpc.ServerStream, first []*pb.
 // sendSome sends requests, and tells when each is asked, until there is none for a while, many were, or an answer came
 // too late.
 func (f *Front) sendSome(ctx context.Context, fleet pb.Lease_LeaseKeepAliveClient, first []*pb.LeaseKeepAliveRequest,
-	more <-chan *pb.LeaseKeepAliveRequest, asked chan<- time.Duration, late <-chan struct{}) error {
+	more <-chan *pb.LeaseKeepAliveRequest, asked chan<- time.Duration, hurry <-chan struct{}) error {
 	quiet := time.NewTimer(f.quiet)
 	defer quiet.Stop()
 	r, first := first[0], first[1:]
@@ -145,7 +172,7 @@ func (f *Front) sendSome(ctx context.Context, fleet pb.Lease_LeaseKeepAliveClien
 			}
 		case <-quiet.C:
 			return fleet.CloseSend()
-		case <-late:
+		case <-hurry:
 			return fleet.CloseSend()
 		case <-ctx.Done():
 			return status.Error(codes.Unavailable, "mimir: the fleet ended the stream of keep-alives")
@@ -170,4 +197,23 @@ func answered(
 			return ctx.Err()
 		}
 	}
+}
+
+// renewNow has the fleet keep a lease alive once, and returns what is left of it: 0 if that cannot be said.
+func (f *Front) renewNow(ctx context.Context, id int64) int64 {
+	ctx, cancel := context.WithTimeout(asCaller(ctx), placeTime)
+	defer cancel()
+	asked := f.clock.Elapsed()
+	fleet, err := pb.NewLeaseClient(f.links.Now()).LeaseKeepAlive(ctx)
+	if err == nil {
+		err = fleet.Send(&pb.LeaseKeepAliveRequest{ID: id})
+	}
+	if err != nil {
+		return 0
+	}
+	answer, err := fleet.Recv()
+	if err != nil {
+		return 0
+	}
+	return max(0, lease.Left(answer.TTL, f.clock.Elapsed()-asked))
 }
