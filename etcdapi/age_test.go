@@ -2,6 +2,7 @@ package etcdapi_test
 
 import (
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/mimir-kv/mimir/etcdapi"
 	"github.com/mimir-kv/mimir/etcdapi/etcdapitest"
+	"github.com/mimir-kv/mimir/kv/command"
 	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/replication/clock"
 )
@@ -162,5 +164,30 @@ func TestAGrantIsToldWithItsAge(t *testing.T) {
 			t.Errorf("lease %d: %v, %v, asked %d times", id, r.LeaseGrantResponse, r.err, asked-before)
 		}
 		n.Lessor.Promote(replication.Tenure{Term: 3, Epoch: 1})
+	}
+}
+
+// A lease is said to be gone, or to end, by what is here behind the answer: it was another one when that was given.
+func TestALeaseThatIsGoneByNowIsSaidToBe(t *testing.T) {
+	n, _, leases := withLease(t, 7)
+	for _, c := range []struct {
+		what    string
+		command []byte
+		granted int64
+	}{
+		{"ends", command.EncodeLeaseExpiryPart(7, [][]byte{[]byte("k")}, command.Begins), ageTTL},
+		{"is gone", command.EncodeLeaseRevoke(&pb.LeaseRevokeRequest{ID: 7}), 0},
+	} {
+		n.Replicator.AtBarriers(sync.OnceFunc(func() {
+			n.Lessor.Demote()
+			if _, err := n.Replicator.Propose(t.Context(), []*replication.Command{{Data: c.command}}); err != nil {
+				t.Error(err)
+			}
+		}))
+		n.Lessor.Promote(replication.Tenure{Term: 3, Epoch: 1})
+		left, err := leases.LeaseTimeToLive(bounded(t), &pb.LeaseTimeToLiveRequest{ID: 7, Keys: true})
+		if err != nil || left.TTL != -1 || left.GrantedTTL != c.granted || len(left.Keys) != 0 {
+			t.Errorf("%s: %v, %v", c.what, left, err)
+		}
 	}
 }

@@ -132,6 +132,12 @@ func (s *leaseServer) LeaseTimeToLive(
 	if err != nil {
 		return nil, err
 	}
+	switch _, there := kv.LeaseTTL(s.store, r.ID); {
+	case !there:
+		response.TTL, response.GrantedTTL = leaseGone, 0
+	case kv.LeaseKeys{Store: s.store}.Ending(r.ID):
+		response.TTL = leaseGone
+	}
 	if r.Keys && response.TTL != leaseGone {
 		if response.Keys, err = attached(s.store, r.ID, taken.take); err != nil {
 			return nil, s.statusOf(ctx, err)
