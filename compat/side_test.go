@@ -172,6 +172,10 @@ func withoutIdentity(response proto.Message) proto.Message {
 		}
 	})
 	switch r := response.(type) {
+	case *pb.LeaseGrantResponse:
+		r.TTL = withoutWait(r.TTL)
+	case *pb.LeaseKeepAliveResponse:
+		r.TTL = withoutWait(r.TTL)
 	case *pb.LeaseTimeToLiveResponse:
 		if d := r.GrantedTTL - r.TTL; r.TTL > 0 && d >= 0 && d < leaseTime() {
 			r.TTL = r.GrantedTTL // time has passed
@@ -184,6 +188,16 @@ func withoutIdentity(response proto.Message) proto.Message {
 		r.CompactRevision = 0 // etcd begins at -1, and of a revision that was compacted it says what was so before
 	}
 	return response
+}
+
+// withoutWait returns what is told of a time to live in whole steps of what may have passed of it: Mimir subtracts what
+// the answer took.
+func withoutWait(ttl int64) int64 {
+	step := leaseTime()
+	if ttl <= 0 {
+		return ttl
+	}
+	return (ttl + step - 1) / step * step
 }
 
 // leaseTime is how many seconds may have passed of a lease on one side and not on the other: nodes that were started
