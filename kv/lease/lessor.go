@@ -408,10 +408,10 @@ func (l *Lessor) expireDue() (wait time.Duration, closed bool) {
 }
 
 // extend gives every lease that waits for its deadline the time for which this process stood still, as far as that does
-// not leave it more than its full time to live. l.mu is held.
+// not leave it more than its full time to live: but for those whose end waits only to be tried again. l.mu is held.
 func (l *Lessor) extend(now time.Time, late time.Duration) {
 	for _, it := range l.due {
-		if it.ending {
+		if it.ending || it.failed {
 			continue
 		}
 		it.deadline = it.deadline.Add(late)

@@ -98,6 +98,26 @@ func TestStandingStillIsNoticedAnywhere(t *testing.T) {
 	})
 }
 
+// A lease whose end was tried in vain is not given the time: it is tried again once the process goes on.
+func TestStandingStillPutsOffNoSecondTry(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		n, c := NewTable(Set{}), &standing{Clock: clock.Real}
+		p := &proposer{table: n}
+		p.setFail(true)
+		l := NewLessor(n, c, p.expire)
+		defer l.Close()
+		l.Promote(tenure)
+		grant(n, 1, 12)
+		time.Sleep(12*time.Second + 100*time.Millisecond)
+		virtual.Wait()
+		p.setFail(false)
+		c.still.Add(int64(20 * time.Second))
+		time.Sleep(600 * time.Millisecond)
+		sound(t, l)
+		expect(t, "leases whose end was tried in vain", n.Len(), 0)
+	})
+}
+
 // looking is a clock that counts the readings of who has a lessor to himself.
 type looking struct {
 	clock.Clock
