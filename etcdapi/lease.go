@@ -18,6 +18,9 @@ import (
 // leaseBytes is about what a lease in an answer takes in memory, and a key of one beside its bytes.
 const leaseBytes = 96
 
+// orderBytes is what a lease takes beside that while a list is brought in order.
+const orderBytes = 40
+
 // leaseServer is the Lease service.
 type leaseServer struct {
 	pb.UnimplementedLeaseServer
@@ -165,7 +168,7 @@ func (s *leaseServer) LeaseLeases(ctx context.Context, _ *pb.LeaseLeasesRequest)
 	if err != nil {
 		return nil, err
 	}
-	if err := taken.take(int64(kv.LeaseCount(s.store)) * leaseBytes); err != nil {
+	if err := taken.take(int64(kv.LeaseCount(s.store)) * (leaseBytes + orderBytes)); err != nil {
 		return nil, s.statusOf(ctx, err)
 	}
 	leases, before := s.store.Leases(), s.store.Auth().Revision()
