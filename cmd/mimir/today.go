@@ -25,8 +25,9 @@ type today struct{ client *clientv3.Client }
 const (
 	callTimeout = time.Minute
 	pageKeys    = 512
-	// endPause is how long after it was asked about a lease that ends it is asked again.
-	endPause = 200 * time.Millisecond
+	// endPause is how long after it was asked about a lease that ends it is asked again, and endTime for how long that
+	// goes on: what keeps the fleet from writing, as a full disk, takes somebody who sees it.
+	endPause, endTime = 200 * time.Millisecond, 15 * time.Minute
 )
 
 // today returns the fleet's history. The caller closes its client. What speaks against how it asks was told before, by
@@ -161,17 +162,17 @@ func (t *today) Txn(ctx context.Context, q *pb.TxnRequest) (*pb.TxnResponse, err
 	return answer, nil
 }
 
-// Lease implements replay.Fleet. It waits for the end of a lease of which that has begun: until then the lease can be
-// neither granted nor used.
+// Lease implements replay.Fleet. It waits for the end of a lease of which that has begun, or was asked for: until then
+// the lease can be neither granted nor used, and whether it lives on is not known.
 func (t *today) Lease(ctx context.Context, id int64) (keys []string, err error) {
-	bounded, cancel := context.WithTimeout(ctx, callTimeout)
+	waiting, cancel := context.WithTimeout(ctx, endTime)
 	defer cancel()
 	for {
-		answer, err := t.client.TimeToLive(bounded, clientv3.LeaseID(id), clientv3.WithAttachedKeys())
+		answer, err := t.left(waiting, id)
 		switch {
 		case err != nil:
-			return nil, meaning(err)
-		case answer.TTL >= 0:
+			return nil, fmt.Errorf("lease %x: %w", id, err)
+		case answer.TTL > 0:
 			for _, k := range answer.Keys {
 				keys = append(keys, string(k))
 			}
@@ -181,10 +182,25 @@ func (t *today) Lease(ctx context.Context, id int64) (keys []string, err error) 
 		}
 		select {
 		case <-time.After(endPause):
-		case <-bounded.Done():
-			return nil, fmt.Errorf("lease %x ends, and is not gone yet: %w", id, bounded.Err())
+		case <-waiting.Done():
+			if ctx.Err() != nil {
+				return nil, fmt.Errorf("lease %x ends, and is not gone yet: %w", id, ctx.Err())
+			}
+			return nil, fmt.Errorf("lease %x ends, and is not gone after %v: what is done is done, start again once "+
+				"the fleet writes: %w", id, endTime, waiting.Err())
 		}
 	}
+}
+
+// left returns what is left of a lease, with its keys.
+func (t *today) left(ctx context.Context, id int64) (*clientv3.LeaseTimeToLiveResponse, error) {
+	bounded, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	answer, err := t.client.TimeToLive(bounded, clientv3.LeaseID(id), clientv3.WithAttachedKeys())
+	if err != nil {
+		return nil, meaning(err)
+	}
+	return answer, nil
 }
 
 // Grant implements replay.Fleet. The lease is kept alive until the client is closed.

@@ -1,13 +1,19 @@
 package main
 
 import (
+	"context"
 	"errors"
+	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	grpcstatus "google.golang.org/grpc/status"
 
 	"github.com/mimir-kv/mimir/cmd/mimir/replay"
 	"github.com/mimir-kv/mimir/etcdapi/etcdapitest"
@@ -73,6 +79,53 @@ func TestALeaseThatEndsIsNotGoneBefore(t *testing.T) {
 	_, err = fleet.Lease(t.Context(), 7)
 	if _, _, ok := node.Store.Lease(7); ok || !errors.Is(err, replay.ErrNoLease) {
 		t.Errorf("%v, and it is there: %t", err, ok)
+	}
+}
+
+// leaseAnswers are those to questions about a lease, in order, and then an error.
+type leaseAnswers struct {
+	pb.UnimplementedLeaseServer
+	next chan *pb.LeaseTimeToLiveResponse
+}
+
+func (l *leaseAnswers) LeaseTimeToLive(
+	context.Context, *pb.LeaseTimeToLiveRequest,
+) (*pb.LeaseTimeToLiveResponse, error) {
+	if answer, more := <-l.next; more {
+		return answer, nil
+	}
+	return nil, grpcstatus.Error(codes.PermissionDenied, "on purpose")
+}
+
+// Whether a lease lives on of which nothing is left, since its end was asked for, is asked again. Errors say which it
+// is.
+func TestALeaseOfWhichNothingIsLeftIsAskedAboutAgain(t *testing.T) {
+	l := &leaseAnswers{next: make(chan *pb.LeaseTimeToLiveResponse, 4)}
+	at, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := grpc.NewServer()
+	pb.RegisterLeaseServer(s, l)
+	go s.Serve(at) //nolint:errcheck // ends with Stop
+	defer s.Stop()
+	fleet, err := todayBy(t.Context(), clientv3.Config{Endpoints: []string{at.Addr().String()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer fleet.client.Close()
+	for _, ttl := range []struct{ left, granted int64 }{{0, 2}, {2, 2}, {0, 2}, {-1, 0}} {
+		l.next <- &pb.LeaseTimeToLiveResponse{ID: 7, TTL: ttl.left, GrantedTTL: ttl.granted, Keys: [][]byte{[]byte("k")}}
+	}
+	close(l.next)
+	if keys, err := fleet.Lease(t.Context(), 7); err != nil || len(keys) != 1 || keys[0] != "k" {
+		t.Errorf("one that lives on: %q, %v", keys, err)
+	}
+	if keys, err := fleet.Lease(t.Context(), 7); !errors.Is(err, replay.ErrNoLease) {
+		t.Errorf("one that is gone: %q, %v", keys, err)
+	}
+	if keys, err := fleet.Lease(t.Context(), 7); err == nil || !strings.Contains(err.Error(), "lease 7: ") {
+		t.Errorf("one that may not be asked about: %q, %v", keys, err)
 	}
 }
 
