@@ -114,8 +114,9 @@ func TestALeaseOfWhichNothingIsLeftIsAskedAboutAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer fleet.client.Close()
+	keys := [][]byte{[]byte("k")}
 	for _, ttl := range []struct{ left, granted int64 }{{0, 2}, {2, 2}, {0, 2}, {-1, 0}} {
-		l.next <- &pb.LeaseTimeToLiveResponse{ID: 7, TTL: ttl.left, GrantedTTL: ttl.granted, Keys: [][]byte{[]byte("k")}}
+		l.next <- &pb.LeaseTimeToLiveResponse{ID: 7, TTL: ttl.left, GrantedTTL: ttl.granted, Keys: keys}
 	}
 	close(l.next)
 	if keys, err := fleet.Lease(t.Context(), 7); err != nil || len(keys) != 1 || keys[0] != "k" {

@@ -66,9 +66,9 @@ func TestWhatIsHandedOnOfALeaseIsAsOldAsItIs(t *testing.T) {
 	}
 }
 
-// A lease is granted where the answer came so late that nothing is left by it: it is kept alive. And what the fleet took
-// is taken from it once: its node says what was left when it sent its answer. What is left of a lease is asked again
-// likewise.
+// A lease is granted where the answer came so late that nothing is left by it: it is kept alive. And what the fleet
+// took is taken from it once: its node says what was left when it sent its answer. What is left of a lease is asked
+// again likewise.
 func TestAGrantThatTookLongIsGranted(t *testing.T) {
 	if got := leftOfGrant(10, 5, 5*time.Second); got != 5 {
 		t.Errorf("%d s of 10 are left 5 s after it was asked for", got)

@@ -135,7 +135,8 @@ func (f *Front) pass(ctx context.Context, method string, r any) (any, error) {
 		return nil, err
 	}
 	answer, age, err := f.invoke(ctx, method, r)
-	if ttl, ok := answer.(*pb.LeaseTimeToLiveResponse); ok && err == nil && ttl.TTL > 0 && lease.Left(ttl.TTL, age) == 0 {
+	ttl, ok := answer.(*pb.LeaseTimeToLiveResponse)
+	if ok && err == nil && ttl.TTL > 0 && lease.Left(ttl.TTL, age) == 0 {
 		answer, age, err = f.invoke(ctx, method, r) // what was said came too late to say anything
 	}
 	if err != nil {

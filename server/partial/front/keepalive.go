@@ -61,8 +61,8 @@ func (f *Front) pause(ctx context.Context, late lateAnswers) error {
 	now := f.clock.Now()
 	for id, since := range late {
 		if now.Sub(since) >= lateTime {
-			return status.Errorf(codes.Unavailable, "mimir: answers of the fleet about lease %x come too late, and have "+
-				"for %v: ask again", id, lateTime)
+			return status.Errorf(codes.Unavailable, "mimir: answers of the fleet about lease %x come too late, and "+
+				"have for %v: ask again", id, lateTime)
 		}
 	}
 	timer := f.clock.NewTimer(againPause)
