@@ -369,7 +369,7 @@ func (n *node) launch(check *recall.Check) {
 // tidyEvery is how often copies are looked through.
 const tidyEvery = 2 * time.Second
 
-// tidy removes copies that nobody came back for, now and then.
+// tidy removes copies and checkpoints that nobody came back for, now and then.
 func (n *node) tidy(ctx context.Context) {
 	ticker := n.config.Clock.NewTicker(tidyEvery)
 	defer ticker.Stop()
@@ -381,6 +381,7 @@ func (n *node) tidy(ctx context.Context) {
 			_, term := n.group.Leader()
 			n.staging.Tidy(term)
 			n.shelf.Tidy()
+			n.group.Tidy()
 		}
 	}
 }

@@ -40,6 +40,13 @@ func (g *Group) TakePart() { g.mail.call(func(l *loop) { l.aside = false }) }
 // about to take its place, and it was wrong.
 func (g *Group) ForgetSnapshot() { g.outgoing.Forget() }
 
+// Tidy removes what is left of checkpoints that were received, or made for others, and that nobody needs. It is called
+// now and then.
+func (g *Group) Tidy() {
+	g.incoming.Tidy(g.view.applied.Load())
+	g.outgoing.Tidy()
+}
+
 // Stop ends the group and waits for all its goroutines; the log and the machine are then the caller's again. Leadership
 // is not handed over: TransferLeader does that before. It must not be called from a callback of the group other than
 // OnFatal.

@@ -14,7 +14,8 @@
 //     and the sender counts it as delivered only after that.
 //   - P4: at most one checkpoint is made or kept for others, and one is received at a time, from its offer until it is
 //     installed or found to be of no use. What a crash, a broken stream or a refusal leaves is removed before the next,
-//     or taken up again. The place is held by no sender that hangs, nor by a leader of before.
+//     or taken up again; and by itself where no next one comes, since the log led on without it. The place is held by
+//     no sender that hangs, nor by a leader of before.
 //   - P5: a checkpoint that cannot be made or sent never stops the group; it is tried again after a pause.
 //   - P6: of a state that is known to be wrong nothing is sent, nor more of what was begun before that was known; and
 //     nothing of what was made of it once another state took its place.

@@ -42,10 +42,12 @@ type Incoming struct {
 	id      string            // of the one that raft was told of; empty while it is still received
 	term    uint64            // in which it was offered
 	end     func(cause error) // ends receiving it
+	quiet   int               // how often in a row Tidy found the place free
+	enough  uint64            // who has applied so much needs nothing of what was received; 0: nobody knows
 }
 
 // NewIncoming returns a receiver with its place free. What a former life left stays until the next offer, which may be
-// of the same checkpoint.
+// of the same checkpoint, or until Tidy finds that nobody needs it.
 func NewIncoming(c Config, network Network, inbox Inbox, life peers.Lifetime) *Incoming {
 	return &Incoming{config: c, network: network, inbox: inbox, life: life}
 }
@@ -86,7 +88,7 @@ func (in *Incoming) serve(ctx context.Context, s transport.Stream, works bool) e
 	if !in.life.Spawn(func() {
 		o, err := in.greet(s)
 		if err == nil {
-			err = in.claim(o.term, end)
+			err = in.claim(o.term, o.snapshot.GetMetadata().GetIndex(), end)
 		}
 		if err == nil {
 			o.line = checkpoint.Line{Stream: s, Clock: in.config.Clock, Works: works, Elder: checkpoint.Silence}
@@ -108,13 +110,14 @@ func (in *Incoming) serve(ctx context.Context, s transport.Stream, works bool) e
 	}
 }
 
-// claim takes the only place, or has whoever has it end if nothing can come of that any more: then the sender finds the
-// place free when it tries again.
-func (in *Incoming) claim(term uint64, end func(cause error)) error {
+// claim takes the only place, for the state as of an entry, or has whoever has it end if nothing can come of that any
+// more: then the sender finds the place free when it tries again.
+func (in *Incoming) claim(term, index uint64, end func(cause error)) error {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if !in.claimed {
 		in.claimed, in.term, in.end = true, term, end
+		in.quiet, in.enough = 0, index
 		return nil
 	}
 	if in.id == "" && term >= in.term {
@@ -209,13 +212,13 @@ func (in *Incoming) inspect(s *raftpb.Snapshot) error {
 // yet: what both have need not be sent again.
 func (in *Incoming) removeOthers(id []byte) error {
 	fs, dir := in.config.FS, in.config.Dir
-	names, err := fs.List(dir)
+	names, err := in.names()
 	if err != nil {
-		return fmt.Errorf("raftgroup: staging directory: %w", err)
+		return err
 	}
 	has := slices.Contains(names, name(id))
 	for _, other := range names {
-		if !strings.HasPrefix(other, incomingPrefix) || other == name(id) {
+		if other == name(id) {
 			continue
 		}
 		if !has && fs.Rename(filepath.Join(dir, other), in.Dir(id)) == nil {
@@ -229,7 +232,17 @@ func (in *Incoming) removeOthers(id []byte) error {
 	return nil
 }
 
-// Remove deletes a checkpoint that was installed, or that raft had no use for, and makes room for another.
+// names returns what there is of checkpoints that were received, whole or in part.
+func (in *Incoming) names() ([]string, error) {
+	names, err := in.config.FS.List(in.config.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("raftgroup: staging directory: %w", err)
+	}
+	return slices.DeleteFunc(names, func(n string) bool { return !strings.HasPrefix(n, incomingPrefix) }), nil
+}
+
+// Remove deletes a checkpoint that was installed, or that raft had no use for, and makes room for another. What cannot
+// be deleted now is left to Tidy.
 func (in *Incoming) Remove(id []byte) {
 	in.mu.Lock()
 	ours := in.claimed && in.id == string(id)
@@ -242,5 +255,5 @@ func (in *Incoming) Remove(id []byte) {
 	}
 }
 
-// Discard is Remove for whoever must not wait for a disk.
+// Discard is Remove for whoever must not wait for a disk. Once the group ends it is left to Tidy of the next life.
 func (in *Incoming) Discard(id []byte) { in.life.Spawn(func() { in.Remove(id) }) }

@@ -50,6 +50,7 @@ type Outgoing struct {
 	held     *held
 	making   bool
 	clearing bool // what was held is being removed
+	left     bool // what was held, or is of one that was not completed, could not be removed
 	pinned   bool
 	pause    int // ticks before the next may be made or sent
 	forgot   int // how often what was here was forgotten
@@ -112,9 +113,13 @@ func (o *Outgoing) valid() error {
 
 func (h *held) index() uint64 { return h.snapshot.GetMetadata().GetIndex() }
 
-// remove deletes what is left of a checkpoint.
+// remove deletes what is left of a checkpoint. What cannot be deleted now is left to Tidy.
 func (o *Outgoing) remove() error {
-	if err := o.config.FS.RemoveAll(o.dir); err != nil {
+	err := o.config.FS.RemoveAll(o.dir)
+	o.mu.Lock()
+	o.left = err != nil
+	o.mu.Unlock()
+	if err != nil {
 		return fmt.Errorf("raftgroup: removing %s: %w", o.dir, err)
 	}
 	return nil
@@ -241,12 +246,15 @@ func (o *Outgoing) Tick() {
 
 // clear removes what was held: its files keep room of the disk that the state has given up since.
 func (o *Outgoing) clear() {
+	o.mu.Lock()
+	again := o.left
+	o.mu.Unlock()
 	err := o.remove()
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.clearing = false
-	if err != nil {
-		o.config.Logger.Warn("checkpoint not removed", "err", err)
+	if err != nil && !again { // it is said once
+		o.config.Logger.Warn("checkpoint not removed; it is tried again", "err", err)
 	}
 }
 
