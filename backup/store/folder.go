@@ -26,6 +26,7 @@ const partsDir = ".parts"
 type folder struct {
 	dir      string
 	open     func(dir string) (*os.Root, error)
+	sync     func(dir string) error
 	patience patience
 }
 
@@ -40,7 +41,8 @@ func openFolder(text string, stall time.Duration) (Store, error) {
 			"file://"+text)
 	}
 	return &folder{
-		dir: filepath.Clean(filepath.FromSlash(dir)), open: os.OpenRoot, patience: patience{stall: stall},
+		dir: filepath.Clean(filepath.FromSlash(dir)), open: os.OpenRoot, sync: durable.OS.SyncDir,
+		patience: patience{stall: stall},
 	}, nil
 }
 
@@ -79,7 +81,7 @@ func (d *folder) Put(ctx context.Context, name string, r io.Reader) error {
 		return err
 	}
 	return d.in("put", name, func(root *os.Root, t *turn) error {
-		if err := cmp.Or(d.makeDir(root, partsDir), t.moved()); err != nil {
+		if err := cmp.Or(makeDir(root, partsDir), t.moved()); err != nil {
 			return err
 		}
 		d.sweep(root, t)
@@ -92,7 +94,7 @@ func (d *folder) Put(ctx context.Context, name string, r io.Reader) error {
 		}
 		err = p.write(t, whileLive{ctx, elsewhere{t, r}})
 		if err == nil {
-			err = d.makeDir(root, path.Dir(name))
+			err = makeDir(root, path.Dir(name))
 		}
 		if err == nil {
 			err = t.moved() // before it takes the name: who put it may have been told that it was not
@@ -106,8 +108,24 @@ func (d *folder) Put(ctx context.Context, name string, r io.Reader) error {
 		if err := errors.Join(err, p.lock.Close()); err != nil {
 			return err
 		}
-		return durable.OS.SyncDir(d.path(path.Dir(name)))
+		return d.settle(t, path.Dir(name))
 	})
+}
+
+// settle makes durable what has its name in dir, and the names of dir and of those above it: whoever made one of them
+// may not have come to sync it, or could not.
+func (d *folder) settle(t *turn, dir string) error {
+	err := d.sync(d.path(dir))
+	for ; err == nil && dir != "."; dir = path.Dir(dir) {
+		if err = t.moved(); err != nil {
+			break
+		}
+		// Who may write into a folder may be forbidden to read the one above: then somebody else has made it.
+		if err = d.sync(d.path(path.Dir(dir))); errors.Is(err, fs.ErrPermission) {
+			err = nil
+		}
+	}
+	return err
 }
 
 func (d *folder) path(name string) string { return filepath.Join(d.dir, filepath.FromSlash(name)) }
@@ -163,21 +181,21 @@ func (d *folder) sweep(root *os.Root, t *turn) {
 	}
 }
 
-// makeDir makes a folder and those above it, durably.
-func (d *folder) makeDir(root *os.Root, dir string) error {
+// makeDir makes a folder and those above it. What is put there is durable once settle has synced them.
+func makeDir(root *os.Root, dir string) error {
 	if dir == "." {
 		return nil
 	}
 	if info, err := root.Stat(dir); err == nil && info.IsDir() {
 		return nil
 	}
-	if err := d.makeDir(root, path.Dir(dir)); err != nil {
+	if err := makeDir(root, path.Dir(dir)); err != nil {
 		return err
 	}
 	if err := root.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	return durable.OS.SyncDir(d.path(path.Dir(dir)))
+	return nil
 }
 
 func (d *folder) Get(ctx context.Context, name string) (io.ReadCloser, error) {
@@ -323,7 +341,7 @@ func (d *folder) Delete(_ context.Context, name string) error {
 		if err := root.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
-		return durable.OS.SyncDir(d.path(path.Dir(name)))
+		return d.sync(d.path(path.Dir(name)))
 	})
 }
 

@@ -126,7 +126,10 @@ func (r *receiver) run() error {
 	}
 	if complete {
 		if len(wants) == 0 {
-			return r.passesWhole()
+			if err := r.passesWhole(); err != nil {
+				return err
+			}
+			return r.fs.SyncDir(r.dir) // the attempt that wrote the manifest may have failed there
 		}
 		if err := r.rename(manifestName, stagingName); err != nil { // it is not complete any more
 			return err

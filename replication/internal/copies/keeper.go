@@ -100,6 +100,9 @@ func (k *Keeper) Keep(p *Part) (kept uint64, err error) {
 	if err := p.Write(); err != nil {
 		return kept, err
 	}
+	if err := k.vacate(index); err != nil {
+		return kept, err
+	}
 	if err := fs.Rename(p.dir, k.path(index)); err != nil {
 		return kept, err
 	}
@@ -108,6 +111,23 @@ func (k *Keeper) Keep(p *Part) (kept uint64, err error) {
 	}
 	k.setKept(index)
 	return index, k.removeBefore(index)
+}
+
+// vacate takes the name of a copy from one to which an attempt before gave it without being able to sync that: nobody
+// counts on it, and it may be of another state. It is removed once no power cut gives it back the name, by which half
+// of it would pass for a copy.
+func (k *Keeper) vacate(index uint64) error {
+	fs, aside := k.maker.fs, k.path(index)+partSuffix
+	if err := fs.Rename(k.path(index), aside); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	if _, err := fs.Stat(aside); errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err := fs.SyncDir(k.dir); err != nil {
+		return err
+	}
+	return fs.RemoveAll(aside)
 }
 
 func (k *Keeper) removeBefore(index uint64) error {

@@ -71,8 +71,11 @@ func (s *Staging) fetch(
 	if err := fs.Rename(s.incoming(), dir); err != nil {
 		return "", nil, err
 	}
+	if err := fs.SyncDir(s.config.Dir); err != nil {
+		return "", nil, fmt.Errorf("sync %s, where copy %s is: %w", s.config.Dir, id, err)
+	}
 	s.isSound(id, true)
-	return id, d, fs.SyncDir(s.config.Dir)
+	return id, d, nil
 }
 
 // described returns the identity of a copy and its description.

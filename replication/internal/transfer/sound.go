@@ -9,7 +9,8 @@ import (
 
 // Sound returns why the copy here with this identity is of no use, nil if it is what came (T8). What this process
 // received it has looked at; of anything else nothing is known but how long the files are, so that all of it is read.
-// What is not what came is removed. progress may be nil.
+// What is not what came is removed. Who fetched it may not have come to sync its name, so that this is done here (T2).
+// progress may be nil.
 func (s *Staging) Sound(ctx context.Context, id string, progress func(checkpoint.Progress)) error {
 	if _, err := s.Dir(id); err != nil {
 		return err
@@ -27,6 +28,9 @@ func (s *Staging) Sound(ctx context.Context, id string, progress func(checkpoint
 		return nil
 	}
 	err := checkpoint.Verify(ctx, s.config.FS, s.dir(id), s.config.Look, progress)
+	if err == nil {
+		err = s.config.FS.SyncDir(s.config.Dir)
+	}
 	switch {
 	case err == nil:
 		s.isSound(id, true)

@@ -10,6 +10,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"github.com/mimir-kv/mimir/replication/clock/virtual"
+	"github.com/mimir-kv/mimir/replication/durable"
 	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
 	"github.com/mimir-kv/mimir/replication/internal/checkpoint"
 	"github.com/mimir-kv/mimir/replication/internal/peer"
@@ -126,5 +127,43 @@ func TestWhatAnEarlierProcessStagedIsReadBeforeItCounts(t *testing.T) {
 		if told.DoneBytes == 0 || told.DoneBytes != told.TotalBytes || told.Stage != checkpoint.Checking {
 			t.Errorf("told %+v", told)
 		}
+	})
+}
+
+// unsettled is a disk on which a directory that has a staged copy in it cannot be synced, while it fails.
+type unsettled struct {
+	durable.FS
+	fails bool
+}
+
+func (u *unsettled) SyncDir(dir string) error {
+	if names, err := u.List(dir); err == nil && u.fails && slices.ContainsFunc(names, isID) {
+		return syscall.EIO
+	}
+	return u.FS.SyncDir(dir)
+}
+
+// TestACopyCountsOnceItsNameIsDurable (T2): it is there, and was received, and a power cut may take it.
+func TestACopyCountsOnceItsNameIsDurable(t *testing.T) {
+	inBubble(t, func(t *testing.T, net *memory.Network) {
+		_, b, id, stage := staging(t, net)
+		disk := &unsettled{FS: b.staging.config.FS, fails: true}
+		b.staging.config.FS = disk
+		for range 2 {
+			if err := stage(); err == nil {
+				t.Error("it counts as staged")
+			}
+		}
+		if !slices.Contains(b.staged(), id) {
+			t.Fatalf("staged %v", b.staged())
+		}
+		if err := b.staging.Sound(t.Context(), id, nil); !errors.Is(err, syscall.EIO) {
+			t.Errorf("it counts as what came: %v", err)
+		}
+		disk.fails = false
+		if err := stage(); err != nil {
+			t.Fatal(err)
+		}
+		b.holds(id, []string{"value"})
 	})
 }

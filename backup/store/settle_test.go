@@ -1,0 +1,44 @@
+package store
+
+import (
+	"errors"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/mimir-kv/mimir/replication/durable"
+)
+
+// A folder that is there may have been made by somebody who could not sync it, or has not yet: what is put below it is
+// durable only once it is.
+func TestFoldersThatAreThereAreSynced(t *testing.T) {
+	dir := t.TempDir()
+	s, err := openFolder(filepath.ToSlash(dir), stall)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := s.(*folder)
+	var synced []string
+	fails := true
+	d.sync = func(path string) error {
+		if fails && path == dir {
+			return syscall.EIO
+		}
+		synced = append(synced, path)
+		return durable.OS.SyncDir(path)
+	}
+	if err := d.Put(t.Context(), "a/b/c", strings.NewReader("x")); !errors.Is(err, syscall.EIO) {
+		t.Fatalf("a power cut may take it: %v", err)
+	}
+	fails, synced = false, nil
+	if err := d.Put(t.Context(), "a/b/c", strings.NewReader("x")); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{filepath.Join(dir, "a", "b"), filepath.Join(dir, "a"), dir} {
+		if !slices.Contains(synced, path) {
+			t.Errorf("%s is not synced, only %v", path, synced)
+		}
+	}
+}
