@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
-
 	"github.com/mimir-kv/mimir/replication"
 )
 
@@ -22,20 +20,20 @@ func (s *Store) Branch(dir string) (replication.Branch, error) {
 	o.OpenTables = min(o.OpenTables, branchTables)
 	b, err := openBranch(o, dir)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("kv: branch of %s: %w", dir, asDamage(err)), o.FS.RemoveAll(o.Dir))
+		return nil, errors.Join(fmt.Errorf("kv: branch of %s: %w", dir, asDamage(err)), s.leftovers.remove(o.Dir))
 	}
-	return b, nil
+	return &sideStore{Store: b, of: s, dir: o.Dir}, nil
 }
 
 // sideStore is a store that is gone with it.
 type sideStore struct {
 	*Store
-	fs  vfs.FS
+	of  *Store // the one beside it
 	dir string
 }
 
 // openBranch opens the store in o.Dir that begins as the checkpoint in dir. Nothing of it need survive a crash.
-func openBranch(o Options, dir string) (*sideStore, error) {
+func openBranch(o Options, dir string) (*Store, error) {
 	if err := o.FS.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, err
 	}
@@ -50,12 +48,8 @@ func openBranch(o Options, dir string) (*sideStore, error) {
 	if err := errors.Join(marker.Move(name), marker.Close()); err != nil {
 		return nil, err
 	}
-	s, err := Open(o)
-	if err != nil {
-		return nil, err
-	}
-	return &sideStore{Store: s, fs: o.FS, dir: o.Dir}, nil
+	return Open(o)
 }
 
 // Close implements replication.Branch.
-func (b *sideStore) Close() error { return errors.Join(b.Store.Close(), b.fs.RemoveAll(b.dir)) }
+func (b *sideStore) Close() error { return errors.Join(b.Store.Close(), b.of.leftovers.remove(b.dir)) }

@@ -221,7 +221,7 @@ func TestOpeningLooksAtNoKeys(t *testing.T) {
 	if g.keys.Whole() {
 		t.Error("they were looked at")
 	}
-	if err := g.discard(n.fs); err != nil {
+	if err := n.leftovers.discard(g); err != nil {
 		t.Fatal(err)
 	}
 }

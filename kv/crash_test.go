@@ -210,7 +210,7 @@ func TestInstallIsDurable(t *testing.T) {
 		t.Fatal(err)
 	}
 	crashed := openNode(t, fs.CrashClone(vfs.CrashCloneCfg{}))
-	if err := staged.discard(n.options.FS); err != nil {
+	if err := n.leftovers.discard(staged); err != nil {
 		t.Fatal(err)
 	}
 	expect(t, "crash before the pointer moved", crashed.get("a", 0), "new c2 m3 v2")

@@ -8,7 +8,6 @@ import (
 	iofs "io/fs"
 
 	"github.com/cockroachdb/pebble/v2"
-	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/mimir-kv/mimir/kv/mvcc"
 	"github.com/mimir-kv/mimir/kv/snapshot"
@@ -53,7 +52,7 @@ func (s *Store) Install(dir string, meta *replication.Metadata) error {
 		return fmt.Errorf("kv: install %s: %w", dir, asDamage(err))
 	}
 	if err := s.marker.Move(name); err != nil {
-		return errors.Join(fmt.Errorf("kv: install %s: %w", dir, err), setAside(&s.options, g, err))
+		return errors.Join(fmt.Errorf("kv: install %s: %w", dir, err), setAside(s, g, err))
 	}
 	old := s.current.Load()
 	now := g.now.Load()
@@ -68,7 +67,7 @@ func (s *Store) Install(dir string, meta *replication.Metadata) error {
 	s.counter.wakeUp()
 	// Streams may hold the former content for long; it goes when they are done.
 	s.retired.Go(func() {
-		if err := old.discard(s.options.FS); err != nil {
+		if err := s.leftovers.discard(old); err != nil {
 			s.options.Logger.Warn("former content cannot be removed", "dir", old.path, "err", err)
 		}
 	})
@@ -76,12 +75,12 @@ func (s *Store) Install(dir string, meta *replication.Metadata) error {
 }
 
 // setAside lets go of a generation to which the marker did not move, and keeps its files if it may have.
-func setAside(o *Options, g *generation, err error) error {
+func setAside(s *Store, g *generation, err error) error {
 	if !errors.Is(err, errTorn) {
-		return g.discard(o.FS)
+		return s.leftovers.discard(g)
 	}
-	if o.OnFailure != nil {
-		go o.OnFailure(fmt.Errorf("kv: the store cannot go on: %w", err))
+	if tell := s.options.OnFailure; tell != nil {
+		go tell(fmt.Errorf("kv: the store cannot go on: %w", err))
 	}
 	return g.close()
 }
@@ -91,7 +90,7 @@ func (s *Store) stage(dir string, meta *replication.Metadata) (*generation, stri
 	fs := s.options.FS
 	name := generationName(s.marker.NextIter())
 	path := fs.PathJoin(s.options.Dir, name)
-	if err := fs.RemoveAll(path); err != nil {
+	if err := s.leftovers.remove(path); err != nil {
 		return nil, "", err
 	}
 	fresh, err := linkCheckpoint(&s.options, dir, path)
@@ -99,17 +98,17 @@ func (s *Store) stage(dir string, meta *replication.Metadata) (*generation, stri
 		err = fmt.Errorf("%w: %w", mvcc.ErrCorrupt, err)
 	}
 	if err != nil {
-		return nil, "", errors.Join(err, fs.RemoveAll(path))
+		return nil, "", errors.Join(err, s.leftovers.remove(path))
 	}
 	if err := snapshot.SyncAll(fs, append(fresh, s.options.Dir)); err != nil {
-		return nil, "", err
+		return nil, "", errors.Join(err, s.leftovers.remove(path))
 	}
 	g, err := openGeneration(&s.options, s.cache, path)
 	if err != nil {
-		return nil, "", errors.Join(err, fs.RemoveAll(path))
+		return nil, "", errors.Join(err, s.leftovers.remove(path))
 	}
 	if err := g.exchange(meta); err != nil {
-		return nil, "", errors.Join(err, g.discard(fs))
+		return nil, "", errors.Join(err, s.leftovers.discard(g))
 	}
 	return g, name, nil
 }
@@ -129,9 +128,6 @@ func (g *generation) exchange(meta *replication.Metadata) error {
 	}
 	return g.flush()
 }
-
-// discard closes a generation and removes its files.
-func (g *generation) discard(fs vfs.FS) error { return errors.Join(g.close(), fs.RemoveAll(g.path)) }
 
 // temporary returns the name of a directory that does not exist and is removed at the next Open.
 func (s *Store) temporary() string {
@@ -156,9 +152,9 @@ func (s *Store) copy() (*snapshot.Copy, error) {
 		return checkpoint(g, dir)
 	})
 	if err != nil {
-		return nil, errors.Join(err, s.options.FS.RemoveAll(dir))
+		return nil, errors.Join(err, s.leftovers.remove(dir))
 	}
-	return snapshot.NewCopy(s.options.FS, dir, func(err error) { rots(s, of, err) }), nil
+	return snapshot.NewCopy(s.options.FS, dir, func(err error) { rots(s, of, err) }, s.leftovers.remove), nil
 }
 
 // rots tells the owner that a file of a generation is not what was written, as if it had been read: what a copy has
@@ -202,10 +198,10 @@ func CopyOf(s *Store, note []byte) (*snapshot.Copy, error) {
 func (s *Store) Restore(r io.Reader, meta *replication.Metadata) error {
 	dir := s.temporary()
 	if err := snapshot.Read(r, s.options.FS, dir); err != nil {
-		return errors.Join(fmt.Errorf("kv: restore: %w", err), s.options.FS.RemoveAll(dir))
+		return errors.Join(fmt.Errorf("kv: restore: %w", err), s.leftovers.remove(dir))
 	}
 	if err := snapshot.Sync(s.options.FS, dir); err != nil {
-		return errors.Join(fmt.Errorf("kv: restore: %w", err), s.options.FS.RemoveAll(dir))
+		return errors.Join(fmt.Errorf("kv: restore: %w", err), s.leftovers.remove(dir))
 	}
-	return errors.Join(s.Install(dir, meta), s.options.FS.RemoveAll(dir))
+	return errors.Join(s.Install(dir, meta), s.leftovers.remove(dir))
 }

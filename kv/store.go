@@ -36,6 +36,7 @@ type Store struct {
 	leases   *lease.Table
 
 	temporaries atomic.Uint64  // directories named
+	leftovers   *leftovers     // of them, and of former generations
 	compactor   *chore         // removes old versions
 	counter     *chore         // keeps the index of the keys
 	retired     sync.WaitGroup // former generations being closed
@@ -58,13 +59,14 @@ func Open(o Options) (*Store, error) {
 		return nil, fmt.Errorf("kv: %w", err)
 	}
 	s := &Store{options: o, bounds: defaultBounds, marker: marker, cache: pebble.NewCache(o.CacheBytes)}
-	s.inspector = inspector{options: o, fresh: s.temporary}
 	g, err := s.openCurrent(name)
 	if err != nil {
 		s.cache.Unref()
 		return nil, errors.Join(err, marker.Close())
 	}
 	s.current.Store(g)
+	s.leftovers = newLeftovers(&o)
+	s.inspector = inspector{options: o, fresh: s.temporary, remove: s.leftovers.remove}
 	s.leases = lease.NewTable(g.leases)
 	s.leases.Hold(g.now.Load().holds())
 	s.watchers = watch.NewHub(&s.current, g.now.Load().State, watch.DefaultLimits)
@@ -114,6 +116,7 @@ func (s *Store) Close() error {
 		s.watchers.Close(ErrClosed)
 		s.closeErr = errors.Join(s.current.Load().close(), s.marker.Close())
 		s.retired.Wait()
+		s.leftovers.stop()
 		s.cache.Unref()
 	})
 	return s.closeErr

@@ -21,8 +21,9 @@ const manifestPrefix = "MANIFEST-"
 
 // inspector looks at checkpoints beside a store, which it leaves alone. It is safe for concurrent use.
 type inspector struct {
-	options Options       // of the store
-	fresh   func() string // names a new directory
+	options Options                // of the store
+	fresh   func() string          // names a new directory
+	remove  func(dir string) error // removes it
 }
 
 // VerifyFile implements replication.Verifier: it reads a table with the checksums of its blocks, and a list of tables
@@ -51,8 +52,8 @@ func (i *inspector) Verify(dir string) error {
 		SpareBytes: of.SpareBytes, Clock: of.Clock, Logger: of.Logger, OnFailure: unlessDamaged(of.OnFailure),
 		still: true,
 	}
-	if err := verify(&o, dir); err != nil {
-		return fmt.Errorf("kv: verify %s: %w", dir, errors.Join(asDamage(err), o.FS.RemoveAll(o.Dir)))
+	if err := errors.Join(asDamage(verify(&o, dir)), i.remove(o.Dir)); err != nil {
+		return fmt.Errorf("kv: verify %s: %w", dir, err)
 	}
 	return nil
 }
@@ -70,7 +71,7 @@ func unlessDamaged(tell func(error)) func(error) {
 	}
 }
 
-// verify opens the checkpoint in dir in the new directory o.Dir, and removes that.
+// verify opens the checkpoint in dir in the new directory o.Dir, which is left to the caller.
 func verify(o *Options, dir string) error {
 	if _, err := linkCheckpoint(o, dir, o.Dir); err != nil {
 		return err
@@ -81,7 +82,7 @@ func verify(o *Options, dir string) error {
 	if err != nil {
 		return err
 	}
-	return g.discard(o.FS)
+	return g.close()
 }
 
 var errNoDirectory = errors.New("not a directory")

@@ -67,7 +67,7 @@ func TestArchive(t *testing.T) {
 	fs := vfs.NewMem()
 	checkpoint := map[string]string{"table": checkpoint["000001.sst"], "MANIFEST-1": "manifest", "empty": ""}
 	write(t, fs, "from", checkpoint)
-	c := NewCopy(fs, "from", nil)
+	c := NewCopy(fs, "from", nil, fs.RemoveAll)
 	var archive bytes.Buffer
 	if n, err := c.WriteTo(&archive); err != nil || n != int64(archive.Len()) {
 		t.Fatalf("%d bytes written of %d: %v", archive.Len(), n, err)

@@ -11,16 +11,17 @@ import (
 
 // Copy is a checkpoint that goes out as an archive. It is used by one goroutine.
 type Copy struct {
-	fs   vfs.FS
-	dir  string
-	note []byte
-	rots func(error)
+	fs     vfs.FS
+	dir    string
+	note   []byte
+	rots   func(error)
+	remove func(dir string) error
 }
 
 // NewCopy returns the copy that is the checkpoint in dir, which becomes its own. rots is told if a table in it is not
-// what was written; it may be nil.
-func NewCopy(fs vfs.FS, dir string, rots func(error)) *Copy {
-	return &Copy{fs: fs, dir: dir, rots: rots}
+// what was written; it may be nil. remove removes it in the end, and sees to it if that cannot be done at once.
+func NewCopy(fs vfs.FS, dir string, rots func(error), remove func(dir string) error) *Copy {
+	return &Copy{fs: fs, dir: dir, rots: rots, remove: remove}
 }
 
 // Note has the archive begin with a note, see Write.
@@ -38,7 +39,7 @@ func (c *Copy) WriteTo(w io.Writer) (int64, error) {
 }
 
 // Close removes the checkpoint.
-func (c *Copy) Close() error { return c.fs.RemoveAll(c.dir) }
+func (c *Copy) Close() error { return c.remove(c.dir) }
 
 type countingWriter struct {
 	to    io.Writer

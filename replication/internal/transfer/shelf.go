@@ -80,8 +80,9 @@ type Shelf struct {
 
 	mu     sync.Mutex
 	copies map[string]*shelved
-	now    making // of what is being made
-	forgot int    // how often what was here was forgotten
+	now    making          // of what is being made
+	forgot int             // how often what was here was forgotten
+	left   map[string]bool // directories of copies that are given to nobody and could not be removed
 }
 
 // shelved is a copy that somebody takes or may come back for.
@@ -103,7 +104,7 @@ type shelved struct {
 
 // NewShelf returns an empty shelf.
 func NewShelf(c ShelfConfig) *Shelf {
-	s := &Shelf{config: c, making: make(chan struct{}, 1), copies: map[string]*shelved{}}
+	s := &Shelf{config: c, making: make(chan struct{}, 1), copies: map[string]*shelved{}, left: map[string]bool{}}
 	s.sums.Look = c.Look
 	return s
 }
@@ -417,7 +418,7 @@ func (s *Shelf) make(ctx context.Context, region string) (*shelved, error) {
 		m, err = s.describe(ctx, dir, id, held)
 	}
 	if err != nil {
-		return nil, errors.Join(err, checkpoint.Remove(s.config.FS, dir))
+		return nil, errors.Join(err, s.removeDir(dir))
 	}
 	meta := held.Metadata()
 	return &shelved{
@@ -451,32 +452,4 @@ func (s *Shelf) release(c *shelved) {
 	c.idle = s.config.Clock.Now()
 	s.mu.Unlock()
 	s.removeIdle(func(c *shelved) bool { return c.gone || c.doubted })
-}
-
-// Tidy removes copies that nobody came back for, or may.
-func (s *Shelf) Tidy() {
-	now := s.config.Clock.Now()
-	s.removeIdle(func(c *shelved) bool { return now.Sub(c.idle) > lifetime || s.bars(c.region) != nil })
-}
-
-// removeIdle removes copies that nobody takes.
-func (s *Shelf) removeIdle(those func(*shelved) bool) {
-	s.mu.Lock()
-	var old []*shelved
-	for id, c := range s.copies {
-		if c.users == 0 && those(c) {
-			old = append(old, c)
-			delete(s.copies, id)
-		}
-	}
-	s.mu.Unlock()
-	for _, c := range old {
-		s.remove(c)
-	}
-}
-
-func (s *Shelf) remove(c *shelved) {
-	if err := checkpoint.Remove(s.config.FS, c.dir); err != nil {
-		s.config.Logger.Warn("copy not removed", "dir", c.dir, "err", err)
-	}
 }

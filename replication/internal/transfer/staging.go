@@ -145,11 +145,16 @@ func (s *Staging) Keep(id string, term uint64) {
 	}
 }
 
-// Discard implements region.Staging.
+// Discard implements region.Staging. What cannot be removed now Tidy tries again, unless somebody asks for it.
 func (s *Staging) Discard(id string) {
 	dir := s.dir(id)
 	if err := checkpoint.Remove(s.config.FS, dir); err != nil {
-		s.config.Logger.Warn("staged copy not removed", "dir", dir, "err", err)
+		s.config.Logger.Warn("staged copy not removed; it is tried again", "dir", dir, "err", err)
+		s.mu.Lock()
+		s.terms[id] = 0 // of no leader
+		delete(s.past, id)
+		delete(s.sound, id)
+		s.mu.Unlock()
 		return
 	}
 	s.mu.Lock()

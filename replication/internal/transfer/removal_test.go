@@ -1,0 +1,90 @@
+package transfer
+
+import (
+	"math"
+	"slices"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/mimir-kv/mimir/replication/durable"
+	"github.com/mimir-kv/mimir/replication/transport/memory"
+)
+
+// stuck is a disk on which nothing can be removed, as long as it fails.
+type stuck struct {
+	durable.FS
+	fails atomic.Bool
+}
+
+func (s *stuck) RemoveAll(name string) error {
+	if s.fails.Load() {
+		return syscall.EMFILE
+	}
+	return s.FS.RemoveAll(name)
+}
+
+// TestACopyThatCannotBeRemovedGoesLater: nobody gets it any more, and its files keep room for as long as it lies there.
+func TestACopyThatCannotBeRemovedGoesLater(t *testing.T) {
+	inBubble(t, func(t *testing.T, net *memory.Network) {
+		us := start(t, net, "us-1")
+		us.begin("us")
+		disk := &stuck{FS: us.shelf.config.FS}
+		us.shelf.config.FS = disk
+		count := func() int {
+			us.shelf.Tidy()
+			names, _ := us.disk.List("/copies")
+			return len(names)
+		}
+		one, err := us.take(&Request{Region: "eu"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		us.shelf.release(one)
+		time.Sleep(2 * lifetime)
+		disk.fails.Store(true)
+		for range 2 {
+			if count() != 1 {
+				t.Fatal("removed although nothing can be")
+			}
+		}
+		if again, err := us.take(&Request{Region: "eu", Have: one.id}); err != nil || again == one {
+			t.Errorf("given although it is to be removed: %v", err)
+		}
+		disk.fails.Store(false)
+		if count() != 1 {
+			t.Errorf("%d copies lie here, and one is taken", count())
+		}
+	})
+}
+
+// TestAStagedCopyThatCannotBeRemovedGoesLater, also that of another node of the region, which nobody else lets go of.
+func TestAStagedCopyThatCannotBeRemovedGoesLater(t *testing.T) {
+	inBubble(t, func(t *testing.T, net *memory.Network) {
+		a, b := start(t, net, "us-1"), start(t, net, "us-2")
+		a.begin("us")
+		b.begin("us")
+		id, _, err := b.staging.Fetch(t.Context(), "us-1", Request{Region: "us"}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.staging.Keep(id, math.MaxUint64)
+		disk := &stuck{FS: b.staging.config.FS}
+		b.staging.config.FS = disk
+		disk.fails.Store(true)
+		b.staging.Discard(id)
+		tidy := func() {
+			for range 2 * lingers {
+				b.staging.Tidy(1)
+			}
+		}
+		if tidy(); !slices.Contains(b.staged(), id) {
+			t.Fatal("removed although nothing can be")
+		}
+		disk.fails.Store(false)
+		if tidy(); slices.Contains(b.staged(), id) {
+			t.Error("it lies here for good")
+		}
+	})
+}
