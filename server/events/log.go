@@ -22,7 +22,7 @@ const (
 	MostAge   = 400 * 24 * time.Hour
 	// mostWaiting is how many events wait for the disk.
 	mostWaiting = 4096
-	// retryEvery is how often a disk that took none is tried again.
+	// retryEvery is how often a disk that took none, or a directory that could not be used, is tried again.
 	retryEvery = 5 * time.Second
 )
 
@@ -54,6 +54,7 @@ type Log struct {
 	dropped uint64      // that found no place among waiting
 	next    uint64
 	unkept  bool   // the directory cannot be used
+	gone    uint64 // while unkept: events that are not in memory any more
 	problem string // why events are not kept, or cannot be read
 	changed chan struct{}
 	closing bool
@@ -75,26 +76,71 @@ func Open(o Options) *Log {
 		o.MostAge = MostAge
 	}
 	l := &Log{
-		options: o, disk: disk{fs: o.FS, dir: filepath.Join(o.Dir, dirName)}, known: map[string]bool{},
-		wake: make(chan struct{}, 1), ended: make(chan struct{}), changed: make(chan struct{}),
+		options: o, next: 1, wake: make(chan struct{}, 1), ended: make(chan struct{}), changed: make(chan struct{}),
 		hurried: make(chan struct{}),
 	}
-	had, err := l.disk.load()
-	l.records, l.next = had.records, had.next
-	if err != nil {
-		l.unkept, l.problem = true, "events are not kept: "+err.Error()
-		l.disk.identity, l.records, l.next = newIdentity(), nil, 1
-		o.Logger.Warn("events are not kept, and those of before not told", "err", err)
+	if err := l.load(); err != nil {
+		l.disk.identity, l.known, l.unkept = newIdentity(), map[string]bool{}, true
+		l.unreadable(err)
+		o.Logger.Warn("events are not kept, and those of before not told; tries on", "err", err)
 	}
+	go l.run()
+	return l
+}
+
+// load begins with what the disk has. What was kept in memory until then, and what waits, is to be written behind that.
+func (l *Log) load() error {
+	d := disk{fs: l.options.FS, dir: filepath.Join(l.options.Dir, dirName)}
+	had, err := d.load()
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	kept, waiting, at := l.records, l.waiting, l.at
+	l.disk, l.records, l.next, l.known = d, had.records, had.next, map[string]bool{}
+	l.waiting, l.at = nil, nil
+	l.dropped, l.gone = l.dropped+l.gone, 0
 	for i := range l.records {
 		l.know(&l.records[i])
 	}
 	for _, text := range had.gaps {
-		o.Logger.Warn("events cannot be read", "err", text)
-		l.Add(replication.Event{Kind: replication.EventGap, Text: text})
+		l.options.Logger.Warn("events cannot be read", "err", text)
+		l.await(replication.Event{Kind: replication.EventGap, Text: text}, l.options.Now())
 	}
-	go l.run()
-	return l
+	for i := range kept {
+		l.await(kept[i].Event, kept[i].At)
+	}
+	for i := range waiting {
+		l.await(waiting[i], at[i])
+	}
+	l.nudge()
+	return nil
+}
+
+// resume tries again to use a directory that could not be used.
+func (l *Log) resume() {
+	l.mu.Lock()
+	unkept := l.unkept
+	l.mu.Unlock()
+	if !unkept {
+		return
+	}
+	err := l.load()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err != nil {
+		l.unreadable(err)
+		return
+	}
+	l.unkept, l.problem = false, ""
+	l.options.Logger.Info("events are kept again")
+	l.tell() // what is here is another log than before
+}
+
+// unreadable says why the directory cannot be used.
+func (l *Log) unreadable(err error) {
+	l.problem = "events are not kept, which is tried again every " + retryEvery.String() + ": " + err.Error()
 }
 
 func (l *Log) know(r *Record) {
@@ -135,11 +181,19 @@ func (l *Log) Add(e replication.Event) {
 		l.dropped++
 		return
 	}
+	l.await(e, l.options.Now())
+	l.nudge()
+}
+
+// await has an event that came at a time wait for the disk, unless it is known. mu is held.
+func (l *Log) await(e replication.Event, at time.Time) {
+	if e.ID != "" && l.known[e.ID] {
+		return
+	}
 	if e.ID != "" {
 		l.known[e.ID] = true
 	}
-	l.waiting, l.at = append(l.waiting, e), append(l.at, l.options.Now())
-	l.nudge()
+	l.waiting, l.at = append(l.waiting, e), append(l.at, at)
 }
 
 func (l *Log) nudge() {
@@ -155,13 +209,18 @@ func (l *Log) run() {
 	retry := time.NewTicker(retryEvery)
 	defer retry.Stop()
 	for {
+		again := false
 		select {
 		case <-l.wake:
 		case <-retry.C:
+			again = true
 		}
 		l.mu.Lock()
 		closing := l.closing // before: what was added until then is written
 		l.mu.Unlock()
+		if again || closing {
+			l.resume()
+		}
 		l.write()
 		if closing {
 			return
@@ -231,6 +290,14 @@ func (l *Log) show(list []Record, first uint64) {
 		gone++
 	}
 	l.records = append([]Record(nil), l.records[gone:]...)
+	if l.unkept {
+		l.gone += uint64(gone)
+	}
+	l.tell()
+}
+
+// tell wakes who waits for what is shown. mu is held.
+func (l *Log) tell() {
 	close(l.changed)
 	l.changed = make(chan struct{})
 }
