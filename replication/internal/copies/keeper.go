@@ -31,8 +31,9 @@ type Keeper struct {
 // NewKeeper returns the keeper of the copies in dir, which is its own.
 func NewKeeper(m *Maker, dir string) *Keeper { return &Keeper{maker: m, dir: dir} }
 
-// Newest returns the directory of the newest copy, "" if there is none, and removes what was never finished. It is
-// called before anything is begun.
+// Newest returns the directory of the newest copy, "" if there is none, and removes what was never finished. The name
+// of that copy is durable then (C4): whoever gave it may not have come to sync it. It is called before anything is
+// begun.
 func (k *Keeper) Newest() (string, error) {
 	fs := k.maker.fs
 	names, err := fs.List(k.dir)
@@ -53,6 +54,9 @@ func (k *Keeper) Newest() (string, error) {
 	}
 	if newest == 0 {
 		return "", nil
+	}
+	if err := fs.SyncDir(k.dir); err != nil {
+		return "", fmt.Errorf("sync %s, where the copy of entry %d is: %w", k.dir, newest, err)
 	}
 	k.setKept(newest)
 	return k.path(newest), nil

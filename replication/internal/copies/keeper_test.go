@@ -7,8 +7,11 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
+
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/durable"
+	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
 	"github.com/mimir-kv/mimir/replication/internal/enginetest"
 )
 
@@ -59,5 +62,36 @@ func TestACopyWhoseNameCouldNotBeSyncedIsKeptAgain(t *testing.T) {
 	}
 	if kept, err := m.Metadata(filepath.Join(dir, "1")); err != nil || string(kept.Record) != "now" {
 		t.Errorf("kept is %+v, %v", kept, err)
+	}
+}
+
+// TestACopyThatIsFoundIsDurable (C4): a process that could not sync its name may have ended then, and the log is cut
+// behind it once it counts.
+func TestACopyThatIsFoundIsDurable(t *testing.T) {
+	memory, e := vfs.NewCrashableMem(), enginetest.Volatile()
+	disk := &unsettled{FS: pebblefs.New(memory), fails: syscall.ENOSPC}
+	if err := durable.MakeDir(disk, "kept"); err != nil {
+		t.Fatal(err)
+	}
+	m := NewMaker(disk, e)
+	k := NewKeeper(m, "kept")
+	p, err := k.Begin(put(t, e, "a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := k.Keep(p); !errors.Is(err, syscall.ENOSPC) {
+		t.Fatal(err)
+	}
+	again := NewKeeper(m, "kept")
+	if dir, err := again.Newest(); !errors.Is(err, syscall.ENOSPC) || again.Kept() != 0 {
+		t.Errorf("found %q, kept %d, although a power cut may take it: %v", dir, again.Kept(), err)
+	}
+	disk.fails = nil
+	if _, err := again.Newest(); err != nil || again.Kept() != 1 {
+		t.Fatalf("kept %d, %v", again.Kept(), err)
+	}
+	after := NewKeeper(NewMaker(pebblefs.New(memory.CrashClone(vfs.CrashCloneCfg{})), e), "kept")
+	if dir, err := after.Newest(); err != nil || after.Kept() != 1 {
+		t.Errorf("after a power cut: found %q, kept %d, %v", dir, after.Kept(), err)
 	}
 }
