@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -79,68 +78,19 @@ func Open(o Options) *Log {
 		options: o, next: 1, wake: make(chan struct{}, 1), ended: make(chan struct{}), changed: make(chan struct{}),
 		hurried: make(chan struct{}),
 	}
-	if err := l.load(); err != nil {
+	d, had, err := l.load()
+	if err != nil {
 		l.disk.identity, l.known, l.unkept = newIdentity(), map[string]bool{}, true
 		l.unreadable(err)
 		o.Logger.Warn("events are not kept, and those of before not told; tries on", "err", err)
+	} else {
+		l.begin(d, &had)
+		for _, gap := range had.gaps {
+			l.Add(replication.Event{Kind: replication.EventGap, Text: gap})
+		}
 	}
 	go l.run()
 	return l
-}
-
-// load begins with what the disk has. What was kept in memory until then, and what waits, is to be written behind that.
-func (l *Log) load() error {
-	d := disk{fs: l.options.FS, dir: filepath.Join(l.options.Dir, dirName)}
-	had, err := d.load()
-	if err != nil {
-		return err
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	kept, waiting, at := l.records, l.waiting, l.at
-	l.disk, l.records, l.next, l.known = d, had.records, had.next, map[string]bool{}
-	l.waiting, l.at = nil, nil
-	l.dropped, l.gone = l.dropped+l.gone, 0
-	for i := range l.records {
-		l.know(&l.records[i])
-	}
-	for _, text := range had.gaps {
-		l.options.Logger.Warn("events cannot be read", "err", text)
-		l.await(replication.Event{Kind: replication.EventGap, Text: text}, l.options.Now())
-	}
-	for i := range kept {
-		l.await(kept[i].Event, kept[i].At)
-	}
-	for i := range waiting {
-		l.await(waiting[i], at[i])
-	}
-	l.nudge()
-	return nil
-}
-
-// resume tries again to use a directory that could not be used.
-func (l *Log) resume() {
-	l.mu.Lock()
-	unkept := l.unkept
-	l.mu.Unlock()
-	if !unkept {
-		return
-	}
-	err := l.load()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if err != nil {
-		l.unreadable(err)
-		return
-	}
-	l.unkept, l.problem = false, ""
-	l.options.Logger.Info("events are kept again")
-	l.tell() // what is here is another log than before
-}
-
-// unreadable says why the directory cannot be used.
-func (l *Log) unreadable(err error) {
-	l.problem = "events are not kept, which is tried again every " + retryEvery.String() + ": " + err.Error()
 }
 
 func (l *Log) know(r *Record) {
@@ -272,13 +222,17 @@ func (l *Log) numbered() []Record {
 		list = append(list, Record{Seq: l.next + uint64(len(list)), At: l.at[i], Event: e})
 	}
 	if l.dropped > 0 {
-		text := strconv.FormatUint(l.dropped, 10) + " events found no place while the disk took none"
 		list = append(list, Record{
-			Seq: l.next + uint64(len(list)), At: l.options.Now(),
-			Event: replication.Event{Kind: replication.EventGap, Text: text},
+			Seq: l.next + uint64(len(list)), At: l.options.Now(), Event: noPlace(l.dropped),
 		})
 	}
 	return list
+}
+
+// noPlace says how many events are missing.
+func noPlace(dropped uint64) replication.Event {
+	text := strconv.FormatUint(dropped, 10) + " events found no place while the disk took none"
+	return replication.Event{Kind: replication.EventGap, Text: text}
 }
 
 // show shows what was written: events from first on are kept. mu is held.

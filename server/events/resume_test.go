@@ -13,10 +13,33 @@ import (
 	"github.com/mimir-kv/mimir/replication/durable"
 )
 
-// away is a filesystem of which nothing can be read, as long as it fails.
+// away is a filesystem of which nothing can be read, as long as it fails, and on which nothing is durable that is
+// written, as long as it is full.
 type away struct {
 	durable.FS
-	fails atomic.Bool
+	fails, full atomic.Bool
+}
+
+func (a *away) Create(name string) (durable.File, error) {
+	f, err := a.FS.Create(name)
+	return fullFile{f, a}, err
+}
+
+func (a *away) OpenReadWrite(name string) (durable.File, error) {
+	f, err := a.FS.OpenReadWrite(name)
+	return fullFile{f, a}, err
+}
+
+type fullFile struct {
+	durable.File
+	disk *away
+}
+
+func (f fullFile) SyncData() error {
+	if f.disk.full.Load() {
+		return syscall.ENOSPC
+	}
+	return f.File.SyncData()
 }
 
 func (a *away) Open(name string) (durable.File, error) {
@@ -86,6 +109,48 @@ func TestEventsAreKeptOnceTheirDirectoryCanBeUsed(t *testing.T) {
 			t.Errorf("it is log %s, and was %s", log, page.Log)
 		}
 		l.Close()
+	})
+}
+
+// TestWhatIsInMemoryIsToldUntilItIsWritten: that the directory can be read does not mean that it takes anything.
+func TestWhatIsInMemoryIsToldUntilItIsWritten(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		s := newShelf()
+		disk := goneAway(t, s)
+		l := s.open(t, func(o *Options) { o.FS = disk })
+		l.Add(saw("b"))
+		l.settle(t)
+		before := l.Read(t.Context(), Question{})
+		disk.full.Store(true)
+		disk.fails.Store(false)
+		time.Sleep(2*retryEvery + 1)
+		for i := range mostWaiting + 1 { // where they waited there would be no place for the last
+			if l.Add(saw("c")); i%1024 == 0 {
+				l.settle(t)
+			}
+		}
+		l.settle(t)
+		page := l.Read(t.Context(), Question{Most: 1 << 20})
+		if page.Log != before.Log || len(page.Events) != mostWaiting || !strings.Contains(page.Problem, "not kept") {
+			t.Errorf("of log %s, that was %s, %d events are told: %s", page.Log, before.Log, len(page.Events),
+				page.Problem)
+		}
+		disk.full.Store(false)
+		time.Sleep(2 * retryEvery)
+		virtual.Wait()
+		kept := l.Read(t.Context(), Question{Most: 1 << 20})
+		n := len(kept.Events)
+		if last := kept.Events[n-1].Text; n != 2+mostWaiting+1 || kept.Problem != "" || last[:9] != "2 events " {
+			t.Errorf("%d events are kept, the last is %q: %s", n, last, kept.Problem)
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		l = s.open(t)
+		defer l.Close()
+		if n := len(l.Read(t.Context(), Question{Most: 1 << 20}).Events); n != len(kept.Events) {
+			t.Errorf("the next process tells %d events, not %d", n, len(kept.Events))
+		}
 	})
 }
 
