@@ -58,7 +58,7 @@ func New(c Config) (*Group, error) {
 	// What this node was told is not what its end says to others: they would take it for a word to them.
 	network.OnRemoved = func(told error) { g.life.fail(fmt.Errorf("%w: %v", ErrRemoved, told)) }
 	g.network = peers.New(network, g.mail, g.life)
-	g.incoming = snapshots.NewIncoming(snapshotsConfig(&c), g.network, g.mail, g.life)
+	g.incoming = snapshots.NewIncoming(snapshotsConfig(&c), g.network, g.mail, g.life, initial.applied)
 	g.applier = newApplier(&c, c.Log, g.view, g.mail, g.incoming)
 	g.outgoing, err = snapshots.NewOutgoing(snapshotsConfig(&c), c.Log, g.applier, g.network, g.mail, g.life)
 	if err != nil {

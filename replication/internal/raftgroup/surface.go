@@ -43,7 +43,7 @@ func (g *Group) ForgetSnapshot() { g.outgoing.Forget() }
 // Tidy removes what is left of checkpoints that were received, or made for others, and that nobody needs. It is called
 // now and then.
 func (g *Group) Tidy() {
-	g.incoming.Tidy(g.view.applied.Load())
+	g.incoming.Tidy(g.view.applied.Load(), g.fullFor() > 0)
 	g.outgoing.Tidy()
 }
 
@@ -149,12 +149,15 @@ func (g *Group) TransferLeader(ctx context.Context, to uint64) error {
 // LeadsIn reports whether this member leads the group in this term, whatever the machine has applied.
 func (g *Group) LeadsIn(term uint64) bool { return g.view.leading.Load() && g.view.term.Load() == term }
 
+// fullFor returns for how long this node has waited for room on its disk, zero if it does not.
+func (g *Group) fullFor() time.Duration { return max(g.writer.room.Lasts(), g.config.Room.Lasts()) }
+
 // Glimpse returns the present state, and waits for nothing. Progress is as the loop showed it last, a tick ago at most;
 // nil if that is longer ago than an election timeout: then the loop stands still, as when it waits for the disk, and
 // nothing is known. Nobody may change Conf.
 func (g *Group) Glimpse() Status {
 	s := g.view.status()
-	s.ID, s.DiskFull = g.config.ID, max(g.writer.room.Lasts(), g.config.Room.Lasts())
+	s.ID, s.DiskFull = g.config.ID, g.fullFor()
 	oldest := g.config.Clock.Now().Add(-time.Duration(g.config.ElectionTicks) * g.config.TickInterval)
 	if p := g.view.shown.Load(); s.IsLeader && p != nil && p.term == s.Term && !p.at.Before(oldest) {
 		s.Progress = p.members

@@ -36,6 +36,7 @@ type Incoming struct {
 	life    peers.Lifetime
 
 	memory checkpoint.Memory // of whoever has the place
+	left   bool              // of the same: what was to be cleared could not be
 
 	mu      sync.Mutex
 	claimed bool
@@ -43,13 +44,14 @@ type Incoming struct {
 	term    uint64            // in which it was offered
 	end     func(cause error) // ends receiving it
 	quiet   int               // how often in a row Tidy found the place free
-	enough  uint64            // who has applied so much needs nothing of what was received; 0: nobody knows
+	enough  uint64            // who has applied so much needs nothing of what was received
 }
 
 // NewIncoming returns a receiver with its place free. What a former life left stays until the next offer, which may be
-// of the same checkpoint, or until Tidy finds that nobody needs it.
-func NewIncoming(c Config, network Network, inbox Inbox, life peers.Lifetime) *Incoming {
-	return &Incoming{config: c, network: network, inbox: inbox, life: life}
+// of the same checkpoint, or until Tidy finds that nobody needs it: of what entry it is nobody knows, but once this
+// node has more than what it has applied now, the log leads on.
+func NewIncoming(c Config, network Network, inbox Inbox, life peers.Lifetime, applied uint64) *Incoming {
+	return &Incoming{config: c, network: network, inbox: inbox, life: life, enough: applied + 1}
 }
 
 // valid returns what contradicts itself. It is for tests.

@@ -78,7 +78,7 @@ func newNode(t *testing.T, net *memory.Network, id uint64) *node {
 	if n.Outgoing, err = NewOutgoing(config, n, n, network, n, n); err != nil {
 		t.Fatal(err)
 	}
-	n.Incoming = NewIncoming(config, network, n, n)
+	n.Incoming = NewIncoming(config, network, n, n, n.applied)
 	services := map[string]transport.Handler{ServiceElder: n.ServeElder}
 	if id != elder {
 		services[Service] = n.Serve

@@ -14,21 +14,16 @@ const uselessFor = 300
 // Tidy removes what was received and nobody needs any more: the part of a checkpoint of which the rest never came, and
 // what could not be removed when it had been installed. It may be as large as the whole state, and would lie there
 // until the next offer, which may never come. applied is the last entry that this node has: one that needs a checkpoint
-// gets no further without it. It is called now and then, and never blocks.
-func (in *Incoming) Tidy(applied uint64) {
+// gets no further without it. One whose disk is full gets no further either, and needs the room more: of it no part is
+// kept that does not come just then. It is called now and then, and never blocks.
+func (in *Incoming) Tidy(applied uint64, full bool) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if in.claimed {
 		in.quiet = 0
 		return
 	}
-	if in.quiet++; in.quiet < uselessFor {
-		return
-	}
-	if in.enough == 0 { // a former life received it: if this node gets further from here on, the log leads on
-		in.enough = applied + 1
-	}
-	if applied < in.enough {
+	if in.quiet++; !full && (in.quiet < uselessFor || applied < in.enough) {
 		return
 	}
 	in.quiet = 0 // if it cannot be removed, it is tried again as late
@@ -46,10 +41,13 @@ func (in *Incoming) clear() {
 	for _, left := range names {
 		err = errors.Join(err, checkpoint.Remove(in.config.FS, filepath.Join(in.config.Dir, left)))
 	}
+	was := in.left
+	in.left = err != nil
 	switch {
-	case err != nil:
-		in.config.Logger.Warn("what was received of a checkpoint and nobody needs is not removed", "err", err)
-	case len(names) > 0:
+	case err != nil && !was: // it is said once
+		in.config.Logger.Warn("what was received of a checkpoint and nobody needs is not removed; it is tried again",
+			"err", err)
+	case err == nil && len(names) > 0:
 		in.config.Logger.Info("what was received of a checkpoint was removed, which nobody needs", "names", names)
 	}
 }

@@ -31,7 +31,7 @@ func (s *stuck) RemoveAll(name string) error {
 func (n *node) tidies(applied uint64) []string {
 	n.t.Helper()
 	for range uselessFor {
-		n.Incoming.Tidy(applied)
+		n.Incoming.Tidy(applied, false)
 	}
 	return n.lies()
 }
@@ -84,7 +84,7 @@ func TestAPartThatNobodyNeedsGoes(t *testing.T) {
 		breaksOff(t, net, s)
 		b.part(s)
 		for range uselessFor - 1 {
-			b.Incoming.Tidy(index)
+			b.Incoming.Tidy(index, false)
 		}
 		if len(b.lies()) != 1 {
 			t.Error("gone while its leader may go on")
@@ -103,15 +103,40 @@ func TestAPartThatNobodyNeedsGoes(t *testing.T) {
 
 // P4: nobody knows of what entry a part is that a former life left; a node that needs it gets no further.
 func TestAPartOfAFormerLifeGoes(t *testing.T) {
-	inBubble(t, func(t *testing.T, _ *memory.Network, _, b *node) {
+	inBubble(t, func(t *testing.T, _ *memory.Network, a, b *node) {
 		b.part(sampleSnapshot())
 		for range 2 {
-			if len(b.tidies(7)) != 1 {
+			if len(b.tidies(b.applied)) != 1 {
 				t.Error("gone while this node gets no further")
 			}
 		}
-		if left := b.tidies(8); len(left) != 0 {
+		if left := b.tidies(b.applied + 1); len(left) != 0 {
 			t.Errorf("the log leads on, and there is still %v", left)
+		}
+		a.part(sampleSnapshot())
+		if left := a.tidies(a.applied + 1); len(left) != 0 {
+			t.Errorf("it led on at the start, nothing more was written, and there is still %v", left)
+		}
+	})
+}
+
+// P4: nor does a part keep the room without which this node gets no further, but while it comes, or is installed.
+func TestAPartGoesWhileTheDiskIsFull(t *testing.T) {
+	inBubble(t, func(t *testing.T, net *memory.Network, a, b *node) {
+		s := sampleSnapshot()
+		breaksOff(t, net, s)
+		b.part(s)
+		b.Incoming.Tidy(s.GetMetadata().GetIndex()-1, true)
+		if left := b.lies(); len(left) != 0 {
+			t.Errorf("there is no room, and there is still %v", left)
+		}
+		whole := a.snapshot()
+		if status := a.send(2, whole); status != raft.SnapshotFinish {
+			t.Fatal("not delivered")
+		}
+		b.Incoming.Tidy(0, true)
+		if b.settle(); b.state(whole) != "7" {
+			t.Error("gone before it was installed")
 		}
 	})
 }
