@@ -117,8 +117,15 @@ func (h *held) index() uint64 { return h.snapshot.GetMetadata().GetIndex() }
 func (o *Outgoing) remove() error {
 	err := o.config.FS.RemoveAll(o.dir)
 	o.mu.Lock()
+	was := o.left
 	o.left = err != nil
 	o.mu.Unlock()
+	switch { // it is said once
+	case err != nil && !was:
+		o.config.Logger.Warn("checkpoint not removed; it is tried again", "err", err)
+	case err == nil && was:
+		o.config.Logger.Info("a checkpoint was removed that could not be before", "dir", o.dir)
+	}
 	if err != nil {
 		return fmt.Errorf("raftgroup: removing %s: %w", o.dir, err)
 	}
@@ -246,16 +253,10 @@ func (o *Outgoing) Tick() {
 
 // clear removes what was held: its files keep room of the disk that the state has given up since.
 func (o *Outgoing) clear() {
-	o.mu.Lock()
-	again := o.left
-	o.mu.Unlock()
-	err := o.remove()
+	_ = o.remove() // which says so
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.clearing = false
-	if err != nil && !again { // it is said once
-		o.config.Logger.Warn("checkpoint not removed; it is tried again", "err", err)
-	}
 }
 
 // drop forgets the checkpoint; o.mu is held. Its directory is removed before the next is made.

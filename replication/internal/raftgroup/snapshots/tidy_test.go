@@ -1,7 +1,9 @@
 package snapshots
 
 import (
+	"log/slog"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -182,6 +184,33 @@ func TestWhatWasMadeAndCouldNotBeRemovedGoesLater(t *testing.T) {
 		a.Outgoing.Tidy()
 		if a.settle(); a.made() {
 			t.Error("still there, for nobody")
+		}
+	})
+}
+
+// That something cannot be removed is said once, and that it was removed, wherever that is found.
+func TestWhatCannotBeRemovedIsSaidOnce(t *testing.T) {
+	inBubble(t, func(t *testing.T, _ *memory.Network, a, _ *node) {
+		disk, said := &stuck{FS: a.fs}, &strings.Builder{}
+		a.Outgoing.config.FS, a.Outgoing.config.Logger = disk, slog.New(slog.NewTextHandler(said, nil))
+		disk.fails.Store(true)
+		if _, err := a.Snapshot(); err == nil {
+			t.Fatal("one was made")
+		}
+		a.settle()
+		for range 3 {
+			a.Outgoing.Tidy()
+			a.settle()
+		}
+		disk.fails.Store(false)
+		for range 3 {
+			a.Outgoing.Tidy()
+			a.settle()
+		}
+		for _, what := range []string{"checkpoint not removed", "a checkpoint was removed"} {
+			if n := strings.Count(said.String(), what); n != 1 {
+				t.Errorf("%q is said %d times in\n%s", what, n, said)
+			}
 		}
 	})
 }
