@@ -81,7 +81,7 @@ func (d *folder) Put(ctx context.Context, name string, r io.Reader) error {
 		return err
 	}
 	return d.in("put", name, func(root *os.Root, t *turn) error {
-		if err := cmp.Or(makeDir(root, partsDir), t.moved()); err != nil {
+		if err := cmp.Or(d.makeDir(root, partsDir), t.moved()); err != nil {
 			return err
 		}
 		d.sweep(root, t)
@@ -94,7 +94,7 @@ func (d *folder) Put(ctx context.Context, name string, r io.Reader) error {
 		}
 		err = p.write(t, whileLive{ctx, elsewhere{t, r}})
 		if err == nil {
-			err = makeDir(root, path.Dir(name))
+			err = d.makeDir(root, path.Dir(name))
 		}
 		if err == nil {
 			err = t.moved() // before it takes the name: who put it may have been told that it was not
@@ -120,7 +120,8 @@ func (d *folder) settle(t *turn, dir string) error {
 		if err = t.moved(); err != nil {
 			break
 		}
-		// Who may write into a folder may be forbidden to read the one above: then somebody else has made it.
+		// Who may write into a folder may be forbidden to read the one above: then somebody else has made it, since
+		// makeDir leaves none that it cannot sync.
 		if err = d.sync(d.path(path.Dir(dir))); errors.Is(err, fs.ErrPermission) {
 			err = nil
 		}
@@ -181,18 +182,25 @@ func (d *folder) sweep(root *os.Root, t *turn) {
 	}
 }
 
-// makeDir makes a folder and those above it. What is put there is durable once settle has synced them.
-func makeDir(root *os.Root, dir string) error {
+// makeDir makes a folder and those above it, durably. One whose name cannot be synced does not stay: the next attempt
+// would find it there.
+func (d *folder) makeDir(root *os.Root, dir string) error {
 	if dir == "." {
 		return nil
 	}
 	if info, err := root.Stat(dir); err == nil && info.IsDir() {
 		return nil
 	}
-	if err := makeDir(root, path.Dir(dir)); err != nil {
+	if err := d.makeDir(root, path.Dir(dir)); err != nil {
 		return err
 	}
-	if err := root.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := root.Mkdir(dir, 0o700); errors.Is(err, fs.ErrExist) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	if err := d.sync(d.path(path.Dir(dir))); err != nil {
+		_ = root.Remove(dir) // if it cannot be, somebody else has put something there
 		return err
 	}
 	return nil

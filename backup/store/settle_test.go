@@ -2,6 +2,8 @@ package store
 
 import (
 	"errors"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -15,6 +17,11 @@ import (
 // durable only once it is.
 func TestFoldersThatAreThereAreSynced(t *testing.T) {
 	dir := t.TempDir()
+	for _, made := range []string{partsDir, "a/b"} {
+		if err := os.MkdirAll(filepath.Join(dir, made), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
 	s, err := openFolder(filepath.ToSlash(dir), stall)
 	if err != nil {
 		t.Fatal(err)
@@ -40,5 +47,36 @@ func TestFoldersThatAreThereAreSynced(t *testing.T) {
 		if !slices.Contains(synced, path) {
 			t.Errorf("%s is not synced, only %v", path, synced)
 		}
+	}
+}
+
+// Who may write into a folder, and not read it, cannot sync it: a folder that he has made there is not durable, now or
+// at the second attempt. One that is there somebody else has made.
+func TestAFolderThatIsMadeIsSynced(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(dir, partsDir), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	s, err := openFolder(filepath.ToSlash(dir), stall)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := s.(*folder)
+	d.sync = func(path string) error {
+		if path == dir {
+			return fs.ErrPermission
+		}
+		return durable.OS.SyncDir(path)
+	}
+	for range 2 {
+		if err := d.Put(t.Context(), "a/b", strings.NewReader("x")); !errors.Is(err, ErrDenied) {
+			t.Errorf("a power cut may take it: %v", err)
+		}
+	}
+	if err := os.Mkdir(filepath.Join(dir, "a"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Put(t.Context(), "a/b", strings.NewReader("x")); err != nil {
+		t.Errorf("the folder was there: %v", err)
 	}
 }
