@@ -397,3 +397,33 @@ func TestAnArchiveOfYears(t *testing.T) {
 		f.wantSame("all of it", got, f.image("us"))
 	})
 }
+
+// TestWhatIsGoneOnBehindIsDurable: who put it may have been told that it is not, and the log is let go then.
+func TestWhatIsGoneOnBehindIsDurable(t *testing.T) {
+	inBubble(t, []string{"us"}, func(f *fleet) {
+		us := f.nodes["us"]
+		us.archive(f.shelf)
+		f.propose("us", put("k", "0", 0))
+		f.archived("us")
+		us.archive(nil)
+		refused := ""
+		f.shelf.fails(func(name string) (ok, after bool) {
+			refused = name
+			return false, false
+		})
+		us.archive(f.shelf)
+		f.until("it is put again", func() bool {
+			s := us.archiver.Status()
+			if s.Active && s.Known {
+				f.t.Errorf("goes on behind what may not be durable: %+v", s)
+				return true
+			}
+			return s.Failures > 1
+		})
+		f.shelf.fails(nil) // from here on nobody changes refused
+		if !strings.HasPrefix(refused, Prefix) {
+			f.t.Errorf("what was put is %s", refused)
+		}
+		f.archived("us")
+	})
+}
