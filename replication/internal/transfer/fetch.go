@@ -72,7 +72,8 @@ func (s *Staging) fetch(
 		return "", nil, err
 	}
 	if err := fs.SyncDir(s.config.Dir); err != nil {
-		return "", nil, fmt.Errorf("sync %s, where copy %s is: %w", s.config.Dir, id, err)
+		err = fmt.Errorf("sync %s, where copy %s is: %w", s.config.Dir, id, err)
+		return "", nil, errors.Join(err, fs.Rename(dir, s.incoming())) // whoever asks again goes on with it
 	}
 	s.isSound(id, true)
 	return id, d, nil
@@ -140,14 +141,23 @@ func (s *Staging) converse(
 	return checkpoint.ReceiveOn(ctx, l, s.config.FS, s.incoming(), &s.memory, terms, progress)
 }
 
-// Partial returns the identity of the copy of which a part is here, so that the same can be asked for again; "" if
-// there is none.
+// Partial returns the identity of the copy of which a part is here, or all without its name, so that the same can be
+// asked for again; "" if there is none.
 func (s *Staging) Partial() string {
-	m, err := checkpoint.Partial(s.config.FS, s.incoming())
+	m, err := s.came()
 	if err != nil {
 		return ""
 	}
 	return hex.EncodeToString(m.ID[:])
+}
+
+// came returns the manifest of what is in the place for what comes in.
+func (s *Staging) came() (*checkpoint.Manifest, error) {
+	m, err := checkpoint.Partial(s.config.FS, s.incoming())
+	if err != nil { // it may be whole, and not have its name yet
+		m, err = checkpoint.Load(s.config.FS, s.incoming())
+	}
+	return m, err
 }
 
 func (s *Staging) incoming() string { return filepath.Join(s.config.Dir, incomingFolder) }

@@ -4,8 +4,10 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
@@ -133,11 +135,11 @@ func TestWhatAnEarlierProcessStagedIsReadBeforeItCounts(t *testing.T) {
 // unsettled is a disk on which a directory that has a staged copy in it cannot be synced, while it fails.
 type unsettled struct {
 	durable.FS
-	fails bool
+	fails atomic.Bool
 }
 
 func (u *unsettled) SyncDir(dir string) error {
-	if names, err := u.List(dir); err == nil && u.fails && slices.ContainsFunc(names, isID) {
+	if names, err := u.List(dir); err == nil && u.fails.Load() && slices.ContainsFunc(names, isID) {
 		return syscall.EIO
 	}
 	return u.FS.SyncDir(dir)
@@ -147,23 +149,59 @@ func (u *unsettled) SyncDir(dir string) error {
 func TestACopyCountsOnceItsNameIsDurable(t *testing.T) {
 	inBubble(t, func(t *testing.T, net *memory.Network) {
 		_, b, id, stage := staging(t, net)
-		disk := &unsettled{FS: b.staging.config.FS, fails: true}
+		disk := &unsettled{FS: b.staging.config.FS}
+		disk.fails.Store(true)
 		b.staging.config.FS = disk
 		for range 2 {
 			if err := stage(); err == nil {
 				t.Error("it counts as staged")
 			}
 		}
-		if !slices.Contains(b.staged(), id) {
-			t.Fatalf("staged %v", b.staged())
+		if staged := b.staged(); slices.Contains(staged, id) || b.staging.Partial() != id {
+			t.Fatalf("staged %v, and %q has no name yet", staged, b.staging.Partial())
 		}
-		if err := b.staging.Sound(t.Context(), id, nil); !errors.Is(err, syscall.EIO) {
-			t.Errorf("it counts as what came: %v", err)
-		}
-		disk.fails = false
+		disk.fails.Store(false)
 		if err := stage(); err != nil {
 			t.Fatal(err)
 		}
 		b.holds(id, []string{"value"})
+		b.staging.isSound(id, false) // as to a process that finds it there
+		disk.fails.Store(true)
+		if err := b.staging.Sound(t.Context(), id, nil); !errors.Is(err, syscall.EIO) {
+			t.Errorf("it counts as what came: %v", err)
+		}
+		disk.fails.Store(false)
+		if err := b.staging.Sound(t.Context(), id, nil); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestACopyWhoseNameIsNotDurableIsTakenUpAgain: whoever waits for a state of his region gets that one, and no other
+// lies beside it for good.
+func TestACopyWhoseNameIsNotDurableIsTakenUpAgain(t *testing.T) {
+	inBubble(t, func(t *testing.T, net *memory.Network) {
+		a, b := start(t, net, "us-1"), start(t, net, "us-2")
+		b.others = []string{"us-1"}
+		a.begin("us")
+		b.begin("us")
+		disk := &unsettled{FS: b.staging.config.FS}
+		disk.fails.Store(true)
+		b.staging.config.FS = disk
+		got := make(chan string, 1)
+		go func() {
+			id, err := b.staging.FetchOwn(0)
+			if err != nil {
+				t.Error(err)
+			}
+			got <- id
+		}()
+		time.Sleep(5 * ownRetry / 2)
+		virtual.Wait()
+		first := b.staging.Partial()
+		disk.fails.Store(false)
+		if id := <-got; id != first || !slices.Equal(b.staged(), []string{id}) {
+			t.Errorf("got %q after %q, and %v lie here", id, first, b.staged())
+		}
 	})
 }
