@@ -88,3 +88,32 @@ func TestAStagedCopyThatCannotBeRemovedGoesLater(t *testing.T) {
 		}
 	})
 }
+
+// gone is a disk on which what is removed is gone, and the directory that it was in cannot be synced.
+type gone struct{ durable.FS }
+
+func (gone) SyncDir(string) error { return syscall.EIO }
+
+// TestNothingIsKnownOfACopyThatIsGone: that its removal may not be durable keeps nothing here.
+func TestNothingIsKnownOfACopyThatIsGone(t *testing.T) {
+	inBubble(t, func(t *testing.T, net *memory.Network) {
+		a, b := start(t, net, "us-1"), start(t, net, "us-2")
+		b.others = []string{"us-1"}
+		a.begin("us")
+		b.begin("us")
+		id, err := b.staging.FetchOwn(0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := b.staging
+		s.spoiled["us-3"], s.unread[id], s.useless[id] = true, 1, 1
+		s.config.FS = gone{s.config.FS}
+		s.Discard(id)
+		if n := len(s.spoiled) + len(s.unread) + len(s.useless) + len(s.givers) + len(s.sound); n != 0 {
+			t.Errorf("%d things are known of it", n)
+		}
+		if s.Tidy(1); len(s.terms) != 0 {
+			t.Errorf("known of leaders: %v", s.terms)
+		}
+	})
+}

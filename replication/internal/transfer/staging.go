@@ -145,19 +145,24 @@ func (s *Staging) Keep(id string, term uint64) {
 	}
 }
 
-// Discard implements region.Staging. What cannot be removed now Tidy tries again, unless somebody asks for it.
+// Discard implements region.Staging. What cannot be removed now, or may come back by a power cut, Tidy tries again,
+// unless somebody asks for it.
 func (s *Staging) Discard(id string) {
 	dir := s.dir(id)
-	if err := checkpoint.Remove(s.config.FS, dir); err != nil {
+	err := checkpoint.Remove(s.config.FS, dir)
+	if err != nil {
 		s.config.Logger.Warn("staged copy not removed; it is tried again", "dir", dir, "err", err)
-		s.mu.Lock()
-		s.terms[id] = 0 // of no leader
-		delete(s.past, id)
-		delete(s.sound, id)
-		s.mu.Unlock()
-		return
 	}
 	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.forget(id)
+	if err != nil {
+		s.terms[id] = 0 // of no leader
+	}
+}
+
+// forget forgets what is known of a copy. mu is held.
+func (s *Staging) forget(id string) {
 	delete(s.terms, id)
 	delete(s.past, id)
 	delete(s.useless, id)
@@ -167,7 +172,6 @@ func (s *Staging) Discard(id string) {
 		clear(s.spoiled)
 	}
 	delete(s.givers, id)
-	s.mu.Unlock()
 }
 
 // Spoiled implements region.Staging.

@@ -1,6 +1,8 @@
 package transfer
 
 import (
+	"slices"
+
 	"github.com/mimir-kv/mimir/replication/internal/checkpoint"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
@@ -28,6 +30,7 @@ func (s *Staging) Tidy(present uint64) {
 		return // nothing was staged yet
 	}
 	s.tidyIncoming()
+	s.tidyGone(names)
 	applied := s.config.Applied.View().Term
 	for _, id := range names {
 		if !isID(id) {
@@ -57,6 +60,18 @@ func (s *Staging) Tidy(present uint64) {
 	}
 }
 
+// tidyGone forgets copies that were discarded and are not here any more. What is known of one that is not here may be
+// for one that comes.
+func (s *Staging) tidyGone(names []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id, term := range s.terms {
+		if term == 0 && !slices.Contains(names, id) {
+			s.forget(id)
+		}
+	}
+}
+
 // tidyIncoming removes the part of a copy that came before the transfer broke off, if nobody fetches, and the rest of
 // it would bring nothing: else it would lie there until another copy comes, which may be never.
 func (s *Staging) tidyIncoming() {
@@ -67,10 +82,7 @@ func (s *Staging) tidyIncoming() {
 		s.finds("") // whoever fetches decides
 		return
 	}
-	m, err := checkpoint.Partial(s.config.FS, s.incoming())
-	if err != nil { // it may be whole, and not have its name yet
-		m, err = checkpoint.Load(s.config.FS, s.incoming())
-	}
+	m, err := s.came()
 	if err != nil || !s.bringsNothing(m) {
 		s.finds("")
 		return
