@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	iofs "io/fs"
+	"maps"
+	"slices"
 	"sync"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -52,7 +54,7 @@ func (l *leftovers) discard(g *generation) error { return errors.Join(g.close(),
 func (l *leftovers) retry(context.Context) (more bool, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for dir := range l.dirs {
+	for _, dir := range slices.Sorted(maps.Keys(l.dirs)) { // in the same order: what is said already is not said again
 		if failed := removeAll(l.fs, dir); failed != nil {
 			err = errors.Join(err, failed)
 			continue

@@ -3,7 +3,10 @@ package kv
 import (
 	"errors"
 	"io"
+	"io/fs"
+	"log/slog"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -12,6 +15,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/mimir-kv/mimir/replication/clock"
 	"github.com/mimir-kv/mimir/replication/clock/virtual"
 )
 
@@ -31,7 +35,7 @@ func (d *stuckDisk) Create(name string, c vfs.DiskWriteCategory) (vfs.File, erro
 
 func (d *stuckDisk) RemoveAll(name string) error {
 	if _, err := d.Stat(name); err == nil && d.fails.Load() {
-		return syscall.EMFILE
+		return &fs.PathError{Op: "removeall", Path: name, Err: syscall.EMFILE}
 	}
 	return d.FS.RemoveAll(name)
 }
@@ -144,5 +148,29 @@ func TestANameThatIsGivenAnewIsNotRemoved(t *testing.T) {
 			t.Errorf("the content was removed: %v", err)
 		}
 		expect(t, "what was installed", n.get("a", 0), "1 c2 m2 v1")
+	})
+}
+
+// Of more than one that cannot be removed the log says so once, and not at each attempt.
+func TestWhatCannotBeRemovedIsSaidOnce(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		disk, said := &stuckDisk{FS: vfs.NewMem()}, &strings.Builder{}
+		o := Options{FS: disk, Clock: clock.Real, Logger: slog.New(slog.NewTextHandler(said, nil))}
+		l := newLeftovers(&o)
+		disk.fails.Store(true)
+		for i := range 8 {
+			dir := strconv.Itoa(i)
+			if err := disk.MkdirAll(dir, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if err := l.remove(dir); err == nil {
+				t.Fatal("removed")
+			}
+		}
+		time.Sleep(10 * mostChorePause)
+		l.stop()
+		if n := strings.Count(said.String(), "level=ERROR"); n != 1 {
+			t.Errorf("said %d times:\n%s", n, said)
+		}
 	})
 }
