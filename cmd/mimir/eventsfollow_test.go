@@ -8,8 +8,10 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -66,5 +68,28 @@ func TestWhatComesIsFollowed(t *testing.T) {
 	}
 	if n := strings.Count(errs.String(), "NO ANSWER"); n != 1 {
 		t.Errorf("told %d times:\n%s", n, errs)
+	}
+}
+
+// TestWhatWasToldOfAnotherLogIsNotToldAgain: a node that can use its directory again tells another log, in which what
+// it told is too.
+func TestWhatWasToldOfAnotherLogIsNotToldAgain(t *testing.T) {
+	n, began := &eventNode{name: "us-1"}, time.Now()
+	record := func(seq uint64, minutes int) events.Record {
+		return events.Record{Seq: seq, At: began.Add(time.Duration(minutes) * time.Minute)}
+	}
+	for _, c := range []struct {
+		log        string
+		told, want []events.Record
+	}{
+		{"a", []events.Record{record(1, 5), record(2, 4)}, []events.Record{record(1, 5), record(2, 4)}},
+		{"a", []events.Record{record(3, 3)}, []events.Record{record(3, 3)}}, // its clock was set back
+		{"b", []events.Record{record(1, 0), record(2, 5), record(3, 6)}, []events.Record{record(3, 6)}},
+		{"b", []events.Record{record(4, 6)}, []events.Record{record(4, 6)}},
+	} {
+		a := eventAnswer{node: n, page: &events.Page{Log: c.log, Events: c.told}}
+		if a.take(); !reflect.DeepEqual(a.page.Events, c.want) {
+			t.Errorf("of log %s: %v, want %v", c.log, a.page.Events, c.want)
+		}
 	}
 }
