@@ -443,7 +443,7 @@ var mutants = []planted{
 	{
 		name: "an install counts before it is durable",
 		edits: []edit{{
-			"kv/install.go", "\treturn g.flush()\n}\n\n// discard", "\treturn nil\n}\n\n// discard",
+			"kv/install.go", "\treturn g.flush()\n}\n\n// temporary", "\treturn nil\n}\n\n// temporary",
 		}},
 		flags: []string{"-sim.crash=after install", "-sim.storage=kv"}, caught: anyInvariant,
 	},

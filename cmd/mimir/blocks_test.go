@@ -26,6 +26,7 @@ var ran = map[string]string{
 	"auth.md: etcdctl user add": "TestEtcdctlAsWritten",
 	"auth.md: export ETCDCTL":   "TestEtcdctlAsWritten",
 	"auth.md: curl -s":          "TestEtcdctlAsWritten",
+	"auth.md: unset ETCDCTL":    "TestEtcdctlAsWritten",
 
 	"certificates.md: mimir cert init":      "TestTheFleetFileOfTheDocs",
 	"certificates.md: mimir status --check": "TestAFleetOfOneFile",
