@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/storagetest"
@@ -102,6 +103,7 @@ type list struct {
 	synced content // what a power cut leaves
 	clean  bool    // nothing is to be synced, for whom makes a mistake of that
 	buffer []byte  // of results, for whom reuses it
+	cuts   int     // how often the power was cut
 }
 
 type content struct {
@@ -138,6 +140,20 @@ func (l *list) step(do func(c *content)) {
 func rest() {
 	for range 200 {
 		runtime.Gosched()
+	}
+}
+
+// untilCut leaves time in which the power is cut, for what is done too seldom to be met by chance: on a busy machine
+// nothing else would have the time for it.
+func (l *list) untilCut() {
+	cuts := func() int {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return l.cuts
+	}
+	before := cuts()
+	for deadline := time.Now().Add(50 * time.Millisecond); cuts() == before && time.Now().Before(deadline); {
+		runtime.Gosched() // past the deadline the power was cut before
 	}
 }
 
@@ -303,5 +319,6 @@ func (l *list) Close() error              { return nil }
 func (l *list) Crashed(testing.TB) storagetest.Engine {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.cuts++
 	return newList(l.mistake, &l.synced)
 }
