@@ -66,8 +66,8 @@ type Storage interface {
 	// Restore replaces the whole content by what a Snapshot wrote, atomically and durably (a volatile storage
 	// excepted), Metadata included. If meta is not nil it takes the place of the Metadata in r, in the same atomic
 	// step. On an error the former content must still be there. An error that wraps ErrDamaged says that r is not what
-	// a Snapshot wrote: the library, which has summed it before, takes another copy then. With any other error the
-	// node stops, and gives the same again when it is started.
+	// a Snapshot wrote: the library, which has summed it before, takes another copy then, as it says of Install. With
+	// any other error the node stops, and gives the same again when it is started.
 	Restore(r io.Reader, meta *Metadata) error
 }
 
@@ -93,9 +93,11 @@ type Checkpointer interface {
 	// it is: after a crash the library may ask for it again. dir is on the same filesystem. If meta is not nil it takes
 	// the place of the Metadata in the checkpoint, in the same atomic step. On an error the former state must still be
 	// there. The error wraps ErrDamaged if what is in dir is no checkpoint, or not what was written, since something
-	// changed, cut or removed a file, or dir itself: the library takes the copy of another node then. With any other
-	// error, as when a file cannot be read now, the node stops, and asks for the same again when it is started: damage
-	// that is not told as such ends it again and again.
+	// changed, cut or removed a file, or dir itself: the library gives dir up, and takes the copy of another node then.
+	// Where dir came from the leader of its region, which this node can no longer follow by the log, the node stops
+	// nevertheless, and takes what the leader sends when it is started again. With any other error, as when a file
+	// cannot be read now, the node stops, and asks for the same again when it is started: damage that is not told as
+	// such ends it again and again.
 	Install(dir string, meta *Metadata) error
 }
 

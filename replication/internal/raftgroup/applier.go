@@ -2,6 +2,7 @@ package raftgroup
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync/atomic"
@@ -319,10 +320,14 @@ func (a *applier) checkpoint(r *checkpointRequest) {
 	}
 }
 
-// replace installs a checkpoint, which must be what its leader said: the log will stand on it.
+// replace installs a checkpoint, which must be what its leader said: the log will stand on it. One that is damaged is
+// removed: the next life of this node must not find it and count on what it has of it.
 func (a *applier) replace(r *installRequest) error {
 	id, want := r.snapshot.GetData(), r.snapshot.GetMetadata()
 	index, term, conf, err := a.machine.Install(a.staged.Dir(id))
+	if errors.Is(err, ErrSpoiled) {
+		a.staged.Remove(id)
+	}
 	if err != nil {
 		return fmt.Errorf("%w: installing the checkpoint at %d: %w", ErrMachine, want.GetIndex(), err)
 	}

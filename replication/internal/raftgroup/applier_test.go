@@ -297,6 +297,26 @@ func TestInstall(t *testing.T) {
 	}
 }
 
+// A checkpoint that is damaged is removed as the group ends: what the next life begins with is what comes then.
+func TestADamagedCheckpointIsRemoved(t *testing.T) {
+	snapshot := &raftpb.Snapshot{
+		Data: []byte("id"), Metadata: &raftpb.SnapshotMetadata{Index: new(uint64(9)), Term: new(uint64(2))},
+	}
+	s := newStage(t)
+	s.broken = ErrSpoiled
+	s.applier.tasks.push(applierTask{install: &installRequest{snapshot: snapshot, done: make(chan struct{})}})
+	if err := s.do(); !errors.Is(err, ErrMachine) || !errors.Is(err, ErrSpoiled) {
+		t.Error(err)
+	}
+	s.expect("install from id", "remove id")
+	s.broken = errors.New("engine on fire") // which says nothing of the checkpoint
+	s.applier.tasks.push(applierTask{install: &installRequest{snapshot: snapshot, done: make(chan struct{})}})
+	if err := s.do(); !errors.Is(err, s.broken) {
+		t.Error(err)
+	}
+	s.expect("install from id")
+}
+
 // A node that is no member any more ends; but not before it has applied everything that is known to be committed, which
 // may let it in again, and the others had the time to learn that it is so.
 func TestANodeThatWasRemovedEnds(t *testing.T) {

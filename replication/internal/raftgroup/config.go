@@ -45,7 +45,8 @@ type Machine interface {
 	// Checkpoint takes hold of the state as it is, for a checkpoint in the new directory dir on Config.FS. Nothing is
 	// applied meanwhile: what takes long is left to the Draft.
 	Checkpoint(dir string) (*Checkpoint, error)
-	// Install replaces the state, atomically and durably, by the checkpoint in dir, which the group removes.
+	// Install replaces the state, atomically and durably, by the checkpoint in dir, which the group removes. An error
+	// wraps ErrSpoiled if that is damaged.
 	Install(dir string) (index, term uint64, conf *raftpb.ConfState, err error)
 	// Inspect returns what Install would, of a checkpoint that may have been made by anybody, and changes nothing; an
 	// error if it is none of this machine's. Called from any goroutine, concurrently with every other method.

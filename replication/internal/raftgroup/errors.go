@@ -47,6 +47,10 @@ var (
 	ErrStateLost = errors.New("raftgroup: the state is behind the log")
 	// ErrMachine wraps what a method of the machine returned.
 	ErrMachine = errors.New("raftgroup: machine failed")
+	// ErrSpoiled is what a machine's Install returns of a checkpoint that is not what was written, and could not be
+	// installed: the machine has the state that it had. Nothing is wrong with the disk of this node.
+	ErrSpoiled = errors.New("raftgroup: the state that was received is damaged, and nothing here is: start the node " +
+		"again, and it takes what its leader sends then; if that is damaged too, check the disk of the leader")
 	// ErrInvariant says that the Raft state machine found itself contradicted.
 	ErrInvariant = errors.New("raftgroup: invariant broken")
 	// ErrFormat says that bytes from a peer are not a message of this protocol.

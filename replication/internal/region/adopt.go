@@ -3,10 +3,12 @@ package region
 import (
 	"errors"
 	"fmt"
+	"os"
 
 	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/internal/raftgroup"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
@@ -28,7 +30,7 @@ func (a *Applier) adopt(dir string, meta *contract.Metadata) error {
 		replace := func() error {
 			err := a.config.replace(a.syncs, dir, meta)
 			if torn = torn || errors.Is(err, ErrTorn); torn && err != nil && !errors.Is(err, ErrTorn) {
-				err = fmt.Errorf("%w: %w", ErrTorn, err)
+				err = fmt.Errorf("%w: %v", ErrTorn, err) // that the copy is damaged says nothing of what is here
 			}
 			return err
 		}
@@ -164,6 +166,9 @@ func (a *Applier) Install(dir string) (index, term uint64, conf *raftpb.ConfStat
 
 func takeReceived(a *Applier, dir string) (index, term uint64, conf *raftpb.ConfState, err error) {
 	meta, err := a.config.Maker.Metadata(dir)
+	if errors.Is(err, contract.ErrMetadata) || errors.Is(err, os.ErrNotExist) {
+		return 0, 0, nil, spoiledWord(err)
+	}
 	if err == nil && a.handed < meta.AppliedIndex && meta.AppliedIndex < a.index {
 		return a.passOver(meta)
 	}
@@ -172,7 +177,9 @@ func takeReceived(a *Applier, dir string) (index, term uint64, conf *raftpb.Conf
 	}
 	before := a.machine.State()
 	if err == nil {
-		err = a.adopt(dir, meta)
+		if err = a.adopt(dir, meta); spoils(err) {
+			err = spoiledWord(err)
+		}
 	}
 	if err != nil {
 		err = fmt.Errorf("received state: %w", err)
@@ -189,6 +196,10 @@ func takeReceived(a *Applier, dir string) (index, term uint64, conf *raftpb.Conf
 	conf, err = confOf(&s)
 	return a.index, a.term, conf, err
 }
+
+// spoiledWord is what Raft hears of a state that it brought, and that is damaged. It keeps why as a text alone: whoever
+// is told must not take it for damage of this node's directory.
+func spoiledWord(why error) error { return fmt.Errorf("%w: %v", raftgroup.ErrSpoiled, why) }
 
 // Inspect implements raftgroup.Machine.
 func (a *Applier) Inspect(dir string) (index, term uint64, conf *raftpb.ConfState, err error) {

@@ -2,10 +2,13 @@ package region
 
 import (
 	"errors"
+	"os"
 	"slices"
 	"testing"
 
+	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/internal/enginetest"
+	"github.com/mimir-kv/mimir/replication/internal/raftgroup"
 )
 
 // TestADamagedCopyIsTakenFromAnotherNode: what was staged here and is not what came any more is not installed.
@@ -38,6 +41,43 @@ func (p *place) spoil(dir string) {
 	_, err = f.WriteAt([]byte{0xff}, 3)
 	if err := errors.Join(err, f.Close()); err != nil {
 		p.t.Fatal(err)
+	}
+}
+
+// TestADamagedStateFromRaftIsNoDamageHere: whoever ends the node for it must not say that its own directory is damaged,
+// and the node has what it had.
+func TestADamagedStateFromRaftIsNoDamageHere(t *testing.T) {
+	damages := map[string]func(p *place, dir string) error{
+		"contents":    func(p *place, dir string) error { p.spoil(dir); return nil },
+		"no contents": func(p *place, dir string) error { return p.fs.RemoveAll(dir + "/contents") },
+		"no metadata": func(p *place, dir string) error { return p.fs.Remove(dir + "/METADATA") },
+		"metadata": func(p *place, dir string) error {
+			f, err := p.fs.Create(dir + "/METADATA")
+			if err != nil {
+				return err
+			}
+			return f.Close()
+		},
+	}
+	for name, damage := range damages {
+		s, fs := newScript(t), memory()
+		e := enginetest.Volatile()
+		p := newPlace(t, "us", fs, e, e).load()
+		p.apply(s.old...)
+		had := p.commands()
+		s.ownCopy(t, fs, "/received")
+		if err := damage(p, "/received"); err != nil {
+			t.Fatal(err)
+		}
+		_, _, _, err := p.Install("/received")
+		none := []error{contract.ErrDamaged, contract.ErrMetadata, os.ErrNotExist}
+		told := slices.ContainsFunc(none, func(e error) bool { return errors.Is(err, e) })
+		if !errors.Is(err, raftgroup.ErrSpoiled) || told {
+			t.Errorf("%s: %v", name, err)
+		}
+		if got := p.commands(); !slices.Equal(got, had) {
+			t.Errorf("%s: commands %q, had %q", name, got, had)
+		}
 	}
 }
 
