@@ -25,6 +25,7 @@ var mistakesOfFiles = map[string]string{
 	"a checkpoint goes on":              "SyncBeside",
 	"a checkpoint is of another place":  "Checkpoint",
 	"a sync trusts a failed checkpoint": "Checkpoint",
+	"a checkpoint swallows its failure": "Checkpoint",
 	"an install is not durable":         "Checkpoint",
 	"an install adds":                   "Checkpoint",
 	"an install keeps its metadata":     "Checkpoint",
@@ -144,6 +145,9 @@ func (s *shelf) Checkpoint(dir string) error {
 	s.last = dir
 	err := s.put(dir, c)
 	s.failed = err != nil
+	if s.mistake == "a checkpoint swallows its failure" {
+		return nil
+	}
 	return err
 }
 

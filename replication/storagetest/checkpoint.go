@@ -78,13 +78,14 @@ func checkpoint(t *testing.T, s Suite) {
 	r.check("after an Install that failed")
 }
 
-// failsTo has a Checkpoint fail: what that did not make durable, the next Sync does, or says that it did not.
+// failsTo has a Checkpoint fail, as it makes its directory: that it did it says, and what it did not make durable the
+// next Sync does, or says that it did not.
 func (r *replica) failsTo(c contract.Checkpointer, dirs Directories) {
 	r.t.Helper()
 	taken := filepath.Join(dirs.NewDir(), "taken")
 	putFiles(r.t, dirs.FS(), filepath.Dir(taken), []file{{filepath.Base(taken), []byte("in the way")}})
 	if err := c.Checkpoint(filepath.Join(taken, "dir")); err == nil {
-		return // its directories are not those of FS
+		r.t.Fatal("Checkpoint returned no error where a file of FS is in the way of its directory")
 	}
 	r.check("after a Checkpoint that failed")
 	switch err := r.Storage().Sync(); {
