@@ -16,6 +16,7 @@ import (
 
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/durable"
+	"github.com/mimir-kv/mimir/replication/internal/copies"
 	"github.com/mimir-kv/mimir/replication/internal/delay"
 	"github.com/mimir-kv/mimir/replication/internal/fleet"
 	"github.com/mimir-kv/mimir/replication/internal/forming"
@@ -77,6 +78,7 @@ type node struct {
 	staging  *transfer.Staging
 	shelf    *transfer.Shelf
 	delay    *delay.Keeper
+	maker    *copies.Maker
 	applier  *region.Applier
 	room     *raftgroup.Room
 	group    *groupPort
@@ -388,6 +390,8 @@ func (n *node) tidy(ctx context.Context) {
 
 func (n *node) tearDown() {
 	n.proposer.Abandon(n.life.Failure())
+	n.group.Halt() // before what is written ends, which is no reason for it
+	n.maker.End()
 	n.group.Stop()
 	n.proposer.Wait()
 	n.memory.Save()

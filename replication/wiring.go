@@ -251,10 +251,10 @@ func newRoster(n *node) *roster.Keeper {
 // buildState makes what holds the region's state, and gives copies of it away.
 func (n *node) buildState(log *slots.Log) {
 	c := &n.config
-	maker := copies.NewMaker(c.FS, n.storage)
+	n.maker = copies.NewMaker(c.FS, n.storage)
 	unfit := func() bool { return n.mustNotLead(n.id) }
 	n.applier = region.NewApplier(region.Config{
-		Region: c.RegionID, Storage: n.storage, Maker: maker, Keeper: copies.NewKeeper(maker, c.path("snapshots")),
+		Region: c.RegionID, Storage: n.storage, Maker: n.maker, Keeper: copies.NewKeeper(n.maker, c.path("snapshots")),
 		Log: n.log, Staging: stagingPort{n.staging, &n.late, n.life}, Tails: tail.NewSaver(n.tails, n.log),
 		Proposers: n.leading, Forget: func(ctx context.Context) error { return forget(ctx, n) },
 		Level: *c.EntryLevel, Logger: n.logger, Room: roomPort{n.room, n.life}, Event: n.event,

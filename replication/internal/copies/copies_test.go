@@ -323,6 +323,38 @@ func TestRestoreWaitsForWhatIsBeingWritten(t *testing.T) {
 	})
 }
 
+// TestTheEndOfANodeEndsWhatIsBeingWritten, and what is begun behind it; nobody waits for that.
+func TestTheEndOfANodeEndsWhatIsBeingWritten(t *testing.T) {
+	e := enginetest.Volatile()
+	m := NewMaker(pebblefs.New(vfs.NewCrashableMem()), e)
+	meta := put(t, e, "a")
+	writes, ended := make(chan struct{}), make(chan struct{})
+	e.Writing = func() {
+		close(writes)
+		<-ended
+	}
+	p, err := m.Begin("/open", meta)
+	if err != nil {
+		t.Fatal(err)
+	}
+	written := make(chan error, 1)
+	go func() { written <- p.Write() }()
+	<-writes
+	m.End()
+	close(ended)
+	if err := <-written; !errors.Is(err, ErrReplaced) {
+		t.Errorf("what was being written: %v", err)
+	}
+	e.Writing = nil
+	later, err := m.Begin("/later", meta)
+	if err == nil {
+		err = later.Write()
+	}
+	if !errors.Is(err, ErrReplaced) || e.Views() != 0 {
+		t.Errorf("what was begun behind the end: %v, %d views are open", err, e.Views())
+	}
+}
+
 // closing is an engine whose views panic when they are closed.
 type closing struct{ *enginetest.Engine }
 

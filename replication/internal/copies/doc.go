@@ -9,7 +9,7 @@
 //   - C1. A copy holds the content as of the metadata with which it was begun, whatever is applied while it is written.
 //   - C2. METADATA comes last: a directory that has it is complete and durable.
 //   - C3. No view of the storage is open while its content is being replaced: [Maker.Restore] has what is being written
-//     end first.
+//     end first. As its node ends, so does what is being written: [Maker.End].
 //   - C4. A [Keeper] has one complete copy of a volatile storage on disk at any time, once it had one, and only ever a
 //     newer one in its place.
 //   - C5 (invariant 13). What a storage wrote as one stream is put back as it was written, or not at all. A

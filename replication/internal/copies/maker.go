@@ -19,8 +19,9 @@ const (
 	StreamFile     = "stream"
 )
 
-// ErrReplaced says that a copy was not finished because the state that it was made of is being replaced by another.
-var ErrReplaced = errors.New("copies: the state is being replaced")
+// ErrReplaced says that a copy was not finished because the state that it was made of is being replaced by another, or
+// its node ends.
+var ErrReplaced = errors.New("copies: the state is being replaced, or the node ends")
 
 // Maker makes copies of one storage and puts them back. Begin and Restore are called where no command is being applied,
 // and not concurrently with each other; the other methods are safe for concurrent use.
@@ -28,8 +29,9 @@ type Maker struct {
 	fs      durable.FS
 	storage contract.Storage
 
-	mu   sync.Mutex
-	open map[*Part]bool // parts that hold a view
+	mu    sync.Mutex
+	open  map[*Part]bool // parts that hold a view
+	ended bool           // nothing is written any more
 }
 
 // NewMaker returns the maker of copies of storage, which are directories on fs.
@@ -60,6 +62,9 @@ func (m *Maker) Begin(dir string, meta *contract.Metadata) (*Part, error) {
 	p.view = view
 	m.mu.Lock()
 	m.open[p] = true
+	if m.ended {
+		p.Revoke()
+	}
 	m.mu.Unlock()
 	return p, nil
 }
@@ -153,6 +158,17 @@ func hasContents(fs durable.FS, path string, dir bool) error {
 		return fmt.Errorf("%w: %s is a directory: %t", contract.ErrDamaged, path, info.IsDir())
 	default:
 		return nil
+	}
+}
+
+// End has every part that holds a view end, and each that is begun later, and waits for none: the node ends, and waits
+// for whoever writes one out, which may take as long as the whole state does.
+func (m *Maker) End() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.ended = true
+	for p := range m.open {
+		p.Revoke()
 	}
 }
 

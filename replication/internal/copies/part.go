@@ -19,7 +19,7 @@ type Part struct {
 	dir     string
 	meta    *contract.Metadata
 	view    contract.Snapshot // nil: the files are there already
-	revoked atomic.Bool       // the storage is about to be given another content
+	revoked atomic.Bool       // the storage is about to be given another content, or the node ends
 	written atomic.Int64      // bytes of what is long to write
 
 	once   sync.Once
@@ -35,7 +35,7 @@ func (p *Part) Written() int64 { return p.written.Load() }
 
 // Write makes the copy complete and durable (C1, C2), and lets go of the view, also if that panics: who replaces the
 // content waits for it. It is called at most once. Errors: ErrReplaced when another state is about to take the place of
-// this one; what is in the directory is then of no use, as after any other error.
+// this one, or its node ends; what is in the directory is then of no use, as after any other error.
 func (p *Part) Write() error {
 	defer p.Close()
 	if err := errors.Join(p.writeContents(), p.Close()); err != nil {

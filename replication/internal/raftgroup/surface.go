@@ -47,11 +47,14 @@ func (g *Group) Tidy() {
 	g.outgoing.Tidy()
 }
 
+// Halt begins the end that Stop waits for: what fails from here on is a consequence of it, and is told to nobody.
+func (g *Group) Halt() { g.life.halt(ErrStopped) }
+
 // Stop ends the group and waits for all its goroutines; the log and the machine are then the caller's again. Leadership
 // is not handed over: TransferLeader does that before. It must not be called from a callback of the group other than
 // OnFatal.
 func (g *Group) Stop() {
-	g.life.halt(ErrStopped)
+	g.Halt()
 	if !g.started.Swap(true) {
 		g.mail.end() // the loop never began
 	}

@@ -1,6 +1,7 @@
 package region
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -173,7 +174,7 @@ func takeReceived(a *Applier, dir string) (index, term uint64, conf *raftpb.Conf
 		return a.passOver(meta)
 	}
 	if err == nil {
-		err = a.saveBeforeState(meta)
+		err = a.saveBeforeState(context.Background(), meta)
 	}
 	before := a.machine.State()
 	if err == nil {
@@ -218,7 +219,7 @@ func (a *Applier) Inspect(dir string) (index, term uint64, conf *raftpb.ConfStat
 // saveBeforeState saves what this node has and the state that meta describes has not: its region gave that up while the
 // node was away, and others have saved it, but they may be lost. From where on it did, the region knew better than the
 // reigns and positions tell here.
-func (a *Applier) saveBeforeState(meta *contract.Metadata) error {
+func (a *Applier) saveBeforeState(ctx context.Context, meta *contract.Metadata) error {
 	state, err := a.check(meta)
 	if err != nil {
 		return err
@@ -232,7 +233,7 @@ func (a *Applier) saveBeforeState(meta *contract.Metadata) error {
 	case relation == timeline.Prefix:
 		return nil
 	}
-	return a.saveFrom(fork, timeline.Latest(state.Reigns), a.index+1)
+	return a.saveFrom(ctx, fork, timeline.Latest(state.Reigns), a.index+1)
 }
 
 // passOver takes a state that the one here contains: a node that took the state of another for an install may be

@@ -1,6 +1,7 @@
 package region
 
 import (
+	"context"
 	"fmt"
 
 	"go.etcd.io/raft/v3/raftpb"
@@ -240,7 +241,7 @@ func (a *Applier) rescue(c *timeline.Control, index uint64) error {
 		return err
 	}
 	if c.Op == timeline.OpCut {
-		return a.saveFrom(c.Origin.Cursor.Position, *c.Claim, index)
+		return a.saveFrom(context.Background(), c.Origin.Cursor.Position, *c.Claim, index)
 	}
 	if err := a.saveBefore(c.Origin.Reigns, c.Origin.Cursor.Position, index); err != nil {
 		return err
@@ -259,18 +260,21 @@ func (a *Applier) saveBefore(reigns []timeline.Reign, last timeline.Position, up
 	if relation == timeline.Prefix {
 		return nil
 	}
-	return a.saveFrom(fork, timeline.Latest(reigns), upTo)
+	return a.saveFrom(context.Background(), fork, timeline.Latest(reigns), upTo)
 }
 
 // saveFrom saves what the history here has behind the fork with that of a claim. What a divergence had saved is saved
-// under its name, if it is not here: this node may have got the state of another, which had saved it.
-func (a *Applier) saveFrom(fork timeline.Position, claim timeline.Reign, upTo uint64) error {
+// under its name, if it is not here: this node may have got the state of another, which had saved it. The whole state,
+// where the log does not reach back so far, is written within ctx.
+func (a *Applier) saveFrom(
+	ctx context.Context, fork timeline.Position, claim timeline.Reign, upTo uint64,
+) error {
 	s := a.machine.State()
 	d := timeline.Divergence{Fork: fork, At: s.Cursor.Position, Claim: claim}
 	if s.Diverged != nil && s.Diverged.Fork <= fork {
 		d = *s.Diverged
 	}
-	return a.patient.through(func() error { return a.config.Tails.Save(d, &s, upTo, toItsEnd(a)) })
+	return a.patient.through(func() error { return a.config.Tails.Save(d, &s, upTo, whole(ctx, a)) })
 }
 
 // effect carries out an applied control. What it does must be complete before the metadata says that it was.
@@ -280,7 +284,7 @@ func (a *Applier) effect(c *timeline.Control) error {
 		return a.install(c)
 	case timeline.OpDiverge:
 		s := a.machine.State()
-		save := func() error { return a.config.Tails.Save(*s.Diverged, &s, a.index, toItsEnd(a)) }
+		save := func() error { return a.config.Tails.Save(*s.Diverged, &s, a.index, whole(context.Background(), a)) }
 		if err := a.patient.through(save); err != nil {
 			return err
 		}

@@ -176,7 +176,8 @@ func TestAnAttemptThatIsRepeatedMayHaveChangedTheState(t *testing.T) {
 	copies := &refusingCopies{Storage: f.Storage}
 	f.Storage, f.sync = copies, syscall.ENOSPC
 	p.patient.room = makesRoom(func() { f.sync, copies.why = nil, contract.ErrDamaged })
-	if err := p.Rebuild(t.Context(), "/aside/1", mayBe); !errors.Is(err, ErrTorn) || errors.Is(err, contract.ErrDamaged) {
+	err := p.Rebuild(t.Context(), "/aside/1", mayBe)
+	if !errors.Is(err, ErrTorn) || errors.Is(err, contract.ErrDamaged) {
 		t.Errorf("rebuilt: %v", err)
 	}
 	if err := p.Apply(nil); !errors.Is(err, ErrTorn) {

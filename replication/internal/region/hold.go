@@ -81,9 +81,9 @@ func (a *Applier) copyTo(ctx context.Context, dir string) error {
 	return err
 }
 
-// toItsEnd is copyTo of a, which nothing ends.
-func toItsEnd(a *Applier) func(dir string) error {
-	return func(dir string) error { return a.copyTo(context.Background(), dir) }
+// whole is copyTo of a within ctx.
+func whole(ctx context.Context, a *Applier) func(dir string) error {
+	return func(dir string) error { return a.copyTo(ctx, dir) }
 }
 
 // keep makes a volatile storage's state durable, and returns the index of what is.
@@ -96,7 +96,7 @@ func (a *Applier) keep() (uint64, error) {
 		return a.config.Keeper.Kept(), nil
 	}
 	index, err := a.config.Keeper.Keep(part)
-	if err != nil && !errors.Is(err, copies.ErrReplaced) { // then what takes its place is kept by whoever brings it
+	if err != nil && !errors.Is(err, copies.ErrReplaced) { // who brings another state keeps that
 		return 0, fmt.Errorf("keep state: %w", err)
 	}
 	return index, nil

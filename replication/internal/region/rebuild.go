@@ -91,7 +91,7 @@ func takeSibling(ctx context.Context, a *Applier) (spoiled bool, err error) {
 	}()
 	meta, err := a.config.Maker.Metadata(dir)
 	if err == nil {
-		err = a.saveBeforeState(meta)
+		err = a.saveBeforeState(ctx, meta)
 	}
 	if err == nil {
 		err = a.config.Forget(ctx)

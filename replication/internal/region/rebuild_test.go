@@ -171,30 +171,41 @@ func (v endlessView) WriteTo(w io.Writer) (n int64, err error) {
 	return n, err
 }
 
-// A copy of what is here is as long to write as the state is: it ends with who wants it, or with the node.
+// A copy of what is here is as long to write as the state is: it ends with who wants it, or with the node. So does that
+// of what the history here has alone, where the log does not reach back so far.
 func TestARebuildEndsWhileItKeepsWhatIsHere(t *testing.T) {
-	ctx, cancel := context.WithCancel(t.Context())
-	f := &endless{}
-	s, disk := newScript(t), vfs.NewCrashableMem()
-	p := running(t, s, disk, pebblefs.New(disk), byOrder,
-		func(fs durable.FS) (*enginetest.Engine, contract.Storage, error) {
-			e, err := enginetest.Open(fs, dataDir+"/engine")
-			f.Storage = e
-			return e, f, err
-		})
-	f.begun = func() {
-		cancel()
-		runtime.Gosched() // what waits for the end of ctx has a goroutine of its own
+	for _, what := range []string{"keep what is here", "take the state of another node"} {
+		ctx, cancel := context.WithCancel(t.Context())
+		f := &endless{}
+		s, disk := newScript(t), vfs.NewCrashableMem()
+		p := running(t, s, disk, pebblefs.New(disk), byOrder,
+			func(fs durable.FS) (*enginetest.Engine, contract.Storage, error) {
+				e, err := enginetest.Open(fs, dataDir+"/engine")
+				f.Storage = e
+				return e, f, err
+			})
+		begun := func() {
+			cancel()
+			runtime.Gosched() // what waits for the end of ctx has a goroutine of its own
+		}
+		give := p.give
+		p.give = func(least uint64) (string, error) { // what is here is kept by then
+			f.begun = begun
+			return give(least)
+		}
+		if what == "keep what is here" {
+			f.begun = begun
+		}
+		before := p.commands()
+		err := p.Rebuild(ctx, "/aside/1", mayBe)
+		if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), what) {
+			t.Errorf("%s: %v", what, err)
+		}
+		if left, _ := p.fs.List("/aside"); len(left) > 0 || !slices.Equal(p.commands(), before) {
+			t.Errorf("%s: left %q, holds %q", what, left, p.commands())
+		}
+		p.check()
 	}
-	before := p.commands()
-	err := p.Rebuild(ctx, "/aside/1", mayBe)
-	if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "keep what is here") {
-		t.Errorf("%v", err)
-	}
-	if left, _ := p.fs.List("/aside"); len(left) > 0 || !slices.Equal(p.commands(), before) {
-		t.Errorf("left %q, holds %q", left, p.commands())
-	}
-	p.check()
 }
 
 // What cannot be kept whole is not left over, and nothing takes the place of what is here.

@@ -32,7 +32,7 @@ func TestANodeThatMissedTwoForksSavesFromTheLeast(t *testing.T) {
 		if meta.Record, err = state.EncodeRecord(); err != nil {
 			t.Fatal(err)
 		}
-		if err := p.saveBeforeState(meta); err != nil {
+		if err := p.saveBeforeState(t.Context(), meta); err != nil {
 			t.Fatal(err)
 		}
 		if len(p.saved) != want || want > 0 && p.saved[0].Fork != 1 {
