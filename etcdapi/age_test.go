@@ -118,9 +118,34 @@ func TestWhatIsToldOfALeaseIsAsOldAsItIs(t *testing.T) {
 		c.suspend(tooLong)
 		return nil
 	})
+	before, _ := n.Replicator.Calls()
 	left, err = leases.LeaseTimeToLive(bounded(t), &pb.LeaseTimeToLiveRequest{ID: 7})
-	if err != nil || left.TTL != 0 || left.GrantedTTL != ageTTL {
-		t.Errorf("time to live, over by now: %v, %v", left, err)
+	if asked, _ := n.Replicator.Calls(); err != nil || left.TTL != 0 || left.GrantedTTL != ageTTL || asked != before+2 {
+		t.Errorf("time to live, over by now each time: %v, %v, asked %d times", left, err, asked-before)
+	}
+}
+
+// A question about a lease that waited for longer than it has, as for a primary, is put again: what is said of it was
+// true only just now.
+func TestWhatIsLeftIsAskedAgainWhereTheAnswerCameTooLate(t *testing.T) {
+	n, c, leases := withLease(t, 7)
+	before, _ := n.Replicator.Calls()
+	asked := func() int { got, _ := n.Replicator.Calls(); return got - before }
+	release := n.Replicator.HoldAsks()
+	type result struct {
+		*pb.LeaseTimeToLiveResponse
+		err error
+	}
+	told, ctx := make(chan result, 1), bounded(t)
+	go func() {
+		r, err := leases.LeaseTimeToLive(ctx, &pb.LeaseTimeToLiveRequest{ID: 7})
+		told <- result{r, err}
+	}()
+	await(t, "the primary is asked", func() bool { return asked() > 0 })
+	c.suspend(tooLong)
+	release()
+	if r := <-told; r.err != nil || r.TTL <= 0 || r.GrantedTTL != ageTTL || asked() != 2 {
+		t.Errorf("time to live: %v, %v, asked %d times", r.LeaseTimeToLiveResponse, r.err, asked())
 	}
 }
 

@@ -104,7 +104,8 @@ func (s *leaseServer) LeaseRevoke(ctx context.Context, r *pb.LeaseRevokeRequest)
 
 // LeaseTimeToLive asks the leader of the primary region for the remaining time, and takes the keys from this node once
 // it has all that was acknowledged. That leader knows of leases when they are applied: what it says is told when it is
-// as safe as what was acknowledged, less what that took.
+// as safe as what was acknowledged, less what that took. It is asked again, once, where that was longer than what was
+// left: the question may have waited for a primary, and been answered just now.
 func (s *leaseServer) LeaseTimeToLive(
 	ctx context.Context, r *pb.LeaseTimeToLiveRequest,
 ) (*pb.LeaseTimeToLiveResponse, error) {
@@ -119,21 +120,41 @@ func (s *leaseServer) LeaseTimeToLive(
 	}
 	bounded, cancel := context.WithTimeout(ctx, s.limits.now().RequestTimeout)
 	defer cancel()
+	question := timeToLive{LeaseTimeToLiveRequest: r, id: id, before: before}
+	response, late, err := s.timeToLive(ctx, bounded, question)
+	if late {
+		response, _, err = s.timeToLive(ctx, bounded, question)
+	}
+	return response, err
+}
+
+// timeToLive is a question about a lease, by whom it is, and the revision of the users and roles by which he may ask.
+type timeToLive struct {
+	*pb.LeaseTimeToLiveRequest
+	id     auth.Identity
+	before uint64
+}
+
+// timeToLive asks once, with an answer of the leader within bounded. It is late if that said that something was left,
+// of which nothing may be by now.
+func (s *leaseServer) timeToLive(
+	ctx, bounded context.Context, r timeToLive,
+) (response *pb.LeaseTimeToLiveResponse, late bool, err error) {
 	asked := s.clock.Elapsed()
 	answer, err := s.replicator.Ask(bounded, encodeTimeToLive(r.ID))
 	if err != nil {
-		return nil, s.statusOf(ctx, err)
+		return nil, false, s.statusOf(ctx, err)
 	}
 	numbers, err := decodeInt64s(answer)
 	if err != nil || len(numbers) != 2 {
-		return nil, s.statusOf(ctx, ErrAsk)
+		return nil, false, s.statusOf(ctx, ErrAsk)
 	}
-	response := &pb.LeaseTimeToLiveResponse{ID: r.ID, TTL: numbers[0], GrantedTTL: numbers[1]}
+	response = &pb.LeaseTimeToLiveResponse{ID: r.ID, TTL: numbers[0], GrantedTTL: numbers[1]}
 	taken := s.answers.begin(ctx)
 	defer taken.close()
 	sure, err := s.begin(ctx, taken) // behind the answer: what the leader has, acknowledged or not, is here then
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	switch _, there := kv.LeaseTTL(s.store, r.ID); {
 	case !there:
@@ -143,21 +164,22 @@ func (s *leaseServer) LeaseTimeToLive(
 	}
 	if r.Keys && response.TTL != leaseGone {
 		if response.Keys, err = attached(s.store, r.ID, taken.take); err != nil {
-			return nil, s.statusOf(ctx, err)
+			return nil, false, s.statusOf(ctx, err)
 		}
-		if err := mayReadAll(s.store.Auth(), id, response.Keys); err != nil { // it may have more of them by now
-			return nil, s.statusOf(ctx, err)
+		if err := mayReadAll(s.store.Auth(), r.id, response.Keys); err != nil { // it may have more of them by now
+			return nil, false, s.statusOf(ctx, err)
 		}
 	}
-	if err := s.since(before); r.Keys && err != nil {
-		return nil, s.statusOf(ctx, err)
+	if err := s.since(r.before); r.Keys && err != nil {
+		return nil, false, s.statusOf(ctx, err)
 	}
 	response.Header = s.header(s.store.Revision())
 	if err := sure(); err != nil {
-		return nil, s.statusOf(ctx, err)
+		return nil, false, s.statusOf(ctx, err)
 	}
-	response.TTL = lease.Left(response.TTL, s.clock.Elapsed()-asked)
-	return response, nil
+	said := response.TTL
+	response.TTL = lease.Left(said, s.clock.Elapsed()-asked)
+	return response, said > 0 && response.TTL == 0, nil
 }
 
 // LeaseLeases lists all leases: at the node that keeps them in the order in which they expire, else by ID.

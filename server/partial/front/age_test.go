@@ -53,6 +53,10 @@ func TestWhatIsHandedOnOfALeaseIsAsOldAsItIs(t *testing.T) {
 	if err != nil || left.TTL > leftThen || left.TTL <= 0 || left.GrantedTTL != ageTTL {
 		t.Errorf("time to live: %v, %v", left, err)
 	}
+	p.late.Store(1)
+	if left, err := leases.LeaseTimeToLive(ctx, &pb.LeaseTimeToLiveRequest{ID: 7}); err != nil || left.TTL <= 0 {
+		t.Errorf("time to live, of which its node said nothing was left: %v, %v", left, err)
+	}
 	p.clock.each.Store(int64(tooLong))
 	asks := func() int { n, _ := p.fleet.Replicator.Calls(); return n }
 	before := asks()

@@ -136,8 +136,8 @@ func (f *Front) pass(ctx context.Context, method string, r any) (any, error) {
 	}
 	answer, age, err := f.invoke(ctx, method, r)
 	ttl, ok := answer.(*pb.LeaseTimeToLiveResponse)
-	if ok && err == nil && ttl.TTL > 0 && lease.Left(ttl.TTL, age) == 0 {
-		answer, age, err = f.invoke(ctx, method, r) // what was said came too late to say anything
+	if ok && err == nil && ttl.GrantedTTL > 0 && lease.Left(ttl.TTL, age) == 0 {
+		answer, age, err = f.invoke(ctx, method, r) // what was said came too late to say anything, here or there
 	}
 	if err != nil {
 		return nil, err

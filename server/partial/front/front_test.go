@@ -52,6 +52,7 @@ type pair struct {
 	quiet  time.Duration // of a stream of keep-alives; 0: as ever
 	locked atomic.Bool   // no session begins while nothing is shown
 	clock  *suspended    // of what is served
+	late   atomic.Int64  // of how many answers about a lease it is said that nothing may be left
 }
 
 func serve(t *testing.T, s *grpc.Server) string {
@@ -88,6 +89,15 @@ func (p *pair) between(srv any, ss grpc.ServerStream, info *grpc.StreamServerInf
 	return handle(srv, ss)
 }
 
+// tooLate has what is told of a lease's time to live be that nothing may be left, so often as that is set.
+func (p *pair) tooLate(ctx context.Context, r any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
+	answer, err := handle(ctx, r)
+	if ttl, ok := answer.(*pb.LeaseTimeToLiveResponse); ok && err == nil && p.late.Add(-1) >= 0 {
+		ttl.TTL = 0
+	}
+	return answer, err
+}
+
 // startBeside is start, with limits of the fleet's node, and others that are asked where that is away.
 func startBeside(t *testing.T, limits etcdapi.Limits, quiet time.Duration, others ...string) *pair {
 	t.Helper()
@@ -105,7 +115,7 @@ func startBeside(t *testing.T, limits etcdapi.Limits, quiet time.Duration, other
 		Node: "us-1", Barrier: func(context.Context) error { return nil }, Fit: p.fit,
 		Logger: logger})
 	full := grpc.NewServer(append(p.fleet.API.ServerOptions(), // as a node's
-		grpc.ChainStreamInterceptor(p.between),
+		grpc.ChainStreamInterceptor(p.between), grpc.ChainUnaryInterceptor(p.tooLate),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second}))...)
 	p.fleet.API.Register(full)
 	source.Register(full)
