@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,7 +21,10 @@ import (
 )
 
 // today is the history that the fleet has, through the etcd API of any node. It implements replay.Fleet.
-type today struct{ client *clientv3.Client }
+type today struct {
+	client *clientv3.Client
+	ends   time.Duration // endTime, but in tests
+}
 
 const (
 	callTimeout = time.Minute
@@ -54,7 +58,7 @@ func todayBy(ctx context.Context, c clientv3.Config) (*today, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &today{client}, nil
+	return &today{client: client, ends: endTime}, nil
 }
 
 // Keys implements replay.Fleet. What is too much for one answer is asked for in parts.
@@ -95,11 +99,21 @@ func (t *today) Keys(ctx context.Context, keys []string, at int64) (now, then []
 
 // tooMuch says that an answer, or a transaction, is larger than the fleet allows.
 func tooMuch(err error) bool {
+	return codeOf(err) == codes.ResourceExhausted
+}
+
+// isAway says that the fleet did not answer: it may do so to the next question.
+func isAway(err error) bool {
+	code := codeOf(err)
+	return code == codes.Unavailable || code == codes.DeadlineExceeded || errors.Is(err, context.DeadlineExceeded)
+}
+
+func codeOf(err error) codes.Code {
 	var known rpctypes.EtcdError
 	if errors.As(err, &known) {
-		return known.Code() == codes.ResourceExhausted
+		return known.Code()
 	}
-	return grpcstatus.Code(err) == codes.ResourceExhausted
+	return grpcstatus.Code(err)
 }
 
 // meaning returns an error as replay knows it.
@@ -163,15 +177,18 @@ func (t *today) Txn(ctx context.Context, q *pb.TxnRequest) (*pb.TxnResponse, err
 }
 
 // Lease implements replay.Fleet. It waits for the end of a lease of which that has begun, or was asked for: until then
-// the lease can be neither granted nor used, and whether it lives on is not known.
+// the lease can be neither granted nor used, and whether it lives on is not known. Meanwhile a fleet that does not
+// answer is asked again.
 func (t *today) Lease(ctx context.Context, id int64) (keys []string, err error) {
-	waiting, cancel := context.WithTimeout(ctx, endTime)
+	waiting, cancel := context.WithTimeout(ctx, t.ends)
 	defer cancel()
-	for {
+	for ends := false; ; {
 		answer, err := t.left(waiting, id)
+		again := waiting.Err() != nil || ends && isAway(err)
 		switch {
-		case err != nil:
+		case err != nil && (!again || ctx.Err() != nil):
 			return nil, fmt.Errorf("lease %x: %w", id, err)
+		case err != nil: // what ends it may be what keeps the fleet from answering
 		case answer.TTL > 0:
 			for _, k := range answer.Keys {
 				keys = append(keys, string(k))
@@ -179,6 +196,8 @@ func (t *today) Lease(ctx context.Context, id int64) (keys []string, err error) 
 			return keys, nil
 		case answer.GrantedTTL <= 0:
 			return nil, replay.ErrNoLease
+		default:
+			ends = true
 		}
 		select {
 		case <-time.After(endPause):
@@ -187,7 +206,7 @@ func (t *today) Lease(ctx context.Context, id int64) (keys []string, err error) 
 				return nil, fmt.Errorf("lease %x ends, and is not gone yet: %w", id, ctx.Err())
 			}
 			return nil, fmt.Errorf("lease %x ends, and is not gone after %v: what is done is done, start again once "+
-				"the fleet writes: %w", id, endTime, waiting.Err())
+				"the fleet writes: %w", id, t.ends, cmp.Or(err, waiting.Err()))
 		}
 	}
 }

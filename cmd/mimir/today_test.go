@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -88,18 +89,28 @@ type leaseAnswers struct {
 	next chan *pb.LeaseTimeToLiveResponse
 }
 
+// noAnswer and noEnd are answers that are none: that the fleet is away, and none until nobody waits for it any more.
+var noAnswer, noEnd = new(pb.LeaseTimeToLiveResponse), new(pb.LeaseTimeToLiveResponse)
+
 func (l *leaseAnswers) LeaseTimeToLive(
-	context.Context, *pb.LeaseTimeToLiveRequest,
+	ctx context.Context, _ *pb.LeaseTimeToLiveRequest,
 ) (*pb.LeaseTimeToLiveResponse, error) {
-	if answer, more := <-l.next; more {
+	switch answer, more := <-l.next; {
+	case !more:
+		return nil, grpcstatus.Error(codes.PermissionDenied, "on purpose")
+	case answer == noAnswer:
+		return nil, rpctypes.ErrGRPCTimeout
+	case answer == noEnd:
+		<-ctx.Done()
+		return nil, grpcstatus.FromContextError(ctx.Err()).Err()
+	default:
 		return answer, nil
 	}
-	return nil, grpcstatus.Error(codes.PermissionDenied, "on purpose")
 }
 
-// Whether a lease lives on of which nothing is left, since its end was asked for, is asked again. Errors say which it
-// is.
-func TestALeaseOfWhichNothingIsLeftIsAskedAboutAgain(t *testing.T) {
+// leaseFleet returns a fleet whose answers about leases are given by the test, each tried once.
+func leaseFleet(t *testing.T) (fleet *today, next chan<- *pb.LeaseTimeToLiveResponse) {
+	t.Helper()
 	l := &leaseAnswers{next: make(chan *pb.LeaseTimeToLiveResponse, 4)}
 	at, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -108,17 +119,24 @@ func TestALeaseOfWhichNothingIsLeftIsAskedAboutAgain(t *testing.T) {
 	s := grpc.NewServer()
 	pb.RegisterLeaseServer(s, l)
 	go s.Serve(at) //nolint:errcheck // ends with Stop
-	defer s.Stop()
-	fleet, err := todayBy(t.Context(), clientv3.Config{Endpoints: []string{at.Addr().String()}})
+	t.Cleanup(s.Stop)
+	fleet, err = todayBy(t.Context(), clientv3.Config{Endpoints: []string{at.Addr().String()}, MaxUnaryRetries: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer fleet.client.Close()
+	t.Cleanup(func() { fleet.client.Close() })
+	return fleet, l.next
+}
+
+// Whether a lease lives on of which nothing is left, since its end was asked for, is asked again. Errors say which it
+// is.
+func TestALeaseOfWhichNothingIsLeftIsAskedAboutAgain(t *testing.T) {
+	fleet, next := leaseFleet(t)
 	keys := [][]byte{[]byte("k")}
 	for _, ttl := range []struct{ left, granted int64 }{{0, 2}, {2, 2}, {0, 2}, {-1, 0}} {
-		l.next <- &pb.LeaseTimeToLiveResponse{ID: 7, TTL: ttl.left, GrantedTTL: ttl.granted, Keys: keys}
+		next <- &pb.LeaseTimeToLiveResponse{ID: 7, TTL: ttl.left, GrantedTTL: ttl.granted, Keys: keys}
 	}
-	close(l.next)
+	close(next)
 	if keys, err := fleet.Lease(t.Context(), 7); err != nil || len(keys) != 1 || keys[0] != "k" {
 		t.Errorf("one that lives on: %q, %v", keys, err)
 	}
@@ -127,6 +145,29 @@ func TestALeaseOfWhichNothingIsLeftIsAskedAboutAgain(t *testing.T) {
 	}
 	if keys, err := fleet.Lease(t.Context(), 7); err == nil || !strings.Contains(err.Error(), "lease 7: ") {
 		t.Errorf("one that may not be asked about: %q, %v", keys, err)
+	}
+}
+
+// The end of a lease is waited for while the fleet does not answer, too, and not for ever.
+func TestTheEndOfALeaseIsWaitedForWhileTheFleetIsAway(t *testing.T) {
+	ending := &pb.LeaseTimeToLiveResponse{ID: 7, TTL: -1, GrantedTTL: 2}
+	fleet, next := leaseFleet(t)
+	for _, answer := range []*pb.LeaseTimeToLiveResponse{ending, noAnswer, {ID: 7, TTL: -1}} {
+		next <- answer
+	}
+	if keys, err := fleet.Lease(t.Context(), 7); !errors.Is(err, replay.ErrNoLease) {
+		t.Errorf("one that is gone when the fleet is back: %q, %v", keys, err)
+	}
+	next <- noAnswer
+	if keys, err := fleet.Lease(t.Context(), 7); err == nil || !strings.Contains(err.Error(), "lease 7: ") {
+		t.Errorf("one of which nothing was said: %q, %v", keys, err)
+	}
+	fleet.ends = 2 * endPause
+	next <- ending
+	next <- noEnd
+	close(next)
+	if keys, err := fleet.Lease(t.Context(), 7); err == nil || !strings.Contains(err.Error(), "start again once") {
+		t.Errorf("one that is never gone: %q, %v", keys, err)
 	}
 }
 
