@@ -131,7 +131,7 @@ func (l *leases) renewOn(ctx context.Context, ids []int64, note noted) error {
 	return nil
 }
 
-// kept is noted for those that are known.
+// kept is noted for those that are known. That one is not there says nothing if it was asked before it was granted.
 func (l *ledger) kept(id, ttl int64, at time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -142,6 +142,7 @@ func (l *ledger) kept(id, ttl int64, at time.Time) {
 		if h.ttl > 0 {
 			h.lives = min(h.lives, h.ttl)
 		}
+	case at.Before(h.since):
 	case h.ttl == 0:
 		delete(l.known, id)
 	default:
@@ -153,7 +154,7 @@ func (l *ledger) kept(id, ttl int64, at time.Time) {
 func (l *ledger) found(id, ttl int64, at time.Time) {
 	l.mu.Lock()
 	if l.known[id] == nil && ttl > 0 {
-		l.known[id] = &held{}
+		l.known[id] = &held{since: at}
 	}
 	l.mu.Unlock()
 	l.kept(id, ttl, at)

@@ -30,6 +30,7 @@ const (
 type held struct {
 	ttl   time.Duration // as the fleet has granted it; 0: it is not known yet whether any key is under it
 	lives time.Duration // as long as the etcd gives it each time that it is kept alive, but at most ttl
+	since time.Time     // when it was known to be there first, as when it was granted
 	kept  time.Time     // when it was kept alive last
 	ended int64         // it is gone from the fleet at this revision; 0: it is not, as far as it is known
 	lost  bool          // it has ended in the etcd
@@ -92,7 +93,7 @@ func (l *ledger) add(id, ttl int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	granted := time.Duration(ttl) * time.Second
-	l.known[id] = &held{ttl: granted, lives: granted}
+	l.known[id] = &held{ttl: granted, lives: granted, since: time.Now()}
 }
 
 // has reports whether one is known that something is under in the fleet: if it ended there it was granted anew.

@@ -118,6 +118,20 @@ func TestALeaseIsKeptAliveByTheShorterTime(t *testing.T) {
 	}
 }
 
+// That a lease is not there, as it was before it was granted anew, does not make it one that has ended.
+func TestALeaseThatWasGrantedAnewHasNotEnded(t *testing.T) {
+	l, before := newLedger(), time.Now()
+	l.add(7, 10)
+	l.kept(7, 0, before.Add(-time.Second))
+	if lost := l.lost(); len(lost) > 0 {
+		t.Errorf("lost: %+v", lost)
+	}
+	l.kept(7, 0, time.Now())
+	if lost := l.lost(); !slices.Equal(lost, []span{{7, 10}}) {
+		t.Errorf("lost, since it was asked afterwards: %+v", lost)
+	}
+}
+
 // A lease that is held until it is known whether any key is under it is kept alive, and nothing else: it is not among
 // those that are, is not brought back and not ended.
 func TestALeaseOfWhichNothingIsKnownYet(t *testing.T) {
