@@ -2,9 +2,11 @@ package mirror
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
@@ -100,7 +102,8 @@ func (silent) NewStream(context.Context, *grpc.StreamDesc, string, ...grpc.CallO
 
 // An endpoint that does not come in time to what was mirrored last is given twice as much the next time.
 func TestWhoReadsForLongIsGivenMoreTime(t *testing.T) {
-	s := &session{mirror: &mirror{patience: sides.AnswerTime}, fleet: sides.Side{Conn: silent{&stub{}}}}
+	s := &session{mirror: &mirror{patience: sides.AnswerTime}, fleet: sides.Side{Conn: silent{&stub{}}},
+		leases: newLeases(sides.Side{}, sides.Side{}, "", newLedger())}
 	was := placed{place: place{Revision: 9, Given: 7, Print: 1}}
 	for range 2 {
 		if err := s.sameHistory(t.Context(), was); err == nil || isFinal(err) {
@@ -109,6 +112,27 @@ func TestWhoReadsForLongIsGivenMoreTime(t *testing.T) {
 	}
 	if s.patience != 4*sides.AnswerTime {
 		t.Errorf("it waits %v", s.patience)
+	}
+	for range 10 {
+		_ = s.sameHistory(t.Context(), was) // as above
+	}
+	if s.patience != mostPatience {
+		t.Errorf("it waits %v in the end", s.patience)
+	}
+}
+
+// Where leases are not kept alive any more, what may take long ends: by another connection they may be.
+func TestWhatTakesLongEndsWhereLeasesAreNotKeptAlive(t *testing.T) {
+	s := &session{mirror: &mirror{}, leases: newLeases(sides.Side{}, sides.Side{}, "", newLedger())}
+	s.leases.failed = errUnreachable
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	err := whileOurs(ctx, s, func(ctx context.Context) error {
+		<-ctx.Done()
+		return ctx.Err()
+	})
+	if !errors.Is(err, errUnreachable) || ctx.Err() != nil {
+		t.Error(err)
 	}
 }
 

@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,9 @@ import (
 	"github.com/mimir-kv/mimir/backup/sides"
 )
 
+// mostPatience is for how long an endpoint of the fleet may read at most, until it says something.
+const mostPatience = time.Hour
+
 // sameHistory returns an error if this endpoint of the fleet has something else at the last revision at which something
 // was mirrored than it had then, by a place. Where that is compacted, or was cut off by a failover, there is nothing to
 // compare: that is found out by the watch.
@@ -21,16 +25,16 @@ func (s *session) sameHistory(ctx context.Context, was placed) error {
 	}
 	var r *sides.Revision
 	err := whileOurs(ctx, s, func(ctx context.Context) (err error) {
-		r, err = s.firstFrom(ctx, s.fleet, was.Given)
-		return err
+		if r, err = s.firstFrom(ctx, s.fleet, was.Given); err != nil {
+			return fmt.Errorf("compare revision %d of the fleet with what was mirrored: %w", was.Given, err)
+		}
+		return nil
 	})
 	switch {
-	case errors.Is(err, ErrOvertaken):
-		return err
 	case errors.Is(err, sides.ErrCompacted):
 		return nil
 	case err != nil:
-		return fmt.Errorf("compare revision %d of the fleet with what was mirrored: %w", was.Given, err)
+		return err
 	case len(r.Events) == 0 && r.Number < was.Given:
 		return s.behind(r.Number)
 	case r.Number != was.Given || sides.PrintOf(r.Events) != was.Print:
@@ -64,7 +68,7 @@ func (m *mirror) firstFrom(ctx context.Context, fleet sides.Side, revision int64
 	r, err := sides.FirstOf(within, fleet.Conn, sides.Wanted{Key: key, End: end, From: revision})
 	switch {
 	case sides.IsLate(err):
-		m.patience *= 2
+		m.patience = min(2*m.patience, mostPatience)
 	case err == nil:
 		m.patience = sides.AnswerTime
 	}
@@ -72,30 +76,28 @@ func (m *mirror) firstFrom(ctx context.Context, fleet sides.Side, revision int64
 }
 
 // whileOurs does what may take long and changes nothing, and ends it with ErrOvertaken if another mirror is started
-// meanwhile.
+// meanwhile, and with the error where leases are not kept alive any more: another session may reach the etcd.
 func whileOurs(ctx context.Context, s *session, do func(context.Context) error) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	looked := make(chan struct{})
+	ctx, cancel := context.WithCancel(ctx)
+	looked := make(chan error, 1)
 	go func() {
-		defer close(looked)
 		ticker := time.NewTicker(max(lookPolls*s.Poll, leastKeep))
 		defer ticker.Stop()
 		for {
 			select {
 			case <-ctx.Done():
+				looked <- nil
 				return
 			case <-ticker.C:
 			}
-			if err := s.ours(ctx, s.etcd); err != nil {
-				cancel(err)
+			if err := cmp.Or(s.ours(ctx, s.etcd), s.leases.failure()); err != nil {
+				cancel()
+				looked <- err
+				return
 			}
 		}
 	}()
 	err := do(ctx)
-	if cause := context.Cause(ctx); errors.Is(cause, ErrOvertaken) {
-		err = cause
-	}
-	cancel(nil)
-	<-looked
-	return err
+	cancel()
+	return cmp.Or(<-looked, err)
 }
