@@ -138,10 +138,21 @@ func (g *guard) isRootNow(ctx context.Context) func() (auth.Identity, error) {
 // assured has the primary say whether somebody who may order something by what is here may do so still; judge says by
 // that who he is. Where this node cannot have what the primary has the primary is asked itself, whatever the reason is:
 // a region that is behind for long may reach it. refused is nil if he may, as far as could be found out; unheard says
-// then why the primary did not say it. questions are what whoever may give such an order may have done, and that does
+// then why the primary did not say it. Who does not wait for that may not. questions are what whoever may give such an order may have done, and that does
 // nothing.
 func (g *guard) assured(
 	ctx context.Context, judge func() (auth.Identity, error), questions ...[]byte,
+) (id auth.Identity, refused, unheard error) {
+	id, refused, unheard = g.heard(ctx, judge, questions)
+	if refused == nil && unheard != nil && ctx.Err() != nil { // who hung up has kept the primary from being asked
+		refused = g.statusOf(ctx, ctx.Err())
+	}
+	return id, refused, unheard
+}
+
+// heard is assured for who goes on waiting.
+func (g *guard) heard(
+	ctx context.Context, judge func() (auth.Identity, error), questions [][]byte,
 ) (id auth.Identity, refused, unheard error) {
 	if id, refused = judge(); refused != nil || !g.hadUsers() {
 		return id, refused, nil

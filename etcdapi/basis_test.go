@@ -341,3 +341,24 @@ func TestOrdersWithoutAPrimary(t *testing.T) {
 		t.Errorf("root cannot order a failover: %v", err)
 	}
 }
+
+// Who hangs up while the primary is asked orders nothing: what he ordered may go on without him.
+func TestWhoHangsUpOrdersNothing(t *testing.T) {
+	for _, late := range []bool{false, true} {
+		g := guard(t, etcdapi.Options{})
+		token := g.token(t, "root", "r00t")
+		if late {
+			g.Replicator.Late(t)
+		} else {
+			etcdapitest.Lag(t, g.Replicator)
+		}
+		g.own(t, anotherPassword("root"))
+		g.Replicator.LoseAnswers(true) // so that the primary does not say it
+		ctx, hangUp := context.WithCancel(bounded(t))
+		g.Replicator.AtBarriers(hangUp)
+		_, _, err := g.API.Root(ctx, etcdapi.RootShown{Tokens: []string{token}, Fresh: true, Sure: true})
+		if status.Code(err) != codes.Canceled {
+			t.Errorf("late %t: %v", late, err)
+		}
+	}
+}
