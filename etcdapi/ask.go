@@ -11,13 +11,14 @@ import (
 	"github.com/mimir-kv/mimir/replication"
 )
 
-// Questions that a node puts to the leader of the primary region, which alone counts down leases. README.md has the
-// bytes.
+// Questions that a node puts to the leader of the primary region, which alone counts down leases, and knows of all that
+// was acknowledged. README.md has the bytes.
 const (
 	askVersion = 1
 
 	askRenew      byte = 1
 	askTimeToLive byte = 2
+	askRoot       byte = 3
 
 	// maxAskRenewals bounds the leases of one question.
 	maxAskRenewals = 4096
@@ -31,7 +32,7 @@ var ErrAsk = errors.New("etcdapi: malformed question")
 
 // AnswerAsk answers a question of another node. It is meant for replication.Config.OnAsk. It fails if this node is not
 // the leader of the primary region; the node that asks then tries again.
-func (a *API) AnswerAsk(_ context.Context, request []byte) ([]byte, error) {
+func (a *API) AnswerAsk(ctx context.Context, request []byte) ([]byte, error) {
 	if len(request) < 2 || request[0] != askVersion {
 		return nil, fmt.Errorf("%w: %d bytes", ErrAsk, len(request))
 	}
@@ -40,6 +41,8 @@ func (a *API) AnswerAsk(_ context.Context, request []byte) ([]byte, error) {
 		return a.answerRenew(body)
 	case askTimeToLive:
 		return a.answerTimeToLive(body)
+	case askRoot:
+		return a.answerRoot(ctx, body)
 	default:
 		return nil, fmt.Errorf("%w: kind %d", ErrAsk, kind)
 	}

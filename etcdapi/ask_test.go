@@ -4,6 +4,9 @@ import (
 	"errors"
 	"slices"
 	"testing"
+
+	"github.com/mimir-kv/mimir/kv/auth"
+	"github.com/mimir-kv/mimir/kv/command"
 )
 
 func TestAskEncoding(t *testing.T) {
@@ -23,10 +26,31 @@ func TestAskEncoding(t *testing.T) {
 	}
 }
 
+// Whoever wants to be root comes to the primary with all that he stands on; in the server's own name nobody asks.
+func TestWhoIsRootTravels(t *testing.T) {
+	for _, id := range []auth.Identity{
+		{}, {User: "ann", Revision: 3}, {User: "root", Revision: 7, Present: true},
+		{User: "root", Revision: 7, Basis: command.Basis{1}}, {User: "root", Basis: command.Basis{1}, Present: true},
+	} {
+		for _, fresh := range []bool{true, false} {
+			back, anew, err := decodeRoot(encodeRoot(id, fresh)[2:])
+			if err != nil || back != id || anew != fresh {
+				t.Errorf("%+v, fresh %t: %+v, %t, %v", id, fresh, back, anew, err)
+			}
+		}
+	}
+	for _, bad := range [][]byte{{}, {0}, append([]byte{2}, idle...), append([]byte{0}, command.EncodeOwn(idle)...)} {
+		if _, _, err := decodeRoot(bad); !errors.Is(err, ErrAsk) {
+			t.Errorf("% x: %v", bad, err)
+		}
+	}
+}
+
 // A question comes from another node, perhaps of another version: whatever it is, the answer is an answer or an error.
 func FuzzAnswerAsk(f *testing.F) {
 	f.Add(encodeRenew([]int64{1, 2}))
 	f.Add(encodeTimeToLive(7))
+	f.Add(encodeRoot(auth.Identity{User: "root", Revision: 2, Present: true}, true))
 	f.Add([]byte{askVersion, 9})
 	f.Add([]byte{2, askRenew})
 	f.Add([]byte{})
@@ -36,6 +60,13 @@ func FuzzAnswerAsk(f *testing.F) {
 				t.Fatalf("% x: %v", question, err)
 			}
 			return
+		}
+		if question[1] == askRoot {
+			id, fresh, err := decodeRoot(question[2:])
+			again, anew, wrong := decodeRoot(encodeRoot(id, fresh)[2:])
+			if err == nil && (wrong != nil || again != id || anew != fresh) {
+				t.Fatalf("% x: %+v, %v", question, again, wrong)
+			}
 		}
 		numbers, err := decodeInt64s(question[2:])
 		if err == nil && len(numbers)*8 != len(question)-2 {

@@ -20,13 +20,8 @@ import (
 // is root here has to be root by what the primary has before one that root alone may give is proposed. What is no
 // write, and no affair of this node alone, has the primary asked: mayOrder and mustOrder.
 
-// idle does nothing, and only root may do it, of whatever revision he is. reading does nothing either: root may do it,
-// and others who may read that key, if they are of no revision of before.
-var (
-	idle    = command.EncodeAlarm(&pb.AlarmRequest{Action: pb.AlarmRequest_GET})
-	reading = command.EncodeTxn(&pb.TxnRequest{Success: []*pb.RequestOp{{Request: &pb.RequestOp_RequestRange{
-		RequestRange: &pb.RangeRequest{Key: []byte{0}, CountOnly: true}}}}})
-)
+// idle does nothing, and only root may do it, of whatever revision he is.
+var idle = command.EncodeAlarm(&pb.AlarmRequest{Action: pb.AlarmRequest_GET})
 
 // basedCommand stands for all commands that say on what somebody stands.
 var basedCommand = command.EncodeAs(
@@ -113,7 +108,7 @@ func (g *guard) mayOrder(ctx context.Context) error {
 	if g.isOperator(ctx) {
 		return nil
 	}
-	_, refused, _ := g.assured(ctx, g.isRootNow(ctx), idle)
+	_, refused, _ := g.assured(ctx, g.isRootNow(ctx), false)
 	return refused
 }
 
@@ -122,7 +117,7 @@ func (g *guard) mustOrder(ctx context.Context) error {
 	if g.isOperator(ctx) {
 		return nil
 	}
-	_, refused, unheard := g.assured(ctx, g.isRootNow(ctx), idle)
+	_, refused, unheard := g.assured(ctx, g.isRootNow(ctx), false)
 	if refused == nil && unheard != nil {
 		refused = g.statusOf(ctx, status.Errorf(codes.Unavailable, "mimir: the primary, which knows who is root, "+
 			"could not be asked whether whoever asks still is (%s): who is an operator by operator.allowed-cn or "+
@@ -138,12 +133,11 @@ func (g *guard) isRootNow(ctx context.Context) func() (auth.Identity, error) {
 // assured has the primary say whether somebody who may order something by what is here may do so still; judge says by
 // that who he is. Where this node cannot have what the primary has the primary is asked itself, whatever the reason is:
 // a region that is behind for long may reach it. refused is nil if he may, as far as could be found out; unheard says
-// then why the primary did not say it. Who does not wait for that may not. questions are what whoever may give such an order may have done, and that does
-// nothing.
+// then why the primary did not say it. Who does not wait for that may not. fresh is as in RootShown.
 func (g *guard) assured(
-	ctx context.Context, judge func() (auth.Identity, error), questions ...[]byte,
+	ctx context.Context, judge func() (auth.Identity, error), fresh bool,
 ) (id auth.Identity, refused, unheard error) {
-	id, refused, unheard = g.heard(ctx, judge, questions)
+	id, refused, unheard = g.heard(ctx, judge, fresh)
 	if refused == nil && unheard != nil && ctx.Err() != nil { // who hung up has kept the primary from being asked
 		refused = g.statusOf(ctx, ctx.Err())
 	}
@@ -152,7 +146,7 @@ func (g *guard) assured(
 
 // heard is assured for who goes on waiting.
 func (g *guard) heard(
-	ctx context.Context, judge func() (auth.Identity, error), questions [][]byte,
+	ctx context.Context, judge func() (auth.Identity, error), fresh bool,
 ) (id auth.Identity, refused, unheard error) {
 	if id, refused = judge(); refused != nil || !g.hadUsers() {
 		return id, refused, nil
@@ -166,10 +160,7 @@ func (g *guard) heard(
 	}
 	patient, enough = context.WithTimeout(ctx, g.orderPatience)
 	defer enough()
-	if id.Based() && !g.tellsBasis(id) && g.mayTellBasis(patient) != nil {
-		return id, nil, unheard // where it is applied his name would do
-	}
-	refused, unheard = g.primarySays(patient, id, questions)
+	refused, unheard = g.primarySays(patient, id, fresh)
 	if errors.Is(refused, command.ErrAuthOldRevision) {
 		refused = errOld
 	}
@@ -179,6 +170,10 @@ func (g *guard) heard(
 // isLate reports whether a barrier failed because the region shows its history late. No patience helps then, but what
 // is proposed is applied by what the primary has.
 func isLate(barrier error) bool { return status.Code(barrier) == codes.FailedPrecondition }
+
+// errNotAnswered says why the primary did not say who is root where it can be reached.
+var errNotAnswered = status.Error(codes.Unavailable, "mimir: its leader does not answer that: it may be of a version "+
+	"of before")
 
 // errOld is told where what somebody has shown is old by what the primary has, and the region shows its history late,
 // or is behind: it would go on giving him the like. Clients of etcd log in again and again as long as they are told
@@ -193,26 +188,4 @@ func unlessLate(barrier, refused error) error {
 		return errOld
 	}
 	return refused
-}
-
-// primarySays has what does nothing done in the name of somebody who has to be root.
-func (g *guard) primarySays(ctx context.Context, id auth.Identity, questions [][]byte) (refused, unheard error) {
-	who := asker{Identity: id, tells: true}
-	var cs []*replication.Command
-	for _, q := range questions {
-		cs = append(cs, &replication.Command{Data: who.encode(q)})
-	}
-	receipt, err := g.replicator.Propose(ctx, cs)
-	if err == nil && len(receipt.Results) != len(cs) {
-		err = replication.ErrUnknownOutcome
-	}
-	if err != nil {
-		return nil, g.statusOf(ctx, err)
-	}
-	for _, result := range receipt.Results {
-		if refused := command.Refusal(result); refused != nil {
-			return refused, nil
-		}
-	}
-	return nil, nil
 }

@@ -156,6 +156,8 @@ func TestOrdersOfARegionThatIsBehind(t *testing.T) {
 			if changed {
 				g.own(t, anotherPassword("root"))
 			}
+			g.Replicator.LoseAnswers(true) // as what keeps from writing keeps nobody from asking
+			before, _ := etcdapitest.Proposals(g.Replicator)
 			for name, one := range orders() {
 				if writes[name] {
 					continue // which is judged where it is applied
@@ -168,6 +170,9 @@ func TestOrdersOfARegionThatIsBehind(t *testing.T) {
 			_, _, err := g.API.Root(bounded(t), etcdapi.RootShown{Tokens: []string{token}, Fresh: true, Sure: true})
 			if changed != isOld(err) || !changed && err != nil {
 				t.Errorf("an order of none of etcd's calls: %v", err)
+			}
+			if now, _ := etcdapitest.Proposals(g.Replicator); len(now) != len(before) {
+				t.Errorf("%d commands to ask who is root", len(now)-len(before))
 			}
 		})
 	}
@@ -317,7 +322,7 @@ func TestOrdersWithoutAPrimary(t *testing.T) {
 	root := g.as(t, "root", "r00t")
 	operator := metadata.AppendToOutgoingContext(bounded(t), "ruled", "yes")
 	g.Replicator.FailBarriers(fmt.Errorf("%w: on purpose", replication.ErrNotReady))
-	g.Replicator.LoseAnswers(true)
+	g.Replicator.FailAsks(fmt.Errorf("%w: on purpose", replication.ErrNotReady))
 	for name, one := range orders() {
 		switch {
 		case strings.Contains(name, "member"):
@@ -340,6 +345,34 @@ func TestOrdersWithoutAPrimary(t *testing.T) {
 	if _, _, err := g.API.Root(bounded(t), etcdapi.RootShown{Tokens: []string{token}, Sure: true}); err != nil {
 		t.Errorf("root cannot order a failover: %v", err)
 	}
+	g.Replicator.FailAsks(fmt.Errorf("%w: kind 3", replication.ErrRejected)) // as a leader of before
+	if err := orders()["remove a member"].call(root, g.connection); !strings.Contains(told(err), "of before") {
+		t.Errorf("members are changed by nobody's word: %v", err)
+	}
+	if err := orders()["snapshot"].call(root, g.connection); err != nil {
+		t.Errorf("no snapshot: %v", err)
+	}
+}
+
+// Whoever wants to change something about a member is asked for his right once.
+func TestAChangeOfAMemberAsksOnce(t *testing.T) {
+	g := guard(t, etcdapi.Options{})
+	root := g.as(t, "root", "r00t")
+	etcdapitest.Lag(t, g.Replicator)
+	for name, one := range orders() {
+		if !strings.Contains(name, "member") {
+			continue
+		}
+		if name == "update a member" {
+			one = order{of(pb.NewClusterClient, pb.ClusterClient.MemberUpdate,
+				&pb.MemberUpdateRequest{ID: 9, PeerURLs: []string{"http://x:1"}}), noMember}
+		}
+		before, _ := g.Replicator.Calls()
+		err := one.call(root, g.connection)
+		if now, _ := g.Replicator.Calls(); told(err) != one.done || now != before+1 {
+			t.Errorf("%s: asked %d times, %v", name, now-before, err)
+		}
+	}
 }
 
 // Who hangs up while the primary is asked orders nothing: what he ordered may go on without him.
@@ -353,7 +386,7 @@ func TestWhoHangsUpOrdersNothing(t *testing.T) {
 			etcdapitest.Lag(t, g.Replicator)
 		}
 		g.own(t, anotherPassword("root"))
-		g.Replicator.LoseAnswers(true) // so that the primary does not say it
+		g.Replicator.FailAsks(fmt.Errorf("%w: on purpose", replication.ErrNotReady))
 		ctx, hangUp := context.WithCancel(bounded(t))
 		g.Replicator.AtBarriers(hangUp)
 		_, _, err := g.API.Root(ctx, etcdapi.RootShown{Tokens: []string{token}, Fresh: true, Sure: true})

@@ -100,6 +100,9 @@ func (s *clusterServer) MemberAdd(ctx context.Context, r *pb.MemberAddRequest) (
 
 // MemberRemove removes a node.
 func (s *clusterServer) MemberRemove(ctx context.Context, r *pb.MemberRemoveRequest) (*pb.MemberRemoveResponse, error) {
+	if err := s.mustOrder(ctx); err != nil {
+		return nil, err
+	}
 	id, members, err := s.change(ctx, r.ID, s.replicator.RemoveMember, nil)
 	if err != nil {
 		return nil, err
@@ -112,6 +115,9 @@ func (s *clusterServer) MemberRemove(ctx context.Context, r *pb.MemberRemoveRequ
 func (s *clusterServer) MemberPromote(
 	ctx context.Context, r *pb.MemberPromoteRequest,
 ) (*pb.MemberPromoteResponse, error) {
+	if err := s.mustOrder(ctx); err != nil {
+		return nil, err
+	}
 	promote := func(ctx context.Context, id uint64) error {
 		err := s.replicator.PromoteMember(ctx, id)
 		if errors.Is(err, replication.ErrMember) && s.isMember(ctx, id) { // promoted a moment ago
@@ -169,16 +175,13 @@ func (s *clusterServer) MemberUpdate(ctx context.Context, r *pb.MemberUpdateRequ
 	return &pb.MemberUpdateResponse{Header: s.header(0), Members: members}, nil
 }
 
-// change applies one change to a member that exists and that allow, unless it is nil, has nothing against. It returns
+// change applies one change, of who may, to a member that exists and that allow, unless it is nil, has nothing against. It returns
 // the ID that the member has here, and the members as this node knows them then: the leader has made the change, and
 // this node may not have heard of it.
 func (s *clusterServer) change(
 	ctx context.Context, id uint64, apply func(context.Context, uint64) error,
 	allow func(*replication.NodeStatus) error,
 ) (uint64, []*pb.Member, error) {
-	if err := s.mustOrder(ctx); err != nil {
-		return 0, nil, err
-	}
 	bounded, cancel := context.WithTimeout(ctx, s.limits.now().RequestTimeout)
 	defer cancel()
 	nodes, err := s.replicator.Members(bounded)

@@ -44,11 +44,7 @@ func (g *guard) Root(ctx context.Context, shown RootShown) (user string, enabled
 	}
 	var id auth.Identity
 	if shown.Sure {
-		questions := [][]byte{idle}
-		if shown.Fresh {
-			questions = append(questions, reading)
-		}
-		id, err, _ = g.assured(ctx, judge, questions...)
+		id, err, _ = g.assured(ctx, judge, shown.Fresh)
 	} else {
 		id, err = judge()
 	}

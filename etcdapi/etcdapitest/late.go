@@ -2,12 +2,14 @@ package etcdapitest
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/mimir-kv/mimir/etcdapi"
 	"github.com/mimir-kv/mimir/kv"
 	"github.com/mimir-kv/mimir/replication"
 )
@@ -46,8 +48,15 @@ func part(tb testing.TB, r *Replicator) *kv.Store {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.primary = primary
+	r.answer = etcdapi.New(etcdapi.Options{Store: primary, Lessor: r.lessor, Replicator: leading{r}}).AnswerAsk
 	return primary
 }
+
+// leading is the primary's leader, who has all that was acknowledged.
+type leading struct{ *Replicator }
+
+// ReadBarrier returns at once.
+func (leading) ReadBarrier(context.Context, replication.Level) error { return nil }
 
 // applies returns the store that commands are applied to.
 func (r *Replicator) applies() *kv.Store {

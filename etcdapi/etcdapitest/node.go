@@ -78,7 +78,7 @@ func StartOn(tb testing.TB, fs vfs.FS, o etcdapi.Options) *Node {
 		o.Logger = logger
 	}
 	n.API = etcdapi.New(o)
-	n.Replicator.answer = n.API.AnswerAsk
+	n.Replicator.answer, n.Replicator.lessor = n.API.AnswerAsk, n.Lessor
 	n.Lessor.Promote(replication.Tenure{Term: 2, Epoch: 1})
 	server := n.serve(tb)
 	tb.Cleanup(func() {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/mimir-kv/mimir/etcdapi"
 	"github.com/mimir-kv/mimir/kv"
+	"github.com/mimir-kv/mimir/kv/lease"
 	"github.com/mimir-kv/mimir/replication"
 )
 
@@ -36,6 +37,8 @@ type Replicator struct {
 	members   []replication.NodeStatus
 	late      []replication.NodeStatus // what Members says instead; nil: nothing else
 	answer    func(context.Context, []byte) ([]byte, error)
+	lessor    *lease.Lessor
+	mute      error         // of questions
 	hold      chan struct{} // not nil while questions are held
 	held      chan struct{} // not nil while writes are held
 	waiting   int           // writes that are held
@@ -357,11 +360,18 @@ func (r *Replicator) ReadWithin(ctx context.Context, _ time.Duration) error {
 	return r.ReadBarrier(ctx, replication.Linearizable)
 }
 
-// Ask is answered by the node itself.
+// FailAsks has questions fail with err, until it is called with nil.
+func (r *Replicator) FailAsks(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.mute = err
+}
+
+// Ask is answered by the node itself, or by the primary where that has more.
 func (r *Replicator) Ask(ctx context.Context, request []byte) ([]byte, error) {
 	r.mu.Lock()
 	r.asked++
-	answer, err, hold := r.answer, r.fail, r.hold
+	answer, err, hold := r.answer, cmp.Or(r.fail, r.mute), r.hold
 	r.mu.Unlock()
 	if hold != nil {
 		<-hold
