@@ -38,12 +38,28 @@ func (s *authServer) AuthEnable(ctx context.Context, _ *pb.AuthEnableRequest) (*
 	if !who.tells {
 		why = s.mayTellBasis(ctx)
 	}
-	if why != nil && s.store.Auth().Enabled() {
-		return nil, notRenewed(why)
+	if why != nil { // what is proposed then does nothing where authentication is enabled, and says so to nobody
+		if err := s.mayEnable(ctx, why); err != nil {
+			return nil, err
+		}
 	}
 	r := command.AuthEnable{TokenKey: make([]byte, command.TokenKeyBytes), Renews: why == nil}
 	rand.Read(r.TokenKey) //nolint:errcheck // it never fails
 	return change(ctx, s.API, who, command.EncodeAuthEnable(r), new(pb.AuthEnableResponse))
+}
+
+// mayEnable returns nil where authentication is enabled nowhere yet: why it would not be made anew is no matter then.
+func (s *authServer) mayEnable(ctx context.Context, why error) error {
+	behind := s.barrier(ctx)
+	switch {
+	case s.store.Auth().Enabled():
+		return notRenewed(why)
+	case behind != nil:
+		return s.statusOf(ctx, status.Errorf(status.Code(behind), "mimir: authentication may be enabled already, which "+
+			"is not known here (%s), and what tokens are signed with would stay what it is then: %s",
+			status.Convert(behind).Message(), why))
+	}
+	return nil
 }
 
 // notRenewed says why nothing was done where authentication is enabled: whoever asks relies on it that tokens end.

@@ -14,6 +14,8 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/mimir-kv/mimir/etcdapi"
+	"github.com/mimir-kv/mimir/etcdapi/etcdapitest"
+	"github.com/mimir-kv/mimir/kv"
 	"github.com/mimir-kv/mimir/kv/command"
 	"github.com/mimir-kv/mimir/replication"
 )
@@ -189,5 +191,42 @@ func TestToEnableAgainEndsTokens(t *testing.T) {
 	}
 	if _, err := g.kv.Put(g.as(t, "ann", "pa55"), &pb.PutRequest{Key: a}); err != nil {
 		t.Errorf("a token of now: %v", err)
+	}
+}
+
+// Nobody is told that authentication was enabled where it was before, and this node did not show that: what tokens are
+// signed with is what it was.
+func TestToEnableWhereThatIsNotShownYet(t *testing.T) {
+	ruled := func(ctx context.Context) bool { return len(metadata.ValueFromIncomingContext(ctx, "ruled")) > 0 }
+	for _, late := range []bool{false, true} {
+		g := guard(t, etcdapi.Options{Operator: ruled})
+		operator := metadata.AppendToOutgoingContext(bounded(t), "ruled", "yes")
+		g.own(t, &pb.AuthDisableRequest{})
+		enabled := command.EncodeAuthEnable(command.AuthEnable{TokenKey: make([]byte, command.TokenKeyBytes)})
+		enable := func(what, says string) {
+			t.Helper()
+			_, err := g.auth.AuthEnable(operator, &pb.AuthEnableRequest{})
+			if says == "" && err != nil || says != "" && (err == nil || !strings.Contains(told(err), says)) {
+				t.Errorf("%s, late %t: %v", what, late, err)
+			}
+		}
+		g.Replicator.Outdate(command.NeedsBasis)
+		g.Replicator.AtBarriers(sync.OnceFunc(func() { g.ordered(t, enabled) }))
+		enable("it comes meanwhile", "stays what it is")
+		g.Replicator.AtBarriers(nil)
+		g.own(t, &pb.AuthDisableRequest{})
+		enable("it is not", "")
+		g.own(t, &pb.AuthDisableRequest{})
+		primary := (*kv.Store)(nil)
+		if late {
+			primary = g.Replicator.Late(t)
+		} else {
+			primary = etcdapitest.Lag(t, g.Replicator)
+		}
+		g.ordered(t, enabled)
+		enable("it is not known", "may be enabled already")
+		if !primary.Auth().Enabled() || g.Store.Auth().Enabled() {
+			t.Error("it is not so at all")
+		}
 	}
 }
