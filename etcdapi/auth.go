@@ -55,8 +55,8 @@ func (s *authServer) mayEnable(ctx context.Context, why error) error {
 	case s.store.Auth().Enabled():
 		return notRenewed(why)
 	case behind != nil:
-		return s.statusOf(ctx, status.Errorf(status.Code(behind), "mimir: authentication may be enabled already, which "+
-			"is not known here (%s), and what tokens are signed with would stay what it is then: %s",
+		return s.statusOf(ctx, status.Errorf(status.Code(behind), "mimir: authentication may be enabled already, "+
+			"which is not known here (%s), and what tokens are signed with would stay what it is then: %s",
 			status.Convert(behind).Message(), why))
 	}
 	return nil

@@ -175,9 +175,9 @@ func (s *clusterServer) MemberUpdate(ctx context.Context, r *pb.MemberUpdateRequ
 	return &pb.MemberUpdateResponse{Header: s.header(0), Members: members}, nil
 }
 
-// change applies one change, of who may, to a member that exists and that allow, unless it is nil, has nothing against. It returns
-// the ID that the member has here, and the members as this node knows them then: the leader has made the change, and
-// this node may not have heard of it.
+// change applies one change to a member that exists and that allow, unless it is nil, has nothing against; that whoever
+// asks may is known. It returns the ID that the member has here, and the members as this node knows them then: the
+// leader has made the change, and this node may not have heard of it.
 func (s *clusterServer) change(
 	ctx context.Context, id uint64, apply func(context.Context, uint64) error,
 	allow func(*replication.NodeStatus) error,
