@@ -256,7 +256,7 @@ func (a *Archiver) keep(ctx context.Context, g *gather) error {
 	}
 	for pause := leastPause; ; pause = min(2*pause, mostPause) {
 		err := a.put(ctx, l.Name(), text)
-		if err == nil {
+		if err == nil || pause > leastPause && a.isThere(ctx, l) {
 			break
 		}
 		a.failed(err)
@@ -278,6 +278,23 @@ func (a *Archiver) put(ctx context.Context, name string, text []byte) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	return a.config.Store.Put(ctx, name, bytes.NewReader(text))
+}
+
+// settle makes durable a segment that was found in the place.
+func (a *Archiver) settle(ctx context.Context, l Link) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	if err := store.Settle(ctx, a.config.Store, l.Name()); err != nil {
+		return fmt.Errorf("make %s durable: %w", l.Name(), err)
+	}
+	return nil
+}
+
+// isThere reports whether a segment that was put before is in the place, and makes it durable: whoever put it may have
+// been told that it was not, and the place may refuse to replace it.
+func (a *Archiver) isThere(ctx context.Context, l Link) bool {
+	_, err := fetch(ctx, a.config.Store, l)
+	return err == nil && a.settle(ctx, l) == nil
 }
 
 const (

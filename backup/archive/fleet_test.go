@@ -37,6 +37,8 @@ type shelf struct {
 	objects map[string][]byte
 	// onPut, if not nil, is asked before an object is put: false has it fail, with the object there if after says so.
 	onPut func(name string) (ok, after bool)
+	// onSettle, if not nil, is what comes of making the object of a name durable.
+	onSettle func(name string) error
 	// onRead, if not nil, is what comes of Get and List.
 	onRead error
 	lists  int
@@ -70,6 +72,25 @@ func (s *shelf) Put(ctx context.Context, name string, r io.Reader) error {
 		return errPut
 	}
 	return nil
+}
+
+func (s *shelf) Settle(_ context.Context, name string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, ok := s.objects[name]; !ok {
+		return store.ErrNotFound
+	}
+	if s.onSettle != nil {
+		return s.onSettle(name)
+	}
+	return nil
+}
+
+// settles has Settle fail from now on, as onSettle says.
+func (s *shelf) settles(onSettle func(string) error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.onSettle = onSettle
 }
 
 // fails has puts fail from now on, as onPut says.

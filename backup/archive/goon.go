@@ -29,26 +29,20 @@ func list(ctx context.Context, s store.Store) (links []Link, err error) {
 
 // fetch returns the segment that a link is. The error is ErrBroken if it is another one, or damaged.
 func fetch(ctx context.Context, s store.Store, l Link) (*Segment, error) {
-	segment, _, err := fetchText(ctx, s, l)
-	return segment, err
-}
-
-// fetchText is fetch, and returns the object too.
-func fetchText(ctx context.Context, s store.Store, l Link) (*Segment, []byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	text, err := readAll(ctx, s, l.Name(), maxSegmentBytes)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", l.Name(), err)
+		return nil, fmt.Errorf("%s: %w", l.Name(), err)
 	}
 	segment, got, err := Decode(text)
 	if err == nil && got != l {
 		err = fmt.Errorf("%w: it is %s", ErrBroken, got.Name())
 	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", l.Name(), err)
+		return nil, fmt.Errorf("%s: %w", l.Name(), err)
 	}
-	return segment, text, nil
+	return segment, nil
 }
 
 // peek returns what a segment says of itself, without its entries and unproven. It reads no more than that.
@@ -118,7 +112,7 @@ func (a *Archiver) resume(ctx context.Context) (*replication.HistoryReading, *ga
 		if forked[l.To] {
 			continue
 		}
-		s, text, err := fetchText(ctx, a.config.Store, l)
+		s, err := fetch(ctx, a.config.Store, l)
 		if isBroken(err) {
 			a.config.Logger.Error("a segment of the archive is broken: it is archived anew from where the one before "+
 				"ends, as far as the log reaches back", "store", a.config.Store.String(), "err", err)
@@ -128,9 +122,9 @@ func (a *Archiver) resume(ctx context.Context) (*replication.HistoryReading, *ga
 		if err != nil {
 			return nil, nil, err
 		}
-		r, g, err := a.behind(ctx, s, l, text)
+		r, g, err := a.behind(ctx, s, l)
 		if errors.Is(err, replication.ErrHistoryBehind) {
-			s.Payloads, text = nil, nil // others are fetched
+			s.Payloads = nil // others are fetched
 			err = a.elseForked(ctx, links, l, here, err)
 		}
 		switch {
@@ -166,18 +160,15 @@ func (a *Archiver) elseForked(
 	return behind
 }
 
-// behind goes on behind a segment, of which this is the text. It is put again before this node lets go of the log that
-// it holds: whoever put it may not have come to make it durable, or could not.
-func (a *Archiver) behind(ctx context.Context, s *Segment, l Link, text []byte) (
-	*replication.HistoryReading, *gather, error,
-) {
+// behind goes on behind a segment that was read, which is durable before this node lets go of the log that it holds.
+func (a *Archiver) behind(ctx context.Context, s *Segment, l Link) (*replication.HistoryReading, *gather, error) {
 	r, err := a.config.History.Read(a.name, s.To)
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := a.put(ctx, l.Name(), text); err != nil {
+	if err := a.settle(ctx, l); err != nil {
 		r.Close()
-		return nil, nil, fmt.Errorf("put %s again: %w", l.Name(), err)
+		return nil, nil, err
 	}
 	a.begun(s, false, a.config.Clock.Now())
 	a.config.Logger.Info("archiving the log", "store", a.config.Store.String(), "position", s.To.Cursor.Position,
@@ -193,7 +184,7 @@ func (a *Archiver) behindHead(
 	if !ok || !mayHold(here, l.To) {
 		return nil, nil, nil
 	}
-	s, text, err := fetchText(ctx, a.config.Store, l)
+	s, err := fetch(ctx, a.config.Store, l)
 	if isBroken(err) {
 		return nil, nil, nil
 	}
@@ -203,7 +194,7 @@ func (a *Archiver) behindHead(
 	if err != nil {
 		return nil, nil, err
 	}
-	r, g, err := a.behind(ctx, s, l, text)
+	r, g, err := a.behind(ctx, s, l)
 	if errors.Is(err, replication.ErrHistoryBehind) {
 		is, _, err := through(ctx, a.config.Store, []Link{l}, l.To, here.Cursor)
 		if err != nil || !is { // the other segments tell

@@ -26,6 +26,11 @@ func (p part) Put(ctx context.Context, name string, r io.Reader) error {
 	return p.Store.Put(ctx, p.prefix+name, r)
 }
 
+// Settle implements store.Settler.
+func (p part) Settle(ctx context.Context, name string) error {
+	return store.Settle(ctx, p.Store, p.prefix+name)
+}
+
 func (p part) Get(ctx context.Context, name string) (io.ReadCloser, error) {
 	return p.Store.Get(ctx, p.prefix+name)
 }

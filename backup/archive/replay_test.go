@@ -407,12 +407,12 @@ func TestWhatIsGoneOnBehindIsDurable(t *testing.T) {
 		f.archived("us")
 		us.archive(nil)
 		refused := ""
-		f.shelf.fails(func(name string) (ok, after bool) {
+		f.shelf.settles(func(name string) error {
 			refused = name
-			return false, false
+			return errPut
 		})
 		us.archive(f.shelf)
-		f.until("it is put again", func() bool {
+		f.until("it is made durable", func() bool {
 			s := us.archiver.Status()
 			if s.Active && s.Known {
 				f.t.Errorf("goes on behind what may not be durable: %+v", s)
@@ -420,10 +420,36 @@ func TestWhatIsGoneOnBehindIsDurable(t *testing.T) {
 			}
 			return s.Failures > 1
 		})
-		f.shelf.fails(nil) // from here on nobody changes refused
+		f.shelf.settles(nil) // from here on nobody changes refused
 		if !strings.HasPrefix(refused, Prefix) {
-			f.t.Errorf("what was put is %s", refused)
+			f.t.Errorf("what was made durable is %s", refused)
 		}
 		f.archived("us")
+	})
+}
+
+// TestAPlaceWhereNothingIsReplaced is archived to: who goes on there, also behind a segment of which he was told that
+// it was not put, puts nothing twice.
+func TestAPlaceWhereNothingIsReplaced(t *testing.T) {
+	inBubble(t, []string{"us"}, func(f *fleet) {
+		us := f.nodes["us"]
+		torn := true
+		f.shelf.fails(func(name string) (ok, after bool) { // called with the shelf held
+			if _, found := f.shelf.objects[name]; found {
+				return false, false
+			}
+			after, torn = torn, false
+			return !after, after
+		})
+		us.archive(f.shelf)
+		f.propose("us", put("k", "0", 0))
+		f.archived("us")
+		before := len(f.shelf.links(f.t))
+		us.archive(f.shelf) // anew
+		f.propose("us", put("k", "1", 0))
+		f.archived("us")
+		if after := len(f.shelf.links(f.t)); after <= before {
+			f.t.Errorf("%d segments, and %d later", before, after)
+		}
 	})
 }

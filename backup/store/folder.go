@@ -112,6 +112,26 @@ func (d *folder) Put(ctx context.Context, name string, r io.Reader) error {
 	})
 }
 
+// Settle implements Settler.
+func (d *folder) Settle(_ context.Context, name string) error {
+	if err := CheckName(name); err != nil {
+		return err
+	}
+	return d.in("settle", name, func(root *os.Root, t *turn) error {
+		file, err := regular(root, t, name)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(file.Sync(), file.Close()); err != nil { // somebody may have copied it here
+			return err
+		}
+		if err := t.moved(); err != nil {
+			return err
+		}
+		return d.settle(t, path.Dir(name))
+	})
+}
+
 // settle makes durable what has its name in dir, and the names of dir and of those above it: whoever made one of them
 // may not have come to sync it, or could not.
 func (d *folder) settle(t *turn, dir string) error {
@@ -212,16 +232,8 @@ func (d *folder) Get(ctx context.Context, name string) (io.ReadCloser, error) {
 	}
 	var file *os.File
 	err := d.in("get", name, func(root *os.Root, t *turn) error {
-		info, err := root.Stat(name) // before: to open a pipe waits for who writes to it
-		if err == nil && !info.Mode().IsRegular() {
-			return fmt.Errorf("%w: it is no file", ErrNotFound)
-		}
-		if err == nil {
-			file, err = opened(root, t, name)
-		}
-		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
-			return fmt.Errorf("%w: %w", ErrNotFound, err)
-		}
+		var err error
+		file, err = regular(root, t, name)
 		return err
 	})
 	if err != nil {
@@ -232,6 +244,21 @@ func (d *folder) Get(ctx context.Context, name string) (io.ReadCloser, error) {
 		io.Reader
 		io.Closer
 	}{whileLive{ctx, reading}, reading}, nil
+}
+
+// regular opens the file that an object is. The error is ErrNotFound if there is none.
+func regular(root *os.Root, t *turn, name string) (file *os.File, err error) {
+	info, err := root.Stat(name) // before: to open a pipe waits for who writes to it
+	if err == nil && !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%w: it is no file", ErrNotFound)
+	}
+	if err == nil {
+		file, err = opened(root, t, name)
+	}
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+		return nil, fmt.Errorf("%w: %w", ErrNotFound, err)
+	}
+	return file, err
 }
 
 // opened opens a file for who still waits for it.

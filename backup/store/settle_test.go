@@ -80,3 +80,40 @@ func TestAFolderThatIsMadeIsSynced(t *testing.T) {
 		t.Errorf("the folder was there: %v", err)
 	}
 }
+
+// What was put while it could not be made durable is, once Settle returns, without being put again.
+func TestWhatIsThereIsSettled(t *testing.T) {
+	dir := t.TempDir()
+	s, err := openFolder(filepath.ToSlash(dir), stall)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := s.(*folder)
+	var synced []string
+	fails := true
+	d.sync = func(path string) error {
+		if fails && path == filepath.Join(dir, "a") {
+			return syscall.EIO
+		}
+		synced = append(synced, path)
+		return durable.OS.SyncDir(path)
+	}
+	if err := d.Put(t.Context(), "a/b", strings.NewReader("x")); !errors.Is(err, syscall.EIO) {
+		t.Fatalf("a power cut may take it: %v", err)
+	}
+	if err := Settle(t.Context(), s, "a/b"); !errors.Is(err, syscall.EIO) {
+		t.Errorf("a power cut may take it still: %v", err)
+	}
+	fails, synced = false, nil
+	if err := Settle(t.Context(), s, "a/b"); err != nil {
+		t.Error(err)
+	}
+	if want := []string{filepath.Join(dir, "a"), dir}; !slices.Equal(synced, want) {
+		t.Errorf("synced is %v, not %v", synced, want)
+	}
+	for _, name := range []string{"a/c", "a"} {
+		if err := Settle(t.Context(), s, name); !errors.Is(err, ErrNotFound) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

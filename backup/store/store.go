@@ -34,6 +34,22 @@ type Store interface {
 	String() string
 }
 
+// Settler is a Store where an object may be read that is not durable yet: whoever put it may not have come to that, or
+// could not. In another one what can be read is durable.
+type Settler interface {
+	// Settle returns once what name holds is durable, and changes nothing of it. It fails if there is none.
+	Settle(ctx context.Context, name string) error
+}
+
+// Settle returns once what name holds in a store, where it was found, is durable. It puts nothing: the place may refuse
+// to replace it, or have no room for it twice.
+func Settle(ctx context.Context, s Store, name string) error {
+	if settler, ok := s.(Settler); ok {
+		return settler.Settle(ctx, name)
+	}
+	return nil
+}
+
 // Object is one of a list.
 type Object struct {
 	Name     string
