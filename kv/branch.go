@@ -20,7 +20,8 @@ func (s *Store) Branch(dir string) (replication.Branch, error) {
 	o.OpenTables = min(o.OpenTables, branchTables)
 	b, err := openBranch(o, dir)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("kv: branch of %s: %w", dir, asDamage(err)), s.leftovers.remove(o.Dir))
+		s.leftovers.drop(o.Dir)
+		return nil, fmt.Errorf("kv: branch of %s: %w", dir, asDamage(err))
 	}
 	return &sideStore{Store: b, of: s, dir: o.Dir}, nil
 }
@@ -52,4 +53,7 @@ func openBranch(o Options, dir string) (*Store, error) {
 }
 
 // Close implements replication.Branch.
-func (b *sideStore) Close() error { return errors.Join(b.Store.Close(), b.of.leftovers.remove(b.dir)) }
+func (b *sideStore) Close() error {
+	defer b.of.leftovers.drop(b.dir)
+	return b.Store.Close()
+}

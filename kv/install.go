@@ -68,7 +68,7 @@ func (s *Store) Install(dir string, meta *replication.Metadata) error {
 	// Streams may hold the former content for long; it goes when they are done.
 	s.retired.Go(func() {
 		if err := s.leftovers.discard(old); err != nil {
-			s.options.Logger.Warn("former content cannot be removed", "dir", old.path, "err", err)
+			s.options.Logger.Warn("former content was not closed in order", "dir", old.path, "err", err)
 		}
 	})
 	return nil
@@ -98,14 +98,17 @@ func (s *Store) stage(dir string, meta *replication.Metadata) (*generation, stri
 		err = fmt.Errorf("%w: %w", mvcc.ErrCorrupt, err)
 	}
 	if err != nil {
-		return nil, "", errors.Join(err, s.leftovers.remove(path))
+		s.leftovers.drop(path)
+		return nil, "", err
 	}
 	if err := snapshot.SyncAll(fs, append(fresh, s.options.Dir)); err != nil {
-		return nil, "", errors.Join(err, s.leftovers.remove(path))
+		s.leftovers.drop(path)
+		return nil, "", err
 	}
 	g, err := openGeneration(&s.options, s.cache, path)
 	if err != nil {
-		return nil, "", errors.Join(err, s.leftovers.remove(path))
+		s.leftovers.drop(path)
+		return nil, "", err
 	}
 	if err := g.exchange(meta); err != nil {
 		return nil, "", errors.Join(err, s.leftovers.discard(g))
@@ -152,9 +155,10 @@ func (s *Store) copy() (*snapshot.Copy, error) {
 		return checkpoint(g, dir)
 	})
 	if err != nil {
-		return nil, errors.Join(err, s.leftovers.remove(dir))
+		s.leftovers.drop(dir)
+		return nil, err
 	}
-	return snapshot.NewCopy(s.options.FS, dir, func(err error) { rots(s, of, err) }, s.leftovers.remove), nil
+	return snapshot.NewCopy(s.options.FS, dir, func(err error) { rots(s, of, err) }, s.leftovers.drop), nil
 }
 
 // rots tells the owner that a file of a generation is not what was written, as if it had been read: what a copy has
@@ -197,11 +201,12 @@ func CopyOf(s *Store, note []byte) (*snapshot.Copy, error) {
 // Restore replaces the content by what Snapshot wrote, like Install.
 func (s *Store) Restore(r io.Reader, meta *replication.Metadata) error {
 	dir := s.temporary()
+	defer s.leftovers.drop(dir)
 	if err := snapshot.Read(r, s.options.FS, dir); err != nil {
-		return errors.Join(fmt.Errorf("kv: restore: %w", err), s.leftovers.remove(dir))
+		return fmt.Errorf("kv: restore: %w", err)
 	}
 	if err := snapshot.Sync(s.options.FS, dir); err != nil {
-		return errors.Join(fmt.Errorf("kv: restore: %w", err), s.leftovers.remove(dir))
+		return fmt.Errorf("kv: restore: %w", err)
 	}
-	return errors.Join(s.Install(dir, meta), s.leftovers.remove(dir))
+	return s.Install(dir, meta)
 }

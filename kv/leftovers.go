@@ -33,7 +33,7 @@ func newLeftovers(o *Options) *leftovers {
 // stop has nothing more tried. What is left goes at the next Open.
 func (l *leftovers) stop() { l.again.stop() }
 
-// remove removes a directory. If it cannot be removed now, it is tried again.
+// remove removes a directory whose name is needed. If it cannot be removed now, it is tried again.
 func (l *leftovers) remove(dir string) error {
 	err := removeAll(l.fs, dir)
 	l.mu.Lock()
@@ -47,8 +47,15 @@ func (l *leftovers) remove(dir string) error {
 	return err
 }
 
-// discard closes a generation and removes its files.
-func (l *leftovers) discard(g *generation) error { return errors.Join(g.close(), l.remove(g.path)) }
+// drop is remove behind work that is done, or has failed for another reason: that something is left is no failure of
+// it, and the chore says so.
+func (l *leftovers) drop(dir string) { _ = l.remove(dir) }
+
+// discard closes a generation and drops its files. The error is that of closing it.
+func (l *leftovers) discard(g *generation) error {
+	defer l.drop(g.path)
+	return g.close()
+}
 
 // retry is a step of the chore. While something is left it is an occasion for the next one, which comes after a pause.
 func (l *leftovers) retry(context.Context) (more bool, err error) {

@@ -66,7 +66,7 @@ func Open(o Options) (*Store, error) {
 	}
 	s.current.Store(g)
 	s.leftovers = newLeftovers(&o)
-	s.inspector = inspector{options: o, fresh: s.temporary, remove: s.leftovers.remove}
+	s.inspector = inspector{options: o, fresh: s.temporary, drop: s.leftovers.drop}
 	s.leases = lease.NewTable(g.leases)
 	s.leases.Hold(g.now.Load().holds())
 	s.watchers = watch.NewHub(&s.current, g.now.Load().State, watch.DefaultLimits)

@@ -21,9 +21,9 @@ const manifestPrefix = "MANIFEST-"
 
 // inspector looks at checkpoints beside a store, which it leaves alone. It is safe for concurrent use.
 type inspector struct {
-	options Options                // of the store
-	fresh   func() string          // names a new directory
-	remove  func(dir string) error // removes it
+	options Options          // of the store
+	fresh   func() string    // names a new directory
+	drop    func(dir string) // removes it, now or later
 }
 
 // VerifyFile implements replication.Verifier: it reads a table with the checksums of its blocks, and a list of tables
@@ -52,7 +52,8 @@ func (i *inspector) Verify(dir string) error {
 		SpareBytes: of.SpareBytes, Clock: of.Clock, Logger: of.Logger, OnFailure: unlessDamaged(of.OnFailure),
 		still: true,
 	}
-	if err := errors.Join(asDamage(verify(&o, dir)), i.remove(o.Dir)); err != nil {
+	defer i.drop(o.Dir)
+	if err := asDamage(verify(&o, dir)); err != nil {
 		return fmt.Errorf("kv: verify %s: %w", dir, err)
 	}
 	return nil

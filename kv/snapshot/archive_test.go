@@ -67,7 +67,11 @@ func TestArchive(t *testing.T) {
 	fs := vfs.NewMem()
 	checkpoint := map[string]string{"table": checkpoint["000001.sst"], "MANIFEST-1": "manifest", "empty": ""}
 	write(t, fs, "from", checkpoint)
-	c := NewCopy(fs, "from", nil, fs.RemoveAll)
+	c := NewCopy(fs, "from", nil, func(dir string) {
+		if err := fs.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
 	var archive bytes.Buffer
 	if n, err := c.WriteTo(&archive); err != nil || n != int64(archive.Len()) {
 		t.Fatalf("%d bytes written of %d: %v", archive.Len(), n, err)

@@ -11,17 +11,17 @@ import (
 
 // Copy is a checkpoint that goes out as an archive. It is used by one goroutine.
 type Copy struct {
-	fs     vfs.FS
-	dir    string
-	note   []byte
-	rots   func(error)
-	remove func(dir string) error
+	fs   vfs.FS
+	dir  string
+	note []byte
+	rots func(error)
+	drop func(dir string)
 }
 
 // NewCopy returns the copy that is the checkpoint in dir, which becomes its own. rots is told if a table in it is not
-// what was written; it may be nil. remove removes it in the end, and sees to it if that cannot be done at once.
-func NewCopy(fs vfs.FS, dir string, rots func(error), remove func(dir string) error) *Copy {
-	return &Copy{fs: fs, dir: dir, rots: rots, remove: remove}
+// what was written; it may be nil. drop removes it in the end, and sees to it if that cannot be done at once.
+func NewCopy(fs vfs.FS, dir string, rots func(error), drop func(dir string)) *Copy {
+	return &Copy{fs: fs, dir: dir, rots: rots, drop: drop}
 }
 
 // Note has the archive begin with a note, see Write.
@@ -38,8 +38,11 @@ func (c *Copy) WriteTo(w io.Writer) (int64, error) {
 	return counted.bytes, err
 }
 
-// Close removes the checkpoint.
-func (c *Copy) Close() error { return c.remove(c.dir) }
+// Close drops the checkpoint. What was written out is none the worse if it cannot be removed yet: there is no error.
+func (c *Copy) Close() error {
+	c.drop(c.dir)
+	return nil
+}
 
 type countingWriter struct {
 	to    io.Writer
