@@ -381,7 +381,7 @@ func (n *node) tidy(ctx context.Context) {
 			return
 		case <-ticker.C():
 			_, term := n.group.Leader()
-			n.staging.Tidy(term)
+			n.staging.Tidy(term, n.group.Glimpse().DiskFull > 0)
 			n.shelf.Tidy()
 			n.group.Tidy()
 		}

@@ -58,6 +58,7 @@ func (s *Staging) fetch(
 			progress(p)
 		}
 	})
+	s.short = durable.Full(err) || errors.Is(err, checkpoint.ErrNoSpace)
 	if err != nil {
 		return "", nil, err
 	}

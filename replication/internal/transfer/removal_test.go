@@ -76,7 +76,7 @@ func TestAStagedCopyThatCannotBeRemovedGoesLater(t *testing.T) {
 		b.staging.Discard(id)
 		tidy := func() {
 			for range 2 * lingers {
-				b.staging.Tidy(1)
+				b.staging.Tidy(1, false)
 			}
 		}
 		if tidy(); !slices.Contains(b.staged(), id) {
@@ -112,7 +112,7 @@ func TestNothingIsKnownOfACopyThatIsGone(t *testing.T) {
 		if n := len(s.spoiled) + len(s.unread) + len(s.useless) + len(s.givers) + len(s.sound); n != 0 {
 			t.Errorf("%d things are known of it", n)
 		}
-		if s.Tidy(1); len(s.terms) != 0 {
+		if s.Tidy(1, false); len(s.terms) != 0 {
 			t.Errorf("known of leaders: %v", s.terms)
 		}
 	})

@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"encoding/hex"
 	"slices"
 
 	"github.com/mimir-kv/mimir/replication/internal/checkpoint"
@@ -23,13 +24,15 @@ type unwanted struct {
 
 // Tidy removes copies that nobody can propose to install any more, and that no later leader has asked for, since terms
 // never fall in a log; and those, whole or in part, that would bring nothing. It is called now and then. present is the
-// term that this node is in: of a copy that an earlier process staged only this is known, which is no lower.
-func (s *Staging) Tidy(present uint64) {
+// term that this node is in: of a copy that an earlier process staged only this is known, which is no lower. full says
+// that this node waits for room on its disk, and applies nothing until there is some. Whole copies stay then: a
+// majority may count on them.
+func (s *Staging) Tidy(present uint64, full bool) {
 	names, err := s.config.FS.List(s.config.Dir)
 	if err != nil {
 		return // nothing was staged yet
 	}
-	s.tidyIncoming()
+	s.tidyIncoming(full)
 	s.tidyGone(names)
 	applied := s.config.Applied.View().Term
 	for _, id := range names {
@@ -73,8 +76,10 @@ func (s *Staging) tidyGone(names []string) {
 }
 
 // tidyIncoming removes the part of a copy that came before the transfer broke off, if nobody fetches, and the rest of
-// it would bring nothing: else it would lie there until another copy comes, which may be never.
-func (s *Staging) tidyIncoming() {
+// it would bring nothing: else it would lie there until another copy comes, which may be never. While the disk is full
+// it goes whatever the rest would bring, unless that is what this node waits for, and there was room for it: what it
+// has applied comes no further meanwhile, so that the part would never be found to bring nothing.
+func (s *Staging) tidyIncoming(full bool) {
 	select {
 	case s.fetching <- struct{}{}:
 		defer func() { <-s.fetching }()
@@ -83,20 +88,32 @@ func (s *Staging) tidyIncoming() {
 		return
 	}
 	m, err := s.came()
-	if err != nil || !s.bringsNothing(m) {
+	if err != nil {
 		s.finds("")
 		return
 	}
-	id, _, _ := described(m) // as bringsNothing could
-	if s.finds(id) < uselessFor {
+	crowds := full && (s.short || s.Awaits() == "")
+	if !crowds && !s.bringsNothing(m) {
+		s.finds("")
+		return
+	}
+	id := hex.EncodeToString(m.ID[:])
+	if s.finds(id) < uselessFor && !crowds {
 		return
 	}
 	s.memory = checkpoint.Memory{}
-	if err := checkpoint.Remove(s.config.FS, s.incoming()); err != nil {
-		s.config.Logger.Warn("the part of a copy that nobody needs is not removed", "dir", s.incoming(), "err", err)
-		return
+	err = checkpoint.Remove(s.config.FS, s.incoming())
+	was := s.stuck
+	s.stuck = err != nil
+	switch {
+	case err != nil && !was: // it is said once
+		s.config.Logger.Warn("the part of a copy that nobody needs is not removed; it is tried again", "dir",
+			s.incoming(), "err", err)
+	case err == nil && crowds:
+		s.config.Logger.Warn("the part of a copy was removed, since there is no room on the disk", "copy", id)
+	case err == nil:
+		s.config.Logger.Info("the part of a copy was removed, which would bring nothing here any more", "copy", id)
 	}
-	s.config.Logger.Info("the part of a copy was removed, which would bring nothing here any more", "copy", id)
 }
 
 // finds notes of which copy a part is here that nobody needs, "" if of none, and returns how often in a row.

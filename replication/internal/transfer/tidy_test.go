@@ -27,7 +27,7 @@ func TestACopyThatBringsNothingGoes(t *testing.T) {
 		}
 		tidy := func() {
 			for range 2 * uselessFor {
-				us.staging.Tidy(1)
+				us.staging.Tidy(1, false)
 			}
 		}
 		if tidy(); us.staging.Partial() == "" || !slices.Contains(us.staged(), id) {
@@ -36,6 +36,47 @@ func TestACopyThatBringsNothingGoes(t *testing.T) {
 		us.begin("us")
 		if tidy(); us.staging.Partial() != "" || len(us.staged()) != 0 {
 			t.Errorf("this region leads, and there is still a part of %q, and %v", us.staging.Partial(), us.staged())
+		}
+	})
+}
+
+// While the disk is full a part keeps no room, though the rest of it would bring something: this node comes no further
+// meanwhile, and it would stay for good. A whole copy stays, and so does what the node waits for, if that has room.
+func TestAPartGoesWhileTheDiskIsFull(t *testing.T) {
+	inBubble(t, func(t *testing.T, net *memory.Network) {
+		us, eu := start(t, net, "us-1"), start(t, net, "eu-1")
+		eu.begin("eu")
+		eu.put("a")
+		id, _, err := us.staging.Fetch(t.Context(), "eu-1", Request{Region: "us"}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		us.staging.Keep(id, 99)
+		eu.put(strings.Repeat("x", 3<<20))
+		part := func() {
+			t.Helper()
+			broken := halfWay(net, "us-1", "eu-1")
+			_, _, err := us.staging.Fetch(t.Context(), "eu-1", Request{Region: "us", MinIndex: 3}, broken)
+			if err == nil || us.staging.Partial() == "" {
+				t.Fatalf("no part is there: %v", err)
+			}
+		}
+		part()
+		if us.staging.Tidy(1, false); us.staging.Partial() == "" {
+			t.Error("gone while there is room, and the rest may come")
+		}
+		us.staging.own.Begin("eu-1", us.staging.config.Clock.Now())
+		if us.staging.Tidy(1, true); us.staging.Partial() == "" {
+			t.Error("gone while it is what this node waits for")
+		}
+		us.staging.short = true
+		if us.staging.Tidy(1, true); us.staging.Partial() != "" {
+			t.Error("there is no room for the rest, and the part is there still")
+		}
+		us.staging.own.End()
+		part()
+		if us.staging.Tidy(1, true); us.staging.Partial() != "" || !slices.Contains(us.staged(), id) {
+			t.Errorf("there is no room, and there is a part of %q; whole are %v", us.staging.Partial(), us.staged())
 		}
 	})
 }

@@ -145,7 +145,7 @@ func TestANodeTakesTheStateOfAnyOtherThatIsFarEnough(t *testing.T) {
 		a.term = 99
 		a.enter(nil)
 		for range 2 {
-			a.staging.Tidy(99)
+			a.staging.Tidy(99, false)
 		}
 		a.holds(id, []string{"a", "b"})
 		a.staging.Discard(id)
@@ -340,7 +340,7 @@ func TestAStagedCopyStaysWhileItMayBeInstalled(t *testing.T) {
 			us.term = applied
 			us.enter(nil)
 			for range lingers {
-				us.staging.Tidy(applied + 1)
+				us.staging.Tidy(applied+1, false)
 			}
 			return len(us.staged()) == 0
 		}
@@ -373,7 +373,7 @@ func TestTheNextLeaderFindsWhatIsHeld(t *testing.T) {
 		at := d.Origin.Cursor
 		us.term = 4
 		us.enter(nil)
-		us.staging.Tidy(4)
+		us.staging.Tidy(4, false)
 		for w, want := range map[Wanted]int{
 			{Region: "eu", MinEpoch: at.Epoch}: 1, {Region: "eu", After: at.Position - 1}: 1, {Region: "ap"}: 0,
 			{Region: "eu", MinEpoch: at.Epoch + 1}: 0, {Region: "eu", After: at.Position}: 0,
@@ -389,7 +389,7 @@ func TestTheNextLeaderFindsWhatIsHeld(t *testing.T) {
 			t.Fatalf("%+v, %v", held, err)
 		}
 		for range 2 * lingers {
-			us.staging.Tidy(4)
+			us.staging.Tidy(4, false)
 		}
 		us.holds(id, []string{"a"})
 		if _, _, err := other.staging.Fetch(t.Context(), "us-1", Request{Region: "us", ID: id}, nil); err != nil {
