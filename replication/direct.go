@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"time"
@@ -155,11 +156,11 @@ func within(caller context.Context, n *node, do func(ctx context.Context) error)
 }
 
 // dropHalfAside removes what an earlier process began to keep when another state was to take its place, and did not
-// finish.
-func dropHalfAside(fs durable.FS, dir string) error {
+// finish. What cannot be removed now stays until the next start.
+func dropHalfAside(fs durable.FS, dir string, logger *slog.Logger) {
 	names, err := fs.List(dir)
 	if err != nil {
-		return nil // nothing ever was
+		return // nothing ever was
 	}
 	for _, name := range names {
 		if _, err := time.Parse(asideNames, name); err != nil {
@@ -170,8 +171,8 @@ func dropHalfAside(fs durable.FS, dir string) error {
 			continue
 		}
 		if err := fs.RemoveAll(filepath.Join(dir, name)); err != nil {
-			return err
+			logger.Warn("half of a state that was to be kept is not removed; it is tried again at the next start",
+				"dir", filepath.Join(dir, name), "err", err)
 		}
 	}
-	return nil
 }

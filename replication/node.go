@@ -310,7 +310,9 @@ func (n *node) load(fresh bool) error {
 			"remove the member and add it again under a new name", ErrDiskLost, c.DataDir)
 	}
 	n.tails.Clean()
-	return errors.Join(n.shelf.Clean(), dropHalfAside(c.FS, c.path(asideFolder)), n.rewinds.Begin())
+	n.shelf.Clean()
+	dropHalfAside(c.FS, c.path(asideFolder), n.logger)
+	return n.rewinds.Begin()
 }
 
 // holdsHistory reports whether the log was used: a start that was cut short before the directory was marked leaves at

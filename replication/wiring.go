@@ -254,8 +254,9 @@ func (n *node) buildState(log *slots.Log) {
 	n.maker = copies.NewMaker(c.FS, n.storage)
 	unfit := func() bool { return n.mustNotLead(n.id) }
 	n.applier = region.NewApplier(region.Config{
-		Region: c.RegionID, Storage: n.storage, Maker: n.maker, Keeper: copies.NewKeeper(n.maker, c.path("snapshots")),
-		Log: n.log, Staging: stagingPort{n.staging, &n.late, n.life}, Tails: tail.NewSaver(n.tails, n.log),
+		Region: c.RegionID, Storage: n.storage, Maker: n.maker,
+		Keeper: copies.NewKeeper(n.maker, c.path("snapshots"), n.logger),
+		Log:    n.log, Staging: stagingPort{n.staging, &n.late, n.life}, Tails: tail.NewSaver(n.tails, n.log),
 		Proposers: n.leading, Forget: func(ctx context.Context) error { return forget(ctx, n) },
 		Level: *c.EntryLevel, Logger: n.logger, Room: roomPort{n.room, n.life}, Event: n.event,
 		Fatal: n.departure().ended,

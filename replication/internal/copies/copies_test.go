@@ -210,7 +210,7 @@ func TestACrashLeavesNoPartThatPassesForACopy(t *testing.T) {
 func TestAKeeperHasOneCopyAndOnlyANewerOneTakesItsPlace(t *testing.T) {
 	disk, e := vfs.NewCrashableMem(), enginetest.Volatile()
 	m := NewMaker(pebblefs.New(disk), e)
-	k := NewKeeper(m, "/kept")
+	k := NewKeeper(m, "/kept", quiet)
 	if dir, err := k.Newest(); dir != "" || err != nil {
 		t.Fatalf("%q, %v", dir, err)
 	}
@@ -239,7 +239,7 @@ func TestAKeeperHasOneCopyAndOnlyANewerOneTakesItsPlace(t *testing.T) {
 		t.Errorf("on disk: %v", names)
 	}
 	disk = disk.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: rand.New(rand.NewPCG(1, 2))})
-	k = NewKeeper(NewMaker(pebblefs.New(disk), e), "/kept")
+	k = NewKeeper(NewMaker(pebblefs.New(disk), e), "/kept", quiet)
 	if dir, err := k.Newest(); dir != "/kept/3" || err != nil || k.Kept() != 3 {
 		t.Errorf("%q, %v", dir, err)
 	}
@@ -255,7 +255,7 @@ func TestAKeeperHasOneCopyAndOnlyANewerOneTakesItsPlace(t *testing.T) {
 // one than was reported.
 func TestKeepingFromManySides(t *testing.T) {
 	disk, e := vfs.NewCrashableMem(), enginetest.Volatile()
-	k := NewKeeper(NewMaker(pebblefs.New(disk), e), "/kept")
+	k := NewKeeper(NewMaker(pebblefs.New(disk), e), "/kept", quiet)
 	var wg sync.WaitGroup
 	for i := range 20 {
 		p, err := k.Begin(put(t, e, fmt.Sprint(i)))
@@ -268,7 +268,7 @@ func TestKeepingFromManySides(t *testing.T) {
 				t.Error(err)
 				return
 			}
-			after := NewKeeper(NewMaker(pebblefs.New(disk.CrashClone(vfs.CrashCloneCfg{})), e), "/kept")
+			after := NewKeeper(NewMaker(pebblefs.New(disk.CrashClone(vfs.CrashCloneCfg{})), e), "/kept", quiet)
 			if _, err := after.Newest(); err != nil || after.Kept() < index {
 				t.Errorf("reported %d, on disk is %d, %v", index, after.Kept(), err)
 			}

@@ -3,8 +3,10 @@ package copies
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -15,25 +17,32 @@ import (
 // partSuffix ends the names of directories that are no copies yet.
 const partSuffix = ".tmp"
 
+// partName is the name of one, of an applied index and of how many were begun.
+const partName = "%d-%d" + partSuffix
+
 // Keeper keeps copies of a volatile storage beside the log: one directory each, named by applied index. It is safe for
 // concurrent use.
 type Keeper struct {
-	maker *Maker
-	dir   string
+	maker  *Maker
+	dir    string
+	logger *slog.Logger
 
 	keeping sync.Mutex // held while a copy takes the place of another
+	left    []string   // what was never finished, and could not be removed
 
 	mu    sync.Mutex
-	began int    // parts begun, so that no two write to one place
+	began int    // parts begun, here or before, so that no two write to one place
 	kept  uint64 // applied index of the copy that is there; zero: there is none
 }
 
 // NewKeeper returns the keeper of the copies in dir, which is its own.
-func NewKeeper(m *Maker, dir string) *Keeper { return &Keeper{maker: m, dir: dir} }
+func NewKeeper(m *Maker, dir string, logger *slog.Logger) *Keeper {
+	return &Keeper{maker: m, dir: dir, logger: logger}
+}
 
-// Newest returns the directory of the newest copy, "" if there is none, and removes what was never finished. The name
-// of that copy is durable then (C4): whoever gave it may not have come to sync it. It is called before anything is
-// begun.
+// Newest returns the directory of the newest copy, "" if there is none, and removes what was never finished:
+// later, if it cannot be now. The name of that copy is durable then (C4): whoever gave it may not have come to sync it.
+// It is called before anything is begun.
 func (k *Keeper) Newest() (string, error) {
 	fs := k.maker.fs
 	names, err := fs.List(k.dir)
@@ -43,15 +52,15 @@ func (k *Keeper) Newest() (string, error) {
 		return "", err
 	}
 	var newest uint64
+	var parts []string
 	for _, n := range names {
 		if strings.HasSuffix(n, partSuffix) {
-			if err := fs.RemoveAll(filepath.Join(k.dir, n)); err != nil {
-				return "", err
-			}
+			parts = append(parts, n)
 		} else if i, err := strconv.ParseUint(n, 10, 64); err == nil {
 			newest = max(newest, i)
 		}
 	}
+	k.leave(parts)
 	if newest == 0 {
 		return "", nil
 	}
@@ -60,6 +69,36 @@ func (k *Keeper) Newest() (string, error) {
 	}
 	k.setKept(newest)
 	return k.path(newest), nil
+}
+
+// leave removes parts of an earlier process. What cannot be removed now is left to the next Keep, and its name given to
+// no other part.
+func (k *Keeper) leave(parts []string) {
+	k.keeping.Lock()
+	defer k.keeping.Unlock()
+	k.left = parts
+	k.sweep()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, name := range k.left {
+		var index uint64
+		var began int
+		if _, err := fmt.Sscanf(name, partName, &index, &began); err == nil {
+			k.began = max(k.began, began)
+		}
+	}
+}
+
+// sweep removes what was never finished, as far as it can be. keeping is held.
+func (k *Keeper) sweep() {
+	k.left = slices.DeleteFunc(k.left, func(name string) bool {
+		err := k.maker.fs.RemoveAll(filepath.Join(k.dir, name))
+		if err != nil {
+			k.logger.Warn("half of a copy of the state is not removed; it is tried again with the next copy",
+				"dir", filepath.Join(k.dir, name), "err", err)
+		}
+		return err == nil
+	})
 }
 
 // Kept returns the applied index of the copy that is there, zero if there is none.
@@ -79,7 +118,7 @@ func (k *Keeper) setKept(index uint64) {
 func (k *Keeper) Begin(meta *contract.Metadata) (*Part, error) {
 	k.mu.Lock()
 	k.began++
-	name := fmt.Sprintf("%d-%d%s", meta.AppliedIndex, k.began, partSuffix)
+	name := fmt.Sprintf(partName, meta.AppliedIndex, k.began)
 	k.mu.Unlock()
 	return k.maker.Begin(filepath.Join(k.dir, name), meta)
 }
@@ -91,6 +130,7 @@ func (k *Keeper) Keep(p *Part) (kept uint64, err error) {
 	k.keeping.Lock()
 	defer k.keeping.Unlock()
 	fs := k.maker.fs
+	k.sweep()
 	defer func() {
 		if gone := fs.RemoveAll(p.dir); gone != nil && !errors.Is(gone, os.ErrNotExist) {
 			err = errors.Join(err, gone)

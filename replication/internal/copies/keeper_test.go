@@ -2,6 +2,7 @@ package copies
 
 import (
 	"errors"
+	"log/slog"
 	"path/filepath"
 	"slices"
 	"syscall"
@@ -14,6 +15,8 @@ import (
 	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
 	"github.com/mimir-kv/mimir/replication/internal/enginetest"
 )
+
+var quiet = slog.New(slog.DiscardHandler)
 
 // unsettled is a disk on which the directory of a keeper cannot be synced once a copy has a name in it, while it fails.
 type unsettled struct {
@@ -34,7 +37,7 @@ func TestACopyWhoseNameCouldNotBeSyncedIsKeptAgain(t *testing.T) {
 	disk, e := &unsettled{FS: durable.OS}, enginetest.Volatile()
 	dir := filepath.Join(t.TempDir(), "kept")
 	m := NewMaker(disk, e)
-	k := NewKeeper(m, dir)
+	k := NewKeeper(m, dir, quiet)
 	meta := put(t, e, "a")
 	keep := func(record string) error {
 		t.Helper()
@@ -74,7 +77,7 @@ func TestACopyThatIsFoundIsDurable(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := NewMaker(disk, e)
-	k := NewKeeper(m, "kept")
+	k := NewKeeper(m, "kept", quiet)
 	p, err := k.Begin(put(t, e, "a"))
 	if err != nil {
 		t.Fatal(err)
@@ -82,7 +85,7 @@ func TestACopyThatIsFoundIsDurable(t *testing.T) {
 	if _, err := k.Keep(p); !errors.Is(err, syscall.ENOSPC) {
 		t.Fatal(err)
 	}
-	again := NewKeeper(m, "kept")
+	again := NewKeeper(m, "kept", quiet)
 	if dir, err := again.Newest(); !errors.Is(err, syscall.ENOSPC) || again.Kept() != 0 {
 		t.Errorf("found %q, kept %d, although a power cut may take it: %v", dir, again.Kept(), err)
 	}
@@ -90,8 +93,49 @@ func TestACopyThatIsFoundIsDurable(t *testing.T) {
 	if _, err := again.Newest(); err != nil || again.Kept() != 1 {
 		t.Fatalf("kept %d, %v", again.Kept(), err)
 	}
-	after := NewKeeper(NewMaker(pebblefs.New(memory.CrashClone(vfs.CrashCloneCfg{})), e), "kept")
+	after := NewKeeper(NewMaker(pebblefs.New(memory.CrashClone(vfs.CrashCloneCfg{})), e), "kept", quiet)
 	if dir, err := after.Newest(); err != nil || after.Kept() != 1 {
 		t.Errorf("after a power cut: found %q, kept %d, %v", dir, after.Kept(), err)
+	}
+}
+
+// stuck is a disk on which nothing can be removed, as long as it fails.
+type stuck struct {
+	durable.FS
+	fails bool
+}
+
+func (s *stuck) RemoveAll(name string) error {
+	if s.fails {
+		return syscall.EMFILE
+	}
+	return s.FS.RemoveAll(name)
+}
+
+// TestAPartThatCannotBeRemovedHindersNothing: it goes with a later copy, and no other part is written over it.
+func TestAPartThatCannotBeRemovedHindersNothing(t *testing.T) {
+	disk, e := &stuck{FS: pebblefs.New(vfs.NewMem())}, enginetest.Volatile()
+	meta := put(t, e, "a")
+	if err := durable.MakeDir(disk, "kept/1-2.tmp"); err != nil {
+		t.Fatal(err)
+	}
+	k := NewKeeper(NewMaker(disk, e), "kept", quiet)
+	disk.fails = true
+	if _, err := k.Newest(); err != nil {
+		t.Fatalf("the node does not start: %v", err)
+	}
+	disk.fails = false
+	p, err := k.Begin(meta)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.dir != filepath.Join("kept", "1-3.tmp") {
+		t.Errorf("the next part is %s", p.dir)
+	}
+	if _, err := k.Keep(p); err != nil {
+		t.Fatal(err)
+	}
+	if names, err := disk.List("kept"); err != nil || !slices.Equal(names, []string{"1"}) {
+		t.Errorf("left is %q, %v", names, err)
 	}
 }

@@ -79,8 +79,9 @@ func newPlace(t *testing.T, name string, fs durable.FS, engine *enginetest.Engin
 	p.seen = NewApplied(&View{State: timeline.State{Region: name}}, forever{})
 	maker := copies.NewMaker(fs, storage)
 	p.Applier = NewApplier(Config{
-		Region: name, Storage: storage, Maker: maker, Keeper: copies.NewKeeper(maker, dataDir+"/snapshots"),
-		Log: p.log, Staging: p, Tails: p, Proposers: p, Forget: p.forget, Level: timeline.LevelNow,
+		Region: name, Storage: storage, Maker: maker,
+		Keeper: copies.NewKeeper(maker, dataDir+"/snapshots", slog.New(slog.DiscardHandler)),
+		Log:    p.log, Staging: p, Tails: p, Proposers: p, Forget: p.forget, Level: timeline.LevelNow,
 		Logger: slog.New(slog.DiscardHandler), Fatal: p.ends.add,
 	}, p.seen)
 	return p

@@ -100,7 +100,7 @@ func (n *node) open(net *memory.Network, name string) {
 	})
 	n.maker = copies.NewMaker(pebblefs.New(n.disk), n.engine)
 	n.applier = region.NewApplier(region.Config{
-		Region: name, Storage: n.engine, Maker: n.maker, Keeper: copies.NewKeeper(n.maker, "/kept"),
+		Region: name, Storage: n.engine, Maker: n.maker, Keeper: copies.NewKeeper(n.maker, "/kept", quiet),
 		Log: noLog{}, Staging: n.staging, Tails: noTails{}, Proposers: nobody{}, Level: timeline.LevelNow,
 		Logger: quiet, Fatal: n.life.Fail,
 	}, n.applied)

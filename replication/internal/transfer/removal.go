@@ -1,11 +1,25 @@
 package transfer
 
 import (
+	"errors"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 
 	"github.com/mimir-kv/mimir/replication/internal/checkpoint"
 )
+
+// Clean removes what an earlier process left: later, if it cannot be now.
+func (s *Shelf) Clean() {
+	names, err := s.config.FS.List(s.config.Dir)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		s.config.Logger.Warn("copies of an earlier process stay until the next start", "dir", s.config.Dir, "err", err)
+	}
+	for _, name := range names {
+		s.discard(filepath.Join(s.config.Dir, name))
+	}
+}
 
 // Tidy removes copies that nobody came back for, or may, and what could not be removed before.
 func (s *Shelf) Tidy() {
@@ -33,13 +47,14 @@ func (s *Shelf) removeIdle(those func(*shelved) bool) {
 	}
 	s.mu.Unlock()
 	for _, c := range old {
-		s.remove(c)
+		s.discard(c.dir)
 	}
 }
 
-func (s *Shelf) remove(c *shelved) {
-	if err := s.removeDir(c.dir); err != nil {
-		s.config.Logger.Warn("copy not removed; it is tried again", "dir", c.dir, "err", err)
+// discard is removeDir, and says what it could not do.
+func (s *Shelf) discard(dir string) {
+	if err := s.removeDir(dir); err != nil {
+		s.config.Logger.Warn("copy not removed; it is tried again", "dir", dir, "err", err)
 	}
 }
 

@@ -117,3 +117,23 @@ func TestNothingIsKnownOfACopyThatIsGone(t *testing.T) {
 		}
 	})
 }
+
+// TestWhatAnEarlierProcessLeftGoesLater: that it cannot be removed hinders no start.
+func TestWhatAnEarlierProcessLeftGoesLater(t *testing.T) {
+	inBubble(t, func(t *testing.T, net *memory.Network) {
+		us := start(t, net, "us-1")
+		disk := &stuck{FS: us.shelf.config.FS}
+		us.shelf.config.FS = disk
+		us.shelf.Clean() // there is none
+		if err := durable.MakeDir(disk, "/copies/one"); err != nil {
+			t.Fatal(err)
+		}
+		disk.fails.Store(true)
+		us.shelf.Clean()
+		disk.fails.Store(false)
+		us.shelf.Tidy()
+		if names, err := disk.List("/copies"); err != nil || len(names) != 0 {
+			t.Errorf("there is still %q, %v", names, err)
+		}
+	})
+}

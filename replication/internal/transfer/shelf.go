@@ -109,9 +109,6 @@ func NewShelf(c ShelfConfig) *Shelf {
 	return s
 }
 
-// Clean removes what an earlier process left.
-func (s *Shelf) Clean() error { return checkpoint.Remove(s.config.FS, s.config.Dir) }
-
 // Serve is the transport's handler of Service.
 func (s *Shelf) Serve(ctx context.Context, stream transport.Stream) error {
 	return s.serve(ctx, stream, true)
@@ -234,7 +231,7 @@ func (s *Shelf) provide(life, asker context.Context, r *Request, forgot int) (*s
 		return nil, s.finds(fmt.Errorf("copy state: %w", err))
 	}
 	if err := s.bars(r.Region); err != nil {
-		s.remove(made)
+		s.discard(made.dir)
 		return nil, err
 	}
 	if foreign {
@@ -243,7 +240,7 @@ func (s *Shelf) provide(life, asker context.Context, r *Request, forgot int) (*s
 	}
 	s.removeIdle(func(c *shelved) bool { return foreign && c.region == made.region })
 	if !s.shelve(made, forgot) {
-		s.remove(made)
+		s.discard(made.dir)
 		return nil, errUnfit
 	}
 	return made, nil

@@ -75,7 +75,7 @@ type sending struct {
 	end  context.CancelCauseFunc
 }
 
-// NewOutgoing makes the directory, and removes from it what a former life left.
+// NewOutgoing makes the directory, and removes from it what a former life left: later, if it cannot be now.
 func NewOutgoing(c Config, log Log, state State, network Network, r Raft, life peers.Lifetime) (*Outgoing, error) {
 	o := &Outgoing{
 		config: c, dir: filepath.Join(c.Dir, outgoingDir),
@@ -84,7 +84,8 @@ func NewOutgoing(c Config, log Log, state State, network Network, r Raft, life p
 	if err := c.FS.MkdirAll(c.Dir); err != nil {
 		return nil, fmt.Errorf("raftgroup: staging directory: %w", err)
 	}
-	return o, o.remove()
+	_ = o.remove() // which says so
+	return o, nil
 }
 
 // valid returns what contradicts the properties above. It is for tests.

@@ -214,3 +214,24 @@ func TestWhatCannotBeRemovedIsSaidOnce(t *testing.T) {
 		}
 	})
 }
+
+// What a former life made for others hinders no start if it cannot be removed, and goes later (P4).
+func TestWhatAFormerLifeMadeGoesLater(t *testing.T) {
+	inBubble(t, func(t *testing.T, _ *memory.Network, a, _ *node) {
+		a.snapshot()
+		disk := &stuck{FS: a.fs}
+		disk.fails.Store(true)
+		config := a.Outgoing.config
+		config.FS = disk
+		o, err := NewOutgoing(config, a, a, a.Outgoing.network, a, a)
+		if err != nil {
+			t.Fatalf("the node does not start: %v", err)
+		}
+		a.Outgoing = o
+		disk.fails.Store(false)
+		a.Outgoing.Tidy()
+		if a.settle(); a.made() {
+			t.Error("still there, for nobody")
+		}
+	})
+}
