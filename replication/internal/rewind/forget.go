@@ -50,7 +50,7 @@ func (r *Rewinds) giveAllUp() {
 		r.remains.add(r.dirOf(m))
 	}
 	r.marks = nil
-	r.leaveUnread()
+	r.leaveUnread(nil)
 	r.pin(0)
 	if r.giveUp != nil {
 		r.giveUp(errForgotten)

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 
+	"go.etcd.io/raft/v3"
+
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/durable"
 	"github.com/mimir-kv/mimir/replication/internal/copies"
@@ -93,12 +95,19 @@ func (r *Rewinds) reread() {
 	}
 }
 
-// leaveUnread has the marks go that could not be read. The caller holds mu.
-func (r *Rewinds) leaveUnread() {
-	for _, index := range r.unread {
-		r.remains.add(r.dirOf(mark{index: index}))
-	}
-	r.unread = nil
+// leaveUnread has marks go that could not be read, all if those is nil, and returns their directories. The caller holds
+// mu.
+func (r *Rewinds) leaveUnread(those []uint64) (dirs []string) {
+	r.unread = slices.DeleteFunc(r.unread, func(index uint64) bool {
+		gone := those == nil || slices.Contains(those, index)
+		if gone {
+			dir := r.dirOf(mark{index: index})
+			r.remains.add(dir)
+			dirs = append(dirs, dir)
+		}
+		return gone
+	})
+	return dirs
 }
 
 // look makes a mark if one is due, and removes those that are of no use. While the region gives way none is made, and
@@ -219,21 +228,44 @@ func (r *Rewinds) place(part string, m mark, forgot int) error {
 }
 
 // thin keeps the newest mark that every other region is known to have got past, whichever of them takes over, and the
-// newest ones behind it. What is older than base is of another history (W2).
+// newest ones behind it. What is older than base is of another history (W2), also what cannot be read.
 func (r *Rewinds) thin(base uint64) {
 	least := r.config.Least()
 	r.mu.Lock()
-	marks := slices.Clone(r.marks)
+	marks, unread := slices.Clone(r.marks), slices.Clone(r.unread)
 	r.mu.Unlock()
+	useless := []uint64{}
+	for _, index := range unread {
+		if index < base || r.released(index+1) {
+			useless = append(useless, index)
+		}
+	}
+	r.mu.Lock()
+	gone := r.leaveUnread(useless)
+	most := max(2, maxMarks-len(r.unread)) // with one alone the newest would go as it comes
+	r.mu.Unlock()
+	for _, dir := range gone {
+		_ = r.remains.remove(dir) // it is tried again
+	}
 	kept := slices.DeleteFunc(marks, func(m mark) bool {
 		_, err := r.config.Log.Seek(m.position)
 		return m.index < base || err != nil // no log leads on from it
 	})
-	r.keep(choose(kept, least))
+	r.keep(choose(kept, least, most))
 }
 
-// choose returns the marks that are kept of these. Who has as much as a mark may lack the reign that had begun there.
-func choose(marks []mark, least contract.Position) []mark {
+// released reports whether the log has an entry no more.
+func (r *Rewinds) released(index uint64) bool {
+	if index > r.config.Log.LastIndex() {
+		return false
+	}
+	_, err := r.config.Log.Entries(index, index+1, 1)
+	return errors.Is(err, raft.ErrCompacted)
+}
+
+// choose returns the marks that are kept of these, at most so many. Who has as much as a mark may lack the reign that
+// had begun there.
+func choose(marks []mark, least contract.Position, most int) []mark {
 	passed := func(i int) bool {
 		m := marks[i]
 		return m.position < least || m.position == least && m.epoch == marks[i-1].epoch
@@ -241,7 +273,7 @@ func choose(marks []mark, least contract.Position) []mark {
 	for len(marks) > 1 && passed(1) {
 		marks = marks[1:]
 	}
-	for len(marks) > maxMarks {
+	for len(marks) > most {
 		marks = slices.Delete(marks, 1, 2)
 	}
 	return marks
@@ -250,11 +282,10 @@ func choose(marks []mark, least contract.Position) []mark {
 // keepNone removes all marks, those first that could not be read.
 func (r *Rewinds) keepNone() {
 	r.mu.Lock()
-	gone := slices.Clone(r.unread)
-	r.leaveUnread()
+	gone := r.leaveUnread(nil)
 	r.mu.Unlock()
-	for _, index := range gone {
-		_ = r.remains.remove(r.dirOf(mark{index: index})) // it is tried again
+	for _, dir := range gone {
+		_ = r.remains.remove(dir) // it is tried again
 	}
 	r.keep(nil)
 }

@@ -25,21 +25,22 @@ import (
 // goes back with them.
 type place struct {
 	*Rewinds
-	t       *testing.T
-	disk    *vfs.MemFS
-	fs      durable.FS
-	engine  enginetest.Files
-	maker   *copies.Maker
-	machine *timeline.Machine
-	view    *region.Applied
-	entries []*raftpb.Entry // of index 1 and on
-	from    timeline.Position
-	pinned  uint64
-	least   contract.Position
-	unfit   bool
-	every   int64  // entries between two marks
-	held    func() // is called when the state is held, may be nil
-	seeks   func() // is called when the log is read, may be nil
+	t        *testing.T
+	disk     *vfs.MemFS
+	fs       durable.FS
+	engine   enginetest.Files
+	maker    *copies.Maker
+	machine  *timeline.Machine
+	view     *region.Applied
+	entries  []*raftpb.Entry // of index 1 and on
+	from     timeline.Position
+	released uint64 // entries before it are gone
+	pinned   uint64
+	least    contract.Position
+	unfit    bool
+	every    int64  // entries between two marks
+	held     func() // is called when the state is held, may be nil
+	seeks    func() // is called when the log is read, may be nil
 }
 
 type forever struct{}
@@ -168,6 +169,9 @@ func (p *place) Seek(at timeline.Position) (uint64, error) {
 }
 func (p *place) FirstPosition() (timeline.Position, bool) { return p.from, true }
 func (p *place) Entries(lo, hi, _ uint64) ([]*raftpb.Entry, error) {
+	if lo < p.released {
+		return nil, raft.ErrCompacted
+	}
 	return p.entries[lo-1 : hi-1], nil
 }
 func (p *place) LastIndex() uint64            { return uint64(len(p.entries)) }

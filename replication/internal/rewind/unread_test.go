@@ -70,6 +70,37 @@ func TestAMarkThatCouldNotBeReadGoesWithTheOthers(t *testing.T) {
 	p.empty()
 }
 
+// TestAMarkThatCannotBeReadIsOfNoUse once it is of another history, or the log does not lead on from it; until then it
+// has the place of one (W2).
+func TestAMarkThatCannotBeReadIsOfNoUse(t *testing.T) {
+	for name, c := range map[string]struct{ base, released uint64 }{"base": {base: 10}, "released": {released: 11}} {
+		p := unread(t)
+		p.writes(16)
+		p.fails("open", syscall.EIO)
+		if p.thin(9); len(p.unread) != 1 {
+			t.Errorf("%s: gone while it may be of use", name)
+		}
+		p.released = c.released
+		p.thin(c.base)
+		if names := p.in(p.config.marksDir()); len(p.unread) > 0 || len(names) > 0 {
+			t.Errorf("%s: there is still %v of %v", name, p.unread, names)
+		}
+	}
+}
+
+// TestAMarkThatCannotBeReadHasThePlaceOfOne (W2).
+func TestAMarkThatCannotBeReadHasThePlaceOfOne(t *testing.T) {
+	p := unread(t)
+	p.fails("open", syscall.EIO)
+	for to := timeline.Position(14); to <= 32; to += 6 {
+		p.writes(to)
+		p.look()
+	}
+	if names := p.in(p.config.marksDir()); len(p.unread) != 1 || len(names) != maxMarks {
+		t.Errorf("on the disk: %v", names)
+	}
+}
+
 // TestAStateThatCannotBeReadNowIsNotMadeAnew, and is here if it is known to be whole.
 func TestAStateThatCannotBeReadNowIsNotMadeAnew(t *testing.T) {
 	p := newPlace(t)
