@@ -44,6 +44,8 @@ type Log struct {
 	disk    disk          // of the goroutine that writes
 	wake    chan struct{} // holds one
 	ended   chan struct{} // closed when nothing is written any more
+	tried   chan *attempt // holds the one that is under way
+	trying  bool          // one is; of the goroutine that writes
 
 	mu      sync.Mutex
 	records []Record // on the disk, or if unkept in memory alone
@@ -76,7 +78,7 @@ func Open(o Options) *Log {
 	}
 	l := &Log{
 		options: o, next: 1, wake: make(chan struct{}, 1), ended: make(chan struct{}), changed: make(chan struct{}),
-		hurried: make(chan struct{}),
+		hurried: make(chan struct{}), tried: make(chan *attempt, 1),
 	}
 	d, had, err := l.load()
 	if err != nil {
@@ -159,17 +161,18 @@ func (l *Log) run() {
 	retry := time.NewTicker(retryEvery)
 	defer retry.Stop()
 	for {
-		again := false
 		select {
 		case <-l.wake:
+		case a := <-l.tried:
+			l.goOn(a)
 		case <-retry.C:
-			again = true
+			l.resume()
 		}
 		l.mu.Lock()
 		closing := l.closing // before: what was added until then is written
 		l.mu.Unlock()
-		if again || closing {
-			l.resume()
+		if closing {
+			l.resumeLast()
 		}
 		l.write()
 		if closing {
@@ -259,7 +262,8 @@ func (l *Log) tell() {
 // Hurry has nobody wait for events any more. It is called once, before Close.
 func (l *Log) Hurry() { close(l.hurried) }
 
-// Close writes what waits and ends the log. What is added afterwards is dropped.
+// Close writes what waits and ends the log. What is added afterwards is dropped. For a directory that could not be used
+// it waits no longer than closeWait.
 func (l *Log) Close() error {
 	l.mu.Lock()
 	was := l.closing

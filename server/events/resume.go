@@ -1,9 +1,12 @@
 package events
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/mimir-kv/mimir/replication"
@@ -32,72 +35,134 @@ func (l *Log) unreadable(err error) {
 	l.problem = "events are not kept, which is tried again every " + retryEvery.String() + ": " + err.Error()
 }
 
-// resume tries again to use a directory that could not be used. What is in memory is told until it is on the disk,
-// behind what that has.
+// attempt is a try to use a directory that could not be used. It is made in a goroutine of its own: the disk that
+// failed may hang, and what is in memory is told all the same.
+type attempt struct {
+	disk disk
+	had  loaded
+	err  error
+
+	list  []Record // what was in memory, as it is written behind what the disk has
+	first uint64   // event that the disk has then
+	wrote bool     // it is written, if err is nil
+	next  uint64   // event in memory behind the list
+}
+
+// resume begins to try again to use a directory that could not be used, unless that is under way. What is in memory is
+// told until it is on the disk, behind what that has.
 func (l *Log) resume() {
 	l.mu.Lock()
 	unkept := l.unkept
 	l.mu.Unlock()
-	if !unkept {
+	if !unkept || l.trying {
 		return
 	}
-	d, had, err := l.load()
-	if err == nil {
-		err = l.join(d, &had)
-	}
-	if err != nil {
-		l.mu.Lock()
-		l.unreadable(err)
-		l.mu.Unlock()
+	l.trying = true
+	go func() {
+		a := &attempt{}
+		a.disk, a.had, a.err = l.load()
+		l.tried <- a
+	}()
+}
+
+// closeWait is for how long the end of a log waits for a directory that could not be used.
+const closeWait = retryEvery
+
+// resumeLast is resume at the end, and waits for how it turns out. Where the disk hangs it is left to itself.
+func (l *Log) resumeLast() {
+	timer := time.NewTimer(closeWait)
+	defer timer.Stop()
+	for l.resume(); l.trying; {
+		select {
+		case a := <-l.tried:
+			l.goOn(a)
+		case <-timer.C:
+			l.options.Logger.Warn("events of this process are not kept: their directory could not be used in time")
+			return
+		}
 	}
 }
 
-// join writes what was kept in memory until now behind what a disk has, and goes on with that.
-func (l *Log) join(d disk, had *loaded) error {
-	if n := len(d.segments); n > 0 {
-		d.segments[n-1].ended = true // in a file of their own nothing is left of them if they cannot be written
+// goOn takes up how far an attempt has come.
+func (l *Log) goOn(a *attempt) {
+	l.trying = false
+	switch {
+	case a.err != nil:
+		l.mu.Lock()
+		l.unreadable(a.err)
+		l.mu.Unlock()
+	case a.wrote:
+		l.join(a)
+	default:
+		l.append(a)
 	}
+}
+
+// append begins to write what was kept in memory until now behind what a disk has.
+func (l *Log) append(a *attempt) {
+	if n := len(a.disk.segments); n > 0 {
+		a.disk.segments[n-1].ended = true // in a file of their own nothing is left of them if they cannot be written
+	}
+	l.write() // nothing waits, as long as the list is made
 	l.mu.Lock()
-	list, taken, dropped := l.joined(had), len(l.waiting), l.dropped
+	a.list, a.next = l.joined(&a.had), l.next
 	l.mu.Unlock()
-	first := uint64(0)
-	if len(list) > 0 {
-		if err := d.write(list, l.options.Now()); err != nil {
-			return errors.Join(fmt.Errorf("write events: %w", err), d.close())
-		}
-		var err error
-		if first, err = d.trim(l.options.MostBytes, l.options.Now().Add(-l.options.MostAge)); err != nil {
+	a.wrote = true
+	if len(a.list) == 0 {
+		l.join(a)
+		return
+	}
+	l.trying = true
+	go func() {
+		if err := a.disk.write(a.list, l.options.Now()); err != nil {
+			a.err = errors.Join(fmt.Errorf("write events: %w", err), a.disk.close())
+		} else if a.first, err = a.disk.trim(l.options.MostBytes, l.options.Now().Add(-l.options.MostAge)); err != nil {
 			l.options.Logger.Debug("events of before not removed", "err", err) // what is too old stays for longer
 		}
-	}
+		l.tried <- a
+	}()
+}
+
+// join goes on with what a disk has, to which what was kept in memory was written. What came meanwhile waits for it.
+func (l *Log) join(a *attempt) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.begin(d, had)
-	waiting, at := l.waiting[taken:], l.at[taken:]
-	l.waiting, l.at = nil, nil
-	l.dropped, l.gone = l.dropped-dropped, 0
+	meanwhile := slices.DeleteFunc(l.records, func(r Record) bool { return r.Seq < a.next })
+	if n := len(meanwhile); n > 0 {
+		l.dropped += meanwhile[0].Seq - a.next // found no place in memory
+	} else {
+		l.dropped += l.next - a.next
+	}
+	waiting, at := l.waiting, l.at
+	l.begin(a.disk, &a.had)
+	l.waiting, l.at, l.gone = nil, nil, 0
 	l.unkept, l.problem = false, ""
-	for i := range list {
-		l.know(&list[i])
+	for i := range a.list {
+		l.know(&a.list[i])
+	}
+	for i := range meanwhile {
+		l.await(meanwhile[i].Event, meanwhile[i].At)
 	}
 	for i := range waiting {
 		l.await(waiting[i], at[i])
 	}
-	if len(list) > 0 {
-		l.show(list, first)
+	if len(a.list) > 0 {
+		l.show(a.list, a.first)
 	} else {
 		l.tell() // what is here is another log than before
 	}
 	l.options.Logger.Info("events are kept again")
-	return nil
 }
 
-// joined returns what is to be written behind what a disk has: what of that cannot be read, what is in memory, and what
-// waits, but for what the disk has too. mu is held.
+// joined returns what is to be written behind what a disk has: what of that cannot be read, and what is in
+// memory, but for what the disk has too: an attempt before may have written it, and have been told that it was not. mu
+// is held.
 func (l *Log) joined(had *loaded) (list []Record) {
-	known := map[string]bool{}
+	known, then := map[string]bool{}, map[int64][]*Record{}
 	for i := range had.records {
-		known[had.records[i].ID] = true
+		r := &had.records[i]
+		known[r.ID] = true
+		then[r.At.UnixNano()] = append(then[r.At.UnixNano()], r)
 	}
 	add := func(e replication.Event, at time.Time) {
 		if e.ID == "" || !known[e.ID] {
@@ -109,13 +174,20 @@ func (l *Log) joined(had *loaded) (list []Record) {
 		add(clip(replication.Event{Kind: replication.EventGap, Text: gap}), l.options.Now())
 	}
 	for i := range l.records {
-		add(l.records[i].Event, l.records[i].At)
-	}
-	for i := range l.waiting {
-		add(l.waiting[i], l.at[i])
+		r := &l.records[i]
+		if !slices.ContainsFunc(then[r.At.UnixNano()], func(o *Record) bool { return sameEvent(&o.Event, &r.Event) }) {
+			add(r.Event, r.At)
+		}
 	}
 	if lost := l.dropped + l.gone; lost > 0 {
 		add(noPlace(lost), l.options.Now())
 	}
 	return list
+}
+
+// sameEvent reports whether two events are one, of which one may have been read from a disk.
+func sameEvent(a, b *replication.Event) bool {
+	one, err := json.Marshal(a)
+	two, other := json.Marshal(b)
+	return err == nil && other == nil && bytes.Equal(one, two)
 }

@@ -14,10 +14,19 @@ import (
 )
 
 // away is a filesystem of which nothing can be read, as long as it fails, and on which nothing is durable that is
-// written, as long as it is full.
+// written, as long as it is full. Nothing can be removed, as long as it is stuck, and what is written hangs for as long
+// as it does.
 type away struct {
 	durable.FS
-	fails, full atomic.Bool
+	fails, full, stuck atomic.Bool
+	hangs              atomic.Pointer[chan struct{}]
+}
+
+func (a *away) Remove(name string) error {
+	if a.stuck.Load() {
+		return syscall.EIO
+	}
+	return a.FS.Remove(name)
 }
 
 func (a *away) Create(name string) (durable.File, error) {
@@ -36,6 +45,9 @@ type fullFile struct {
 }
 
 func (f fullFile) SyncData() error {
+	if let := f.disk.hangs.Load(); let != nil {
+		<-*let
+	}
 	if f.disk.full.Load() {
 		return syscall.ENOSPC
 	}
@@ -179,4 +191,99 @@ func TestWhatWasInMemoryIsWrittenAtTheEnd(t *testing.T) {
 	if last := list[len(list)-1]; last.Kind != replication.EventGap || !strings.HasPrefix(last.Text, "10 events") {
 		t.Errorf("what is missing is told as %+v", last)
 	}
+}
+
+// hung is a filesystem whose List fails once, and then does not come back until it is let go.
+type hung struct {
+	durable.FS
+	lists atomic.Int32
+	let   chan struct{}
+}
+
+func (h *hung) List(name string) ([]string, error) {
+	if h.lists.Add(1) == 1 {
+		return nil, syscall.EIO
+	}
+	<-h.let
+	return h.FS.List(name)
+}
+
+// TestADiskThatHangsHoldsNothingUp: what is in memory is told meanwhile, and the log ends.
+func TestADiskThatHangsHoldsNothingUp(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		s := newShelf()
+		disk := &hung{FS: s.fs, let: make(chan struct{})}
+		l := s.open(t, func(o *Options) { o.FS = disk })
+		time.Sleep(2 * retryEvery)
+		l.Add(saw("a"))
+		virtual.Wait()
+		if got := told(l); !slices.Equal(got, []string{"a"}) {
+			t.Errorf("while the disk hangs %q is told", got)
+		}
+		began := time.Now()
+		if err := l.Close(); err != nil || time.Since(began) > closeWait {
+			t.Errorf("ended after %v: %v", time.Since(began), err)
+		}
+		close(disk.let)
+		virtual.Wait()
+	})
+}
+
+// TestWhatComesWhileItIsWrittenFollows: the disk may hang as well while it takes what was in memory.
+func TestWhatComesWhileItIsWrittenFollows(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		s := newShelf()
+		disk := goneAway(t, s)
+		let := make(chan struct{})
+		disk.hangs.Store(&let)
+		l := s.open(t, func(o *Options) { o.FS = disk })
+		l.Add(saw("b"))
+		l.settle(t)
+		disk.fails.Store(false)
+		time.Sleep(retryEvery + 1)
+		virtual.Wait()
+		l.Add(saw("c"))
+		l.settle(t)
+		if got := told(l); !slices.Equal(got, []string{"b", "c"}) {
+			t.Errorf("while the disk hangs %q is told", got)
+		}
+		disk.hangs.Store(nil)
+		close(let)
+		virtual.Wait()
+		for range 2 {
+			if got, want := told(l), []string{"epoch/1", "a", "b", "c"}; !slices.Equal(got, want) {
+				t.Errorf("told %q, want %q", got, want)
+			}
+			if err := l.Close(); err != nil {
+				t.Fatal(err)
+			}
+			l = s.open(t)
+		}
+		l.Close()
+	})
+}
+
+// TestWhatWasWrittenAllTheSameIsNotWrittenTwice: who was told that it was not could not remove it either.
+func TestWhatWasWrittenAllTheSameIsNotWrittenTwice(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		s := newShelf()
+		disk := goneAway(t, s)
+		l := s.open(t, func(o *Options) { o.FS = disk })
+		l.Add(saw("b"))
+		l.settle(t)
+		disk.full.Store(true)
+		disk.stuck.Store(true)
+		disk.fails.Store(false)
+		time.Sleep(retryEvery + 1)
+		virtual.Wait()
+		disk.full.Store(false)
+		disk.stuck.Store(false)
+		l.Add(saw("c"))
+		time.Sleep(2 * retryEvery)
+		virtual.Wait()
+		if got, want := told(l), []string{"epoch/1", "a", "b", "c"}; !slices.Equal(got, want) {
+			t.Errorf("told %q, want %q", got, want)
+		}
+		l.Close()
+	})
 }
