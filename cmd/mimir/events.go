@@ -170,7 +170,7 @@ type eventNode struct {
 	log          string
 	after        uint64
 	since        time.Time // from when on it is asked, by its own clock; zero: as all are
-	newest       time.Time // of the events that it told, by its own clock
+	told         toldEvents
 }
 
 // find finds out which nodes there are. Those that were known keep what was read of them.
@@ -281,23 +281,10 @@ func (k *eventCrowd) ask(ctx context.Context, n *eventNode, wait time.Duration, 
 	}
 }
 
-// leaveOut leaves out of a page what the node has told: once it can use a directory that it could not use, it tells all
-// that is there, and what it told is in another log then, under other numbers.
-func (n *eventNode) leaveOut(page *events.Page) {
-	if n.log != "" && page.Log != n.log {
-		page.Events = slices.DeleteFunc(page.Events, func(r events.Record) bool { return !r.At.After(n.newest) })
-	}
-	for i := range page.Events {
-		if at := page.Events[i].At; at.After(n.newest) {
-			n.newest = at
-		}
-	}
-}
-
 // take has the next question to a node be about what follows.
 func (a *eventAnswer) take() {
 	if a.err == nil {
-		a.node.leaveOut(a.page)
+		a.node.told.leaveOut(a.page, a.node.log != "" && a.page.Log != a.node.log)
 		a.node.log, a.node.after = a.page.Log, a.page.Last
 		if !a.since.IsZero() {
 			a.node.since = a.since

@@ -72,7 +72,7 @@ func TestWhatComesIsFollowed(t *testing.T) {
 }
 
 // TestWhatWasToldOfAnotherLogIsNotToldAgain: a node that can use its directory again tells another log, in which what
-// it told is too.
+// it told is too, beside what it never told, since it could not read it.
 func TestWhatWasToldOfAnotherLogIsNotToldAgain(t *testing.T) {
 	n, began := &eventNode{name: "us-1"}, time.Now()
 	record := func(seq uint64, minutes int) events.Record {
@@ -84,12 +84,36 @@ func TestWhatWasToldOfAnotherLogIsNotToldAgain(t *testing.T) {
 	}{
 		{"a", []events.Record{record(1, 5), record(2, 4)}, []events.Record{record(1, 5), record(2, 4)}},
 		{"a", []events.Record{record(3, 3)}, []events.Record{record(3, 3)}}, // its clock was set back
-		{"b", []events.Record{record(1, 0), record(2, 5), record(3, 6)}, []events.Record{record(3, 6)}},
-		{"b", []events.Record{record(4, 6)}, []events.Record{record(4, 6)}},
+		{
+			"b", []events.Record{record(1, 0), record(2, 3), record(3, 5), record(4, 6)},
+			[]events.Record{record(1, 0), record(4, 6)},
+		},
+		{"b", []events.Record{record(5, 6)}, []events.Record{record(5, 6)}},
+		{"a", []events.Record{record(1, 5), record(4, 8)}, []events.Record{record(4, 8)}},
 	} {
 		a := eventAnswer{node: n, page: &events.Page{Log: c.log, Events: c.told}}
 		if a.take(); !reflect.DeepEqual(a.page.Events, c.want) {
 			t.Errorf("of log %s: %v, want %v", c.log, a.page.Events, c.want)
+		}
+	}
+}
+
+// TestWhatANodeToldIsBounded: the oldest of it is forgotten.
+func TestWhatANodeToldIsBounded(t *testing.T) {
+	var told toldEvents
+	page := func(n int) *events.Page {
+		return &events.Page{Events: []events.Record{{At: time.Unix(int64(n), 0)}}}
+	}
+	for n := range 2 * mostTold {
+		told.leaveOut(page(n), false)
+	}
+	if len(told.list) > mostTold || len(told.has) != len(told.list) {
+		t.Errorf("%d and %d are remembered", len(told.list), len(told.has))
+	}
+	for n, want := range map[int]int{0: 1, 2*mostTold - 1: 0} {
+		p := page(n)
+		if told.leaveOut(p, true); len(p.Events) != want {
+			t.Errorf("of event %d %d are told", n, len(p.Events))
 		}
 	}
 }
