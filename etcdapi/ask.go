@@ -42,7 +42,7 @@ func (a *API) AnswerAsk(ctx context.Context, request []byte) ([]byte, error) {
 	case askTimeToLive:
 		return a.answerTimeToLive(body)
 	case askRoot:
-		return a.answerRoot(ctx, body)
+		return answerRoot(ctx, a, body)
 	default:
 		return nil, fmt.Errorf("%w: kind %d", ErrAsk, kind)
 	}

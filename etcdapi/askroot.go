@@ -35,7 +35,7 @@ func decodeRoot(body []byte) (id auth.Identity, fresh bool, err error) {
 
 // answerRoot says, as the result of a command does, whether somebody is root by all that was acknowledged. It writes
 // nothing: what keeps others from writing keeps nobody from being root, and no node has to understand what it says.
-func (a *API) answerRoot(ctx context.Context, body []byte) ([]byte, error) {
+func answerRoot(ctx context.Context, a *API, body []byte) ([]byte, error) {
 	id, fresh, err := decodeRoot(body)
 	if err != nil {
 		return nil, err

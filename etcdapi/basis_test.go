@@ -322,7 +322,7 @@ func TestOrdersWithoutAPrimary(t *testing.T) {
 	root := g.as(t, "root", "r00t")
 	operator := metadata.AppendToOutgoingContext(bounded(t), "ruled", "yes")
 	g.Replicator.FailBarriers(fmt.Errorf("%w: on purpose", replication.ErrNotReady))
-	g.Replicator.FailAsks(fmt.Errorf("%w: on purpose", replication.ErrNotReady))
+	etcdapitest.FailAsks(g.Replicator, fmt.Errorf("%w: on purpose", replication.ErrNotReady))
 	for name, one := range orders() {
 		switch {
 		case strings.Contains(name, "member"):
@@ -345,7 +345,7 @@ func TestOrdersWithoutAPrimary(t *testing.T) {
 	if _, _, err := g.API.Root(bounded(t), etcdapi.RootShown{Tokens: []string{token}, Sure: true}); err != nil {
 		t.Errorf("root cannot order a failover: %v", err)
 	}
-	g.Replicator.FailAsks(fmt.Errorf("%w: kind 3", replication.ErrRejected)) // as a leader of before
+	etcdapitest.FailAsks(g.Replicator, fmt.Errorf("%w: kind 3", replication.ErrRejected)) // as a leader of before
 	if err := orders()["remove a member"].call(root, g.connection); !strings.Contains(told(err), "of before") {
 		t.Errorf("members are changed by nobody's word: %v", err)
 	}
@@ -386,7 +386,7 @@ func TestWhoHangsUpOrdersNothing(t *testing.T) {
 			etcdapitest.Lag(t, g.Replicator)
 		}
 		g.own(t, anotherPassword("root"))
-		g.Replicator.FailAsks(fmt.Errorf("%w: on purpose", replication.ErrNotReady))
+		etcdapitest.FailAsks(g.Replicator, fmt.Errorf("%w: on purpose", replication.ErrNotReady))
 		ctx, hangUp := context.WithCancel(bounded(t))
 		g.Replicator.AtBarriers(hangUp)
 		_, _, err := g.API.Root(ctx, etcdapi.RootShown{Tokens: []string{token}, Fresh: true, Sure: true})

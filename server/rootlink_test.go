@@ -39,7 +39,7 @@ func TestAnOrderOfWhoHangsUp(t *testing.T) {
 	const pattern = "POST /mimir/v1/failover"
 	h := gate.HTTP(pattern, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { ordered = true }))
 	etcdapitest.Lag(t, n.Replicator)
-	n.Replicator.FailAsks(fmt.Errorf("%w: on purpose", replication.ErrNotReady))
+	etcdapitest.FailAsks(n.Replicator, fmt.Errorf("%w: on purpose", replication.ErrNotReady))
 	for _, hangsUp := range []bool{true, false} {
 		ctx, hangUp := context.WithCancel(t.Context())
 		defer hangUp()

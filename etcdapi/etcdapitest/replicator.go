@@ -361,7 +361,7 @@ func (r *Replicator) ReadWithin(ctx context.Context, _ time.Duration) error {
 }
 
 // FailAsks has questions fail with err, until it is called with nil.
-func (r *Replicator) FailAsks(err error) {
+func FailAsks(r *Replicator, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.mute = err
