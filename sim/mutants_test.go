@@ -214,7 +214,8 @@ var mutants = []planted{
 	{
 		name: "a tail is not saved before a snapshot of Raft",
 		edits: []edit{{
-			"replication/internal/region/adopt.go", "err = a.saveBeforeState(meta)", "_, err = a.check(meta)",
+			"replication/internal/region/adopt.go", "err = a.saveBeforeState(context.Background(), meta)",
+			"_, err = a.check(meta)",
 		}},
 		caught: []string{"FAIL: Test"}, elsewhere: "./replication/internal/region TestANodeThatWasAwaySaves",
 	},
