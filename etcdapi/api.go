@@ -77,6 +77,9 @@ type Options struct {
 	// Operator says of a request that Unary or Stream let in whether a rule of the node, outside of users and roles,
 	// makes whoever asks an operator: he may do then what root may beside keys. May be nil.
 	Operator func(ctx context.Context) bool
+	// Rules reports whether such a rule is in use: then nobody else is an operator where users and roles are not
+	// enabled. May be nil: none is.
+	Rules func() bool
 	// SnapshotNote returns what a snapshot that begins says of itself, at most 64 KiB. May be nil.
 	SnapshotNote func() []byte
 	// Clock is the node's clock. Default: the machine's.
@@ -172,8 +175,8 @@ func New(o Options) *API {
 	}
 	a.guard = &guard{
 		store: a.store, tokens: o.Tokens, commonNames: o.CommonNames, clock: a.clock, barrier: a.barrier,
-		statusOf: a.statusOf, replicator: o.Replicator, operator: o.Operator,
-		orderPatience: loginPatience,
+		statusOf: a.statusOf, replicator: o.Replicator, operator: o.Operator, rules: o.Rules,
+		logger: a.logger, orderPatience: loginPatience,
 	}
 	if a.tokens == nil {
 		a.tokens = token.NewSimple(token.DefaultTTL, a.clock)

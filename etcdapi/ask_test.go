@@ -1,6 +1,7 @@
 package etcdapi
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"testing"
@@ -43,6 +44,20 @@ func TestWhoIsRootTravels(t *testing.T) {
 		if _, _, err := decodeRoot(bad); !errors.Is(err, ErrAsk) {
 			t.Errorf("% x: %v", bad, err)
 		}
+	}
+}
+
+// later is a leader of a later version.
+type later struct{ Replicator }
+
+func (later) Ask(context.Context, []byte) ([]byte, error) { return []byte{0xff}, nil }
+
+// A no that is not understood is one.
+func TestANoOfALaterVersion(t *testing.T) {
+	g := guard{replicator: later{}, statusOf: func(_ context.Context, err error) error { return err }}
+	refused, unheard := g.primarySays(t.Context(), auth.Identity{User: "root"}, false)
+	if refused == nil || unheard != nil {
+		t.Errorf("refused %v, unheard %v", refused, unheard)
 	}
 }
 

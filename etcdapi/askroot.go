@@ -47,7 +47,10 @@ func answerRoot(ctx context.Context, a *API, body []byte) ([]byte, error) {
 	}
 	s, answer := a.store.Auth(), command.NewResults(1)
 	refused := s.Admin(id)
-	if refused == nil && fresh && s.Enabled() && !id.Present && id.Revision < s.Revision() {
+	if !s.Enabled() { // nobody is root: whatever the region that asks shows, there is none to be
+		refused = command.ErrAuthNotEnabled
+	}
+	if refused == nil && fresh && !id.Present && id.Revision < s.Revision() {
 		refused = command.ErrAuthOldRevision
 	}
 	if refused != nil {
@@ -68,8 +71,8 @@ func (g *guard) primarySays(ctx context.Context, id auth.Identity, fresh bool) (
 		return nil, g.statusOf(ctx, err)
 	}
 	refused = command.Refusal(answer)
-	if errors.Is(refused, command.ErrMalformed) {
-		return nil, g.statusOf(ctx, ErrAsk)
+	if errors.Is(refused, command.ErrMalformed) { // it says no, for a reason that only a later version knows
+		return errNotUnderstood, nil
 	}
 	return refused, nil
 }

@@ -108,7 +108,25 @@ func (g *guard) mayOrder(ctx context.Context) error {
 	if g.isOperator(ctx) {
 		return nil
 	}
-	_, refused, _ := g.assured(ctx, g.isRootNow(ctx), false)
+	id, refused, unheard := g.assured(ctx, g.isRootNow(ctx), false)
+	g.tellUnheard(id, refused, unheard)
+	return g.unlessRuled(refused)
+}
+
+// tellUnheard has the log say by whose word alone somebody has ordered something.
+func (g *guard) tellUnheard(id auth.Identity, refused, unheard error) {
+	if refused == nil && unheard != nil {
+		g.logger.Warn("an order goes by what this node has of users and roles: the primary did not say who is root",
+			"user", id.User, "error", unheard)
+	}
+}
+
+// unlessRuled is why somebody may not order something; where users and roles are not enabled any more everybody may
+// but where a rule of the node says who is an operator.
+func (g *guard) unlessRuled(refused error) error {
+	if errors.Is(refused, errDisabled) && (g.rules == nil || !g.rules()) {
+		return nil
+	}
 	return refused
 }
 
@@ -118,6 +136,7 @@ func (g *guard) mustOrder(ctx context.Context) error {
 		return nil
 	}
 	_, refused, unheard := g.assured(ctx, g.isRootNow(ctx), false)
+	refused = g.unlessRuled(refused)
 	if refused == nil && unheard != nil {
 		refused = g.statusOf(ctx, status.Errorf(codes.Unavailable, "mimir: the primary, which knows who is root, "+
 			"could not be asked whether whoever asks still is (%s): who is an operator by operator.allowed-cn or "+
@@ -151,18 +170,21 @@ func (g *guard) heard(
 	if id, refused = judge(); refused != nil || !g.hadUsers() {
 		return id, refused, nil
 	}
-	patient, enough := context.WithTimeout(ctx, g.orderPatience)
-	unheard = g.barrier(patient)
+	both, end := context.WithTimeout(ctx, 2*g.orderPatience)
+	defer end()
+	half, enough := context.WithTimeout(both, g.orderPatience)
+	unheard = g.barrier(half)
 	enough()
 	if unheard == nil {
 		id, refused = judge()
 		return id, refused, nil
 	}
-	patient, enough = context.WithTimeout(ctx, g.orderPatience)
-	defer enough()
-	refused, unheard = g.primarySays(patient, id, fresh)
-	if errors.Is(refused, command.ErrAuthOldRevision) {
+	refused, unheard = g.primarySays(both, id, fresh) // in all of the time that the barrier left
+	switch {
+	case errors.Is(refused, command.ErrAuthOldRevision):
 		refused = errOld
+	case errors.Is(refused, command.ErrAuthNotEnabled):
+		refused = errDisabled
 	}
 	return id, g.statusOf(ctx, refused), unheard
 }
@@ -175,12 +197,21 @@ func isLate(barrier error) bool { return status.Code(barrier) == codes.FailedPre
 var errNotAnswered = status.Error(codes.Unavailable, "mimir: its leader does not answer that: it may be of a version "+
 	"of before")
 
+// errNotUnderstood is told where the primary refused somebody in words of a later version.
+var errNotUnderstood = status.Error(codes.Unavailable, "mimir: the primary's leader says no, in words of a later "+
+	"version than this node's: ask a node of that version")
+
+// errDisabled is told where users and roles are not enabled any more, and the region does not show that yet.
+var errDisabled = status.Error(codes.FailedPrecondition, "mimir: users and roles are not enabled any more, so that "+
+	"nobody is root; a rule of this node (operator.allowed-cn, operator.token-file) says who is an operator")
+
 // errOld is told where what somebody has shown is old by what the primary has, and the region shows its history late,
 // or is behind: it would go on giving him the like. Clients of etcd log in again and again as long as they are told
 // what etcd says.
 var errOld = status.Error(codes.FailedPrecondition, "mimir: what whoever asks has shown, a password or a token, is of "+
 	"before the last change of users, and this region shows its history late, or is behind, and does not show that "+
-	"change yet: log in at another region")
+	"change yet: log in at another region, or have who is an operator by operator.allowed-cn or operator.token-file "+
+	"do it")
 
 // unlessLate is why the primary refused something, or errOld.
 func unlessLate(barrier, refused error) error {

@@ -15,6 +15,9 @@ func Leases(a *API) pb.LeaseServer { return &leaseServer{API: a} }
 func Health(a *API) healthpb.HealthServer { return &healthServer{API: a} }
 
 // SetOrderPatience has orders wait for no longer than this for what the primary has, and then for what it says.
+// EncodeRoot is what the primary is asked.
+var EncodeRoot = encodeRoot
+
 func SetOrderPatience(a *API, d time.Duration) { a.orderPatience = d }
 
 // LeaveUnread has so many bytes of streams lie unread for good by who makes a request.

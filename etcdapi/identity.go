@@ -3,6 +3,7 @@ package etcdapi
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -33,6 +34,8 @@ type guard struct {
 	statusOf    func(context.Context, error) error
 	replicator  Replicator
 	operator    func(context.Context) bool // see Options.Operator
+	rules       func() bool                // see Options.Rules
+	logger      *slog.Logger
 
 	orderPatience time.Duration // loginPatience
 }

@@ -3,6 +3,7 @@ package etcdapi
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 
 	"google.golang.org/grpc/codes"
@@ -42,12 +43,15 @@ func (g *guard) Root(ctx context.Context, shown RootShown) (user string, enabled
 		}
 		return id, g.statusOf(ctx, err)
 	}
-	var id auth.Identity
-	if shown.Sure {
-		id, err, _ = g.assured(ctx, judge, shown.Fresh)
-	} else {
-		id, err = judge()
+	if !shown.Sure {
+		id, err := judge()
+		return id.User, g.store.Auth().Enabled() || hidden(g.replicator) != nil, err
 	}
+	id, err, unheard := g.assured(ctx, judge, shown.Fresh)
+	if errors.Is(err, errDisabled) {
+		return "", false, nil
+	}
+	g.tellUnheard(id, err, unheard)
 	return id.User, g.store.Auth().Enabled() || hidden(g.replicator) != nil, err
 }
 

@@ -336,7 +336,8 @@ func (s *server) build(plain *slog.Logger) error {
 		AllRegions: c.AdvertiseRegions == advertiseAll,
 		Unary:      s.calls.Unary(s.tracing.Unary(s.slow.unary(s.equality.unary(s.gate.Unary)))),
 		Stream:     s.calls.Stream(s.tracing.Stream(s.equality.stream(s.gate.Stream))),
-		PeerTLS:    c.PeerTLS.Enabled(), Logger: s.logger, Operator: operator.Ruled, Ends: endOf,
+		PeerTLS:    c.PeerTLS.Enabled(), Logger: s.logger, Operator: operator.Ruled, Rules: s.gate.Rules,
+		Ends:    endOf,
 		Traffic: &s.traffic, OnCheck: s.checks.Note, OnDurable: s.durable.Note, SnapshotNote: s.snapshotNote,
 	})
 	s.rpc = &rpcPort{make: func() *grpc.Server { return newRPC(s) }, leave: s.ports.doors[0].Renew}

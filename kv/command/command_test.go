@@ -162,10 +162,15 @@ func TestResults(t *testing.T) {
 	if Carries(errors.New("of the engine")) || Carries(ErrTooManyOps) {
 		t.Error("an error without a code is carried")
 	}
-	for _, malformed := range []string{"", "\x1c", "\x01\x00", "\x00\x0a\xff"} {
+	for _, malformed := range []string{"", "\x1d", "\x01\x00", "\x00\x0a\xff"} {
 		if got, err := DecodePutResult([]byte(malformed)); !errors.Is(err, ErrMalformed) {
 			t.Errorf("result %x: %v, %v", malformed, got, err)
 		}
+	}
+	refused := NewResults(1)
+	refused.Refused(ErrTooManyOps)
+	if err := Refusal(refused.All()[0]); !errors.Is(err, ErrMalformed) {
+		t.Errorf("a refusal without a code comes out as %v", err)
 	}
 	var nobody *Results
 	nobody.Put(1)

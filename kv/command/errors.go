@@ -44,7 +44,7 @@ var codes = []error{
 	ErrUserEmpty, ErrUserNotFound, ErrUserAlreadyExist, ErrRoleEmpty, ErrRoleNotFound, ErrRoleAlreadyExist,
 	ErrRootUserNotExist, ErrRootRoleNotExist, ErrNoPasswordUser, ErrPermissionNotGiven, ErrPermissionDenied,
 	ErrRoleNotGranted, ErrPermissionNotGranted, ErrAuthOldRevision, ErrInvalidAuthMgmt, ErrTooManyUsers,
-	ErrFollows, ErrFollowsNot, ErrParted,
+	ErrFollows, ErrFollowsNot, ErrParted, ErrAuthNotEnabled,
 }
 
 // Carries reports whether err is one that a result can carry.

@@ -3,6 +3,7 @@ package command
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/protobuf/proto"
@@ -41,7 +42,10 @@ func (r *Results) Done(response proto.Message) {
 // Refused adds the result of a command that was refused with an error that a result [Carries].
 func (r *Results) Refused(err error) {
 	if r != nil {
-		code, _ := codeOf(err)
+		code, ok := codeOf(err)
+		if !ok { // what nobody can read is no "done"
+			code = math.MaxUint8
+		}
 		r.all = append(r.all, []byte{code})
 	}
 }

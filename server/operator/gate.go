@@ -47,6 +47,11 @@ func NewGate(audit *Audit, links ...Link) *Gate { return &Gate{links, audit} }
 // Everybody reports whether everybody is an operator, because no link is in use. It waits for nothing.
 func (g *Gate) Everybody() bool { return !slices.ContainsFunc(g.links, Link.Used) }
 
+// Rules reports whether a rule of this node says who is an operator. It waits for nothing.
+func (g *Gate) Rules() bool {
+	return slices.ContainsFunc(g.links, func(l Link) bool { return isRule(l) && l.Used() })
+}
+
 type whoKey struct{}
 
 // Who returns who makes a call over HTTP that needs the operator's right, as the audit log has him; empty if he was not
