@@ -28,7 +28,8 @@ type Keeper struct {
 	logger *slog.Logger
 
 	keeping sync.Mutex // held while a copy takes the place of another
-	left    []string   // what was never finished, and could not be removed
+	left    []string   // what is no use any more, and could not be removed
+	aside   []string   // what a copy took the name from, as long as a power cut may give it that back
 
 	mu    sync.Mutex
 	began int    // parts begun, here or before, so that no two write to one place
@@ -40,9 +41,9 @@ func NewKeeper(m *Maker, dir string, logger *slog.Logger) *Keeper {
 	return &Keeper{maker: m, dir: dir, logger: logger}
 }
 
-// Newest returns the directory of the newest copy, "" if there is none, and removes what was never finished:
-// later, if it cannot be now. The name of that copy is durable then (C4): whoever gave it may not have come to sync it.
-// It is called before anything is begun.
+// Newest returns the directory of the newest copy, "" if there is none, and removes what was never finished, and
+// older copies: later, if it cannot be now. The name of that copy is durable then (C4): whoever gave it may not have
+// come to sync it. It is called before anything is begun.
 func (k *Keeper) Newest() (string, error) {
 	fs := k.maker.fs
 	names, err := fs.List(k.dir)
@@ -52,12 +53,13 @@ func (k *Keeper) Newest() (string, error) {
 		return "", err
 	}
 	var newest uint64
-	var parts []string
+	var parts, copies []string
 	for _, n := range names {
 		if strings.HasSuffix(n, partSuffix) {
 			parts = append(parts, n)
 		} else if i, err := strconv.ParseUint(n, 10, 64); err == nil {
 			newest = max(newest, i)
+			copies = append(copies, n)
 		}
 	}
 	k.leave(parts)
@@ -68,16 +70,16 @@ func (k *Keeper) Newest() (string, error) {
 		return "", fmt.Errorf("sync %s, where the copy of entry %d is: %w", k.dir, newest, err)
 	}
 	k.setKept(newest)
+	k.leave(slices.DeleteFunc(copies, func(n string) bool { return filepath.Join(k.dir, n) == k.path(newest) }))
 	return k.path(newest), nil
 }
 
-// leave removes parts of an earlier process. What cannot be removed now is left to the next Keep, and its name given to
-// no other part.
-func (k *Keeper) leave(parts []string) {
+// leave removes parts and copies of an earlier process. What cannot be removed now is left to the next Keep, and its
+// name given to no other part.
+func (k *Keeper) leave(names []string) {
 	k.keeping.Lock()
 	defer k.keeping.Unlock()
-	k.left = parts
-	k.sweep()
+	k.remove(names...)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for _, name := range k.left {
@@ -89,15 +91,26 @@ func (k *Keeper) leave(parts []string) {
 	}
 }
 
-// sweep removes what was never finished, as far as it can be. keeping is held.
+// remove removes what is no use any more: with a later copy, if it cannot be now. keeping is held.
+func (k *Keeper) remove(names ...string) {
+	for _, n := range names {
+		if !slices.Contains(k.left, n) {
+			k.left = append(k.left, n)
+		}
+	}
+	k.sweep()
+}
+
+// sweep removes what was left, as far as it can be. keeping is held.
 func (k *Keeper) sweep() {
 	k.left = slices.DeleteFunc(k.left, func(name string) bool {
 		err := k.maker.fs.RemoveAll(filepath.Join(k.dir, name))
-		if err != nil {
-			k.logger.Warn("half of a copy of the state is not removed; it is tried again with the next copy",
-				"dir", filepath.Join(k.dir, name), "err", err)
+		if err == nil || errors.Is(err, os.ErrNotExist) {
+			return true
 		}
-		return err == nil
+		k.logger.Warn("an old copy of the state, or half of one, is not removed; it is tried again with the next copy",
+			"dir", filepath.Join(k.dir, name), "err", err)
+		return false
 	})
 }
 
@@ -116,24 +129,21 @@ func (k *Keeper) setKept(index uint64) {
 
 // Begin takes hold of the storage's content, as [Maker.Begin] does, for [Keeper.Keep].
 func (k *Keeper) Begin(meta *contract.Metadata) (*Part, error) {
-	k.mu.Lock()
-	k.began++
-	name := fmt.Sprintf(partName, meta.AppliedIndex, k.began)
-	k.mu.Unlock()
-	return k.maker.Begin(filepath.Join(k.dir, name), meta)
+	return k.maker.Begin(filepath.Join(k.dir, k.partName(meta.AppliedIndex)), meta)
 }
 
 // Keep writes p out, has it take the place of the copy before (C4), and returns the applied index of the copy that is
 // there then. A part that is no newer than that, or whose state is being replaced, is dropped; the latter with
-// ErrReplaced.
+// ErrReplaced. That something old cannot be removed is no error: it is left to the next Keep.
 func (k *Keeper) Keep(p *Part) (kept uint64, err error) {
 	k.keeping.Lock()
 	defer k.keeping.Unlock()
 	fs := k.maker.fs
 	k.sweep()
+	named := false
 	defer func() {
-		if gone := fs.RemoveAll(p.dir); gone != nil && !errors.Is(gone, os.ErrNotExist) {
-			err = errors.Join(err, gone)
+		if !named {
+			k.remove(filepath.Base(p.dir))
 		}
 	}()
 	index := p.meta.AppliedIndex
@@ -150,44 +160,57 @@ func (k *Keeper) Keep(p *Part) (kept uint64, err error) {
 	if err := fs.Rename(p.dir, k.path(index)); err != nil {
 		return kept, err
 	}
+	named = true
 	if err := fs.SyncDir(k.dir); err != nil {
 		return kept, err
 	}
 	k.setKept(index)
-	return index, k.removeBefore(index)
+	k.removeBefore(index)
+	return index, nil
 }
 
 // vacate takes the name of a copy from one to which an attempt before gave it without being able to sync that: nobody
 // counts on it, and it may be of another state. It is removed once no power cut gives it back the name, by which half
-// of it would pass for a copy.
+// of it would pass for a copy. keeping is held.
 func (k *Keeper) vacate(index uint64) error {
-	fs, aside := k.maker.fs, k.path(index)+partSuffix
-	if err := fs.Rename(k.path(index), aside); err != nil && !errors.Is(err, os.ErrNotExist) {
+	aside := k.partName(index)
+	err := k.maker.fs.Rename(k.path(index), filepath.Join(k.dir, aside))
+	if err == nil {
+		k.aside = append(k.aside, aside)
+	} else if !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	if _, err := fs.Stat(aside); errors.Is(err, os.ErrNotExist) {
+	if len(k.aside) == 0 {
 		return nil
 	}
-	if err := fs.SyncDir(k.dir); err != nil {
+	if err := k.maker.fs.SyncDir(k.dir); err != nil {
 		return err
 	}
-	return fs.RemoveAll(aside)
+	k.remove(k.aside...)
+	k.aside = nil
+	return nil
 }
 
-func (k *Keeper) removeBefore(index uint64) error {
-	fs := k.maker.fs
-	names, err := fs.List(k.dir)
+// removeBefore removes the copies before the one of index, which is durable. keeping is held.
+func (k *Keeper) removeBefore(index uint64) {
+	names, err := k.maker.fs.List(k.dir)
 	if err != nil {
-		return err
+		k.logger.Warn("old copies of the state are not removed; it is tried again with the next copy", "dir", k.dir,
+			"err", err)
+		return
 	}
-	for _, n := range names {
-		if i, err := strconv.ParseUint(n, 10, 64); err == nil && i < index {
-			if err := fs.RemoveAll(filepath.Join(k.dir, n)); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+	k.remove(slices.DeleteFunc(names, func(n string) bool {
+		i, err := strconv.ParseUint(n, 10, 64)
+		return err != nil || i >= index
+	})...)
+}
+
+// partName returns a name in dir that no other part has.
+func (k *Keeper) partName(index uint64) string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.began++
+	return fmt.Sprintf(partName, index, k.began)
 }
 
 func (k *Keeper) path(index uint64) string {

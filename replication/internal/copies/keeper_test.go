@@ -139,3 +139,65 @@ func TestAPartThatCannotBeRemovedHindersNothing(t *testing.T) {
 		t.Errorf("left is %q, %v", names, err)
 	}
 }
+
+// clinging is a disk on which one directory cannot be removed.
+type clinging struct {
+	durable.FS
+	clings string
+}
+
+func (c *clinging) RemoveAll(name string) error {
+	if name == c.clings {
+		return syscall.EBUSY
+	}
+	return c.FS.RemoveAll(name)
+}
+
+// TestAnOldCopyThatCannotBeRemovedHindersNothing: the new one is kept durably, and the old one goes with a later copy,
+// also of a process that began after it.
+func TestAnOldCopyThatCannotBeRemovedHindersNothing(t *testing.T) {
+	disk, e := &clinging{FS: pebblefs.New(vfs.NewMem())}, enginetest.Volatile()
+	m := NewMaker(disk, e)
+	k := NewKeeper(m, "kept", quiet)
+	if err := durable.MakeDir(disk, "kept"); err != nil {
+		t.Fatal(err)
+	}
+	meta := put(t, e, "a")
+	keep := func(index uint64) {
+		t.Helper()
+		at := *meta
+		at.AppliedIndex = index
+		p, err := k.Begin(&at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if kept, err := k.Keep(p); err != nil || kept != index || k.Kept() != index {
+			t.Fatalf("kept %d, %v; want %d", kept, err, index)
+		}
+	}
+	left := func(want ...string) {
+		t.Helper()
+		if names, err := disk.List("kept"); err != nil || !slices.Equal(names, want) {
+			t.Errorf("on disk: %q, %v; want %q", names, err, want)
+		}
+	}
+	keep(100)
+	disk.clings = filepath.Join("kept", "100")
+	keep(200)
+	left("100", "200")
+	k = NewKeeper(m, "kept", quiet)
+	if dir, err := k.Newest(); err != nil || dir != filepath.Join("kept", "200") {
+		t.Fatalf("newest is %q, %v", dir, err)
+	}
+	left("100", "200")
+	disk.clings = ""
+	keep(300)
+	left("300")
+	if err := durable.MakeDir(disk, "kept/100"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := NewKeeper(m, "kept", quiet).Newest(); err != nil {
+		t.Fatal(err)
+	}
+	left("300")
+}
