@@ -53,6 +53,7 @@ func (s *Staging) fetch(
 	s.coming.Begin(addr, s.config.Clock.Now())
 	defer s.coming.End()
 	m, err := s.receive(ctx, addr, r, elder, fits, func(p checkpoint.Progress) {
+		s.stuck = false // what is in the place is wanted again
 		s.coming.Came(p, s.config.Clock.Now())
 		if progress != nil {
 			progress(p)
@@ -62,6 +63,7 @@ func (s *Staging) fetch(
 	if err != nil {
 		return "", nil, err
 	}
+	s.stuck = false
 	if id, d, err = described(m); err != nil {
 		return "", nil, err
 	}

@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"encoding/hex"
+	"errors"
 	"slices"
 
 	"github.com/mimir-kv/mimir/replication/internal/checkpoint"
@@ -78,13 +79,21 @@ func (s *Staging) tidyGone(names []string) {
 // tidyIncoming removes the part of a copy that came before the transfer broke off, if nobody fetches, and the rest of
 // it would bring nothing: else it would lie there until another copy comes, which may be never. While the disk is full
 // it goes whatever the rest would bring, unless that is what this node waits for, and there was room for it: what it
-// has applied comes no further meanwhile, so that the part would never be found to bring nothing.
+// has applied comes no further meanwhile, so that the part would never be found to bring nothing. What is left of a part
+// of which some was removed goes as well.
 func (s *Staging) tidyIncoming(full bool) {
 	select {
 	case s.fetching <- struct{}{}:
 		defer func() { <-s.fetching }()
 	default:
 		s.finds("") // whoever fetches decides
+		return
+	}
+	if s.stuck || s.isRest() {
+		s.finds("")
+		if s.removeIncoming() {
+			s.config.Logger.Info("the rest of a part of a copy was removed", "dir", s.incoming())
+		}
 		return
 	}
 	m, err := s.came()
@@ -101,19 +110,37 @@ func (s *Staging) tidyIncoming(full bool) {
 	if s.finds(id) < uselessFor && !crowds {
 		return
 	}
-	s.memory = checkpoint.Memory{}
-	err = checkpoint.Remove(s.config.FS, s.incoming())
-	was := s.stuck
-	s.stuck = err != nil
-	switch {
-	case err != nil && !was: // it is said once
-		s.config.Logger.Warn("the part of a copy that nobody needs is not removed; it is tried again", "dir",
-			s.incoming(), "err", err)
-	case err == nil && crowds:
+	switch removed := s.removeIncoming(); {
+	case removed && crowds:
 		s.config.Logger.Warn("the part of a copy was removed, since there is no room on the disk", "copy", id)
-	case err == nil:
+	case removed:
 		s.config.Logger.Info("the part of a copy was removed, which would bring nothing here any more", "copy", id)
 	}
+}
+
+// isRest reports whether what is in the place for what comes in has no manifest: nobody can go on with it. The caller
+// has the place.
+func (s *Staging) isRest() bool {
+	fs, dir := s.config.FS, s.incoming()
+	if _, err := fs.Stat(dir); err != nil {
+		return false
+	}
+	_, part := checkpoint.Partial(fs, dir)
+	_, whole := checkpoint.Load(fs, dir)
+	return errors.Is(part, checkpoint.ErrIncomplete) && errors.Is(whole, checkpoint.ErrIncomplete)
+}
+
+// removeIncoming removes what is in the place for what comes in, and reports whether it is gone. If it is not, the next
+// Tidy tries again, unless more has come by then. The caller has the place.
+func (s *Staging) removeIncoming() bool {
+	s.memory = checkpoint.Memory{}
+	err := checkpoint.Remove(s.config.FS, s.incoming())
+	if err != nil && !s.stuck { // it is said once
+		s.config.Logger.Warn("the part of a copy that nobody needs is not removed; it is tried again", "dir",
+			s.incoming(), "err", err)
+	}
+	s.stuck = err != nil
+	return err == nil
 }
 
 // finds notes of which copy a part is here that nobody needs, "" if of none, and returns how often in a row.

@@ -1,10 +1,13 @@
 package transfer
 
 import (
+	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
+	"github.com/mimir-kv/mimir/replication/durable"
 	"github.com/mimir-kv/mimir/replication/transport/memory"
 )
 
@@ -77,6 +80,58 @@ func TestAPartGoesWhileTheDiskIsFull(t *testing.T) {
 		part()
 		if us.staging.Tidy(1, true); us.staging.Partial() != "" || !slices.Contains(us.staged(), id) {
 			t.Errorf("there is no room, and there is a part of %q; whole are %v", us.staging.Partial(), us.staged())
+		}
+	})
+}
+
+// clinging is a disk on which of a directory all goes but what is in one file, as long as it fails.
+type clinging struct {
+	durable.FS
+	dir   string
+	fails int
+}
+
+func (c *clinging) RemoveAll(name string) error {
+	if name != c.dir || c.fails == 0 {
+		return c.FS.RemoveAll(name)
+	}
+	c.fails--
+	if err := c.FS.RemoveAll(name); err != nil {
+		return err
+	}
+	if err := durable.MakeDir(c.FS, filepath.Join(name, "rest")); err != nil {
+		return err
+	}
+	return syscall.EIO
+}
+
+// TestThePartOfWhichSomeWasRemovedGoes, also if it was another process that began to remove it.
+func TestThePartOfWhichSomeWasRemovedGoes(t *testing.T) {
+	inBubble(t, func(t *testing.T, net *memory.Network) {
+		us, eu := start(t, net, "us-1"), start(t, net, "eu-1")
+		eu.begin("eu")
+		eu.put(strings.Repeat("x", 3<<20))
+		s := us.staging
+		disk := &clinging{FS: s.config.FS, dir: s.incoming()}
+		s.config.FS = disk
+		for _, restarts := range []bool{false, true} {
+			broken := halfWay(net, "us-1", "eu-1")
+			_, _, err := s.Fetch(t.Context(), "eu-1", Request{Region: "us", MinIndex: 2}, broken)
+			if err == nil || s.Partial() == "" {
+				t.Fatalf("no part is there: %v", err)
+			}
+			disk.fails = 1
+			s.Tidy(1, true)
+			if _, err := disk.Stat(s.incoming()); err != nil || s.Partial() != "" {
+				t.Fatalf("there is a part of %q, and of the place is known: %v", s.Partial(), err)
+			}
+			if restarts {
+				s.stuck = false
+			}
+			s.Tidy(1, false)
+			if names := us.staged(); len(names) > 0 {
+				t.Errorf("restarts %t: left is %q", restarts, names)
+			}
 		}
 	})
 }
