@@ -16,6 +16,8 @@ import (
 // adopt makes the state that meta describes this node's: one to which it did not come by applying entries. dir is the
 // copy that has it; "" says that the storage has it already.
 //
+// A storage that has it already may have got it from a node of this process that ended before it was durable.
+//
 // Whatever the way to it (a start, a snapshot of Raft, the install of another region's state, or that of a node that
 // missed the install), this is the only place where the state is replaced: the metadata is checked first; the storage
 // then has the old state or the new one, also after a crash; and when it is done the log begins where the state does,
@@ -36,6 +38,10 @@ func (a *Applier) adopt(dir string, meta *contract.Metadata) error {
 			return err
 		}
 		if err := a.patient.through(replace); err != nil {
+			return err
+		}
+	} else if !a.config.leadsTo(meta) {
+		if err := a.config.settle(a.syncs, meta); err != nil {
 			return err
 		}
 	}
@@ -81,9 +87,18 @@ func (c *Config) replace(syncs *syncs, dir string, meta *contract.Metadata) erro
 	} else if err != nil {
 		return fmt.Errorf("%w: storage: install: %w", ErrTorn, err)
 	}
+	if err := c.settle(syncs, meta); err != nil {
+		return fmt.Errorf("%w: %w", ErrTorn, err)
+	}
+	return nil
+}
+
+// settle has the state that meta describes, which the storage has, be durable before the log begins behind it: it keeps
+// it if the storage cannot by itself.
+func (c *Config) settle(syncs *syncs, meta *contract.Metadata) error {
 	err := syncs.Sync()
 	if err != nil && !errors.Is(err, contract.ErrVolatile) {
-		return fmt.Errorf("%w: storage: sync: %w", ErrTorn, err)
+		return fmt.Errorf("storage: sync: %w", err)
 	}
 	if err == nil || c.Keeper.Kept() >= meta.AppliedIndex {
 		return nil
@@ -93,16 +108,22 @@ func (c *Config) replace(syncs *syncs, dir string, meta *contract.Metadata) erro
 		_, err = c.Keeper.Keep(part)
 	}
 	if err != nil {
-		return fmt.Errorf("%w: keep installed state: %w", ErrTorn, err)
+		return fmt.Errorf("keep installed state: %w", err)
 	}
 	return nil
+}
+
+// leadsTo reports whether the log leads to the state that meta describes. If it does not, it is to begin behind that.
+func (c *Config) leadsTo(meta *contract.Metadata) bool {
+	term, err := c.Log.Term(meta.AppliedIndex)
+	return err == nil && term == meta.AppliedTerm
 }
 
 // rebase tells the log where its history begins: behind the entry that installed the state, as far as the log leads
 // from there to the state. Otherwise, or if the log knows of no position, it begins behind the state.
 func (a *Applier) rebase(meta *contract.Metadata, base timeline.Base) {
 	log := a.config.Log
-	if term, err := log.Term(meta.AppliedIndex); err == nil && term == meta.AppliedTerm {
+	if a.config.leadsTo(meta) {
 		log.Rebase(base.Index, base.Position)
 		if _, known := log.FirstPosition(); known {
 			return
