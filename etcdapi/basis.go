@@ -117,7 +117,7 @@ func (g *guard) mayOrder(ctx context.Context) error {
 func (g *guard) tellUnheard(id auth.Identity, refused, unheard error) {
 	if refused == nil && unheard != nil {
 		g.logger.Warn("an order goes by what this node has of users and roles: the primary did not say who is root",
-			"user", id.User, "error", unheard)
+			"user", id.User, "err", unheard)
 	}
 }
 

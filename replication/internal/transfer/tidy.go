@@ -79,8 +79,8 @@ func (s *Staging) tidyGone(names []string) {
 // tidyIncoming removes the part of a copy that came before the transfer broke off, if nobody fetches, and the rest of
 // it would bring nothing: else it would lie there until another copy comes, which may be never. While the disk is full
 // it goes whatever the rest would bring, unless that is what this node waits for, and there was room for it: what it
-// has applied comes no further meanwhile, so that the part would never be found to bring nothing. What is left of a part
-// of which some was removed goes as well.
+// has applied comes no further meanwhile, so that the part would never be found to bring nothing. What is left of a
+// part of which some was removed goes as well.
 func (s *Staging) tidyIncoming(full bool) {
 	select {
 	case s.fetching <- struct{}{}:
