@@ -71,7 +71,7 @@ func (s *shelf) NewDir() string {
 func (s *shelf) Crashed(testing.TB) storagetest.Engine {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.cuts++
+	s.came++
 	return &shelf{list: newList(s.mistake, &s.synced), disk: s.disk.CrashClone(vfs.CrashCloneCfg{})}
 }
 
@@ -189,7 +189,7 @@ func (s *shelf) Install(dir string, m *contract.Metadata) error {
 	}
 	if s.mistake == "an install clears first" {
 		s.step(func(c *content) { *c = content{} })
-		s.untilCut()
+		s.rest()
 	}
 	s.mu.Lock()
 	if s.mistake == "an install adds" {

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -100,10 +101,12 @@ type list struct {
 
 	mu     sync.Mutex
 	now    content
-	synced content // what a power cut leaves
-	clean  bool    // nothing is to be synced, for whom makes a mistake of that
-	buffer []byte  // of results, for whom reuses it
-	cuts   int     // how often the power was cut
+	synced content      // what a power cut leaves
+	clean  bool         // nothing is to be synced, for whom makes a mistake of that
+	buffer []byte       // of results, for whom reuses it
+	came   int          // how many steps, and cuts of the power
+	syncs  atomic.Int64 // that are under way
+	after  bool         // a power cut: of what it left only the content is looked at
 }
 
 type content struct {
@@ -131,30 +134,62 @@ func (l *list) step(do func(c *content)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.clean = false
+	l.came++
 	if do(&l.now); l.eager() {
 		l.synced = l.now.clone()
 	}
 }
 
-// rest is the time in which the power may be cut.
-func rest() {
-	for range 200 {
-		runtime.Gosched()
-	}
+// waits are what rests have taken, in all of a process: no mistake needs more than maxWaits to be met.
+var waits atomic.Int64
+
+const maxWaits = 3 * time.Second
+
+// seen returns how many steps there were, and cuts of the power.
+func (l *list) seen() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.came
 }
 
-// untilCut leaves time in which the power is cut, for what is done too seldom to be met by chance: on a busy machine
-// nothing else would have the time for it.
-func (l *list) untilCut() {
-	cuts := func() int {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		return l.cuts
+// rest is the time in which the power may be cut, or others may do something: until one of both has come, since on a
+// busy machine nobody else would have the time for it by chance; but not for long, since both may have come before.
+func (l *list) rest() {
+	before, began := l.seen(), time.Now()
+	for n := 0; l.seen() == before; n++ {
+		if n >= 200 && (waits.Load() > int64(maxWaits) || time.Since(began) > 20*time.Millisecond) {
+			break
+		}
+		runtime.Gosched()
 	}
-	before := cuts()
-	for deadline := time.Now().Add(50 * time.Millisecond); cuts() == before && time.Now().Before(deadline); {
-		runtime.Gosched() // past the deadline the power was cut before
+	waits.Add(int64(time.Since(began)))
+}
+
+// restUntilQuiet is the time in which others do something, until they have done it, as it seems.
+func (l *list) restUntilQuiet() {
+	if l.after {
+		return
 	}
+	last, since, began := l.seen(), time.Now(), time.Now()
+	for time.Since(since) < 10*time.Millisecond && waits.Load() < int64(maxWaits) {
+		runtime.Gosched()
+		if now := l.seen(); now != last {
+			last, since = now, time.Now()
+		}
+	}
+	waits.Add(int64(time.Since(began)))
+}
+
+// restUntilSync is the time in which a Sync may begin.
+func (l *list) restUntilSync() {
+	if l.after {
+		return
+	}
+	began := time.Now()
+	for l.syncs.Load() == 0 && time.Since(began) < 5*time.Millisecond && waits.Load() < int64(maxWaits) {
+		runtime.Gosched()
+	}
+	waits.Add(int64(time.Since(began)))
 }
 
 func (l *list) Load() (*contract.Metadata, error) { return l.now.Meta, nil }
@@ -176,12 +211,14 @@ func (l *list) Apply(b *contract.Batch) ([][]byte, error) {
 		results = append(results, l.result(c.Data, item))
 	}
 	switch l.mistake {
+	case "a sync forgets what comes":
+		l.restUntilSync()
 	case "results of the wrong order":
 		slices.Reverse(results)
 	case "commands before metadata", "commands one by one":
 		for i := range items {
 			l.step(func(c *content) { c.Items = append(c.Items, items[i]) })
-			rest()
+			l.rest()
 		}
 		items = nil
 	case "none, in steps", "steps with the last metadata", "steps show":
@@ -231,7 +268,7 @@ func (l *list) inSteps(b *contract.Batch, items [][]byte) [][]byte {
 			}
 		})
 		from = cut.Commands
-		rest()
+		l.rest()
 	}
 	return items[from:]
 }
@@ -256,7 +293,9 @@ func (l *list) Sync() error {
 	case !l.clean:
 		held := l.now.clone()
 		l.mu.Unlock()
-		rest()
+		l.syncs.Add(1)
+		l.restUntilQuiet()
+		l.syncs.Add(-1)
 		l.mu.Lock()
 		l.synced, l.clean = held, true
 	}
@@ -319,6 +358,8 @@ func (l *list) Close() error              { return nil }
 func (l *list) Crashed(testing.TB) storagetest.Engine {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.cuts++
-	return newList(l.mistake, &l.synced)
+	l.came++
+	left := newList(l.mistake, &l.synced)
+	left.after = true
+	return left
 }
