@@ -368,9 +368,7 @@ func TestTheChartStartsTwoRegions(t *testing.T) {
 			"etc/mimir/mimir.yaml": o.file(t, 0),
 			"etc/hosts":            "127.0.0.1 localhost " + host("us") + " " + host("eu") + "\n",
 		} {
-			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
-				t.Fatal(err)
-			}
+			anybodys(t, filepath.Join(dir, name), text)
 		}
 		var variables []string
 		for name, value := range o.variables(t, 0) {

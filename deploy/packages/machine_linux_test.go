@@ -84,9 +84,7 @@ func aDebian(t *testing.T) string {
 		t.Skipf("a root of Debian cannot be made: %v: %s", err, strings.Join(said[max(0, len(said)-40):], " "))
 	}
 	for name, text := range map[string]string{"hostname": "us-1\n", "hosts": "127.0.0.1 localhost us-1\n"} {
-		if err := os.WriteFile(filepath.Join(dir, "etc", name), []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
+		anybodys(t, filepath.Join(dir, "etc", name), text)
 	}
 	for _, timer := range []string{"apt-daily", "apt-daily-upgrade"} { // apt has one user at a time
 		if err := os.Symlink("/dev/null", filepath.Join(dir, "etc/systemd/system", timer+".timer")); err != nil {

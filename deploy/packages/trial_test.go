@@ -257,6 +257,14 @@ func root(t *testing.T) string {
 	return dir
 }
 
+// anybodys writes a file that any user may read, whatever the umask.
+func anybodys(t *testing.T, path, text string) {
+	t.Helper()
+	if err := errors.Join(os.WriteFile(path, []byte(text), 0o644), os.Chmod(path, 0o644)); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // directories makes directories below a root that any user may enter, whatever the umask.
 func directories(t *testing.T, root string, names ...string) {
 	t.Helper()
