@@ -258,12 +258,13 @@ func (r refusing) Serve(services map[string]transport.Handler) error {
 }
 
 // Who is refused as a stranger has had nothing taken, and what he sent waits as long as his caller does: the leader may
-// not have heard yet that the region is one of the fleet.
+// not have heard yet that the region is one of the fleet. The caller leaves between two attempts: during one he cannot
+// know what became of it.
 func TestWhatAStrangerSentWasNotTaken(t *testing.T) {
 	var over atomic.Bool
 	wrap := func(t transport.Transport) transport.Transport { return refusing{t, &over} }
 	fleetOf(t, wrap, func(t *testing.T, a, b *member) {
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second+retryEvery/2)
 		defer cancel()
 		if _, err := b.put(ctx, "given up", Options{}); !errors.Is(err, contract.ErrNotReady) {
 			t.Error(err)
