@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -53,7 +54,7 @@ type shelf struct {
 	dirs int
 	last string // the checkpoint that was made last, or that this is a branch of
 
-	failed bool // that one
+	failed atomic.Bool // that one, which a Sync beside it looks at
 }
 
 func newShelf(mistake string) *shelf {
@@ -144,7 +145,7 @@ func (s *shelf) Checkpoint(dir string) error {
 	}
 	s.last = dir
 	err := s.put(dir, c)
-	s.failed = err != nil
+	s.failed.Store(err != nil)
 	if s.mistake == "a checkpoint swallows its failure" {
 		return nil
 	}
@@ -153,7 +154,7 @@ func (s *shelf) Checkpoint(dir string) error {
 
 // Sync is none behind a checkpoint that failed, for whoever makes a mistake of that.
 func (s *shelf) Sync() error {
-	if s.failed && s.mistake == "a sync trusts a failed checkpoint" {
+	if s.failed.Load() && s.mistake == "a sync trusts a failed checkpoint" {
 		return nil
 	}
 	return s.list.Sync()
