@@ -62,12 +62,15 @@ func (k *Keeper) Newest() (string, error) {
 			copies = append(copies, n)
 		}
 	}
-	k.leave(parts)
-	if newest == 0 {
+	if len(parts)+len(copies) == 0 {
 		return "", nil
 	}
 	if err := fs.SyncDir(k.dir); err != nil {
-		return "", fmt.Errorf("sync %s, where the copy of entry %d is: %w", k.dir, newest, err)
+		return "", fmt.Errorf("sync %s, where copies of the state are: %w", k.dir, err)
+	}
+	k.leave(parts) // one may have had the name of a copy, and a power cut gives that back to no half of it any more
+	if newest == 0 {
+		return "", nil
 	}
 	k.setKept(newest)
 	k.leave(slices.DeleteFunc(copies, func(n string) bool { return filepath.Join(k.dir, n) == k.path(newest) }))

@@ -16,7 +16,8 @@ import (
 // adopt makes the state that meta describes this node's: one to which it did not come by applying entries. dir is the
 // copy that has it; "" says that the storage has it already.
 //
-// A storage that has it already may have got it from a node of this process that ended before it was durable.
+// A storage that has it already may have got it from a node of this process that ended before it was durable, and what
+// is kept of a volatile one, with the log behind, may lead elsewhere: that is settled whatever the log holds.
 //
 // Whatever the way to it (a start, a snapshot of Raft, the install of another region's state, or that of a node that
 // missed the install), this is the only place where the state is replaced: the metadata is checked first; the storage
@@ -40,10 +41,8 @@ func (a *Applier) adopt(dir string, meta *contract.Metadata) error {
 		if err := a.patient.through(replace); err != nil {
 			return err
 		}
-	} else if !a.config.leadsTo(meta) {
-		if err := a.config.settle(a.syncs, meta); err != nil {
-			return err
-		}
+	} else if err := a.config.settle(a.syncs, meta); err != nil {
+		return err
 	}
 	a.progress = progress{timeline.NewMachine(state), meta.AppliedIndex, meta.AppliedTerm}
 	a.saved.Store(meta.AppliedIndex)

@@ -54,16 +54,19 @@ func (s *Staging) fetch(
 	defer s.coming.End()
 	m, err := s.receive(ctx, addr, r, elder, fits, func(p checkpoint.Progress) {
 		s.stuck = false // what is in the place is wanted again
+		s.short = s.short && p.Stage != checkpoint.Coming
 		s.coming.Came(p, s.config.Clock.Now())
 		if progress != nil {
 			progress(p)
 		}
 	})
-	s.short = durable.Full(err) || errors.Is(err, checkpoint.ErrNoSpace)
+	if durable.Full(err) || errors.Is(err, checkpoint.ErrNoSpace) {
+		s.short = true
+	}
 	if err != nil {
 		return "", nil, err
 	}
-	s.stuck = false
+	s.stuck, s.short = false, false
 	if id, d, err = described(m); err != nil {
 		return "", nil, err
 	}

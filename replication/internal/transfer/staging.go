@@ -59,7 +59,7 @@ type Staging struct {
 	config   StagingConfig
 	fetching chan struct{}     // has room for the one that fetches: there is one place for what comes in
 	memory   checkpoint.Memory // of the place; whoever fetches has it
-	short    bool              // of the same: what came last had no room here
+	short    bool              // of the same: the rest of what is there had no room here
 	stuck    bool              // of the same: what nobody needs could not be removed
 	own      checkpoint.Watch  // what applying waits for
 	coming   checkpoint.Watch  // what is on its way here

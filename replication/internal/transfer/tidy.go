@@ -118,8 +118,8 @@ func (s *Staging) tidyIncoming(full bool) {
 	}
 }
 
-// isRest reports whether what is in the place for what comes in has no manifest: nobody can go on with it. The caller
-// has the place.
+// isRest reports whether what is in the place for what comes in has no manifest, or is not what that says: nobody can go
+// on with it. The caller has the place.
 func (s *Staging) isRest() bool {
 	fs, dir := s.config.FS, s.incoming()
 	if _, err := fs.Stat(dir); err != nil {
@@ -127,13 +127,17 @@ func (s *Staging) isRest() bool {
 	}
 	_, part := checkpoint.Partial(fs, dir)
 	_, whole := checkpoint.Load(fs, dir)
-	return errors.Is(part, checkpoint.ErrIncomplete) && errors.Is(whole, checkpoint.ErrIncomplete)
+	return isBroken(part) && isBroken(whole)
+}
+
+func isBroken(err error) bool {
+	return errors.Is(err, checkpoint.ErrIncomplete) || errors.Is(err, checkpoint.ErrCorrupt)
 }
 
 // removeIncoming removes what is in the place for what comes in, and reports whether it is gone. If it is not, the next
 // Tidy tries again, unless more has come by then. The caller has the place.
 func (s *Staging) removeIncoming() bool {
-	s.memory = checkpoint.Memory{}
+	s.memory, s.short = checkpoint.Memory{}, false
 	err := checkpoint.Remove(s.config.FS, s.incoming())
 	if err != nil && !s.stuck { // it is said once
 		s.config.Logger.Warn("the part of a copy that nobody needs is not removed; it is tried again", "dir",

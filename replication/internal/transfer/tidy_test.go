@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"errors"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -8,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/mimir-kv/mimir/replication/durable"
+	"github.com/mimir-kv/mimir/replication/internal/checkpoint"
 	"github.com/mimir-kv/mimir/replication/transport/memory"
 )
 
@@ -72,7 +74,16 @@ func TestAPartGoesWhileTheDiskIsFull(t *testing.T) {
 		if us.staging.Tidy(1, true); us.staging.Partial() == "" {
 			t.Error("gone while it is what this node waits for")
 		}
-		us.staging.short = true
+		disk := us.staging.config.FS
+		us.staging.config.FS = crowded{disk}
+		_, _, err = us.staging.Fetch(t.Context(), "eu-1", Request{Region: "us", MinIndex: 3}, nil)
+		if !errors.Is(err, checkpoint.ErrNoSpace) {
+			t.Fatal(err)
+		}
+		us.staging.config.FS = disk
+		if _, _, err = us.staging.Fetch(t.Context(), "eu-2", Request{Region: "us"}, nil); err == nil {
+			t.Fatal("a node answered that is not there")
+		}
 		if us.staging.Tidy(1, true); us.staging.Partial() != "" {
 			t.Error("there is no room for the rest, and the part is there still")
 		}
@@ -83,6 +94,11 @@ func TestAPartGoesWhileTheDiskIsFull(t *testing.T) {
 		}
 	})
 }
+
+// crowded is a disk on which there is no room.
+type crowded struct{ durable.FS }
+
+func (crowded) FreeBytes(string) (uint64, error) { return 1, nil }
 
 // clinging is a disk on which of a directory all goes but what is in one file, as long as it fails.
 type clinging struct {
@@ -132,6 +148,36 @@ func TestThePartOfWhichSomeWasRemovedGoes(t *testing.T) {
 			if names := us.staged(); len(names) > 0 {
 				t.Errorf("restarts %t: left is %q", restarts, names)
 			}
+		}
+	})
+}
+
+// TestAWholeCopyOfWhichSomeWasRemovedGoes: it had not got its name when a process that ended removed some of it.
+func TestAWholeCopyOfWhichSomeWasRemovedGoes(t *testing.T) {
+	inBubble(t, func(t *testing.T, net *memory.Network) {
+		us, eu := start(t, net, "us-1"), start(t, net, "eu-1")
+		eu.begin("eu")
+		eu.put("a")
+		s := us.staging
+		id, _, err := s.Fetch(t.Context(), "eu-1", Request{Region: "us"}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := checkpoint.Load(s.config.FS, s.dir(id))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.config.FS.Rename(s.dir(id), s.incoming()); err != nil {
+			t.Fatal(err)
+		}
+		if s.Tidy(1, false); s.Partial() != id {
+			t.Fatalf("a whole copy is gone; there is %q", s.Partial())
+		}
+		if err := s.config.FS.Remove(filepath.Join(s.incoming(), m.Files[0].Name)); err != nil {
+			t.Fatal(err)
+		}
+		if s.Tidy(1, false); len(us.staged()) > 0 {
+			t.Errorf("left is %q", us.staged())
 		}
 	})
 }
