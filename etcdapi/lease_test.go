@@ -274,8 +274,12 @@ func TestALeaseWhoseEndIsUnderWayIsNotSaidToBeGone(t *testing.T) {
 	}
 	asked, _ := n.Replicator.Calls()
 	await(t, "it is asked about again", func() bool { now, _ := n.Replicator.Calls(); return now > asked+1 })
+	answer := n.Replicator.HoldAsks() // while there is no lessor, who is asked knows nothing
+	asked, _ = n.Replicator.Calls()
+	await(t, "a question waits", func() bool { now, _ := n.Replicator.Calls(); return now > asked })
 	n.Lessor.Demote()
 	n.Lessor.Promote(replication.Tenure{Term: 4, Epoch: 1})
+	answer()
 	if r, err := s.Recv(); err != nil || r.TTL <= 0 || r.TTL > ttl || r.ID != 7 {
 		t.Errorf("%v, %v", r, err)
 	}

@@ -66,9 +66,10 @@ func TestAnErrorOfTheStorageEndsTheNode(t *testing.T) {
 			n.disk = freshDisk()
 		}
 		f.startAll()
+		leader := f.leaderOf("us")
 		n, broken := f.nodes[f.followersOf("us")[0]], errors.New("input/output error")
 		n.ledger.broken.Store(&broken)
-		f.put("us-1", "c0")
+		f.put(leader, "c0")
 		f.until("the node ends", func() bool { return n.Err() != nil })
 		if err := n.Err(); !errors.Is(err, replication.ErrStopped) || !errors.Is(err, broken) {
 			t.Errorf("it ended with %v", err)

@@ -173,7 +173,7 @@ func TestTwoMirrorsThatAreBegunAtOnce(t *testing.T) {
 			w.stop(end)
 			continue
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		err := mirror.Run(ctx, w.options)
 		if cancel(); !errors.Is(err, mirror.ErrForeign) || len(contents(t, w.etcd)) > 0 {
 			t.Errorf("%v; the etcd has %v", err, contents(t, w.etcd))

@@ -16,10 +16,10 @@ import (
 	"github.com/mimir-kv/mimir/backup/mirror"
 )
 
-// brief grants a lease that is to be kept alive twice in a second and a half, and is for as long as the test runs.
+// brief grants a lease that is to be kept alive twice in four seconds, and is for as long as the test runs.
 func (w *world) brief() clientv3.LeaseID {
 	w.t.Helper()
-	r, err := w.fleet.Grant(w.t.Context(), 2)
+	r, err := w.fleet.Grant(w.t.Context(), 5)
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -27,6 +27,7 @@ func TestFoldersThatAreThereAreSynced(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := s.(*folder)
+	dir = d.dir
 	var synced []string
 	fails := true
 	d.sync = func(path string) error {
@@ -62,6 +63,7 @@ func TestAFolderThatIsMadeIsSynced(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := s.(*folder)
+	dir = d.dir
 	d.sync = func(path string) error {
 		if path == dir {
 			return fs.ErrPermission
@@ -89,6 +91,7 @@ func TestWhatIsThereIsSettled(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := s.(*folder)
+	dir = d.dir
 	var synced []string
 	fails := true
 	d.sync = func(path string) error {

@@ -168,29 +168,32 @@ func TestWhatIsInMemoryIsToldUntilItIsWritten(t *testing.T) {
 
 // TestWhatWasInMemoryIsWrittenAtTheEnd, if the directory can be used by then, and what memory lost is said.
 func TestWhatWasInMemoryIsWrittenAtTheEnd(t *testing.T) {
-	s := newShelf()
-	disk := goneAway(t, s)
-	l := s.open(t, func(o *Options) { o.FS = disk })
-	for range mostWaiting - 1 {
-		l.Add(saw("b"))
-	}
-	l.settle(t)
-	for range 11 {
-		l.Add(saw("c"))
-	}
-	l.settle(t)
-	disk.fails.Store(false)
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
-	l = s.open(t)
-	list := l.Read(t.Context(), Question{Most: 1 << 20}).Events
-	if n := len(list); n != 2+mostWaiting+1 || list[1].Text != "a" || list[2].Text != "b" || list[n-2].Text != "c" {
-		t.Fatalf("%d events are told", n)
-	}
-	if last := list[len(list)-1]; last.Kind != replication.EventGap || !strings.HasPrefix(last.Text, "10 events") {
-		t.Errorf("what is missing is told as %+v", last)
-	}
+	virtual.Test(t, func(t *testing.T) {
+		s := newShelf()
+		disk := goneAway(t, s)
+		l := s.open(t, func(o *Options) { o.FS = disk })
+		for range mostWaiting - 1 {
+			l.Add(saw("b"))
+		}
+		l.settle(t)
+		for range 11 {
+			l.Add(saw("c"))
+		}
+		l.settle(t)
+		disk.fails.Store(false)
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		l = s.open(t)
+		defer l.Close()
+		list := l.Read(t.Context(), Question{Most: 1 << 20}).Events
+		if n := len(list); n != 2+mostWaiting+1 || list[1].Text != "a" || list[2].Text != "b" || list[n-2].Text != "c" {
+			t.Fatalf("%d events are told", n)
+		}
+		if last := list[len(list)-1]; last.Kind != replication.EventGap || !strings.HasPrefix(last.Text, "10 events") {
+			t.Errorf("what is missing is told as %+v", last)
+		}
+	})
 }
 
 // hung is a filesystem whose List fails once, and then does not come back until it is let go.

@@ -162,7 +162,7 @@ func (e *endless) Snapshot() (contract.Snapshot, error) {
 }
 
 func (v endlessView) WriteTo(w io.Writer) (n int64, err error) {
-	for range 1 << 20 { // one that nobody ends comes to its end
+	for range 1 << 26 { // one that nobody ends comes to its end
 		if _, err = w.Write(nil); err != nil {
 			break
 		}

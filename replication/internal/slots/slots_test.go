@@ -288,7 +288,7 @@ func TestAWaitEndsWithItsCaller(t *testing.T) {
 
 func TestTheLeaderSavesWhatMoved(t *testing.T) {
 	alone(t, func(t *testing.T, m *member) {
-		time.Sleep(2 * interval)
+		time.Sleep(2*interval + interval/2) // from here on what changes does so between two looks
 		if m.saves() != 0 {
 			t.Fatalf("saved %+v of nothing", m.saved)
 		}

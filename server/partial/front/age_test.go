@@ -168,7 +168,7 @@ func TestAKeepAliveThatComesTooLateIsAskedForAgain(t *testing.T) {
 	p.clock.each.Store(int64(tooLong))
 	before := asked()
 	send()
-	for asked() < before+6 && ctx.Err() == nil {
+	for asked() < before+3 && ctx.Err() == nil {
 		time.Sleep(time.Millisecond)
 	}
 	p.clock.each.Store(0)
