@@ -37,6 +37,9 @@ type (
 //     After any other one it is not called again: what was not written then, no later call would tell;
 //   - an error of Restore or Install that wraps ErrDamaged, as it says there.
 //
+// A storage that has ended a node so, or by what it did wrong, is given to no other one: that takes one that was opened
+// anew, which has what is durable. After a Shutdown the next node may have the same.
+//
 // The node waits for each of these calls, also when it ends. So none of them may call Shutdown, or wait for a write, a
 // read barrier or a position: that would wait for itself. The storage is closed when Shutdown has returned, and not
 // before.

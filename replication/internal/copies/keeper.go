@@ -65,16 +65,30 @@ func (k *Keeper) Newest() (string, error) {
 	if len(parts)+len(copies) == 0 {
 		return "", nil
 	}
+	parts, whole := k.unfinished(parts)
+	k.leave(parts) // which may have filled the disk
 	if err := fs.SyncDir(k.dir); err != nil {
 		return "", fmt.Errorf("sync %s, where copies of the state are: %w", k.dir, err)
 	}
-	k.leave(parts) // one may have had the name of a copy, and a power cut gives that back to no half of it any more
+	k.leave(whole) // one may have had the name of a copy, and a power cut gives that back to no half of it any more
 	if newest == 0 {
 		return "", nil
 	}
 	k.setKept(newest)
 	k.leave(slices.DeleteFunc(copies, func(n string) bool { return filepath.Join(k.dir, n) == k.path(newest) }))
 	return k.path(newest), nil
+}
+
+// unfinished tells apart those parts that were never whole, and hence have never had the name of a copy (C2).
+func (k *Keeper) unfinished(parts []string) (unfinished, whole []string) {
+	for _, n := range parts {
+		if _, err := k.maker.fs.Stat(filepath.Join(k.dir, n, metadataFile)); errors.Is(err, os.ErrNotExist) {
+			unfinished = append(unfinished, n)
+		} else {
+			whole = append(whole, n)
+		}
+	}
+	return unfinished, whole
 }
 
 // leave removes parts and copies of an earlier process. What cannot be removed now is left to the next Keep, and its

@@ -2,6 +2,7 @@ package copies
 
 import (
 	"errors"
+	"io"
 	"log/slog"
 	"path/filepath"
 	"slices"
@@ -221,20 +222,25 @@ func (o *ordered) RemoveAll(name string) error {
 }
 
 // TestAStartRemovesNothingBeforeItsNameIsDurable: what was put aside may have the name of a copy again after a power
-// cut, by which half of it would pass for one, whether or not there is another copy.
+// cut, by which half of it would pass for one, whether or not there is another copy. What was never whole has had no
+// such name, and may be what fills the disk.
 func TestAStartRemovesNothingBeforeItsNameIsDurable(t *testing.T) {
-	for _, left := range [][]string{{"kept/10-3.tmp"}, {"kept/9", "kept/10-3.tmp"}} {
+	for _, left := range [][]string{{"kept/10-3.tmp", "kept/11-4.tmp"}, {"kept/9", "kept/10-3.tmp", "kept/11-4.tmp"}} {
 		disk := &ordered{FS: pebblefs.New(vfs.NewMem())}
 		for _, dir := range left {
 			if err := durable.MakeDir(disk, dir); err != nil {
 				t.Fatal(err)
 			}
 		}
+		aside := filepath.Join("kept/10-3.tmp", metadataFile)
+		if err := durable.WriteFile(disk, aside, func(io.Writer) error { return nil }); err != nil {
+			t.Fatal(err)
+		}
 		disk.did = nil
 		if _, err := NewKeeper(NewMaker(disk, enginetest.Volatile()), "kept", quiet).Newest(); err != nil {
 			t.Fatal(err)
 		}
-		if !slices.Equal(disk.did, []string{"sync kept", "remove kept/10-3.tmp"}) {
+		if !slices.Equal(disk.did, []string{"remove kept/11-4.tmp", "sync kept", "remove kept/10-3.tmp"}) {
 			t.Errorf("left %q: %q", left, disk.did)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/durable"
 	"github.com/mimir-kv/mimir/replication/internal/raftgroup"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
@@ -16,8 +17,7 @@ import (
 // adopt makes the state that meta describes this node's: one to which it did not come by applying entries. dir is the
 // copy that has it; "" says that the storage has it already.
 //
-// A storage that has it already may have got it from a node of this process that ended before it was durable, and what
-// is kept of a volatile one, with the log behind, may lead elsewhere: that is settled whatever the log holds.
+// A storage that has it already may have got it from a node of this process that ended before it was durable.
 //
 // Whatever the way to it (a start, a snapshot of Raft, the install of another region's state, or that of a node that
 // missed the install), this is the only place where the state is replaced: the metadata is checked first; the storage
@@ -41,7 +41,7 @@ func (a *Applier) adopt(dir string, meta *contract.Metadata) error {
 		if err := a.patient.through(replace); err != nil {
 			return err
 		}
-	} else if err := a.config.settle(a.syncs, meta); err != nil {
+	} else if err := a.config.settleFound(a.syncs, meta, state.Base); err != nil {
 		return err
 	}
 	a.progress = progress{timeline.NewMachine(state), meta.AppliedIndex, meta.AppliedTerm}
@@ -110,6 +110,21 @@ func (c *Config) settle(syncs *syncs, meta *contract.Metadata) error {
 		return fmt.Errorf("keep installed state: %w", err)
 	}
 	return nil
+}
+
+// settleFound is settle of a state that the storage had, unless what is durable leads to it: what is kept, or what the
+// storage keeps, by the entries behind. An entry that installed a state does not, since it is not in the log what that
+// was.
+func (c *Config) settleFound(syncs *syncs, meta *contract.Metadata, base timeline.Base) error {
+	leads := c.leadsTo(meta)
+	if leads && c.Keeper.Kept() >= base.Index {
+		return nil
+	}
+	err := c.settle(syncs, meta)
+	if leads && durable.Full(err) {
+		return nil // the copy of the install is still staged, and what makes room is written to a node that runs
+	}
+	return err
 }
 
 // leadsTo reports whether the log leads to the state that meta describes. If it does not, it is to begin behind that.

@@ -131,7 +131,8 @@ func (s *Staging) isRest() bool {
 }
 
 func isBroken(err error) bool {
-	return errors.Is(err, checkpoint.ErrIncomplete) || errors.Is(err, checkpoint.ErrCorrupt)
+	return errors.Is(err, checkpoint.ErrIncomplete) || errors.Is(err, checkpoint.ErrCorrupt) ||
+		errors.Is(err, checkpoint.ErrFormat)
 }
 
 // removeIncoming removes what is in the place for what comes in, and reports whether it is gone. If it is not, the next

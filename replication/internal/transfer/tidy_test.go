@@ -87,8 +87,11 @@ func TestAPartGoesWhileTheDiskIsFull(t *testing.T) {
 		if us.staging.Tidy(1, true); us.staging.Partial() != "" {
 			t.Error("there is no room for the rest, and the part is there still")
 		}
-		us.staging.own.End()
 		part()
+		if us.staging.Tidy(1, true); us.staging.Partial() == "" {
+			t.Error("gone because another one had no room")
+		}
+		us.staging.own.End()
 		if us.staging.Tidy(1, true); us.staging.Partial() != "" || !slices.Contains(us.staged(), id) {
 			t.Errorf("there is no room, and there is a part of %q; whole are %v", us.staging.Partial(), us.staged())
 		}
@@ -152,32 +155,46 @@ func TestThePartOfWhichSomeWasRemovedGoes(t *testing.T) {
 	})
 }
 
-// TestAWholeCopyOfWhichSomeWasRemovedGoes: it had not got its name when a process that ended removed some of it.
-func TestAWholeCopyOfWhichSomeWasRemovedGoes(t *testing.T) {
+// TestAWholeCopyThatWasSpoiledGoes: it had not got its name when a process that ended removed some of it.
+func TestAWholeCopyThatWasSpoiledGoes(t *testing.T) {
+	spoils := map[string]func(disk durable.FS, dir string, m *checkpoint.Manifest) error{
+		"a file is gone": func(disk durable.FS, dir string, m *checkpoint.Manifest) error {
+			return disk.Remove(filepath.Join(dir, m.Files[0].Name))
+		},
+		"the manifest is empty": func(disk durable.FS, dir string, _ *checkpoint.Manifest) error {
+			f, err := disk.Create(filepath.Join(dir, "CHECKPOINT-MANIFEST"))
+			if err != nil {
+				return err
+			}
+			return f.Close()
+		},
+	}
 	inBubble(t, func(t *testing.T, net *memory.Network) {
 		us, eu := start(t, net, "us-1"), start(t, net, "eu-1")
 		eu.begin("eu")
 		eu.put("a")
 		s := us.staging
-		id, _, err := s.Fetch(t.Context(), "eu-1", Request{Region: "us"}, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		m, err := checkpoint.Load(s.config.FS, s.dir(id))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := s.config.FS.Rename(s.dir(id), s.incoming()); err != nil {
-			t.Fatal(err)
-		}
-		if s.Tidy(1, false); s.Partial() != id {
-			t.Fatalf("a whole copy is gone; there is %q", s.Partial())
-		}
-		if err := s.config.FS.Remove(filepath.Join(s.incoming(), m.Files[0].Name)); err != nil {
-			t.Fatal(err)
-		}
-		if s.Tidy(1, false); len(us.staged()) > 0 {
-			t.Errorf("left is %q", us.staged())
+		for what, spoil := range spoils {
+			id, _, err := s.Fetch(t.Context(), "eu-1", Request{Region: "us"}, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			m, err := checkpoint.Load(s.config.FS, s.dir(id))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := s.config.FS.Rename(s.dir(id), s.incoming()); err != nil {
+				t.Fatal(err)
+			}
+			if s.Tidy(1, false); s.Partial() != id {
+				t.Fatalf("a whole copy is gone; there is %q", s.Partial())
+			}
+			if err := spoil(s.config.FS, s.incoming(), m); err != nil {
+				t.Fatal(err)
+			}
+			if s.Tidy(1, false); len(us.staged()) > 0 {
+				t.Errorf("%s: left is %q", what, us.staged())
+			}
 		}
 	})
 }
