@@ -165,8 +165,8 @@ func (l *list) rest() {
 	waits.Add(int64(time.Since(began)))
 }
 
-// longWaits are what the rests have taken in which a Sync and others meet. Where the mistake is seen the suite ends long
-// before they have taken as much as they may.
+// longWaits are what the rests have taken in which a Sync and others meet. Where the mistake is seen the suite ends
+// long before they have taken as much as they may.
 var longWaits atomic.Int64
 
 const (

@@ -118,8 +118,8 @@ func (s *Staging) tidyIncoming(full bool) {
 	}
 }
 
-// isRest reports whether what is in the place for what comes in has no manifest, or is not what that says: nobody can go
-// on with it. The caller has the place.
+// isRest reports whether what is in the place for what comes in has no manifest, or is not what that says: nobody can
+// go on with it. The caller has the place.
 func (s *Staging) isRest() bool {
 	fs, dir := s.config.FS, s.incoming()
 	if _, err := fs.Stat(dir); err != nil {
