@@ -95,7 +95,11 @@ func (c *Config) replace(syncs *syncs, dir string, meta *contract.Metadata) erro
 // settle has the state that meta describes, which the storage has, be durable before the log begins behind it: it keeps
 // it if the storage cannot by itself.
 func (c *Config) settle(syncs *syncs, meta *contract.Metadata) error {
-	err := syncs.Sync()
+	return c.synced(syncs.Sync(), meta)
+}
+
+// synced is what remains of settle when the storage was asked to sync, with what came of that.
+func (c *Config) synced(err error, meta *contract.Metadata) error {
 	if err != nil && !errors.Is(err, contract.ErrVolatile) {
 		return fmt.Errorf("storage: sync: %w", err)
 	}
@@ -120,11 +124,11 @@ func (c *Config) settleFound(syncs *syncs, meta *contract.Metadata, base timelin
 	if leads && c.Keeper.Kept() >= base.Index {
 		return nil
 	}
-	err := c.settle(syncs, meta)
+	err := syncs.Sync()
 	if leads && durable.Full(err) {
-		return nil // the copy of the install is still staged, and what makes room is written to a node that runs
+		return nil // an install is durable there by itself, and what makes room is written to a node that runs
 	}
-	return err
+	return c.synced(err, meta)
 }
 
 // leadsTo reports whether the log leads to the state that meta describes. If it does not, it is to begin behind that.

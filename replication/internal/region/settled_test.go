@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/durable"
 	"github.com/mimir-kv/mimir/replication/internal/copies"
 	"github.com/mimir-kv/mimir/replication/internal/enginetest"
 	"github.com/mimir-kv/mimir/replication/timeline"
@@ -82,6 +83,11 @@ func TestAStateThatAnEntryLeftInMemoryIsKept(t *testing.T) {
 	if err := p.Apply(p.enter(1, s.install)); !errors.Is(err, ErrTorn) || p.config.Keeper.Kept() != 0 {
 		t.Fatalf("%v, kept %d", err, p.config.Keeper.Kept())
 	}
+	full := newPlace(t, "us", noRoom{fs}, e, e)
+	full.log.terms[p.log.last] = 1
+	if _, err := full.Load(&timeline.State{Region: "us"}); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("only memory has it, and there is no room for it: %v", err)
+	}
 	next := newPlace(t, "us", fs, e, e)
 	next.log.terms[p.log.last] = 1
 	if next.load(); next.index != p.log.last || next.config.Keeper.Kept() != next.index {
@@ -92,6 +98,11 @@ func TestAStateThatAnEntryLeftInMemoryIsKept(t *testing.T) {
 		t.Errorf("another process has %q", after.commands())
 	}
 }
+
+// noRoom is a disk on which no file can be made.
+type noRoom struct{ durable.FS }
+
+func (noRoom) Create(string) (durable.File, error) { return nil, syscall.ENOSPC }
 
 // crowdedSync is a storage that has no room to sync.
 type crowdedSync struct{ contract.Storage }
