@@ -54,6 +54,10 @@ type Forming struct {
 	began  time.Time
 	turn   sync.Mutex // held while the others are asked
 
+	// noted is what has its name on the disk, and for which there was no room to make that durable: the next process
+	// may go by it, so that nothing else is decided. turn is held.
+	noted *recall.Part
+
 	mu     sync.Mutex
 	blank  bool
 	born   recall.Part     // with which disks the region was formed, and without whom
@@ -201,14 +205,21 @@ func (f *Forming) take(ctx context.Context, notFirst func() string) (born recall
 	if !f.Waits() {
 		return f.Part(), "", nil
 	}
-	born, lacks = f.judge(all, notFirst)
+	if f.noted != nil {
+		born = *f.noted
+	} else {
+		born, lacks = f.judge(all, notFirst)
+	}
 	if _, ready := f.config.Life.Started(); lacks == "" && !ready {
 		lacks = "the node starts" // it asks once more when it can be asked
 	}
 	if lacks == "" {
 		err = f.config.Note(born)
 	}
-	if durable.Full(err) && !errors.Is(err, durable.ErrUnsettled) { // else it is noted: the next process takes part
+	if durable.Full(err) {
+		if errors.Is(err, durable.ErrUnsettled) {
+			f.noted = &born
+		}
 		lacks, err = fmt.Sprintf("its disk has no room to note that it does: %v", err), nil
 	}
 	f.mu.Lock()

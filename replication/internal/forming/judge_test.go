@@ -66,7 +66,7 @@ func TestWhoIsEmptyTakesPart(t *testing.T) {
 }
 
 // TestWhatIsNotedIsNotTakenBack: where the disk has no room the node waits, and the next decision may be another one;
-// but not where the note has its name already, since the next process goes by that.
+// but not where the note has its name already, since the next process goes by that: it is noted again.
 func TestWhatIsNotedIsNotTakenBack(t *testing.T) {
 	lives := life.New(clock.Real, slog.New(slog.DiscardHandler))
 	if err := lives.Begin(); err != nil {
@@ -77,21 +77,35 @@ func TestWhatIsNotedIsNotTakenBack(t *testing.T) {
 	}
 	lives.EndStart()
 	defer lives.Close()
+	unsettled := fmt.Errorf("%w: %w", durable.ErrUnsettled, syscall.ENOSPC)
 	for _, c := range []struct {
 		note, want error
 		waits      bool
+		then       string // what is noted once there is room, if it would be decided otherwise now
 	}{
-		{syscall.ENOSPC, nil, true},
-		{fmt.Errorf("%w: %w", durable.ErrUnsettled, syscall.ENOSPC), durable.ErrUnsettled, true},
-		{nil, nil, false},
+		{syscall.ENOSPC, nil, true, "now"},
+		{unsettled, nil, true, "before"},
+		{fmt.Errorf("%w: %w", durable.ErrUnsettled, syscall.EIO), durable.ErrUnsettled, true, ""},
+		{nil, nil, false, "before"},
 	} {
+		note, noted := c.note, ""
 		f := New(Config{
-			Self: timeline.Member{ID: 1, Name: "us-1"}, Blank: true, Disk: recall.Disk{ID: "own"}, Clock: clock.Real,
-			Life: lives, Note: func(recall.Part) error { return c.note },
+			Self: timeline.Member{ID: 1, Name: "us-1"}, Blank: true, Disk: recall.Disk{ID: "before"}, Clock: clock.Real,
+			Life: lives, Note: func(p recall.Part) error { noted = p.Formed[1]; return note },
 		})
-		_, lacks, err := f.take(t.Context(), func() string { return "" })
+		first := func() string { return "" }
+		_, lacks, err := f.take(t.Context(), first)
 		if !errors.Is(err, c.want) || (err == nil) != (c.want == nil) || f.Waits() != c.waits {
 			t.Errorf("%v: %q, %v; it waits: %t", c.note, lacks, err, f.Waits())
+		}
+		if err != nil {
+			continue
+		}
+		note, f.config.Disk.ID = nil, "now"
+		born, lacks, err := f.take(t.Context(), first)
+		if err != nil || f.Waits() || noted != c.then || born.Formed[1] != c.then {
+			t.Errorf("%v, then %q, %v; it waits: %t, has noted %q, and takes part as %v", c.note, lacks, err, f.Waits(),
+				noted, born)
 		}
 	}
 }
