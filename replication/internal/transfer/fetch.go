@@ -66,7 +66,7 @@ func (s *Staging) fetch(
 	if err != nil {
 		return "", nil, err
 	}
-	s.stuck, s.short = false, false
+	s.stuck = false
 	if id, d, err = described(m); err != nil {
 		return "", nil, err
 	}

@@ -138,7 +138,7 @@ func isBroken(err error) bool {
 // removeIncoming removes what is in the place for what comes in, and reports whether it is gone. If it is not, the next
 // Tidy tries again, unless more has come by then. The caller has the place.
 func (s *Staging) removeIncoming() bool {
-	s.memory, s.short = checkpoint.Memory{}, false
+	s.memory = checkpoint.Memory{}
 	err := checkpoint.Remove(s.config.FS, s.incoming())
 	if err != nil && !s.stuck { // it is said once
 		s.config.Logger.Warn("the part of a copy that nobody needs is not removed; it is tried again", "dir",
