@@ -17,7 +17,7 @@ import (
 )
 
 // lastVersion is the commit that -before last means: the one before what is worked on. Move it with each version.
-const lastVersion = "9e01eb0a19c2dc5cbdff8b73e84ba563982d1742"
+const lastVersion = "eb8bdd7ac7c3d4cfd11c5c624e7ae07f21a56c05"
 
 var before = flag.String("before", "",
 	"the version that TestVersionBefore runs beside this one: a commit, a binary, or last; default: it is skipped")

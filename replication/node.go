@@ -66,6 +66,7 @@ type node struct {
 	fence      *standing.Fence
 	standing   *standing.Standing
 
+	broken   error      // with what the storage failed a start; whoever claimed the start has it
 	held     io.Closer  // the lock of the data directory
 	let      chan error // of one that ran: what came of letting go of the lock, and closed then
 	disk     recall.Own
@@ -169,7 +170,15 @@ func (n *node) start(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(n.life.Context(), cancel)() // a Shutdown does not wait for the network
-	return n.bringUp(ctx)
+	if n.broken != nil {
+		return fmt.Errorf("the storage failed a start before, and only one that is opened anew has what it should: %w",
+			n.broken)
+	}
+	err := n.bringUp(ctx)
+	if errors.Is(err, region.ErrTorn) || errors.Is(err, region.ErrStorage) && !durable.Full(err) {
+		n.broken = err
+	}
+	return err
 }
 
 func (n *node) bringUp(ctx context.Context) error {
@@ -350,7 +359,7 @@ func (n *node) launch(check *recall.Check) {
 	n.life.Go(func(ctx context.Context) { n.memory.Run(ctx, n.config.Clock) })
 	n.life.Go(func(ctx context.Context) {
 		switch err := n.forming.Run(ctx, n.group.TakePart); {
-		case errors.Is(err, ErrRemoved):
+		case errors.Is(err, ErrRemoved), err != nil && n.forming.Decided():
 			n.departure().ended(err)
 		case err != nil: // it has done no harm with this disk, and may ask again
 			n.life.Fail(asDamage(err))

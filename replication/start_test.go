@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -212,4 +213,38 @@ func copyAll(disk *vfs.MemFS, from, to string) error {
 		err = errors.Join(err, vfs.Copy(disk, filepath.Join(from, name), filepath.Join(to, name)))
 	}
 	return err
+}
+
+// unsound is a storage of which the first call fails, and which says then that all is well.
+type unsound struct {
+	*ledger
+	with error
+}
+
+func (u *unsound) Load() (*replication.Metadata, error) {
+	if err := u.with; err != nil {
+		u.with = nil
+		return nil, err
+	}
+	return u.ledger.Load()
+}
+
+// TestAStorageThatFailedAStartGetsNoOther, whatever it says then, unless it only had no room.
+func TestAStorageThatFailedAStartGetsNoOther(t *testing.T) {
+	for with, again := range map[syscall.Errno]bool{syscall.EIO: false, syscall.ENOSPC: true} {
+		r, err := replication.NewRaftReplicator(alone(), &unsound{&ledger{}, with})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.SetTransport(memory.NewNetwork(clock.Real, 1).Node("us-1"))
+		if err := r.Start(t.Context()); !errors.Is(err, with) {
+			t.Errorf("%v: the first start says %v", with, err)
+		}
+		if err := r.Start(t.Context()); (err == nil) != again || !again && !errors.Is(err, with) {
+			t.Errorf("%v: the second start says %v", with, err)
+		}
+		if err := r.Shutdown(); err != nil {
+			t.Error(err)
+		}
+	}
 }

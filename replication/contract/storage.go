@@ -37,9 +37,9 @@ type (
 //     After any other one it is not called again: what was not written then, no later call would tell;
 //   - an error of Restore or Install that wraps ErrDamaged, as it says there.
 //
-// A storage of which a call has failed so, or whose content was being replaced when its node ended, is given to no
-// start any more, of the same node or of another: one that is opened anew has what is durable. Any other one may be
-// given again once Shutdown has returned.
+// A storage of which a call has stopped the node so, or its start, or whose content was being replaced when its node
+// ended, is given to no start any more, of the same node or of another: one that is opened anew has what is durable.
+// Any other one may be given again once Shutdown has returned.
 //
 // The node waits for each of these calls, also when it ends. So none of them may call Shutdown, or wait for a write, a
 // read barrier or a position: that would wait for itself. The storage is closed when Shutdown has returned, and not

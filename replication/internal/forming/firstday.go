@@ -128,13 +128,22 @@ func (f *Forming) Form(ctx context.Context) (*contract.Formation, error) {
 	}
 	f.config.Logger.Warn("an operator orders to form the region with the nodes that are empty and answer")
 	born, lacks, err := f.take(ctx, func() string { return "" })
-	switch {
-	case err != nil:
+	if err == nil && lacks != "" {
+		err = f.refused(lacks)
+	}
+	if err != nil {
 		return nil, err
-	case lacks != "":
-		return nil, fmt.Errorf("%w: region %s is not formed: %s", contract.ErrRejected, c.Region, lacks)
 	}
 	return &contract.Formation{Region: c.Region, Nodes: f.names(born), Left: f.leftOut(born)}, nil
+}
+
+// refused is the answer to an order that was not carried out, since there lacks something.
+func (f *Forming) refused(lacks string) error {
+	if f.Decided() {
+		return fmt.Errorf("%w: region %s is not formed yet, and will be by itself: %s; if it must not be, stop this node "+
+			"before there is room, and empty its data directory", contract.ErrUnknownOutcome, f.config.Region, lacks)
+	}
+	return fmt.Errorf("%w: region %s is not formed: %s", contract.ErrRejected, f.config.Region, lacks)
 }
 
 // tell logs that the region is formed without some of its nodes.

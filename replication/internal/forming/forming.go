@@ -54,9 +54,11 @@ type Forming struct {
 	began  time.Time
 	turn   sync.Mutex // held while the others are asked
 
-	// noted is what has its name on the disk, and for which there was no room to make that durable: the next process
-	// may go by it, so that nothing else is decided. turn is held.
+	// noted is what has its name on the disk, although that is not known to be durable: the next process may go by it,
+	// so that this node decides nothing else. turn is held.
 	noted *recall.Part
+	// failed is why nothing could be noted, which ends the node. turn is held.
+	failed error
 
 	mu     sync.Mutex
 	blank  bool
@@ -196,31 +198,24 @@ func (f *Forming) Ask(ctx context.Context) error {
 func (f *Forming) take(ctx context.Context, notFirst func() string) (born recall.Part, lacks string, err error) {
 	f.turn.Lock()
 	defer f.turn.Unlock()
+	switch {
+	case f.failed != nil:
+		return born, "", f.failed
+	case !f.Waits():
+		return f.Part(), "", nil
+	}
 	all := f.askAll(ctx)
 	for _, t := range all {
 		if t.ends != nil {
 			return born, "", t.ends
 		}
 	}
-	if !f.Waits() {
-		return f.Part(), "", nil
-	}
-	if f.noted != nil {
-		born = *f.noted
-	} else {
-		born, lacks = f.judge(all, notFirst)
-	}
+	born, lacks = f.decide(all, notFirst)
 	if _, ready := f.config.Life.Started(); lacks == "" && !ready {
 		lacks = "the node starts" // it asks once more when it can be asked
 	}
 	if lacks == "" {
-		err = f.config.Note(born)
-	}
-	if durable.Full(err) {
-		if errors.Is(err, durable.ErrUnsettled) {
-			f.noted = &born
-		}
-		lacks, err = fmt.Sprintf("its disk has no room to note that it does: %v", err), nil
+		lacks, err = f.note(born)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -228,6 +223,53 @@ func (f *Forming) take(ctx context.Context, notFirst func() string) (born recall
 		f.blank, f.born = false, born
 	}
 	return born, lacks, err
+}
+
+// decide returns what judge does, unless it was decided before.
+func (f *Forming) decide(all []said, notFirst func() string) (born recall.Part, lacks string) {
+	if _, told := f.told(all); !told && f.noted != nil {
+		return *f.noted, ""
+	}
+	return f.judge(all, notFirst)
+}
+
+// note has it noted how the region was formed. lacks says that there is no room for that.
+func (f *Forming) note(born recall.Part) (lacks string, err error) {
+	err = f.config.Note(born)
+	unsettled := errors.Is(err, durable.ErrUnsettled)
+	if unsettled {
+		f.noted = &born
+	}
+	switch {
+	case !durable.Full(err):
+		f.failed = err
+		return "", err
+	case !unsettled:
+		return fmt.Sprintf("its disk has no room to note that it does: %v", err), nil
+	}
+	without := ""
+	if left := f.leftOut(born); len(left) > 0 {
+		without = " and without " + strings.Join(left, ", ")
+	}
+	return fmt.Sprintf("it is decided that the region is formed with %s%s, which its disk has no room to note for good: "+
+		"%v", strings.Join(f.names(born), ", "), without, err), nil
+}
+
+// Decided reports whether the disk may say that a node takes part which still waits: the next start would not ask.
+func (f *Forming) Decided() bool {
+	f.turn.Lock()
+	defer f.turn.Unlock()
+	return f.noted != nil && f.Waits()
+}
+
+// told returns how a node says that the region was formed with this very disk.
+func (f *Forming) told(all []said) (born recall.Part, ok bool) {
+	for _, t := range all {
+		if !t.silent && t.formed[f.config.Self.ID] == f.config.Disk.ID {
+			return recall.Part{Formed: t.formed, Left: t.left}, true
+		}
+	}
+	return born, false
 }
 
 // askAll asks all other nodes of the region.
@@ -255,7 +297,10 @@ func (f *Forming) askAll(ctx context.Context) (all []said) {
 // judge returns how the region was formed, nothing if nobody knows, or why this node must wait. notFirst is asked only
 // where a majority is empty, and the others do not answer.
 func (f *Forming) judge(all []said, notFirst func() string) (born recall.Part, lacks string) {
-	own, blank := f.config.Disk.ID, map[uint64]string{f.config.Self.ID: f.config.Disk.ID}
+	if born, ok := f.told(all); ok {
+		return born, ""
+	}
+	blank := map[uint64]string{f.config.Self.ID: f.config.Disk.ID}
 	var empty, silent, holding []string
 	var held []said
 	var left []uint64
@@ -263,8 +308,6 @@ func (f *Forming) judge(all []said, notFirst func() string) (born recall.Part, l
 		switch {
 		case t.silent:
 			silent, left = append(silent, t.node), append(left, t.id)
-		case t.formed[f.config.Self.ID] == own:
-			return recall.Part{Formed: t.formed, Left: t.left}, ""
 		case t.blank != "":
 			blank[t.id] = t.blank
 			empty = append(empty, t.node)

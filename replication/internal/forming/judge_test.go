@@ -10,8 +10,10 @@ import (
 	"testing"
 
 	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/durable"
 	"github.com/mimir-kv/mimir/replication/internal/life"
+	"github.com/mimir-kv/mimir/replication/internal/members"
 	"github.com/mimir-kv/mimir/replication/internal/recall"
 	"github.com/mimir-kv/mimir/replication/internal/region"
 	"github.com/mimir-kv/mimir/replication/timeline"
@@ -66,7 +68,8 @@ func TestWhoIsEmptyTakesPart(t *testing.T) {
 }
 
 // TestWhatIsNotedIsNotTakenBack: where the disk has no room the node waits, and the next decision may be another one;
-// but not where the note has its name already, since the next process goes by that: it is noted again.
+// but not where the note has its name already, since the next process goes by that: it is noted again. Any other error
+// ends the node, whoever had it noted.
 func TestWhatIsNotedIsNotTakenBack(t *testing.T) {
 	lives := life.New(clock.Real, slog.New(slog.DiscardHandler))
 	if err := lives.Begin(); err != nil {
@@ -78,15 +81,17 @@ func TestWhatIsNotedIsNotTakenBack(t *testing.T) {
 	lives.EndStart()
 	defer lives.Close()
 	unsettled := fmt.Errorf("%w: %w", durable.ErrUnsettled, syscall.ENOSPC)
+	failed := fmt.Errorf("%w: %w", durable.ErrUnsettled, syscall.EIO)
 	for _, c := range []struct {
-		note, want error
-		waits      bool
-		then       string // what is noted once there is room, if it would be decided otherwise now
+		note, want     error
+		waits, decided bool
+		then           string // what is noted once there is room, if it would be decided otherwise now
 	}{
-		{syscall.ENOSPC, nil, true, "now"},
-		{unsettled, nil, true, "before"},
-		{fmt.Errorf("%w: %w", durable.ErrUnsettled, syscall.EIO), durable.ErrUnsettled, true, ""},
-		{nil, nil, false, "before"},
+		{syscall.ENOSPC, nil, true, false, "now"},
+		{unsettled, nil, true, true, "before"},
+		{failed, syscall.EIO, true, true, ""},
+		{syscall.EIO, syscall.EIO, true, false, ""},
+		{nil, nil, false, false, "before"},
 	} {
 		note, noted := c.note, ""
 		f := New(Config{
@@ -95,18 +100,48 @@ func TestWhatIsNotedIsNotTakenBack(t *testing.T) {
 		})
 		first := func() string { return "" }
 		_, lacks, err := f.take(t.Context(), first)
-		if !errors.Is(err, c.want) || (err == nil) != (c.want == nil) || f.Waits() != c.waits {
-			t.Errorf("%v: %q, %v; it waits: %t", c.note, lacks, err, f.Waits())
-		}
-		if err != nil {
-			continue
+		if !errors.Is(err, c.want) || (err == nil) != (c.want == nil) || f.Waits() != c.waits ||
+			f.Decided() != c.decided {
+			t.Errorf("%v: %q, %v; it waits: %t, and has decided: %t", c.note, lacks, err, f.Waits(), f.Decided())
 		}
 		note, f.config.Disk.ID = nil, "now"
 		born, lacks, err := f.take(t.Context(), first)
-		if err != nil || f.Waits() || noted != c.then || born.Formed[1] != c.then {
-			t.Errorf("%v, then %q, %v; it waits: %t, has noted %q, and takes part as %v", c.note, lacks, err, f.Waits(),
-				noted, born)
+		if !errors.Is(err, c.want) || (err == nil) != (c.want == nil) {
+			t.Errorf("%v, then %q, %v", c.note, lacks, err)
 		}
+		if err == nil && (f.Waits() || noted != c.then || born.Formed[1] != c.then) {
+			t.Errorf("%v, then: it waits: %t, has noted %q, and takes part as %v", c.note, f.Waits(), noted, born)
+		}
+	}
+}
+
+// TestAnOrderThatIsDecidedIsNotRefused: there is no room to note for good how the region is formed, which is done by
+// itself once there is. Who has decided otherwise, with this disk, is followed.
+func TestAnOrderThatIsDecidedIsNotRefused(t *testing.T) {
+	f := someBlank("")
+	f.config.Nodes = map[string]string{"us-1": "", "us-3": ""}
+	f.config.Logger = slog.New(slog.DiscardHandler)
+	f.config.Note = func(recall.Part) error { return fmt.Errorf("%w: %w", durable.ErrUnsettled, syscall.ENOSPC) }
+	three := members.RaftID("", "us-3")
+	silent := []said{{node: "us-2", id: 2, blank: "two"}, {node: "us-3", id: three, silent: true}}
+	born, lacks := f.decide(silent, func() string { return "" })
+	if lacks != "" {
+		t.Fatal(lacks)
+	}
+	lacks, err := f.note(born)
+	if err != nil || !strings.Contains(lacks, "without us-3") {
+		t.Errorf("it waits for %q, %v", lacks, err)
+	}
+	if err := f.refused(lacks); !errors.Is(err, contract.ErrUnknownOutcome) {
+		t.Errorf("an order that is carried out later gets %v", err)
+	}
+	holds := []said{{node: "us-2", id: 2}, {node: "us-3", id: three}}
+	if born, _ := f.decide(holds, nil); !slices.Equal(born.Left, []uint64{three}) {
+		t.Errorf("what was decided is forgotten for %v", born)
+	}
+	holds[0].formed = map[uint64]string{1: "own", 2: "two", three: "three"}
+	if born, _ := f.decide(holds, nil); len(born.Left) != 0 || len(born.Formed) != 3 {
+		t.Errorf("the region was formed with this disk, and it takes part as of %v", born)
 	}
 }
 

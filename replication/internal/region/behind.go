@@ -204,7 +204,7 @@ func (b *behind) cut(to timeline.Cursor) error {
 		last.First, last.Commands = part.First, part.Commands
 	}
 	if _, err := a.config.Storage.Apply(last); err != nil {
-		return fmt.Errorf("storage: end at position %d: %w", to.Position, err)
+		return fmt.Errorf("%w: end at position %d: %w", ErrStorage, to.Position, err)
 	}
 	a.saved.Store(a.index)
 	return nil
