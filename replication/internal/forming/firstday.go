@@ -140,8 +140,9 @@ func (f *Forming) Form(ctx context.Context) (*contract.Formation, error) {
 // refused is the answer to an order that was not carried out, since there lacks something.
 func (f *Forming) refused(lacks string) error {
 	if f.Decided() {
-		return fmt.Errorf("%w: region %s is not formed yet, and will be by itself: %s; if it must not be, stop this node "+
-			"before there is room, and empty its data directory", contract.ErrUnknownOutcome, f.config.Region, lacks)
+		return fmt.Errorf("%w: region %s is not formed yet, and will be by itself: %s; if it must not be, stop this "+
+			"node before there is room, and empty its data directory", contract.ErrUnknownOutcome, f.config.Region,
+			lacks)
 	}
 	return fmt.Errorf("%w: region %s is not formed: %s", contract.ErrRejected, f.config.Region, lacks)
 }

@@ -225,9 +225,13 @@ func (f *Forming) take(ctx context.Context, notFirst func() string) (born recall
 	return born, lacks, err
 }
 
-// decide returns what judge does, unless it was decided before.
+// decide returns how the region was formed, as a node says, as was decided before, or by judge; lacks says why that is
+// not decided.
 func (f *Forming) decide(all []said, notFirst func() string) (born recall.Part, lacks string) {
-	if _, told := f.told(all); !told && f.noted != nil {
+	if born, ok := f.told(all); ok {
+		return born, ""
+	}
+	if f.noted != nil {
 		return *f.noted, ""
 	}
 	return f.judge(all, notFirst)
@@ -251,8 +255,8 @@ func (f *Forming) note(born recall.Part) (lacks string, err error) {
 	if left := f.leftOut(born); len(left) > 0 {
 		without = " and without " + strings.Join(left, ", ")
 	}
-	return fmt.Sprintf("it is decided that the region is formed with %s%s, which its disk has no room to note for good: "+
-		"%v", strings.Join(f.names(born), ", "), without, err), nil
+	return fmt.Sprintf("it is decided that the region is formed with %s%s, which its disk has no room to note for "+
+		"good: %v", strings.Join(f.names(born), ", "), without, err), nil
 }
 
 // Decided reports whether the disk may say that a node takes part which still waits: the next start would not ask.
@@ -294,12 +298,9 @@ func (f *Forming) askAll(ctx context.Context) (all []said) {
 	return all
 }
 
-// judge returns how the region was formed, nothing if nobody knows, or why this node must wait. notFirst is asked only
-// where a majority is empty, and the others do not answer.
+// judge returns how the region was formed, where no node says that it was with this one's disk; nothing if nobody
+// knows, or why this node must wait. notFirst is asked only where a majority is empty, and the others do not answer.
 func (f *Forming) judge(all []said, notFirst func() string) (born recall.Part, lacks string) {
-	if born, ok := f.told(all); ok {
-		return born, ""
-	}
 	blank := map[uint64]string{f.config.Self.ID: f.config.Disk.ID}
 	var empty, silent, holding []string
 	var held []said

@@ -55,7 +55,7 @@ func TestWhoIsEmptyTakesPart(t *testing.T) {
 			}
 			all = append(all, o)
 		}
-		born, lacks := f.judge(all, func() string { return "; not the first day" })
+		born, lacks := f.decide(all, func() string { return "; not the first day" })
 		formed := born.Formed
 		if want == "" && lacks != "" || !strings.HasPrefix(lacks, want) {
 			t.Errorf("%s: %q, want %q", others, lacks, want)
@@ -165,7 +165,7 @@ func TestWhoComesEmptyIsOfTheLifeOfMost(t *testing.T) {
 			}
 			all = append(all, o)
 		}
-		born, lacks := f.judge(all, func() string { return "" })
+		born, lacks := f.decide(all, func() string { return "" })
 		if !strings.Contains(lacks, want) || (want == "") != (lacks == "") {
 			t.Errorf("%s: %q, want %q", others, lacks, want)
 		}
@@ -203,7 +203,7 @@ func TestAMajorityIsEnough(t *testing.T) {
 			}
 			all = append(all, o)
 		}
-		born, lacks := f.judge(all, func() string { return "" })
+		born, lacks := f.decide(all, func() string { return "" })
 		if !strings.Contains(lacks, c.lacks) || (c.lacks == "") != (lacks == "") || !slices.Equal(born.Left, c.left) ||
 			lacks == "" && (born.Formed[1] != "own" || len(born.Formed)+len(born.Left) != len(c.others)+1) {
 			t.Errorf("%s: %q, formed %+v", c.others, lacks, born)
@@ -240,7 +240,7 @@ func TestWhatIsSownFormsARegionWithItsLikeAlone(t *testing.T) {
 			}
 			all = append(all, o)
 		}
-		born, lacks := f.judge(all, func() string { return "" })
+		born, lacks := f.decide(all, func() string { return "" })
 		if !strings.Contains(lacks, c.lacks) || (c.lacks == "") != (lacks == "") || lacks != "" && born.Formed != nil {
 			t.Errorf("%q among %s: %q, formed %+v", c.sown, c.others, lacks, born)
 		}
