@@ -122,6 +122,19 @@ func markDirectory(fs durable.FS, c *Config, born recall.Part) error {
 	return marked{identity: c.identity(), Formed: born.Formed, Left: born.Left}.write(fs, c)
 }
 
+// takeBack has a directory that was empty say nothing again, as far as a process sees that comes: that a power cut does
+// not bring it back could take room.
+func (c claim) takeBack(config *Config) error {
+	if !c.fresh {
+		return fmt.Errorf("%s was not empty: what it said is overwritten", config.DataDir)
+	}
+	err := config.FS.Remove(config.path(identityFile))
+	if err == nil {
+		_ = config.FS.SyncDir(config.DataDir)
+	}
+	return err
+}
+
 // markSown makes the data directory one that was sown, durably; with nothing: one on which no node starts.
 func markSown(fs durable.FS, c *Config, with string) error {
 	m := marked{identity: c.identity(), Sown: with}

@@ -175,7 +175,7 @@ func (n *node) start(ctx context.Context) error {
 			n.broken)
 	}
 	err := n.bringUp(ctx)
-	if errors.Is(err, region.ErrTorn) || errors.Is(err, region.ErrStorage) && !durable.Full(err) {
+	if errors.Is(err, copies.ErrStorage) && (errors.Is(err, region.ErrTorn) || !durable.Full(err)) {
 		n.broken = err
 	}
 	return err
@@ -359,7 +359,7 @@ func (n *node) launch(check *recall.Check) {
 	n.life.Go(func(ctx context.Context) { n.memory.Run(ctx, n.config.Clock) })
 	n.life.Go(func(ctx context.Context) {
 		switch err := n.forming.Run(ctx, n.group.TakePart); {
-		case errors.Is(err, ErrRemoved), err != nil && n.forming.Decided():
+		case errors.Is(err, ErrRemoved):
 			n.departure().ended(err)
 		case err != nil: // it has done no harm with this disk, and may ask again
 			n.life.Fail(asDamage(err))

@@ -53,7 +53,8 @@ func (n *node) build() {
 		FleetExists: c.FleetExists, Blank: n.found.blank() && !c.Join && len(c.Nodes) > 1, Sown: n.found.sown,
 		Born: n.found.born, Disk: n.disk.Disk, Dir: c.DataDir, Applied: n.applied, Client: n.client, Life: n.life,
 		Clock: c.Clock, Logger: n.logger, Timeout: c.callTimeout(),
-		Note: func(born recall.Part) error { return markDirectory(c.FS, c, born) },
+		Note:     func(born recall.Part) error { return markDirectory(c.FS, c, born) },
+		TakeBack: func() error { return n.found.takeBack(c) },
 	})
 	n.fleet = fleet.NewWatcher(fleet.Config{
 		Regions: c.Regions, Clock: c.Clock, Interval: c.fleetInterval(), Timeout: c.callTimeout(),

@@ -132,7 +132,7 @@ func (m *Maker) Restore(dir string, meta *contract.Metadata) error {
 		return err
 	}
 	if files {
-		return c.Install(contents, meta)
+		return ofStorage(c.Install(contents, meta))
 	}
 	if err := verify(m.fs, dir); err != nil {
 		return err
@@ -142,7 +142,19 @@ func (m *Maker) Restore(dir string, meta *contract.Metadata) error {
 		return err
 	}
 	defer f.Close()
-	return m.storage.Restore(bufio.NewReaderSize(f, 1<<20), meta)
+	return ofStorage(m.storage.Restore(bufio.NewReaderSize(f, 1<<20), meta))
+}
+
+// ErrStorage says that a call of the storage failed so that the node ends. Only one that is opened anew is known to
+// have what it should.
+var ErrStorage = errors.New("storage")
+
+// ofStorage says of err, of a call of the storage, that it is.
+func ofStorage(err error) error {
+	if err == nil || errors.Is(err, contract.ErrDamaged) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrStorage, err)
 }
 
 // hasContents returns ErrDamaged if something of a copy is not there, or is no directory where it has to be one: nobody

@@ -2,6 +2,7 @@ package forming
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/durable"
 	"github.com/mimir-kv/mimir/replication/internal/members"
 	"github.com/mimir-kv/mimir/replication/internal/recall"
 )
@@ -127,24 +129,19 @@ func (f *Forming) Form(ctx context.Context) (*contract.Formation, error) {
 		return nil, nil
 	}
 	f.config.Logger.Warn("an operator orders to form the region with the nodes that are empty and answer")
+	f.turn.Lock()
+	defer f.turn.Unlock()
 	born, lacks, err := f.take(ctx, func() string { return "" })
-	if err == nil && lacks != "" {
-		err = f.refused(lacks)
-	}
-	if err != nil {
+	switch {
+	case errors.Is(err, durable.ErrUnsettled):
+		return nil, fmt.Errorf("%w: this node ends, and its next start may form region %s: %w",
+			contract.ErrUnknownOutcome, c.Region, err)
+	case err != nil:
 		return nil, err
+	case lacks != "":
+		return nil, fmt.Errorf("%w: region %s is not formed: %s", contract.ErrRejected, c.Region, lacks)
 	}
 	return &contract.Formation{Region: c.Region, Nodes: f.names(born), Left: f.leftOut(born)}, nil
-}
-
-// refused is the answer to an order that was not carried out, since there lacks something.
-func (f *Forming) refused(lacks string) error {
-	if f.Decided() {
-		return fmt.Errorf("%w: region %s is not formed yet, and will be by itself: %s; if it must not be, stop this "+
-			"node before there is room, and empty its data directory", contract.ErrUnknownOutcome, f.config.Region,
-			lacks)
-	}
-	return fmt.Errorf("%w: region %s is not formed: %s", contract.ErrRejected, f.config.Region, lacks)
 }
 
 // tell logs that the region is formed without some of its nodes.

@@ -46,6 +46,9 @@ type Config struct {
 	Timeout time.Duration // of one question
 	// Note notes durably that the node takes part, in a region that was formed so.
 	Note func(born recall.Part) error
+	// TakeBack has a blank node's directory hold no such note any more, for a process that comes. It needs no room; a
+	// power cut may bring the note back.
+	TakeBack func() error
 }
 
 // Forming is a node that may have to wait before it takes part in its region. Its methods are safe for concurrent use.
@@ -54,10 +57,8 @@ type Forming struct {
 	began  time.Time
 	turn   sync.Mutex // held while the others are asked
 
-	// noted is what has its name on the disk, although that is not known to be durable: the next process may go by it,
-	// so that this node decides nothing else. turn is held.
-	noted *recall.Part
-	// failed is why nothing could be noted, which ends the node. turn is held.
+	// failed is what ends the node, whoever asked: nothing can be noted, or another node says why it must not take
+	// part. turn is held.
 	failed error
 
 	mu     sync.Mutex
@@ -189,15 +190,15 @@ func (f *Forming) Run(ctx context.Context, takePart func()) error {
 // Ask asks the other nodes once, and notes on disk that the node takes part, if it may. Its error says why it never
 // may.
 func (f *Forming) Ask(ctx context.Context) error {
+	f.turn.Lock()
+	defer f.turn.Unlock()
 	_, _, err := f.take(ctx, func() string { return f.firstDay(ctx) })
 	return err
 }
 
 // take is Ask; notFirst says why it is not the first day of the fleet, "" if it is. lacks says why the node still does
-// not take part.
+// not take part. turn is held.
 func (f *Forming) take(ctx context.Context, notFirst func() string) (born recall.Part, lacks string, err error) {
-	f.turn.Lock()
-	defer f.turn.Unlock()
 	switch {
 	case f.failed != nil:
 		return born, "", f.failed
@@ -207,15 +208,17 @@ func (f *Forming) take(ctx context.Context, notFirst func() string) (born recall
 	all := f.askAll(ctx)
 	for _, t := range all {
 		if t.ends != nil {
+			f.failed = t.ends
 			return born, "", t.ends
 		}
 	}
-	born, lacks = f.decide(all, notFirst)
+	born, lacks = f.judge(all, notFirst)
 	if _, ready := f.config.Life.Started(); lacks == "" && !ready {
 		lacks = "the node starts" // it asks once more when it can be asked
 	}
 	if lacks == "" {
 		lacks, err = f.note(born)
+		f.failed = err
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -225,55 +228,21 @@ func (f *Forming) take(ctx context.Context, notFirst func() string) (born recall
 	return born, lacks, err
 }
 
-// decide returns how the region was formed, as a node says, as was decided before, or by judge; lacks says why that is
-// not decided.
-func (f *Forming) decide(all []said, notFirst func() string) (born recall.Part, lacks string) {
-	if born, ok := f.told(all); ok {
-		return born, ""
-	}
-	if f.noted != nil {
-		return *f.noted, ""
-	}
-	return f.judge(all, notFirst)
-}
-
-// note has it noted how the region was formed. lacks says that there is no room for that.
+// note has it noted how the region was formed. lacks says that there is no room for that: then the next process must
+// not go by it either, and what has its name already is taken back.
 func (f *Forming) note(born recall.Part) (lacks string, err error) {
 	err = f.config.Note(born)
-	unsettled := errors.Is(err, durable.ErrUnsettled)
-	if unsettled {
-		f.noted = &born
-	}
-	switch {
-	case !durable.Full(err):
-		f.failed = err
-		return "", err
-	case !unsettled:
-		return fmt.Sprintf("its disk has no room to note that it does: %v", err), nil
-	}
-	without := ""
-	if left := f.leftOut(born); len(left) > 0 {
-		without = " and without " + strings.Join(left, ", ")
-	}
-	return fmt.Sprintf("it is decided that the region is formed with %s%s, which its disk has no room to note for "+
-		"good: %v", strings.Join(f.names(born), ", "), without, err), nil
-}
-
-// Decided reports whether the disk may say that a node takes part which still waits: the next start would not ask.
-func (f *Forming) Decided() bool {
-	f.turn.Lock()
-	defer f.turn.Unlock()
-	return f.noted != nil && f.Waits()
-}
-
-// told returns how a node says that the region was formed with this very disk.
-func (f *Forming) told(all []said) (born recall.Part, ok bool) {
-	for _, t := range all {
-		if !t.silent && t.formed[f.config.Self.ID] == f.config.Disk.ID {
-			return recall.Part{Formed: t.formed, Left: t.left}, true
+	settled := !errors.Is(err, durable.ErrUnsettled)
+	if !settled {
+		back := f.config.TakeBack()
+		if settled = back == nil; !settled {
+			err = fmt.Errorf("%w; which cannot be taken back: %v", err, back)
 		}
 	}
-	return born, false
+	if settled && durable.Full(err) {
+		return fmt.Sprintf("its disk has no room to note that it does: %v", err), nil
+	}
+	return "", err
 }
 
 // askAll asks all other nodes of the region.
@@ -298,10 +267,10 @@ func (f *Forming) askAll(ctx context.Context) (all []said) {
 	return all
 }
 
-// judge returns how the region was formed, where no node says that it was with this one's disk; nothing if nobody
-// knows, or why this node must wait. notFirst is asked only where a majority is empty, and the others do not answer.
+// judge returns how the region was formed, nothing if nobody knows, or why this node must wait. notFirst is asked only
+// where a majority is empty, and the others do not answer.
 func (f *Forming) judge(all []said, notFirst func() string) (born recall.Part, lacks string) {
-	blank := map[uint64]string{f.config.Self.ID: f.config.Disk.ID}
+	own, blank := f.config.Disk.ID, map[uint64]string{f.config.Self.ID: f.config.Disk.ID}
 	var empty, silent, holding []string
 	var held []said
 	var left []uint64
@@ -309,6 +278,8 @@ func (f *Forming) judge(all []said, notFirst func() string) (born recall.Part, l
 		switch {
 		case t.silent:
 			silent, left = append(silent, t.node), append(left, t.id)
+		case t.formed[f.config.Self.ID] == own:
+			return recall.Part{Formed: t.formed, Left: t.left}, ""
 		case t.blank != "":
 			blank[t.id] = t.blank
 			empty = append(empty, t.node)

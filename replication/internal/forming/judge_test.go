@@ -10,10 +10,8 @@ import (
 	"testing"
 
 	"github.com/mimir-kv/mimir/replication/clock"
-	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/durable"
 	"github.com/mimir-kv/mimir/replication/internal/life"
-	"github.com/mimir-kv/mimir/replication/internal/members"
 	"github.com/mimir-kv/mimir/replication/internal/recall"
 	"github.com/mimir-kv/mimir/replication/internal/region"
 	"github.com/mimir-kv/mimir/replication/timeline"
@@ -55,7 +53,7 @@ func TestWhoIsEmptyTakesPart(t *testing.T) {
 			}
 			all = append(all, o)
 		}
-		born, lacks := f.decide(all, func() string { return "; not the first day" })
+		born, lacks := f.judge(all, func() string { return "; not the first day" })
 		formed := born.Formed
 		if want == "" && lacks != "" || !strings.HasPrefix(lacks, want) {
 			t.Errorf("%s: %q, want %q", others, lacks, want)
@@ -67,10 +65,10 @@ func TestWhoIsEmptyTakesPart(t *testing.T) {
 	}
 }
 
-// TestWhatIsNotedIsNotTakenBack: where the disk has no room the node waits, and the next decision may be another one;
-// but not where the note has its name already, since the next process goes by that: it is noted again. Any other error
+// TestAProcessThatComesGoesByNothingThatThisOneDoesNot: where the disk has no room the node waits, and the next
+// decision may be another one; a note that has its name already, and may not be durable, is taken back. Any other error
 // ends the node, whoever had it noted.
-func TestWhatIsNotedIsNotTakenBack(t *testing.T) {
+func TestAProcessThatComesGoesByNothingThatThisOneDoesNot(t *testing.T) {
 	lives := life.New(clock.Real, slog.New(slog.DiscardHandler))
 	if err := lives.Begin(); err != nil {
 		t.Fatal(err)
@@ -80,68 +78,38 @@ func TestWhatIsNotedIsNotTakenBack(t *testing.T) {
 	}
 	lives.EndStart()
 	defer lives.Close()
-	unsettled := fmt.Errorf("%w: %w", durable.ErrUnsettled, syscall.ENOSPC)
-	failed := fmt.Errorf("%w: %w", durable.ErrUnsettled, syscall.EIO)
+	unsettled := func(err error) error { return fmt.Errorf("%w: %w", durable.ErrUnsettled, err) }
 	for _, c := range []struct {
-		note, want     error
-		waits, decided bool
-		then           string // what is noted once there is room, if it would be decided otherwise now
+		note, back, want error
+		waits            bool
+		taken            int // back, so often
 	}{
-		{syscall.ENOSPC, nil, true, false, "now"},
-		{unsettled, nil, true, true, "before"},
-		{failed, syscall.EIO, true, true, ""},
-		{syscall.EIO, syscall.EIO, true, false, ""},
-		{nil, nil, false, false, "before"},
+		{syscall.ENOSPC, nil, nil, true, 0},
+		{unsettled(syscall.ENOSPC), nil, nil, true, 1},
+		{unsettled(syscall.ENOSPC), syscall.EROFS, durable.ErrUnsettled, true, 1},
+		{unsettled(syscall.EIO), nil, syscall.EIO, true, 1},
+		{syscall.EIO, nil, syscall.EIO, true, 0},
+		{nil, nil, nil, false, 0},
 	} {
-		note, noted := c.note, ""
+		note, noted, taken := c.note, "", 0
 		f := New(Config{
 			Self: timeline.Member{ID: 1, Name: "us-1"}, Blank: true, Disk: recall.Disk{ID: "before"}, Clock: clock.Real,
 			Life: lives, Note: func(p recall.Part) error { noted = p.Formed[1]; return note },
+			TakeBack: func() error { taken++; return c.back },
 		})
 		first := func() string { return "" }
 		_, lacks, err := f.take(t.Context(), first)
-		if !errors.Is(err, c.want) || (err == nil) != (c.want == nil) || f.Waits() != c.waits ||
-			f.Decided() != c.decided {
-			t.Errorf("%v: %q, %v; it waits: %t, and has decided: %t", c.note, lacks, err, f.Waits(), f.Decided())
+		if !errors.Is(err, c.want) || (err == nil) != (c.want == nil) || f.Waits() != c.waits || taken != c.taken {
+			t.Errorf("%v: %q, %v; it waits: %t, and took back %d times", c.note, lacks, err, f.Waits(), taken)
 		}
 		note, f.config.Disk.ID = nil, "now"
-		born, lacks, err := f.take(t.Context(), first)
+		_, lacks, err = f.take(t.Context(), first)
 		if !errors.Is(err, c.want) || (err == nil) != (c.want == nil) {
 			t.Errorf("%v, then %q, %v", c.note, lacks, err)
 		}
-		if err == nil && (f.Waits() || noted != c.then || born.Formed[1] != c.then) {
-			t.Errorf("%v, then: it waits: %t, has noted %q, and takes part as %v", c.note, f.Waits(), noted, born)
+		if err == nil && (f.Waits() || c.waits != (noted == "now")) {
+			t.Errorf("%v, then: it waits: %t, and has noted %q", c.note, f.Waits(), noted)
 		}
-	}
-}
-
-// TestAnOrderThatIsDecidedIsNotRefused: there is no room to note for good how the region is formed, which is done by
-// itself once there is. Who has decided otherwise, with this disk, is followed.
-func TestAnOrderThatIsDecidedIsNotRefused(t *testing.T) {
-	f := someBlank("")
-	f.config.Nodes = map[string]string{"us-1": "", "us-3": ""}
-	f.config.Logger = slog.New(slog.DiscardHandler)
-	f.config.Note = func(recall.Part) error { return fmt.Errorf("%w: %w", durable.ErrUnsettled, syscall.ENOSPC) }
-	three := members.RaftID("", "us-3")
-	silent := []said{{node: "us-2", id: 2, blank: "two"}, {node: "us-3", id: three, silent: true}}
-	born, lacks := f.decide(silent, func() string { return "" })
-	if lacks != "" {
-		t.Fatal(lacks)
-	}
-	lacks, err := f.note(born)
-	if err != nil || !strings.Contains(lacks, "without us-3") {
-		t.Errorf("it waits for %q, %v", lacks, err)
-	}
-	if err := f.refused(lacks); !errors.Is(err, contract.ErrUnknownOutcome) {
-		t.Errorf("an order that is carried out later gets %v", err)
-	}
-	holds := []said{{node: "us-2", id: 2}, {node: "us-3", id: three}}
-	if born, _ := f.decide(holds, nil); !slices.Equal(born.Left, []uint64{three}) {
-		t.Errorf("what was decided is forgotten for %v", born)
-	}
-	holds[0].formed = map[uint64]string{1: "own", 2: "two", three: "three"}
-	if born, _ := f.decide(holds, nil); len(born.Left) != 0 || len(born.Formed) != 3 {
-		t.Errorf("the region was formed with this disk, and it takes part as of %v", born)
 	}
 }
 
@@ -165,7 +133,7 @@ func TestWhoComesEmptyIsOfTheLifeOfMost(t *testing.T) {
 			}
 			all = append(all, o)
 		}
-		born, lacks := f.decide(all, func() string { return "" })
+		born, lacks := f.judge(all, func() string { return "" })
 		if !strings.Contains(lacks, want) || (want == "") != (lacks == "") {
 			t.Errorf("%s: %q, want %q", others, lacks, want)
 		}
@@ -203,7 +171,7 @@ func TestAMajorityIsEnough(t *testing.T) {
 			}
 			all = append(all, o)
 		}
-		born, lacks := f.decide(all, func() string { return "" })
+		born, lacks := f.judge(all, func() string { return "" })
 		if !strings.Contains(lacks, c.lacks) || (c.lacks == "") != (lacks == "") || !slices.Equal(born.Left, c.left) ||
 			lacks == "" && (born.Formed[1] != "own" || len(born.Formed)+len(born.Left) != len(c.others)+1) {
 			t.Errorf("%s: %q, formed %+v", c.others, lacks, born)
@@ -240,7 +208,7 @@ func TestWhatIsSownFormsARegionWithItsLikeAlone(t *testing.T) {
 			}
 			all = append(all, o)
 		}
-		born, lacks := f.decide(all, func() string { return "" })
+		born, lacks := f.judge(all, func() string { return "" })
 		if !strings.Contains(lacks, c.lacks) || (c.lacks == "") != (lacks == "") || lacks != "" && born.Formed != nil {
 			t.Errorf("%q among %s: %q, formed %+v", c.sown, c.others, lacks, born)
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/durable"
+	"github.com/mimir-kv/mimir/replication/internal/copies"
 	"github.com/mimir-kv/mimir/replication/internal/raftgroup"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
@@ -84,7 +85,7 @@ func (c *Config) replace(syncs *syncs, dir string, meta *contract.Metadata) erro
 	if err := c.Maker.Restore(dir, meta); errors.Is(err, contract.ErrDamaged) {
 		return fmt.Errorf("storage: install: %w", err) // it has what it had
 	} else if err != nil {
-		return fmt.Errorf("%w: %w: install: %w", ErrTorn, ErrStorage, err)
+		return fmt.Errorf("%w: install: %w", ErrTorn, err)
 	}
 	if err := c.settle(syncs, meta); err != nil {
 		return fmt.Errorf("%w: %w", ErrTorn, err)
@@ -101,7 +102,7 @@ func (c *Config) settle(syncs *syncs, meta *contract.Metadata) error {
 // synced is what remains of settle when the storage was asked to sync, with what came of that.
 func (c *Config) synced(err error, meta *contract.Metadata) error {
 	if err != nil && !errors.Is(err, contract.ErrVolatile) {
-		return fmt.Errorf("%w: sync: %w", ErrStorage, err)
+		return fmt.Errorf("%w: sync: %w", copies.ErrStorage, err)
 	}
 	if err == nil || c.Keeper.Kept() >= meta.AppliedIndex {
 		return nil
@@ -179,7 +180,7 @@ func (a *Applier) Load(first *timeline.State) (found bool, err error) {
 func (a *Applier) stored() (dir string, meta *contract.Metadata, err error) {
 	meta, err = a.config.Storage.Load()
 	if err != nil {
-		return "", nil, fmt.Errorf("%w: load: %w", ErrStorage, err)
+		return "", nil, fmt.Errorf("%w: load: %w", copies.ErrStorage, err)
 	}
 	newest, err := a.config.Keeper.Newest()
 	if err != nil {

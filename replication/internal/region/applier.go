@@ -195,7 +195,7 @@ func (a *Applier) metadata() (*contract.Metadata, error) {
 func (a *Applier) saveMetadata(meta *contract.Metadata) error {
 	nothing := &contract.Batch{Epoch: meta.Epoch, First: meta.Position + 1, Metadata: meta}
 	if _, err := a.config.Storage.Apply(nothing); err != nil {
-		return fmt.Errorf("%w: save metadata: %w", ErrStorage, err)
+		return fmt.Errorf("%w: save metadata: %w", copies.ErrStorage, err)
 	}
 	a.saved.Store(meta.AppliedIndex)
 	return nil
@@ -241,7 +241,7 @@ func (a *Applier) Sync() (uint64, error) {
 	if errors.Is(err, contract.ErrVolatile) {
 		index, err = a.keep()
 	} else if err != nil {
-		err = fmt.Errorf("%w: sync: %w", ErrStorage, err)
+		err = fmt.Errorf("%w: sync: %w", copies.ErrStorage, err)
 	}
 	switch {
 	case err == nil:

@@ -7,6 +7,7 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/internal/copies"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
@@ -204,7 +205,7 @@ func (b *behind) cut(to timeline.Cursor) error {
 		last.First, last.Commands = part.First, part.Commands
 	}
 	if _, err := a.config.Storage.Apply(last); err != nil {
-		return fmt.Errorf("%w: end at position %d: %w", ErrStorage, to.Position, err)
+		return fmt.Errorf("%w: end at position %d: %w", copies.ErrStorage, to.Position, err)
 	}
 	a.saved.Store(a.index)
 	return nil

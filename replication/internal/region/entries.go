@@ -7,6 +7,7 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/internal/copies"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
@@ -115,11 +116,11 @@ func (a *Applier) flush() error {
 	a.applied.Hands(meta.Position, timeline.Latest(a.inStorage().machine.State().Reigns))
 	results, err := a.config.Storage.Apply(&r.batch)
 	if err != nil {
-		return fmt.Errorf("%w: apply %d commands at position %d: %w", ErrStorage, len(r.batch.Commands), r.batch.First,
-			err)
+		return fmt.Errorf("%w: apply %d commands at position %d: %w", copies.ErrStorage, len(r.batch.Commands),
+			r.batch.First, err)
 	}
 	if r.batch.WantResults && len(results) != len(r.batch.Commands) {
-		return fmt.Errorf("%w: %d results for %d commands at position %d", ErrStorage,
+		return fmt.Errorf("%w: %d results for %d commands at position %d", copies.ErrStorage,
 			len(results), len(r.batch.Commands), r.batch.First)
 	}
 	a.saved.Store(meta.AppliedIndex)
@@ -173,7 +174,7 @@ func (a *Applier) beginStored(r timeline.Reign) error {
 		return err
 	}
 	if err := a.config.Storage.Begin(r, meta); err != nil {
-		return fmt.Errorf("%w: begin epoch %d: %w", ErrStorage, r.Epoch, err)
+		return fmt.Errorf("%w: begin epoch %d: %w", copies.ErrStorage, r.Epoch, err)
 	}
 	a.saved.Store(meta.AppliedIndex)
 	return nil

@@ -15,10 +15,6 @@ import (
 // what the storage has then, which is one of them.
 var ErrTorn = errors.New("replication: it is unknown which state the storage has")
 
-// ErrStorage says that a call of the storage failed so that the node ends. Only one that is opened anew is known to
-// have what it should.
-var ErrStorage = errors.New("storage")
-
 // Rebuild makes the state of another node of this region take the place of the one here, which is kept as a copy in the
 // new directory aside. Nothing is applied before that is done, since a copy that is further than what is applied here
 // has to come; Raft's entries wait. On an error nothing was replaced, and nothing is kept, unless it says so, or is
