@@ -175,7 +175,7 @@ func (n *node) start(ctx context.Context) error {
 			n.broken)
 	}
 	err := n.bringUp(ctx)
-	if errors.Is(err, copies.ErrStorage) && (errors.Is(err, region.ErrTorn) || !durable.Full(err)) {
+	if errors.Is(err, copies.ErrStorage) {
 		n.broken = err
 	}
 	return err

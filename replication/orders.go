@@ -33,11 +33,24 @@ func (r *Orders) Found(ctx context.Context, region string) (*Reign, error) {
 // FormRegion has a node that waits for others of its region, since all their disks are empty or not known, form it
 // with those that answer and are empty, at least a majority, and returns with and without whom; nil if the node waits
 // for nobody. The caller vouches for those that do not answer: whatever they acknowledged is not part of the region.
-// They join it with empty disks alone. Errors: ErrRejected if a node that answers holds data of the region, or too few
-// are empty; ErrDiskLost if one knows this node with data.
-func (r *Orders) FormRegion(ctx context.Context) (*Formation, error) {
+// They join it with empty disks alone. Errors: ErrRejected if a node that answers holds data of the region, too few are
+// empty, or the disk has no room; ErrDiskLost if one knows this node with data; ErrUnknownOutcome if the disk may say
+// that the region is formed, which ends this node.
+func (r *Orders) FormRegion(ctx context.Context) (formed *Formation, err error) {
 	if err := r.node.callable(ctx); err != nil {
 		return nil, err
 	}
-	return r.node.forming.Form(ctx)
+	var told error
+	err = within(ctx, r.node, func(ctx context.Context) error {
+		formed, told = r.node.forming.Form(ctx)
+		return told
+	})
+	switch {
+	case err == nil:
+		return formed, nil
+	case told != nil && r.node.life.Failure() == nil:
+		return nil, told // also to a caller who has left
+	default:
+		return nil, err
+	}
 }

@@ -19,7 +19,7 @@ import (
 type Replicator interface {
 	// Start opens the log, joins the region and returns once this node follows or leads; it does not wait for a
 	// leader. A node is started once; a start that failed may be repeated, and is refused if it was the Storage that
-	// failed, unless that only had no room: open that anew, and make another Replicator with it.
+	// failed: open that anew, and make another Replicator with it.
 	Start(ctx context.Context) error
 	// Apply writes one command and returns once it is committed and applied in the primary region. A node that is not
 	// the primary's leader forwards it. The timeout must be positive. Errors: ErrArgument, ErrNotReady, ErrLagging,

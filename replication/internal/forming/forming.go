@@ -46,8 +46,8 @@ type Config struct {
 	Timeout time.Duration // of one question
 	// Note notes durably that the node takes part, in a region that was formed so.
 	Note func(born recall.Part) error
-	// TakeBack has a blank node's directory hold no such note any more, for a process that comes. It needs no room; a
-	// power cut may bring the note back.
+	// TakeBack has the directory of a blank node hold no such note any more, for a process that comes; a power cut may
+	// bring it back. An error says that it is still there, as it always is where the directory was sown.
 	TakeBack func() error
 }
 
@@ -216,7 +216,13 @@ func (f *Forming) take(ctx context.Context, notFirst func() string) (born recall
 	if _, ready := f.config.Life.Started(); lacks == "" && !ready {
 		lacks = "the node starts" // it asks once more when it can be asked
 	}
-	if lacks == "" {
+	if lacks == "" { // who was only not waited for is not silent
+		if err := f.config.Life.Failure(); err != nil {
+			return recall.Part{}, "", err
+		}
+		if ctx.Err() != nil {
+			return recall.Part{}, "", fmt.Errorf("ask the nodes of region %s: %w", f.config.Region, contract.Ended(ctx))
+		}
 		lacks, err = f.note(born)
 		f.failed = err
 	}
@@ -232,17 +238,28 @@ func (f *Forming) take(ctx context.Context, notFirst func() string) (born recall
 // not go by it either, and what has its name already is taken back.
 func (f *Forming) note(born recall.Part) (lacks string, err error) {
 	err = f.config.Note(born)
-	settled := !errors.Is(err, durable.ErrUnsettled)
-	if !settled {
-		back := f.config.TakeBack()
-		if settled = back == nil; !settled {
-			err = fmt.Errorf("%w; which cannot be taken back: %v", err, back)
+	if errors.Is(err, durable.ErrUnsettled) {
+		if back := f.config.TakeBack(); back != nil {
+			return "", fmt.Errorf("%w; it cannot be taken back: %w", err, back)
 		}
+		err = takenBack{err}
 	}
-	if settled && durable.Full(err) {
+	if durable.Full(err) {
 		return fmt.Sprintf("its disk has no room to note that it does: %v", err), nil
 	}
 	return "", err
+}
+
+// takenBack is an error of a note that is in its place no more.
+type takenBack struct{ why error }
+
+func (t takenBack) Error() string {
+	return fmt.Sprintf("taken back, since it could not stay for good: %v", t.why)
+}
+
+// Is leaves out that the note is in its place.
+func (t takenBack) Is(target error) bool {
+	return target != durable.ErrUnsettled && errors.Is(t.why, target)
 }
 
 // askAll asks all other nodes of the region.

@@ -1,6 +1,7 @@
 package forming
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -10,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/durable"
 	"github.com/mimir-kv/mimir/replication/internal/life"
 	"github.com/mimir-kv/mimir/replication/internal/recall"
@@ -65,18 +67,22 @@ func TestWhoIsEmptyTakesPart(t *testing.T) {
 	}
 }
 
+// ready is the life of a node that was started.
+func ready(t *testing.T) *life.Life {
+	t.Helper()
+	l := life.New(clock.Real, slog.New(slog.DiscardHandler))
+	if err := errors.Join(l.Begin(), l.Ready()); err != nil {
+		t.Fatal(err)
+	}
+	l.EndStart()
+	return l
+}
+
 // TestAProcessThatComesGoesByNothingThatThisOneDoesNot: where the disk has no room the node waits, and the next
 // decision may be another one; a note that has its name already, and may not be durable, is taken back. Any other error
 // ends the node, whoever had it noted.
 func TestAProcessThatComesGoesByNothingThatThisOneDoesNot(t *testing.T) {
-	lives := life.New(clock.Real, slog.New(slog.DiscardHandler))
-	if err := lives.Begin(); err != nil {
-		t.Fatal(err)
-	}
-	if err := lives.Ready(); err != nil {
-		t.Fatal(err)
-	}
-	lives.EndStart()
+	lives := ready(t)
 	defer lives.Close()
 	unsettled := func(err error) error { return fmt.Errorf("%w: %w", durable.ErrUnsettled, err) }
 	for _, c := range []struct {
@@ -88,6 +94,7 @@ func TestAProcessThatComesGoesByNothingThatThisOneDoesNot(t *testing.T) {
 		{unsettled(syscall.ENOSPC), nil, nil, true, 1},
 		{unsettled(syscall.ENOSPC), syscall.EROFS, durable.ErrUnsettled, true, 1},
 		{unsettled(syscall.EIO), nil, syscall.EIO, true, 1},
+		{unsettled(syscall.EIO), syscall.EROFS, durable.ErrUnsettled, true, 1},
 		{syscall.EIO, nil, syscall.EIO, true, 0},
 		{nil, nil, nil, false, 0},
 	} {
@@ -102,6 +109,9 @@ func TestAProcessThatComesGoesByNothingThatThisOneDoesNot(t *testing.T) {
 		if !errors.Is(err, c.want) || (err == nil) != (c.want == nil) || f.Waits() != c.waits || taken != c.taken {
 			t.Errorf("%v: %q, %v; it waits: %t, and took back %d times", c.note, lacks, err, f.Waits(), taken)
 		}
+		if c.back == nil && errors.Is(err, durable.ErrUnsettled) {
+			t.Errorf("%v: what was taken back is said to be there: %v", c.note, err)
+		}
 		note, f.config.Disk.ID = nil, "now"
 		_, lacks, err = f.take(t.Context(), first)
 		if !errors.Is(err, c.want) || (err == nil) != (c.want == nil) {
@@ -110,6 +120,28 @@ func TestAProcessThatComesGoesByNothingThatThisOneDoesNot(t *testing.T) {
 		if err == nil && (f.Waits() || c.waits != (noted == "now")) {
 			t.Errorf("%v, then: it waits: %t, and has noted %q", c.note, f.Waits(), noted)
 		}
+	}
+}
+
+// TestWhoIsNotWaitedForIsNotSilent: where the caller of an order, or the node, ends while others are asked, nothing is
+// formed.
+func TestWhoIsNotWaitedForIsNotSilent(t *testing.T) {
+	left, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, ends := range []bool{false, true} {
+		lives := ready(t)
+		ctx, want := left, context.Canceled
+		if ends {
+			lives.Close()
+			ctx, want = t.Context(), contract.ErrClosed
+		}
+		f := someBlank("")
+		f.config.Life = lives
+		f.config.Note = func(recall.Part) error { t.Error("it takes part"); return nil }
+		if _, lacks, err := f.take(ctx, func() string { return "" }); !errors.Is(err, want) || f.failed != nil {
+			t.Errorf("%q, %v; for good: %v", lacks, err, f.failed)
+		}
+		lives.Close()
 	}
 }
 
