@@ -39,7 +39,8 @@ var (
 	ErrHistoryReleased = stream.ErrReleased
 	// ErrHistoryBehind says that this node has not applied yet what leads to a place.
 	ErrHistoryBehind = stream.ErrBehind
-	// ErrHistoryRefused says that what this node has is not the fleet's history: it gives way to another one, or stops.
+	// ErrHistoryRefused says that what this node has is not the fleet's history: it gives way to another one, as it
+	// does for a moment in a switchover, or stops.
 	ErrHistoryRefused = stream.ErrRefused
 )
 

@@ -69,16 +69,22 @@ func read(
 	ctx context.Context, node *replication.MultiRegionReplicator, at *timeline.Origin, least int,
 ) (commands []string, err error) {
 	history := replication.HistoryOf(node)
-	reading, err := history.Read("feed", *at)
-	for errors.Is(err, replication.ErrHistoryBehind) && pause(ctx) { // this node has not heard of it yet
-		reading, err = history.Read("feed", *at)
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer reading.Close()
+	var reading *replication.HistoryReading
 	for len(commands) < least {
+		if reading == nil {
+			if reading, err = history.Read("feed", *at); passes(err) && pause(ctx) {
+				continue
+			} else if err != nil {
+				return nil, err
+			}
+			defer reading.Close() // once more does nothing
+		}
 		payloads, cursor, end, err := reading.Next()
+		if passes(err) && pause(ctx) {
+			reading.Close()
+			reading = nil
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -107,6 +113,12 @@ func read(
 		}
 	}
 	return commands, nil
+}
+
+// passes reports whether an error of reading is over soon: this node has not heard of the place yet, or has given way
+// in a switchover and not heard how that went on.
+func passes(err error) bool {
+	return errors.Is(err, replication.ErrHistoryBehind) || errors.Is(err, replication.ErrHistoryRefused)
 }
 
 // pause waits a moment; false when it is over.
