@@ -126,11 +126,14 @@ const answerAtOnce = 8 * time.Second
 // Who waits for an endpoint is told so, while he waits, and for a second: then he hears what it did and what to try.
 func TestWhoIsWaitedForIsSaid(t *testing.T) {
 	at, silent := oneOfTwo(t)
-	status, out, errs := mimir(t, "status", "--endpoints", silent+","+at)
-	late := strings.Contains(errs, at) // on a busy machine: then both are waited for for a while
-	if status != exitDone || errs != "" && !late || !strings.Contains(out, "as us-1 sees it") {
-		t.Errorf("where another endpoint answers: %d %s%s", status, out, errs)
-	}
+	// On a busy machine none may answer at once: then that is said, rightly.
+	eventually(t, "nothing is said where another endpoint answers at once", func() bool {
+		status, out, errs := mimir(t, "status", "--endpoints", silent+","+at)
+		if status != exitDone || !strings.Contains(out, "as us-1 sees it") {
+			t.Fatalf("where another endpoint answers: %d %s%s", status, out, errs)
+		}
+		return errs == ""
+	})
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	said := &output{}

@@ -18,6 +18,10 @@
 // Nodes that are sown form it only with others that are sown alike, and that are a majority, so that nobody leads it
 // who has nothing. What they hold is of no region that lives: by 3 they join none.
 //
+// What it noted and cannot make durable it takes back before it decides anew, so that no next process of this node goes
+// by what this one does not; a power cut may bring that back. Where it cannot be taken back the node ends. Who was only
+// not waited for, since an order or the node ended, does not count as one that does not answer.
+//
 // A node that says that it knows this one with data, or that it was removed, ends it.
 //
 // A node that is of the region and does not know how that was formed learns it of who it leads, or who leads it

@@ -254,7 +254,8 @@ func (f *Forming) note(born recall.Part) (lacks string, err error) {
 type takenBack struct{ why error }
 
 func (t takenBack) Error() string {
-	return fmt.Sprintf("taken back, since it could not stay for good: %v", t.why)
+	why := strings.Replace(t.why.Error(), durable.ErrUnsettled.Error()+": ", "", 1) // which holds no more
+	return "taken back, since it could not be made durable: " + why
 }
 
 // Is leaves out that the note is in its place.
