@@ -1,6 +1,6 @@
 # The commands of README.md by name, and what a change is checked with before it is merged.
 
-.PHONY: build dev test quick planted pages compat bench release site ci
+.PHONY: build dev test quick planted pages fleets compat bench release site ci
 
 # The version that `mimir version` says; empty: the commit.
 VERSION ?=
@@ -19,11 +19,15 @@ quick:
 
 # Builds the tree with one mistake at a time, which its tests have to notice.
 planted:
-	CGO_ENABLED=0 go test -count=1 -timeout 60m -run '^TestPlanted(Bugs|Mistakes)AreCaught$$' ./sim ./replication/internal/succession
+	CGO_ENABLED=0 go test -count=1 -timeout 60m -run '^Test(PlantedBugs|PlantedMistakes|Mistakes|MistakesOfFiles)Are(Caught|Seen)$$' ./sim ./replication/internal/succession ./replication/storagetest
 
 # Does what the pages say, as it stands there.
 pages:
-	CGO_ENABLED=0 go test -count=1 -timeout 60m -run '^Test(TheRunbooksRun|EveryBlockIsRun|TheFirstDayAsWritten)$$' ./cmd/mimir
+	CGO_ENABLED=0 go test -count=1 -timeout 60m -run '^Test(TheRunbooksRun|EveryBlockIsRun|TheFirstDayAsWritten|TheDemoIsPlayed)$$' ./cmd/mimir
+
+# Fleets of processes, each through a story of a minute.
+fleets:
+	CGO_ENABLED=0 go test -count=1 -timeout 60m -run '^Test(FirstLight|FiveRegions|BootstrapUnderFaults|APartialRegion|WritesWaitForTheRegionsThatWereAskedFor|EverythingIsDeletedAndADelayedRegionTakesOver)$$' ./e2e
 
 compat:
 	cd compat && go test -timeout 15m ./...

@@ -21,8 +21,10 @@ func TestCommandLine(t *testing.T) {
 			"replication/internal/wal", "server")), nil
 	}
 	at := fmt.Sprintf("-p %d ", atOnce())
-	plain := "test -vet=off " + at + "-timeout 60m -skip " + planting + "|" + written + " "
-	race := "test -vet=off " + at + "-race -linked -timeout 60m -skip " + planting + "|" + written + " "
+	left := planting + "|" + written + "|" + fleets
+	plain := "test -vet=off " + at + "-timeout 60m -skip " + left
+	race := "test -vet=off " + at + "-race -linked -timeout 60m -skip " + left
+	const once = "|" + counted + " " // where the campaign follows
 	named := "test -vet=off " + at + "-race -linked -timeout 60m "
 	seeds := "test -vet=off -timeout 60m ./sim -v -run ^(TestCampaign|TestFailureTable)$ -sim.campaign " + campaignSeeds
 	first := path(longest[0], "replication/internal/wal", "server") + " "
@@ -34,14 +36,14 @@ func TestCommandLine(t *testing.T) {
 		vet, test string // each run on a line
 		sim       string
 	}{
-		{"", true, "vet ./...", race + first + path("bench") + "\n" +
-			plain + without, seeds},
-		{"", false, "vet ./...", plain + first + rest, seeds},
-		{"-quick", true, "vet ./...", race + path("server", "bench") + "\n" + plain +
+		{"", true, "", race + once + first + path("bench") + "\n" +
+			plain + once + without, seeds},
+		{"", false, "", plain + once + first + rest, seeds},
+		{"-quick", true, "vet ./...", race + " " + path("server", "bench") + "\n" + plain + " " +
 			path("replication/internal/succession", "lint"), ""},
-		{"-require-race -v", true, "vet ./...", race + first + path("bench") + " -v\n" +
-			plain + without + " -v", seeds},
-		{"-run=X", false, "vet ./...", plain + first + rest + " -run=X", ""},
+		{"-require-race -v", true, "", race + once + first + path("bench") + " -v\n" +
+			plain + once + without + " -v", seeds},
+		{"-run=X", false, "", plain + " " + first + rest + " -run=X", ""},
 		{"-run X ./kv ./lint", true, "vet ./kv ./lint", named + "./kv ./lint -run X", ""},
 		{"./kv -args -quick", true, "vet ./kv", named + "./kv -args -quick", ""},
 	} {
@@ -164,6 +166,15 @@ func TestWhatIsLeftOutIsRunElsewhere(t *testing.T) {
 		{written, "cmd/mimir", "runbooks_test.go", "TestTheRunbooksRun"},
 		{written, "cmd/mimir", "blocks_test.go", "TestEveryBlockIsRun"},
 		{written, "cmd/mimir", "firstday_test.go", "TestTheFirstDayAsWritten"},
+		{written, "cmd/mimir", "demo_test.go", "TestTheDemoIsPlayed"},
+		{planting, "replication/storagetest", "broken_test.go", "TestMistakesAreSeen"},
+		{planting, "replication/storagetest", "broken_files_test.go", "TestMistakesOfFilesAreSeen"},
+		{fleets, "e2e", "e2e_test.go", "TestFirstLight"},
+		{fleets, "e2e", "levels_test.go", "TestFiveRegions"},
+		{fleets, "e2e", "bootstrapped_test.go", "TestBootstrapUnderFaults"},
+		{fleets, "e2e", "partial_test.go", "TestAPartialRegion"},
+		{fleets, "e2e", "durable_test.go", "TestWritesWaitForTheRegionsThatWereAskedFor"},
+		{fleets, "e2e", "past_test.go", "TestEverythingIsDeletedAndADelayedRegionTakesOver"},
 	} {
 		if !strings.Contains(text(left.room, left.file), "\nfunc "+left.test+"(t *testing.T)") ||
 			!regexp.MustCompile(left.of).MatchString(left.test) {

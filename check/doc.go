@@ -1,4 +1,4 @@
-// Command check is the test command of this tree: go vet and go test over everything in this module.
+// Command check is the test command of this tree: go test over everything in this module.
 //
 //	go run ./check                    all of it
 //	go run ./check -quick             all but the longest packages, which are named in longest.go
@@ -15,6 +15,7 @@
 // failed, 2 wrong usage.
 //
 // It leaves the modules of their own and staticcheck to .ci/run, because both need more than this module's own
-// dependencies; tests of tests, which build the tree with mistakes in it, to make planted; and what pages say, done
-// as it stands there, to make pages.
+// dependencies, and go vet of everything too, which -quick and a run of named packages begin with; tests of tests,
+// which run others with mistakes in the code, to make planted; what pages say, done as it stands there, to make pages;
+// and the stories of fleets of processes to make fleets.
 package main

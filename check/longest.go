@@ -20,12 +20,20 @@ var single = []string{
 
 // A run of everything leaves these tests to commands of their own, which .ci/run does too.
 const (
-	// planting are tests that build the tree again and again, each time with a mistake in it that others have to
+	// planting are tests that run others again and again, each time with a mistake in the code that these have to
 	// notice: they test tests. make planted runs them.
-	planting = "^TestPlanted(Bugs|Mistakes)AreCaught$"
+	planting = "^Test(PlantedBugs|PlantedMistakes|Mistakes|MistakesOfFiles)Are(Caught|Seen)$"
 	// written are tests that do what pages say, as it stands there, each command a process. make pages runs them.
-	written = "^Test(TheRunbooksRun|EveryBlockIsRun|TheFirstDayAsWritten)$"
+	written = "^Test(TheRunbooksRun|EveryBlockIsRun|TheFirstDayAsWritten|TheDemoIsPlayed)$"
+	// fleets are tests that run fleets of processes through one story each, for a minute with both processors.
+	// TestCampaign, which does each fault of machines and links once, is not among them. make fleets runs them.
+	fleets = "^Test(FirstLight|FiveRegions|BootstrapUnderFaults|APartialRegion|" +
+		"WritesWaitForTheRegionsThatWereAskedFor|EverythingIsDeletedAndADelayedRegionTakesOver)$"
 )
+
+// counted is the table of failures: a run of everything makes it once, without the race detector, with the seeds of its
+// end.
+const counted = "^TestFailureTable$"
 
 // seeded are packages that run a part of their seeds with the race detector, and all of them without it.
 var seeded = []string{"replication/internal/wal", "replication/internal/checkpoint"}

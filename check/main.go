@@ -48,8 +48,10 @@ func run(arguments []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if err := execute(root, out, o.vet(), false); err != nil {
-		return err
+	if vet := o.vet(); vet != nil {
+		if err := execute(root, out, vet, false); err != nil {
+			return err
+		}
 	}
 	for _, r := range o.runs(packages, unable == nil) {
 		if err := execute(root, out, o.test(r), r.race); err != nil {

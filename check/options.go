@@ -116,12 +116,17 @@ func (o *options) runs(packages []string, race bool) []testRun {
 	})
 }
 
-// vet returns the arguments of go that check the sources.
+// vet returns the arguments of go that check the sources; nil for a run of everything, which takes long enough:
+// .ci/run does it there.
 func (o *options) vet() []string {
-	if len(o.packages) > 0 {
+	switch {
+	case len(o.packages) > 0:
 		return append([]string{"vet"}, o.packages...)
+	case o.quick:
+		return []string{"vet", "./..."}
+	default:
+		return nil
 	}
-	return []string{"vet", "./..."}
 }
 
 // campaignSeeds is how many seeds of sim a run of everything adds, each with about half of the kinds of faults. A kind
@@ -146,7 +151,7 @@ func (o *options) campaign() []string {
 // for elections, processes and timers longer than they work. A -p that is given overrides it.
 func atOnce() int { return runtime.NumCPU() + 2 }
 
-// test returns the arguments of go for a run of packages that go vet has seen already.
+// test returns the arguments of go for a run of packages. What vet does is not done once more.
 func (o *options) test(r testRun) []string {
 	arguments := []string{"test", "-vet=off", "-p", strconv.Itoa(atOnce())}
 	if r.race {
@@ -154,7 +159,11 @@ func (o *options) test(r testRun) []string {
 	}
 	arguments = append(arguments, "-timeout", testTimeout)
 	if len(o.packages) == 0 { // a -skip that is given overrides it
-		arguments = append(arguments, "-skip", planting+"|"+written)
+		skip := []string{planting, written, fleets}
+		if o.campaign() != nil {
+			skip = append(skip, counted)
+		}
+		arguments = append(arguments, "-skip", strings.Join(skip, "|"))
 	}
 	return slices.Concat(arguments, r.packages, o.rest)
 }
