@@ -19,7 +19,7 @@ const (
 	workersPerNode = 2
 	registers      = 4
 	trafficTimeout = 5 * time.Second
-	trafficPause   = 25 * time.Millisecond
+	trafficPause   = 50 * time.Millisecond
 	ownBytes       = 4 << 10 // so many that log and store begin new files
 )
 

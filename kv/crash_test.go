@@ -116,7 +116,7 @@ func crashes(t *testing.T, log []replication.Batch, want []string, over func(vfs
 				t.Fatal(err)
 			}
 		}
-		if i%6 != 0 {
+		if i%8 != 0 {
 			continue
 		}
 		kept := vfs.CrashCloneCfg{UnsyncedDataPercent: 10 * random.IntN(11), RNG: rand.New(rand.NewPCG(uint64(i), 1))}

@@ -168,7 +168,7 @@ func TestACompactionInsideAGap(t *testing.T) {
 // (invariant 11).
 func TestWatchersSeeEverythingOnce(t *testing.T) {
 	n, m := newNode(t), newModel()
-	const batches, watchers = 200, 20
+	const batches, watchers = 120, 20
 	limits := watch.Limits{QueuedEvents: 100, QueuedBytes: 64 << 10, CatchUpBytes: 16 << 10, JoinRevisions: 200}
 	n.watchers = watch.NewHub(&n.current, n.now().State, limits)
 	random := rand.New(rand.NewPCG(1, 2))

@@ -20,7 +20,7 @@ func TestASecondaryOutOfSpace(t *testing.T) {
 	eu.Replication.RegionID, eu.Replication.InitialPrimary = "eu", "us"
 	us.Replication.Regions = map[string][]string{"eu": {eu.ListenPeer}}
 	eu.Replication.Regions = map[string][]string{"us": {us.ListenPeer}}
-	eu.QuotaBytes = 24 << 20
+	eu.QuotaBytes = 8 << 20
 	us.Store.MemTableBytes, eu.Store.MemTableBytes = 1<<20, 1<<20
 	runNode(t, us)
 	runNode(t, eu)

@@ -13,7 +13,7 @@ import (
 )
 
 var (
-	seeds    = flag.Int("seeds", 30, "how many seeds TestRandomFaults runs")
+	seeds    = flag.Int("seeds", 20, "how many seeds TestRandomFaults runs")
 	onlySeed = flag.Uint64("seed", 0, "the only seed TestRandomFaults runs, if not 0")
 )
 

@@ -149,7 +149,7 @@ func (p *place) writes(step int) {
 // Whatever breaks, each region's history is at every moment a prefix of that of the region before it, and in the end
 // they are equal.
 func TestFaults(t *testing.T) {
-	seeds := 25
+	seeds := 15
 	if testing.Short() {
 		seeds = 5
 	}

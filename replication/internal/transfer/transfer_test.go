@@ -187,7 +187,7 @@ func TestWhatIsFoundToBeWrongIsGivenNoFurther(t *testing.T) {
 		wrong, eu := start(t, net, "us-1"), start(t, net, "eu-1")
 		wrong.begin("us")
 		for range 5 {
-			wrong.put(strings.Repeat("x", 3<<20))
+			wrong.put(strings.Repeat("x", 1<<20))
 		}
 		alarm := func(p checkpoint.Progress) { wrong.unfit.Store(p.Stage == checkpoint.Coming) }
 		began := time.Now()

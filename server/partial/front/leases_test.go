@@ -191,7 +191,7 @@ func TestKeepAlivesDoNotWaitForEachOther(t *testing.T) {
 
 // A client that takes no answers takes no place on the connection to the fleet either.
 func TestAnswersThatNobodyTakesKeepNobodyOut(t *testing.T) {
-	const places, many = 4, 20_000 // more than a window has room for
+	const places, many = 2, 20_000 // more than a window has room for
 	p := startBeside(t, etcdapi.Limits{Streams: places}, 0)
 	ctx, cancel := context.WithTimeout(t.Context(), hang)
 	defer cancel()
