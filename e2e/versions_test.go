@@ -17,7 +17,7 @@ import (
 )
 
 // lastVersion is the commit that -before last means: the one before what is worked on. Move it with each version.
-const lastVersion = "eb8bdd7ac7c3d4cfd11c5c624e7ae07f21a56c05"
+const lastVersion = "64b914a958cf2f286ddac0200d6a36b759318370"
 
 var before = flag.String("before", "",
 	"the version that TestVersionBefore runs beside this one: a commit, a binary, or last; default: it is skipped")
