@@ -55,3 +55,27 @@ func TestAnOrderThatWasRefusedIsNotCarriedOutByTheNextStart(t *testing.T) {
 		f.put("us-2", "c0")
 	})
 }
+
+// TestAnOrderLeavesNobodyOutWhoIsThere: a node with data that could not be reached when the order came is, soon enough
+// for whoever tries again to connect.
+func TestAnOrderLeavesNobodyOutWhoIsThere(t *testing.T) {
+	inBubble(t, map[string]int{"us": 3}, func(f *testFleet) {
+		f.put("us-1", "c0")
+		f.stopAll()
+		f.empties("us-1", "us-2")
+		f.start("us-1")
+		f.start("us-2")
+		f.waitLong("us-3", 7*time.Second, "us-1", "us-2")
+		formed := make(chan error, 1)
+		go func() {
+			_, err := f.nodes["us-1"].FormRegion(f.t.Context())
+			formed <- err
+		}()
+		time.Sleep(7 * time.Second)
+		f.start("us-3")
+		err := <-formed
+		if !errors.Is(err, replication.ErrDiskLost) || !strings.Contains(err.Error(), "node us-3 knows") {
+			f.t.Errorf("us-3 came during the order: %v", err)
+		}
+	})
+}

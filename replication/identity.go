@@ -128,11 +128,13 @@ func (c claim) takeBack(config *Config) error {
 	if !c.fresh {
 		return fmt.Errorf("%s was not empty: what it said is overwritten", config.DataDir)
 	}
-	err := config.FS.Remove(config.path(identityFile))
-	if err == nil {
-		_ = config.FS.SyncDir(config.DataDir)
+	if err := config.FS.Remove(config.path(identityFile)); err != nil {
+		return err
 	}
-	return err
+	if err := config.FS.SyncDir(config.DataDir); !durable.Full(err) {
+		return err
+	}
+	return nil
 }
 
 // markSown makes the data directory one that was sown, durably; with nothing: one on which no node starts.

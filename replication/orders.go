@@ -32,10 +32,10 @@ func (r *Orders) Found(ctx context.Context, region string) (*Reign, error) {
 
 // FormRegion has a node that waits for others of its region, since all their disks are empty or not known, form it
 // with those that answer and are empty, at least a majority, and returns with and without whom; nil if the node waits
-// for nobody. The caller vouches for those that do not answer: whatever they acknowledged is not part of the region.
-// They join it with empty disks alone. Errors: ErrRejected if a node that answers holds data of the region, too few are
-// empty, or the disk has no room; ErrDiskLost if one knows this node with data; ErrUnknownOutcome if the disk may say
-// that the region is formed, which ends this node.
+// for nobody. Who does not answer is asked for 8 s. The caller vouches for those: whatever they acknowledged is not
+// part of the region. They join it with empty disks alone. Errors: ErrRejected if a node that answers holds data of the
+// region, too few are empty, or the disk has no room; ErrDiskLost if one knows this node with data; ErrUnknownOutcome
+// if the disk may say that the region is formed, which ends this node.
 func (r *Orders) FormRegion(ctx context.Context) (formed *Formation, err error) {
 	if err := r.node.callable(ctx); err != nil {
 		return nil, err

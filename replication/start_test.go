@@ -231,17 +231,19 @@ func (u *unsound) Load() (*replication.Metadata, error) {
 
 // TestAStorageThatFailedAStartGetsNoOther, whatever it says then.
 func TestAStorageThatFailedAStartGetsNoOther(t *testing.T) {
-	r, err := replication.NewRaftReplicator(alone(), &unsound{&ledger{}, syscall.EIO})
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.SetTransport(memory.NewNetwork(clock.Real, 1).Node("us-1"))
-	for _, which := range []string{"first", "second"} {
-		if err := r.Start(t.Context()); !errors.Is(err, syscall.EIO) {
-			t.Errorf("the %s start says %v", which, err)
+	for _, failed := range []error{syscall.EIO, syscall.ENOSPC} {
+		r, err := replication.NewRaftReplicator(alone(), &unsound{&ledger{}, failed})
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
-	if err := r.Shutdown(); err != nil {
-		t.Error(err)
+		r.SetTransport(memory.NewNetwork(clock.Real, 1).Node("us-1"))
+		for _, which := range []string{"first", "second"} {
+			if err := r.Start(t.Context()); !errors.Is(err, failed) {
+				t.Errorf("the %s start says %v", which, err)
+			}
+		}
+		if err := r.Shutdown(); err != nil {
+			t.Error(err)
+		}
 	}
 }

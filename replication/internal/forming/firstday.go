@@ -129,9 +129,7 @@ func (f *Forming) Form(ctx context.Context) (*contract.Formation, error) {
 		return nil, nil
 	}
 	f.config.Logger.Warn("an operator orders to form the region with the nodes that are empty and answer")
-	f.turn.Lock()
-	defer f.turn.Unlock()
-	born, lacks, err := f.take(ctx, func() string { return "" })
+	born, lacks, err := f.ordered(ctx)
 	switch {
 	case errors.Is(err, durable.ErrUnsettled):
 		return nil, fmt.Errorf("%w: this node ends, and its next start may form region %s: %w",
@@ -142,6 +140,43 @@ func (f *Forming) Form(ctx context.Context) (*contract.Formation, error) {
 		return nil, fmt.Errorf("%w: region %s is not formed: %s", contract.ErrRejected, c.Region, lacks)
 	}
 	return &contract.Formation{Region: c.Region, Nodes: f.names(born), Left: f.leftOut(born)}, nil
+}
+
+// silentFor is for how long an order asks a node that does not answer before it is left out. A transport that failed to
+// reach it asks nobody until it tries to connect again, for up to 2.6 s, and while it tries, for up to 5 s: such an
+// answer says how the node was then (Transport.Open).
+const silentFor = 8 * time.Second
+
+// ordered takes by order, in which nobody is left out before he was asked for so long.
+func (f *Forming) ordered(ctx context.Context) (born recall.Part, lacks string, err error) {
+	began, again := f.config.Clock.Now(), false
+	vouched := func() string {
+		if again = f.config.Clock.Now().Sub(began) < silentFor; again {
+			return fmt.Sprintf("; an order to form the region without it asks it for %v", silentFor)
+		}
+		return ""
+	}
+	for {
+		again = false
+		f.turn.Lock()
+		born, lacks, err = f.take(ctx, vouched)
+		f.turn.Unlock()
+		if err != nil || !again {
+			return born, lacks, err
+		}
+		_ = f.config.Life.Pause(ctx, formingEvery) // that ctx ended is said by take
+	}
+}
+
+// ended says why silence means nothing: the node, or whoever asked, has ended and waits for nobody.
+func (f *Forming) ended(ctx context.Context) error {
+	if err := f.config.Life.Failure(); err != nil {
+		return err
+	}
+	if ctx.Err() != nil {
+		return fmt.Errorf("ask the nodes of region %s: %w", f.config.Region, contract.Ended(ctx))
+	}
+	return nil
 }
 
 // tell logs that the region is formed without some of its nodes.

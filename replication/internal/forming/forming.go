@@ -212,16 +212,17 @@ func (f *Forming) take(ctx context.Context, notFirst func() string) (born recall
 			return born, "", t.ends
 		}
 	}
+	_, ready := f.config.Life.Started()
+	if err := f.ended(ctx); ready && err != nil { // who was only not waited for is not silent
+		return born, "", err
+	}
 	born, lacks = f.judge(all, notFirst)
-	if _, ready := f.config.Life.Started(); lacks == "" && !ready {
+	if lacks == "" && !ready {
 		lacks = "the node starts" // it asks once more when it can be asked
 	}
-	if lacks == "" { // who was only not waited for is not silent
-		if err := f.config.Life.Failure(); err != nil {
+	if lacks == "" {
+		if err := f.ended(ctx); err != nil { // while notFirst asked
 			return recall.Part{}, "", err
-		}
-		if ctx.Err() != nil {
-			return recall.Part{}, "", fmt.Errorf("ask the nodes of region %s: %w", f.config.Region, contract.Ended(ctx))
 		}
 		lacks, err = f.note(born)
 		f.failed = err
@@ -255,7 +256,7 @@ type takenBack struct{ why error }
 
 func (t takenBack) Error() string {
 	why := strings.Replace(t.why.Error(), durable.ErrUnsettled.Error()+": ", "", 1) // which holds no more
-	return "taken back, since it could not be made durable: " + why
+	return "taken back, since it could not be made durable (a power cut may bring it back): " + why
 }
 
 // Is leaves out that the note is in its place.

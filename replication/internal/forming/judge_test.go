@@ -9,14 +9,17 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/mimir-kv/mimir/replication/clock"
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/durable"
 	"github.com/mimir-kv/mimir/replication/internal/life"
+	"github.com/mimir-kv/mimir/replication/internal/peer"
 	"github.com/mimir-kv/mimir/replication/internal/recall"
 	"github.com/mimir-kv/mimir/replication/internal/region"
 	"github.com/mimir-kv/mimir/replication/timeline"
+	"github.com/mimir-kv/mimir/replication/transport"
 )
 
 // someBlank is us-1 with an empty disk, or one that was sown.
@@ -124,8 +127,15 @@ func TestAProcessThatComesGoesByNothingThatThisOneDoesNot(t *testing.T) {
 	}
 }
 
+// unreachable is a transport over which nobody is.
+type unreachable struct{ transport.Transport }
+
+func (unreachable) Open(context.Context, string, string) (transport.Stream, error) {
+	return nil, transport.ErrUnreachable
+}
+
 // TestWhoIsNotWaitedForIsNotSilent: where the caller of an order, or the node, ends while others are asked, nothing is
-// formed.
+// formed, and nobody is said not to answer.
 func TestWhoIsNotWaitedForIsNotSilent(t *testing.T) {
 	left, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -136,11 +146,15 @@ func TestWhoIsNotWaitedForIsNotSilent(t *testing.T) {
 			lives.Close()
 			ctx, want = t.Context(), contract.ErrClosed
 		}
-		f := someBlank("")
-		f.config.Life = lives
-		f.config.Note = func(recall.Part) error { t.Error("it takes part"); return nil }
-		if _, lacks, err := f.take(ctx, func() string { return "" }); !errors.Is(err, want) || f.failed != nil {
-			t.Errorf("%q, %v; for good: %v", lacks, err, f.failed)
+		for _, others := range []map[string]string{nil, {"us-2": "us-2"}} {
+			f := someBlank("")
+			f.config.Life, f.config.Nodes, f.config.Timeout = lives, others, time.Second
+			f.config.Client = peer.NewClient(unreachable{})
+			f.config.Note = func(recall.Part) error { t.Error("it takes part"); return nil }
+			_, lacks, err := f.take(ctx, func() string { return "" })
+			if !errors.Is(err, want) || f.failed != nil || lacks != "" || f.lacks != "" {
+				t.Errorf("%q, %v; for good: %v; it waits: %q", lacks, err, f.failed, f.lacks)
+			}
 		}
 		lives.Close()
 	}

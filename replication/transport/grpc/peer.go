@@ -104,8 +104,8 @@ func (n *node) dialOptions() []grpc.DialOption {
 	}
 }
 
-// Open implements Transport. It waits for a connection that is being made, and fails at once while one is waiting to
-// be tried again.
+// Open implements Transport. It waits for a connection that is made for the first time, or after one that was lost, and
+// fails at once from when that failed until one stands: while it waits to be tried again, and while it is tried.
 func (n *node) Open(ctx context.Context, addr, service string) (transport.Stream, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
