@@ -29,7 +29,7 @@ func TestCommandLine(t *testing.T) {
 	seeds := "test -vet=off -timeout 60m ./sim -v -run ^(TestCampaign|TestFailureTable)$ -sim.campaign " + campaignSeeds
 	first := path(longest[0], "replication/internal/wal", "server") + " "
 	rest := path("bench", "lint", "replication/internal/succession")
-	without := path("replication/internal/succession", "lint", "replication/internal/wal")
+	without := path("replication/internal/wal", "replication/internal/succession", "lint")
 	for _, test := range []struct {
 		line      string
 		race      bool

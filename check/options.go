@@ -106,7 +106,7 @@ func (o *options) runs(packages []string, race bool) []testRun {
 			with = append(with, p)
 		}
 	}
-	for _, room := range slices.Concat(single, seeded) { // the longest begins
+	for _, room := range slices.Concat(seeded, single) { // the longest begins
 		if p := module + "/" + room; slices.Contains(packages, p) {
 			without = append(without, p)
 		}

@@ -20,7 +20,7 @@ const (
 	// campaignFrom is the first seed of a campaign, if -sim.from does not say another one.
 	campaignFrom = 20_000
 	// campaignShare is how many seeds one process runs.
-	campaignShare = 20
+	campaignShare = 15
 	// fewest is in how many of 100 seeds each kind has to happen.
 	fewest = 10
 	// manySeeds is from how many on every crash point has to be come to, with these further seeds that aim at one to
@@ -36,6 +36,7 @@ func TestCampaign(t *testing.T) {
 	if *campaignSeeds == 0 {
 		t.Skip("-sim.campaign is not given")
 	}
+	t.Parallel() // with the table of failures
 	from := *fromSeed
 	if from == 1 {
 		from = campaignFrom
@@ -118,7 +119,7 @@ func (s share) run(ctx context.Context, dir, timeout string) (tally Tally, out [
 	p := exec.CommandContext(ctx, program, "-test.run=^TestSeeds$", "-test.timeout="+timeout, "-sim.inject=drawn",
 		"-sim.crash="+s.crash,
 		fmt.Sprintf("-sim.from=%d", s.from), fmt.Sprintf("-sim.seeds=%d", s.count), "-sim.tally="+file)
-	p.Env = append(os.Environ(), "GOMAXPROCS=1", "GOGC=400")
+	p.Env = append(os.Environ(), "GOMAXPROCS=1", "GOGC=800")
 	if out, err = p.CombinedOutput(); err != nil {
 		return nil, out, err
 	}
