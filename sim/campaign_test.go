@@ -36,7 +36,6 @@ func TestCampaign(t *testing.T) {
 	if *campaignSeeds == 0 {
 		t.Skip("-sim.campaign is not given")
 	}
-	t.Parallel() // with the table of failures
 	from := *fromSeed
 	if from == 1 {
 		from = campaignFrom

@@ -27,7 +27,6 @@ const raceStep = 6
 // TestFailureTable has each row of the table of failures happen, measures in virtual time, and prints the table: see
 // docs/failover.md. Whatever sim checks of a fleet that votes is checked after each.
 func TestFailureTable(t *testing.T) {
-	t.Parallel()
 	count, step := *offsets, 1
 	if count == 0 {
 		count = 2
