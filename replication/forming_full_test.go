@@ -12,15 +12,16 @@ import (
 	"github.com/mimir-kv/mimir/replication/durable"
 )
 
-// unsettling is a filesystem on which no name in the data directory becomes durable while there is no room.
+// unsettling is a filesystem on which no name in the data directory becomes durable meanwhile.
 type unsettling struct {
 	durable.FS
 	full *atomic.Bool
+	with error
 }
 
 func (u unsettling) SyncDir(dir string) error {
 	if dir == "/data" && u.full.Load() {
-		return syscall.ENOSPC
+		return u.with
 	}
 	return u.FS.SyncDir(dir)
 }
@@ -31,7 +32,7 @@ func TestAnOrderThatWasRefusedIsNotCarriedOutByTheNextStart(t *testing.T) {
 	var full atomic.Bool
 	shaped(t, map[string]int{"us": 3}, func(c *replication.Config) {
 		if c.NodeID == "us-1" {
-			c.FS = unsettling{c.FS, &full}
+			c.FS = unsettling{c.FS, &full, syscall.ENOSPC}
 		}
 	}, func(f *testFleet) {
 		f.put("us-1", "c0")
@@ -76,6 +77,26 @@ func TestAnOrderLeavesNobodyOutWhoIsThere(t *testing.T) {
 		err := <-formed
 		if !errors.Is(err, replication.ErrDiskLost) || !strings.Contains(err.Error(), "node us-3 knows") {
 			f.t.Errorf("us-3 came during the order: %v", err)
+		}
+	})
+}
+
+// TestWhetherANoteIsGoneIsNotKnownWhereADiskFails: the note of an order may be on the disk, and its removal may not.
+func TestWhetherANoteIsGoneIsNotKnownWhereADiskFails(t *testing.T) {
+	var fails atomic.Bool
+	shaped(t, map[string]int{"us": 3}, func(c *replication.Config) {
+		if c.NodeID == "us-1" {
+			c.FS = unsettling{c.FS, &fails, syscall.EIO}
+		}
+	}, func(f *testFleet) {
+		f.stopAll()
+		f.empties("us-1", "us-2")
+		f.start("us-1")
+		f.start("us-2")
+		f.waitLong("us-3", 7*time.Second, "us-1", "us-2")
+		fails.Store(true)
+		if r, err := f.nodes["us-1"].FormRegion(f.t.Context()); !errors.Is(err, replication.ErrUnknownOutcome) {
+			f.t.Errorf("an order of which the disk may or may not say that it was carried out: %+v, %v", r, err)
 		}
 	})
 }

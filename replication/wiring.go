@@ -59,7 +59,7 @@ func (n *node) build() {
 	n.fleet = fleet.NewWatcher(fleet.Config{
 		Regions: c.Regions, Clock: c.Clock, Interval: c.fleetInterval(), Timeout: c.callTimeout(),
 		Ask: func(ctx context.Context, addr string) (fleet.Report, error) {
-			return newInquiry(n).report(ctx, addr)
+			return newInquiry(n).report(peer.Anew(ctx), addr)
 		},
 		Heard: func(r fleet.Heard) {
 			n.roster.Hear(r)

@@ -13,6 +13,7 @@ import (
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/durable"
 	"github.com/mimir-kv/mimir/replication/internal/members"
+	"github.com/mimir-kv/mimir/replication/internal/peer"
 	"github.com/mimir-kv/mimir/replication/internal/recall"
 )
 
@@ -42,7 +43,7 @@ func (f *Forming) firstDay(ctx context.Context) string {
 	case c.Clock.Now().Sub(f.began) < firstDayAfter:
 		return "; the other regions are asked soon whether this is the first day of the fleet"
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
+	ctx, cancel := context.WithTimeout(peer.Anew(ctx), c.Timeout)
 	defer cancel()
 	words := map[string][]word{}
 	var mu sync.Mutex
@@ -142,16 +143,16 @@ func (f *Forming) Form(ctx context.Context) (*contract.Formation, error) {
 	return &contract.Formation{Region: c.Region, Nodes: f.names(born), Left: f.leftOut(born)}, nil
 }
 
-// silentFor is for how long an order asks a node that does not answer before it is left out. A transport that failed to
-// reach it asks nobody until it tries to connect again, for up to 2.6 s, and while it tries, for up to 5 s: such an
-// answer says how the node was then (Transport.Open).
+// silentFor is from the first to the last question, at least, that an order puts to a node before it is left out as one
+// that does not answer: what comes up just now, or answers slowly for a moment, has the time to.
 const silentFor = 8 * time.Second
 
 // ordered takes by order, in which nobody is left out before he was asked for so long.
 func (f *Forming) ordered(ctx context.Context) (born recall.Part, lacks string, err error) {
-	began, again := f.config.Clock.Now(), false
+	var first, asked time.Time
+	again := false
 	vouched := func() string {
-		if again = f.config.Clock.Now().Sub(began) < silentFor; again {
+		if again = asked.Sub(first) < silentFor; again {
 			return fmt.Sprintf("; an order to form the region without it asks it for %v", silentFor)
 		}
 		return ""
@@ -159,6 +160,9 @@ func (f *Forming) ordered(ctx context.Context) (born recall.Part, lacks string, 
 	for {
 		again = false
 		f.turn.Lock()
+		if asked = f.config.Clock.Now(); first.IsZero() {
+			first = asked
+		}
 		born, lacks, err = f.take(ctx, vouched)
 		f.turn.Unlock()
 		if err != nil || !again {

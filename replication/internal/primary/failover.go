@@ -120,9 +120,6 @@ func forced(ctx context.Context, g *Governor, accepts Force) (*contract.MoveRepo
 	if !g.config.Leadership.Leads() {
 		return nil, contract.ErrNotLeader
 	}
-	if err := hasVote(&g.config); err != nil {
-		return nil, err
-	}
 	force, accepted, err := accepts.of(g.config.Applied.State())
 	if err != nil {
 		return nil, err
@@ -131,7 +128,10 @@ func forced(ctx context.Context, g *Governor, accepts Force) (*contract.MoveRepo
 	if err := succession.May(g.config.Applied.State(), loss != nil); err != nil {
 		return nil, err
 	}
-	report := g.assess(g.freshView(ctx))
+	report, err := assessed(ctx, g)
+	if err != nil {
+		return nil, err
+	}
 	report.Warnings = append(report.Warnings, byOrderAlone(g.config.Applied.State(), g.config.Region)...)
 	if loss != nil {
 		report.Warnings = append(report.Warnings, loss.Holds()+": it gives way, and saves that as a tail")
@@ -177,6 +177,15 @@ func forced(ctx context.Context, g *Governor, accepts Force) (*contract.MoveRepo
 	return report, nil
 }
 
+// assessed asks every region once more, and is assess where this region may begin an epoch by what they say.
+func assessed(ctx context.Context, g *Governor) (*contract.MoveReport, error) {
+	seen := g.freshView(ctx)
+	if err := hasVote(g.config.Applied.State(), seen.View); err != nil {
+		return nil, err
+	}
+	return g.assess(seen), nil
+}
+
 // lossOf returns what this region, which this node leads, is known to have lost of its own reign, nil if nothing is.
 func lossOf(c *Config) *standing.Loss {
 	picture, _ := c.Fleet.View() // before what was written meanwhile
@@ -186,9 +195,7 @@ func lossOf(c *Config) *standing.Loss {
 
 // hasVote returns nil unless the fleet votes about its primary, as far as was heard, and this region does not:
 // nobody would know of an epoch that it begins, and another region could go on beside it.
-func hasVote(c *Config) error {
-	s := c.Applied.State()
-	v, _ := c.Fleet.View()
+func hasVote(s *timeline.State, v fleet.View) error {
 	region, _ := v.Votes()
 	if s.Charter() != nil || region == "" {
 		return nil

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/internal/fleet"
 	"github.com/mimir-kv/mimir/replication/internal/peer"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
@@ -67,6 +68,19 @@ func TestARegionDoesNotForceItselfOutOfASwitchover(t *testing.T) {
 		report, err := g.Failover(context.Background(), "us", Force{Any: true})
 		if err != nil || report.Epoch != 3 || !u.Open() {
 			t.Errorf("the operator's own order is answered %v, %v", report, err)
+		}
+	})
+}
+
+// TestVotesAreLookedForBehindTheAsking: a region without a vote hears of votes for the first time as it asks for a
+// forced failover, and begins nothing beside them.
+func TestVotesAreLookedForBehindTheAsking(t *testing.T) {
+	run(t, cannot, cannot, func(g *Governor, u *us) {
+		u.mu.Lock()
+		u.voting = &fleet.Voting{Charter: timeline.Mark{Number: 3}}
+		u.mu.Unlock()
+		if r, err := assessed(context.Background(), g); !errors.Is(err, contract.ErrRejected) {
+			t.Errorf("a forced failover goes on with %+v, %v", r, err)
 		}
 	})
 }

@@ -37,6 +37,7 @@ type us struct {
 	late    bool                  // eu is to be kept delayed, and is not yet
 	reached timeline.Position     // that us has proposed and not applied; eu has it
 	claim   timeline.Reign        // the highest that eu knows of
+	voting  *fleet.Voting         // what eu says of votes
 }
 
 // Enabled, Handle, WithAttrs and WithGroup are slog.Handler.
@@ -136,7 +137,7 @@ func run(t *testing.T, begin, refuse func(succession.Handover) (*timeline.Reign,
 				at := s.Cursor
 				at.Position = max(at.Position, u.reached)
 				return fleet.Report{Region: "eu", Level: u.eu, Leader: true, Role: timeline.Secondary, Cursor: at,
-					Claim: u.claim, Reigns: s.Reigns, OrderOnly: u.late}, nil
+					Claim: u.claim, Reigns: s.Reigns, OrderOnly: u.late, Voting: u.voting}, nil
 			}})
 		g := New(Config{
 			Region: "us", Regions: these("eu", "us"), Founder: true, CallTimeout: time.Second, Clock: clock.Real,

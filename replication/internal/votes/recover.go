@@ -62,7 +62,8 @@ func (v Orders) recover(ctx context.Context, at *contract.Point) (*timeline.Reig
 	case !v.config.Leadership.Leads():
 		return nil, contract.ErrNotLeader
 	case s.Charter() == nil && votes == "":
-		return nil, fmt.Errorf("%w: no votes are taken here: mimir failover --force", contract.ErrRejected)
+		return nil, fmt.Errorf("%w: no votes are taken here, as far as was heard: mimir failover --force",
+			contract.ErrRejected)
 	case s.Role() == timeline.Diverged:
 		return nil, fmt.Errorf("%w: region %s has to rejoin first", contract.ErrDiverged, v.config.Region)
 	case s.Charter() != nil:

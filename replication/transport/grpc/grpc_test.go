@@ -19,6 +19,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -62,6 +63,55 @@ func call(t testing.TB, from transport.Transport, addr string, p []byte) ([]byte
 		return nil, err
 	}
 	_ = s.Send(p) // a handler that answers without asking may have ended already: Recv knows
+	return s.Recv()
+}
+
+// TestWhoAsksAnewHearsHowThePeerIsNow, and not that an attempt before failed, or does not end.
+func TestWhoAsksAnewHearsHowThePeerIsNow(t *testing.T) {
+	server, addr := tcp(t, nil)
+	serve(t, server, echo)
+	tries := make(chan int, 100)
+	var down atomic.Bool
+	down.Store(true)
+	var n atomic.Int32
+	dialer, _ := tcp(t, func(o *grpctransport.Options) {
+		o.Dialer = func(ctx context.Context, addr string) (net.Conn, error) {
+			if !down.Load() {
+				return new(net.Dialer).DialContext(ctx, "tcp", addr)
+			}
+			try := n.Add(1)
+			tries <- int(try)
+			if try == 1 {
+				return nil, errors.New("refused")
+			}
+			<-ctx.Done() // as where packets are lost
+			return nil, ctx.Err()
+		}
+	})
+	if _, err := call(t, dialer, addr, []byte("hello")); !errors.Is(err, transport.ErrUnreachable) {
+		t.Fatalf("a peer that refuses: %v", err)
+	}
+	for <-tries < 2 { // until it is tried again
+	}
+	down.Store(false)
+	if _, err := call(t, dialer, addr, []byte("hello")); !errors.Is(err, transport.ErrUnreachable) {
+		t.Fatalf("who does not ask anew: %v", err)
+	}
+	ctx, cancel := context.WithTimeout(transport.Anew(t.Context()), time.Minute)
+	defer cancel()
+	s, err := dialer.Open(ctx, addr, service)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := exchange(s, []byte("hello")); err != nil || string(got) != "hello" {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
+func exchange(s transport.Stream, p []byte) ([]byte, error) {
+	if err := s.Send(p); err != nil {
+		return nil, err
+	}
 	return s.Recv()
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
 
@@ -36,18 +37,20 @@ var openStream = grpc.StreamDesc{StreamName: "open", ServerStreams: true, Client
 
 // peer is an address with its connections.
 type peer struct {
-	connections []*grpc.ClientConn
+	connections []atomic.Pointer[grpc.ClientConn]
 	next        atomic.Uint64
 	leaving     chan struct{} // closed when others took the place of these
 }
 
-func (p *peer) pick() *grpc.ClientConn {
-	return p.connections[p.next.Add(1)%uint64(len(p.connections))]
+func (p *peer) pick() *atomic.Pointer[grpc.ClientConn] {
+	return &p.connections[p.next.Add(1)%uint64(len(p.connections))]
 }
 
 func (p *peer) close() {
-	for _, c := range p.connections {
-		_ = c.Close() // only says that it is closed already
+	for i := range p.connections {
+		if c := p.connections[i].Load(); c != nil {
+			_ = c.Close() // only says that it is closed already
+		}
 	}
 }
 
@@ -65,18 +68,48 @@ func (n *node) peer(addr string) (*peer, error) {
 	if n.options.Connections != nil {
 		count = max(1, n.options.Connections(addr))
 	}
-	p := &peer{leaving: make(chan struct{})}
-	for range count {
-		// The connection is made on first use, and by our dialer: the name is resolved there.
-		c, err := grpc.NewClient("passthrough:///"+addr, n.dialOptions()...)
+	p := &peer{connections: make([]atomic.Pointer[grpc.ClientConn], count), leaving: make(chan struct{})}
+	for i := range p.connections {
+		c, err := n.connect(addr)
 		if err != nil {
 			p.close()
-			return nil, fmt.Errorf("%w: %s: %w", transport.ErrUnreachable, addr, err)
+			return nil, err
 		}
-		p.connections = append(p.connections, c)
+		p.connections[i].Store(c)
 	}
 	n.peers[addr] = p
 	return p, nil
+}
+
+// connect returns a connection that is made on first use, and by our dialer: the name is resolved there.
+func (n *node) connect(addr string) (*grpc.ClientConn, error) {
+	c, err := grpc.NewClient("passthrough:///"+addr, n.dialOptions()...)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s: %w", transport.ErrUnreachable, addr, err)
+	}
+	return c, nil
+}
+
+// connection returns one of those of a peer. For who asks anew it is no one that failed, and fails until it stands: a
+// new one takes its place, which tries at once.
+func (n *node) connection(ctx context.Context, addr string, p *peer) (*grpc.ClientConn, error) {
+	at := p.pick()
+	c := at.Load()
+	if !transport.IsAnew(ctx) || c.GetState() != connectivity.TransientFailure {
+		return c, nil
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if now := at.Load(); now != c || n.peers[addr] != p { // another has done so, or p is closed soon
+		return now, nil
+	}
+	fresh, err := n.connect(addr)
+	if err != nil {
+		return nil, err
+	}
+	at.Store(fresh)
+	_ = c.Close() // what ends with it could not be used
+	return fresh, nil
 }
 
 func (n *node) dialOptions() []grpc.DialOption {
@@ -105,7 +138,8 @@ func (n *node) dialOptions() []grpc.DialOption {
 }
 
 // Open implements Transport. It waits for a connection that is made for the first time, or after one that was lost, and
-// fails at once from when that failed until one stands: while it waits to be tried again, and while it is tried.
+// fails at once from when that failed until one stands: while it waits to be tried again, and while it is tried; but
+// for who asks anew, with whom it tries.
 func (n *node) Open(ctx context.Context, addr, service string) (transport.Stream, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -120,7 +154,11 @@ func (n *node) Open(ctx context.Context, addr, service string) (transport.Stream
 	if trace := transport.Traceparent(ctx); trace != "" {
 		md.Set(traceKey, trace)
 	}
-	s.grpc, err = p.pick().NewStream(metadata.NewOutgoingContext(s.ctx, md), &openStream, methodPrefix+service)
+	c, err := n.connection(ctx, addr, p)
+	if err != nil {
+		return nil, s.end(err)
+	}
+	s.grpc, err = c.NewStream(metadata.NewOutgoingContext(s.ctx, md), &openStream, methodPrefix+service)
 	if err != nil {
 		return nil, s.end(err)
 	}

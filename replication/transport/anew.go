@@ -1,0 +1,13 @@
+package transport
+
+import "context"
+
+type anewKey struct{}
+
+// Anew returns a context of an Open whose failure is to say how the peer is now. A Transport that waits before it tries
+// again to reach a peer, and fails at once meanwhile, tries then. It is for who decides by the silence of a peer: it
+// costs an attempt each time.
+func Anew(ctx context.Context) context.Context { return context.WithValue(ctx, anewKey{}, true) }
+
+// IsAnew reports whether a context is one that Anew returned, or was made of one.
+func IsAnew(ctx context.Context) bool { return ctx.Value(anewKey{}) != nil }
