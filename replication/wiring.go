@@ -58,8 +58,9 @@ func (n *node) build() {
 	})
 	n.fleet = fleet.NewWatcher(fleet.Config{
 		Regions: c.Regions, Clock: c.Clock, Interval: c.fleetInterval(), Timeout: c.callTimeout(),
+		Anew: peer.Anew,
 		Ask: func(ctx context.Context, addr string) (fleet.Report, error) {
-			return newInquiry(n).report(peer.Anew(ctx), addr)
+			return newInquiry(n).report(ctx, addr)
 		},
 		Heard: func(r fleet.Heard) {
 			n.roster.Hear(r)

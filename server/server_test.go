@@ -193,6 +193,7 @@ func TestNodeAlone(t *testing.T) {
 func TestLargestRequest(t *testing.T) {
 	c := testConfig(t, "large")
 	c.Limits.RequestBytes = replication.CommandBytesLimit
+	c.Limits.RequestTimeout = time.Minute // on a machine that is busy otherwise it takes more than the default
 	runNode(t, c)
 	eventually(t, "large serves", func(ctx context.Context) bool {
 		_, err := getHTTP(c.ClientURL()+"/livez", nil)

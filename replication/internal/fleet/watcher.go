@@ -19,6 +19,8 @@ type Config struct {
 	Clock    clock.Clock
 	Interval time.Duration // between rounds
 	Timeout  time.Duration // of one question
+	// Anew returns a context of questions whose failure says how a node is now; nil: that of all does. See RefreshAnew.
+	Anew func(ctx context.Context) context.Context
 	// Heard is told of every report that is believed, nil for nobody. It does not block.
 	Heard func(Heard)
 }
@@ -50,6 +52,7 @@ type watched struct {
 	first    time.Time          // when it was first heard
 	prospect *Region            // what is known of a region that is not part of the picture yet; else nil
 	former   bool               // it was removed, and is asked for what it claims alone
+	anew     bool               // somebody decides by the next round
 	stop     context.CancelFunc // of the rounds, nil before they began
 }
 
@@ -295,11 +298,34 @@ func (w *Watcher) Refresh() {
 	}
 }
 
+// RefreshAnew is Refresh for who decides by the silence of a region: in that round nobody is silent because he was
+// before.
+func (w *Watcher) RefreshAnew() {
+	w.mu.Lock()
+	for _, o := range w.watched {
+		o.anew = true
+	}
+	w.mu.Unlock()
+	w.Refresh()
+}
+
+// asking returns the context of the next round.
+func (w *Watcher) asking(ctx context.Context, o *watched) context.Context {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	anew := o.anew
+	o.anew = false
+	if anew && w.config.Anew != nil {
+		return w.config.Anew(ctx)
+	}
+	return ctx
+}
+
 func (w *Watcher) rounds(ctx context.Context, o *watched) {
 	timer := w.config.Clock.NewTimer(w.config.Interval)
 	defer timer.Stop()
 	for {
-		w.publish(o, newRound(w, o).run(ctx))
+		w.publish(o, newRound(w, o).run(w.asking(ctx, o)))
 		timer.Reset(minGap)
 		select {
 		case <-ctx.Done():

@@ -43,7 +43,7 @@ func (f *Forming) firstDay(ctx context.Context) string {
 	case c.Clock.Now().Sub(f.began) < firstDayAfter:
 		return "; the other regions are asked soon whether this is the first day of the fleet"
 	}
-	ctx, cancel := context.WithTimeout(peer.Anew(ctx), c.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
 	words := map[string][]word{}
 	var mu sync.Mutex
@@ -149,6 +149,7 @@ const silentFor = 8 * time.Second
 
 // ordered takes by order, in which nobody is left out before he was asked for so long.
 func (f *Forming) ordered(ctx context.Context) (born recall.Part, lacks string, err error) {
+	ctx = peer.Anew(ctx)
 	var first, asked time.Time
 	again := false
 	vouched := func() string {

@@ -266,7 +266,7 @@ func (t takenBack) Is(target error) bool {
 
 // askAll asks all other nodes of the region.
 func (f *Forming) askAll(ctx context.Context) (all []said) {
-	ctx, cancel := context.WithTimeout(peer.Anew(ctx), f.config.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, f.config.Timeout)
 	defer cancel()
 	c := &f.config
 	var mu sync.Mutex

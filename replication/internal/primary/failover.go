@@ -120,16 +120,16 @@ func forced(ctx context.Context, g *Governor, accepts Force) (*contract.MoveRepo
 	if !g.config.Leadership.Leads() {
 		return nil, contract.ErrNotLeader
 	}
+	report, err := assessed(ctx, g)
+	if err != nil {
+		return nil, err
+	}
 	force, accepted, err := accepts.of(g.config.Applied.State())
 	if err != nil {
 		return nil, err
 	}
 	loss := lossOf(&g.config)
 	if err := succession.May(g.config.Applied.State(), loss != nil); err != nil {
-		return nil, err
-	}
-	report, err := assessed(ctx, g)
-	if err != nil {
 		return nil, err
 	}
 	report.Warnings = append(report.Warnings, byOrderAlone(g.config.Applied.State(), g.config.Region)...)
@@ -231,7 +231,7 @@ func (g *Governor) freshView(ctx context.Context) sight {
 	began := g.config.Clock.Now()
 	timer := g.config.Clock.NewTimer(2*g.config.CallTimeout + findAgain) // a round may be under way that began before
 	defer timer.Stop()
-	g.config.Fleet.Refresh()
+	g.config.Fleet.RefreshAnew()
 	for {
 		v, changed := g.config.Fleet.View()
 		asked := true

@@ -76,11 +76,14 @@ func TestARegionDoesNotForceItselfOutOfASwitchover(t *testing.T) {
 // forced failover, and begins nothing beside them.
 func TestVotesAreLookedForBehindTheAsking(t *testing.T) {
 	run(t, cannot, cannot, func(g *Governor, u *us) {
+		time.Sleep(1511 * time.Millisecond) // between two rounds
 		u.mu.Lock()
 		u.voting = &fleet.Voting{Charter: timeline.Mark{Number: 3}}
 		u.mu.Unlock()
-		if r, err := assessed(context.Background(), g); !errors.Is(err, contract.ErrRejected) {
-			t.Errorf("a forced failover goes on with %+v, %v", r, err)
+		for _, accepts := range []Force{{Any: true}, {Within: new(uint64)}} {
+			if r, err := g.failOver(context.Background(), accepts); !errors.Is(err, contract.ErrRejected) {
+				t.Errorf("it is answered %+v, %v", r, err)
+			}
 		}
 	})
 }

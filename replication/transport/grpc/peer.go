@@ -98,18 +98,28 @@ func (n *node) connection(ctx context.Context, addr string, p *peer) (*grpc.Clie
 	if !transport.IsAnew(ctx) || c.GetState() != connectivity.TransientFailure {
 		return c, nil
 	}
+	fresh, err := n.replace(at, c, addr, p)
+	if fresh != c && err == nil {
+		_ = c.Close() // what ends with it could not be used
+	}
+	return fresh, err
+}
+
+// replace puts a new connection in the place of c, and returns it; c, or who took its place, where that is not so bad
+// any more, or p is closed soon.
+func (n *node) replace(
+	at *atomic.Pointer[grpc.ClientConn], c *grpc.ClientConn, addr string, p *peer,
+) (*grpc.ClientConn, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if now := at.Load(); now != c || n.peers[addr] != p { // another has done so, or p is closed soon
+	if now := at.Load(); now != c || n.peers[addr] != p || c.GetState() != connectivity.TransientFailure {
 		return now, nil
 	}
 	fresh, err := n.connect(addr)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		at.Store(fresh)
 	}
-	at.Store(fresh)
-	_ = c.Close() // what ends with it could not be used
-	return fresh, nil
+	return fresh, err
 }
 
 func (n *node) dialOptions() []grpc.DialOption {
