@@ -151,7 +151,7 @@ func (o *options) campaign() []string {
 // for elections, processes and timers longer than they work. A -p that is given overrides it.
 func atOnce() int { return runtime.NumCPU() + 2 }
 
-// test returns the arguments of go for a run of packages. What vet does is not done once more.
+// test returns the arguments of go for a run of packages. Vet, of which go test does a part, runs before or in .ci/run.
 func (o *options) test(r testRun) []string {
 	arguments := []string{"test", "-vet=off", "-p", strconv.Itoa(atOnce())}
 	if r.race {

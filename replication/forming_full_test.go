@@ -26,6 +26,16 @@ func (u unsettling) SyncDir(dir string) error {
 	return u.FS.SyncDir(dir)
 }
 
+// leaveToOrder stops us-3, and has us-1 and us-2 wait for it with empty disks.
+func (f *testFleet) leaveToOrder() {
+	f.t.Helper()
+	f.stopAll()
+	f.empties("us-1", "us-2")
+	f.start("us-1")
+	f.start("us-2")
+	f.waitLong("us-3", 7*time.Second, "us-1", "us-2")
+}
+
 // TestAnOrderThatWasRefusedIsNotCarriedOutByTheNextStart: an order forms the region, and the disk takes the note of it
 // and has no room to have it durable.
 func TestAnOrderThatWasRefusedIsNotCarriedOutByTheNextStart(t *testing.T) {
@@ -36,11 +46,7 @@ func TestAnOrderThatWasRefusedIsNotCarriedOutByTheNextStart(t *testing.T) {
 		}
 	}, func(f *testFleet) {
 		f.put("us-1", "c0")
-		f.stopAll()
-		f.empties("us-1", "us-2")
-		f.start("us-1")
-		f.start("us-2")
-		f.waitLong("us-3", 7*time.Second, "us-1", "us-2")
+		f.leaveToOrder()
 		full.Store(true)
 		if r, err := f.nodes["us-1"].FormRegion(f.t.Context()); !errors.Is(err, replication.ErrRejected) ||
 			!strings.Contains(err.Error(), "no room") {
@@ -62,11 +68,7 @@ func TestAnOrderThatWasRefusedIsNotCarriedOutByTheNextStart(t *testing.T) {
 func TestAnOrderLeavesNobodyOutWhoIsThere(t *testing.T) {
 	inBubble(t, map[string]int{"us": 3}, func(f *testFleet) {
 		f.put("us-1", "c0")
-		f.stopAll()
-		f.empties("us-1", "us-2")
-		f.start("us-1")
-		f.start("us-2")
-		f.waitLong("us-3", 7*time.Second, "us-1", "us-2")
+		f.leaveToOrder()
 		formed := make(chan error, 1)
 		go func() {
 			_, err := f.nodes["us-1"].FormRegion(f.t.Context())
@@ -89,11 +91,7 @@ func TestWhetherANoteIsGoneIsNotKnownWhereADiskFails(t *testing.T) {
 			c.FS = unsettling{c.FS, &fails, syscall.EIO}
 		}
 	}, func(f *testFleet) {
-		f.stopAll()
-		f.empties("us-1", "us-2")
-		f.start("us-1")
-		f.start("us-2")
-		f.waitLong("us-3", 7*time.Second, "us-1", "us-2")
+		f.leaveToOrder()
 		fails.Store(true)
 		if r, err := f.nodes["us-1"].FormRegion(f.t.Context()); !errors.Is(err, replication.ErrUnknownOutcome) {
 			f.t.Errorf("an order of which the disk may or may not say that it was carried out: %+v, %v", r, err)

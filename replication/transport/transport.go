@@ -14,7 +14,7 @@ type Transport interface {
 	// Open starts a stream to a service of the process at addr. It may return before the peer has answered: a peer that
 	// cannot be reached shows as an error of Open or of the first Recv. The stream lives until ctx ends, either side
 	// ends it, or the connection breaks. It may be called before Serve: a node that starts asks others before it
-	// answers. A failure may be that of an attempt before, unless ctx is of Anew.
+	// answers. A failure may be that of an attempt that ended before, unless ctx is of Anew.
 	Open(ctx context.Context, addr, service string) (Stream, error)
 	// Close ends every stream and stops accepting. Handlers that still run see their context end, and it waits until
 	// they have returned: none of them may call it. It may come without a Serve.

@@ -19,7 +19,7 @@ type Config struct {
 	Clock    clock.Clock
 	Interval time.Duration // between rounds
 	Timeout  time.Duration // of one question
-	// Anew returns a context of questions whose failure says how a node is now; nil: that of all does. See RefreshAnew.
+	// Anew returns a context of questions whose failure is none that was known before; nil: none is. See RefreshAnew.
 	Anew func(ctx context.Context) context.Context
 	// Heard is told of every report that is believed, nil for nobody. It does not block.
 	Heard func(Heard)
@@ -298,8 +298,8 @@ func (w *Watcher) Refresh() {
 	}
 }
 
-// RefreshAnew is Refresh for who decides by the silence of a region: in that round nobody is silent because he was
-// before.
+// RefreshAnew is Refresh for who decides by the silence of a region: in that round nobody is silent because it
+// was known before that he cannot be reached.
 func (w *Watcher) RefreshAnew() {
 	w.mu.Lock()
 	for _, o := range w.watched {

@@ -42,8 +42,7 @@ type Client struct{ transport transport.Transport }
 // NewClient returns a client that asks over t.
 func NewClient(t transport.Transport) *Client { return &Client{t} }
 
-// Anew returns a context of questions whose failure says how the node is now, and not how it was when it was asked
-// before: transport.Anew.
+// Anew returns a context of questions whose failure is none that was known before: transport.Anew.
 func Anew(ctx context.Context) context.Context { return transport.Anew(ctx) }
 
 // Ask puts a question to the node at addr and returns its answer. It is for questions that may be asked again: the node
