@@ -59,7 +59,11 @@ func (s toldStream) Context() context.Context { return s.ctx }
 
 // port is the network of a node, which the others know by its name.
 func (f *testFleet) port(c *replication.Config) transport.Transport {
-	return f.named(c.PeerAddr, c.RegionID, c.NodeID)
+	port := f.named(c.PeerAddr, c.RegionID, c.NodeID)
+	if f.through != nil {
+		return f.through(port)
+	}
+	return port
 }
 
 // named is the network at an address of somebody of this name.

@@ -18,6 +18,7 @@ import (
 	"github.com/mimir-kv/mimir/replication/clock"
 	"github.com/mimir-kv/mimir/replication/clock/virtual"
 	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
+	"github.com/mimir-kv/mimir/replication/transport"
 	"github.com/mimir-kv/mimir/replication/transport/memory"
 )
 
@@ -33,7 +34,9 @@ type testFleet struct {
 	joining []string                  // nodes that were added
 	said    *lines                    // by all nodes, where a test counts it
 	giver   string                    // the node that gives a copy
-	files   bool                      // the ledgers make checkpoints and branches of them
+	// through is what a node that starts has before its network, nil for nothing.
+	through func(transport.Transport) transport.Transport
+	files   bool // the ledgers make checkpoints and branches of them
 }
 
 type testNode struct {

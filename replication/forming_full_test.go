@@ -1,7 +1,9 @@
 package replication_test
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -10,6 +12,7 @@ import (
 
 	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/replication/durable"
+	"github.com/mimir-kv/mimir/replication/transport"
 )
 
 // unsettling is a filesystem on which no name in the data directory becomes durable meanwhile.
@@ -79,6 +82,45 @@ func TestAnOrderLeavesNobodyOutWhoIsThere(t *testing.T) {
 		err := <-formed
 		if !errors.Is(err, replication.ErrDiskLost) || !strings.Contains(err.Error(), "node us-3 knows") {
 			f.t.Errorf("us-3 came during the order: %v", err)
+		}
+	})
+}
+
+// remembering is a transport that remembers of a peer that it was not reached, and fails at once.
+type remembering struct {
+	transport.Transport
+	peer string
+}
+
+func (r remembering) Open(ctx context.Context, addr, service string) (transport.Stream, error) {
+	if addr == r.peer && !transport.IsAnew(ctx) {
+		return nil, fmt.Errorf("%w: %s, as before", transport.ErrUnreachable, addr)
+	}
+	return r.Transport.Open(ctx, addr, service)
+}
+
+// TestTheFirstDayLeavesNobodyOutByWhatWasBefore: of a fleet that has lost all its disks but one.
+func TestTheFirstDayLeavesNobodyOutByWhatWasBefore(t *testing.T) {
+	inBubble(t, map[string]int{"us": 3, "eu": 3}, func(f *testFleet) {
+		f.put("us-1", "c0")
+		f.eventually(values(0, 1))
+		f.stopAll()
+		f.empties("us-1", "us-2", "eu-1", "eu-2", "eu-3")
+		for _, name := range f.regions["eu"] {
+			f.network.Cut("us-3", name) // else they hear of its history
+			f.start(name)
+		}
+		f.start("us-3")
+		f.through = func(p transport.Transport) transport.Transport { return remembering{p, "us-3"} }
+		f.start("us-1")
+		f.start("us-2")
+		var err error
+		f.within(time.Minute, "one of them decides", func() bool {
+			err = errors.Join(f.nodes["us-1"].Err(), f.nodes["us-2"].Err())
+			return err != nil || f.nodes["us-1"].Health().LeaderRaftID != 0
+		})
+		if !errors.Is(err, replication.ErrDiskLost) || !strings.Contains(err.Error(), "node us-3 knows") {
+			f.t.Errorf("us-3 is there: %v", err)
 		}
 	})
 }

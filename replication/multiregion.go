@@ -123,7 +123,8 @@ func (r *MultiRegionReplicator) Switchover(ctx context.Context, to string) (*Mov
 // ErrRejected if the region has no vote where the fleet votes, or something else decides who is primary; ErrNotLeader
 // if the leader of the region changes meanwhile, and ErrHandoff if the region takes part in a switchover: nothing was
 // moved; ErrAlreadyBegun if a primary is forced to itself out of a switchover whose target is heard to have begun:
-// nothing was done, and the target is primary; ErrUnknownOutcome.
+// nothing was done, and the target is primary; ErrUnknownOutcome. A region that has no vote goes by who is silent, and
+// asks those for 8 s before; a caller that does not wait for that gets ErrNotReady, and nothing is moved.
 func (r *MultiRegionReplicator) Failover(ctx context.Context, to string, force bool) (*MoveReport, error) {
 	if err := r.node.callable(ctx); err != nil {
 		return nil, err
@@ -144,8 +145,8 @@ func (r *MultiRegionReplicator) FailoverWithin(ctx context.Context, to string, a
 // ErrNotLeader; in the primary region it does nothing. While a switchover from this region is under way it is
 // ErrNotReady, since the target may have begun and acknowledged writes: AbortSwitchover ends that, or Failover with
 // force to this region, which may lose them. Once the target is heard to have begun, and until this region has given
-// way to it, it may be ErrAlreadyBegun. Further errors are those of Failover: ErrDiverged, ErrNotReady, ErrRejected,
-// ErrHandoff, ErrUnknownOutcome.
+// way to it, it may be ErrAlreadyBegun. It takes as long as Failover. Further errors are those of that: ErrDiverged,
+// ErrNotReady, ErrRejected, ErrHandoff, ErrUnknownOutcome.
 func (r *MultiRegionReplicator) RegionFailover(ctx context.Context) error {
 	if err := r.node.callable(ctx); err != nil {
 		return err

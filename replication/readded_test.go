@@ -1,10 +1,12 @@
 package replication_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/mimir-kv/mimir/replication"
+	"github.com/mimir-kv/mimir/replication/transport"
 )
 
 // A region that is added again, with empty disks, while another one still goes by a roster that has the former region
@@ -28,5 +30,19 @@ func TestARegionThatIsAddedAgainIsNotTheFormerOne(t *testing.T) {
 		f.write("us-1", 3)
 		f.everywhere()
 		f.follows("ap", "us")
+	})
+}
+
+// TestWhoIsSaidToBeGoneIsAskedOnceMore: he may be there, and is told; that he could not be reached before says nothing.
+func TestWhoIsSaidToBeGoneIsAskedOnceMore(t *testing.T) {
+	cascade(t, func(f *growingFleet) {
+		f.stop("us-1")
+		f.through = func(p transport.Transport) transport.Transport { return remembering{p, "ap-1"} }
+		f.start("us-1")
+		f.put("us-1", "again")
+		c := f.remove("us-1", replication.RegionRemoval{Region: "ap", Gone: true})
+		if text := strings.Join(c.Steps, "; "); !strings.Contains(text, "region ap answers, led by ap-1, and is told") {
+			f.t.Errorf("ap answers: %s", text)
+		}
 	})
 }

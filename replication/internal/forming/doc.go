@@ -21,7 +21,7 @@
 // What it noted and cannot make durable it takes back before it decides anew, so that no next process of this node goes
 // by what this one does not; a power cut may bring that back. Where it cannot be taken back the node ends. Who was only
 // not waited for, since an order or the node ended, does not count as one that does not answer, nor does an order leave
-// out who could not be reached once (silentFor), nor by what a transport remembers of him (peer.Anew).
+// out who could not be reached once (peer.SilentFor), nor by what a transport remembers of him (peer.Anew).
 //
 // A node that says that it knows this one with data, or that it was removed, ends it.
 //

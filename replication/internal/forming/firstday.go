@@ -143,18 +143,14 @@ func (f *Forming) Form(ctx context.Context) (*contract.Formation, error) {
 	return &contract.Formation{Region: c.Region, Nodes: f.names(born), Left: f.leftOut(born)}, nil
 }
 
-// silentFor is from the first to the last question, at least, that an order puts to a node before it is left out as one
-// that does not answer: what comes up just now, or answers slowly for a moment, has the time to.
-const silentFor = 8 * time.Second
-
-// ordered takes by order, in which nobody is left out before he was asked for so long.
+// ordered takes by order, in which nobody is left out before he was asked for peer.SilentFor.
 func (f *Forming) ordered(ctx context.Context) (born recall.Part, lacks string, err error) {
 	ctx = peer.Anew(ctx)
 	var first, asked time.Time
 	again := false
 	vouched := func() string {
-		if again = asked.Sub(first) < silentFor; again {
-			return fmt.Sprintf("; an order to form the region without it asks it for %v", silentFor)
+		if again = asked.Sub(first) < peer.SilentFor; again {
+			return fmt.Sprintf("; an order to form the region without it asks it for %v", peer.SilentFor)
 		}
 		return ""
 	}

@@ -205,18 +205,14 @@ func (f *Forming) take(ctx context.Context, notFirst func() string) (born recall
 	case !f.Waits():
 		return f.Part(), "", nil
 	}
-	all := f.askAll(ctx)
-	for _, t := range all {
-		if t.ends != nil {
-			f.failed = t.ends
-			return born, "", t.ends
-		}
+	born, lacks, err = f.decide(ctx, notFirst)
+	if err == nil && lacks == "" && len(born.Left) > 0 { // who is left out may be known to be silent from before alone
+		born, lacks, err = f.decide(peer.Anew(ctx), notFirst)
+	}
+	if err != nil {
+		return recall.Part{}, "", err
 	}
 	_, ready := f.config.Life.Started()
-	if err := f.ended(ctx); ready && err != nil { // who was only not waited for is not silent
-		return born, "", err
-	}
-	born, lacks = f.judge(all, notFirst)
 	if lacks == "" && !ready {
 		lacks = "the node starts" // it asks once more when it can be asked
 	}
@@ -233,6 +229,25 @@ func (f *Forming) take(ctx context.Context, notFirst func() string) (born recall
 		f.blank, f.born = false, born
 	}
 	return born, lacks, err
+}
+
+// decide asks the others, and is judge of what they say. Its error says why the node never may take part, or that it,
+// or who asked, has ended: who was only not waited for is not silent.
+func (f *Forming) decide(ctx context.Context, notFirst func() string) (born recall.Part, lacks string, err error) {
+	all := f.askAll(ctx)
+	for _, t := range all {
+		if t.ends != nil {
+			f.failed = t.ends
+			return born, "", t.ends
+		}
+	}
+	if _, ready := f.config.Life.Started(); ready {
+		if err := f.ended(ctx); err != nil {
+			return born, "", err
+		}
+	}
+	born, lacks = f.judge(all, notFirst)
+	return born, lacks, nil
 }
 
 // note has it noted how the region was formed. lacks says that there is no room for that: then the next process must

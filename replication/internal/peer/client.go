@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/transport"
@@ -44,6 +45,10 @@ func NewClient(t transport.Transport) *Client { return &Client{t} }
 
 // Anew returns a context of questions whose failure is none that was known before: transport.Anew.
 func Anew(ctx context.Context) context.Context { return transport.Anew(ctx) }
+
+// SilentFor is from the first to the last question, at least, that is put to a peer before an order takes it for one
+// that does not answer: what comes up just now, or answers slowly for a moment, has the time to.
+const SilentFor = 8 * time.Second
 
 // Ask puts a question to the node at addr and returns its answer. It is for questions that may be asked again: the node
 // may have answered although the answer was lost. An error of that node is a [RemoteError]; its kind is found with

@@ -2,7 +2,9 @@ package primary
 
 import (
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/internal/fleet"
@@ -34,7 +36,22 @@ func (g *Governor) assess(v sight) *contract.MoveReport {
 			r.Warnings = append(r.Warnings, text)
 		}
 	}
+	if names := unheard(v.View); len(names) > 0 && s.Charter() == nil {
+		r.Warnings = append(r.Warnings, fmt.Sprintf("whether the fleet votes about who is primary is unknown here: "+
+			"no node of region %s was heard since this one started; if it does, another region may go on as primary "+
+			"beside %s, or become it", strings.Join(names, ", "), s.Region))
+	}
 	return r
+}
+
+// unheard returns the regions of which no node was heard since this one started.
+func unheard(v fleet.View) (names []string) {
+	for _, name := range slices.Sorted(maps.Keys(v.Regions)) {
+		if v.Regions[name].Last == nil {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // measure fills in what this region lacks of the old primary's history, and how that is known.

@@ -180,6 +180,10 @@ func forced(ctx context.Context, g *Governor, accepts Force) (*contract.MoveRepo
 // assessed asks every region once more, and is assess where this region may begin an epoch by what they say.
 func assessed(ctx context.Context, g *Governor) (*contract.MoveReport, error) {
 	seen := g.freshView(ctx)
+	if ctx.Err() != nil { // who was not waited for is not silent
+		return nil, fmt.Errorf("%w: nothing was moved, since the other regions were being asked: %w",
+			contract.ErrNotReady, contract.Ended(ctx))
+	}
 	if err := hasVote(g.config.Applied.State(), seen.View); err != nil {
 		return nil, err
 	}
@@ -225,10 +229,34 @@ func (s sight) heard(name string) (fleet.Region, bool) {
 	return r, len(r.Nodes) > 0 && !r.Asked.Before(s.began)
 }
 
+// whole reports whether the leader of every region has answered.
+func (s sight) whole() bool {
+	for _, r := range s.Regions {
+		if l := r.Leader(); l == nil || l.At.Before(s.began) {
+			return false
+		}
+	}
+	return true
+}
+
 // freshView asks every region once more, and waits until each has answered or the time of a question is over for it
-// (G4).
+// (G4). A region that has a vote learns from the voters what it has not heard; one that has none goes by who is silent
+// (G5): it asks until the leader of every region has answered, from the first to the last question for peer.SilentFor.
 func (g *Governor) freshView(ctx context.Context) sight {
 	began := g.config.Clock.Now()
+	for {
+		last := g.config.Clock.Now()
+		seen := sight{askedSince(ctx, g, last), began}
+		if g.config.Applied.State().Charter() != nil || seen.whole() || last.Sub(began) >= peer.SilentFor ||
+			g.config.Life.Pause(ctx, askAgain) != nil {
+			return seen
+		}
+	}
+}
+
+// askedSince asks every region, and returns what is seen when each has answered or the time of a question is over for
+// it.
+func askedSince(ctx context.Context, g *Governor, began time.Time) fleet.View {
 	timer := g.config.Clock.NewTimer(2*g.config.CallTimeout + findAgain) // a round may be under way that began before
 	defer timer.Stop()
 	g.config.Fleet.RefreshAnew()
@@ -239,14 +267,14 @@ func (g *Governor) freshView(ctx context.Context) sight {
 			asked = asked && !r.Asked.Before(began)
 		}
 		if asked {
-			return sight{v, began}
+			return v
 		}
 		select {
 		case <-changed:
 		case <-timer.C():
-			return sight{v, began}
+			return v
 		case <-ctx.Done():
-			return sight{v, began}
+			return v
 		}
 	}
 }

@@ -88,6 +88,50 @@ func TestVotesAreLookedForBehindTheAsking(t *testing.T) {
 	})
 }
 
+// TestARegionWithoutAVoteGoesByNoSilenceThatWasShort: a cut that has just healed, or a long way, lets no answer through
+// in the time of a question, and what would refuse the order is heard behind that.
+func TestARegionWithoutAVoteGoesByNoSilenceThatWasShort(t *testing.T) {
+	run(t, cannot, cannot, func(g *Governor, u *us) {
+		time.Sleep(1511 * time.Millisecond) // between two rounds
+		u.mu.Lock()
+		u.silent, u.voting = errors.New("cut off"), &fleet.Voting{Charter: timeline.Mark{Number: 3}}
+		u.mu.Unlock()
+		time.AfterFunc(peer.SilentFor-time.Second, func() {
+			u.mu.Lock()
+			defer u.mu.Unlock()
+			u.silent = nil
+		})
+		if r, err := g.failOver(context.Background(), Force{Any: true}); !errors.Is(err, contract.ErrRejected) {
+			t.Errorf("it is answered %+v, %v", r, err)
+		}
+	})
+}
+
+// TestNothingIsMovedForWhoDoesNotWaitForTheAsking: nobody is silent for that.
+func TestNothingIsMovedForWhoDoesNotWaitForTheAsking(t *testing.T) {
+	run(t, cannot, cannot, func(g *Governor, u *us) {
+		u.mu.Lock()
+		u.silent = errors.New("cut off")
+		u.mu.Unlock()
+		_, _ = u.Control(context.Background(), &timeline.Control{Op: timeline.OpYield, Claim: &timeline.Reign{Epoch: 2,
+			Primary: "eu"}})
+		before := len(u.applied.State().Reigns)
+		ctx, cancel := context.WithTimeout(context.Background(), peer.SilentFor-time.Second)
+		defer cancel()
+		_, err := g.failOver(ctx, Force{Any: true})
+		if peer.Kind(err) != contract.ErrNotReady || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("it is answered %v", err)
+		}
+		if now := len(u.applied.State().Reigns); now != before {
+			t.Errorf("%d reigns, before %d", now, before)
+		}
+		r, err := g.failOver(context.Background(), Force{Any: true})
+		if err != nil || len(u.applied.State().Reigns) == before {
+			t.Errorf("who waits is answered %+v, %v", r, err)
+		}
+	})
+}
+
 // TestAForcedPrimaryThatHearsOfItsTargetIsTooLate: no switchover was aborted, and the region gives way.
 func TestAForcedPrimaryThatHearsOfItsTargetIsTooLate(t *testing.T) {
 	for name, order := range map[string]func(*Governor) error{

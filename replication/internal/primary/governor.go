@@ -95,6 +95,8 @@ const (
 	findTimeout = 15 * time.Second
 	// findAgain is the pause between two tries to find it, and between two looks at a region that is not ready.
 	findAgain = 100 * time.Millisecond
+	// askAgain is the pause before a region that is silent is asked once more by who decides by that.
+	askAgain = 500 * time.Millisecond
 	// rewindTimeout is how long a region tries to go back to the fork by itself before it takes a copy: what was
 	// written since a checkpoint is applied in much less.
 	rewindTimeout = 5 * time.Minute

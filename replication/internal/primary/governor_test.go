@@ -38,6 +38,7 @@ type us struct {
 	reached timeline.Position     // that us has proposed and not applied; eu has it
 	claim   timeline.Reign        // the highest that eu knows of
 	voting  *fleet.Voting         // what eu says of votes
+	silent  error                 // eu does not answer
 }
 
 // Enabled, Handle, WithAttrs and WithGroup are slog.Handler.
@@ -137,7 +138,7 @@ func run(t *testing.T, begin, refuse func(succession.Handover) (*timeline.Reign,
 				at := s.Cursor
 				at.Position = max(at.Position, u.reached)
 				return fleet.Report{Region: "eu", Level: u.eu, Leader: true, Role: timeline.Secondary, Cursor: at,
-					Claim: u.claim, Reigns: s.Reigns, OrderOnly: u.late, Voting: u.voting}, nil
+					Claim: u.claim, Reigns: s.Reigns, OrderOnly: u.late, Voting: u.voting}, u.silent
 			}})
 		g := New(Config{
 			Region: "us", Regions: these("eu", "us"), Founder: true, CallTimeout: time.Second, Clock: clock.Real,
@@ -387,8 +388,8 @@ func TestAFailoverAsksEveryRegion(t *testing.T) {
 				return r, nil
 			}})
 		g := New(Config{Region: "eu", Regions: these("ap", "eu", "us"), CallTimeout: time.Second, Clock: clock.Real,
-			Changing: unchanged,
-			Applied:  region.NewApplied(&region.View{State: state}, l), Fleet: watcher, Follower: nobody{}})
+			Changing: unchanged, Life: l,
+			Applied: region.NewApplied(&region.View{State: state}, l), Fleet: watcher, Follower: nobody{}})
 		l.Go(watcher.Run)
 		time.Sleep(1500 * time.Millisecond)
 		position.Store(15)

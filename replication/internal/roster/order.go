@@ -175,18 +175,24 @@ func (k *Keeper) entitled(ctx context.Context) *timeline.State {
 	return nil
 }
 
-// fresh asks the other regions once more, as far as they answer, and returns an error if one of them has a newer
-// roster: this region was just made primary, and takes that first.
-func (k *Keeper) fresh(ctx context.Context) error {
+// askAnew asks the other regions once more, and returns when each has answered or the time of a question is over:
+// nobody is silent because he was before. Its error says that the node, or the caller, ends.
+func askAnew(ctx context.Context, k *Keeper) error {
 	asked := k.config.Clock.Now()
-	k.config.Fleet.Refresh()
-	for k.config.Clock.Now().Sub(asked) < k.config.Timeout {
-		if k.heardSince(asked) {
-			break
-		}
+	k.config.Fleet.RefreshAnew()
+	for k.config.Clock.Now().Sub(asked) < k.config.Timeout && !k.heardSince(asked) {
 		if err := k.config.Life.Pause(ctx, again); err != nil {
 			return fmt.Errorf("%w: %w", contract.ErrNotReady, err)
 		}
+	}
+	return nil
+}
+
+// fresh asks the other regions once more, as far as they answer, and returns an error if one of them has a newer
+// roster: this region was just made primary, and takes that first.
+func (k *Keeper) fresh(ctx context.Context) error {
+	if err := askAnew(ctx, k); err != nil {
+		return err
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -69,7 +69,7 @@ func (k *Keeper) asked(s *timeline.State) bool {
 	}
 	if k.reign != reign {
 		k.reign, k.sought = reign, now
-		k.config.Fleet.Refresh()
+		k.config.Fleet.RefreshAnew()
 	}
 	return now.Sub(k.sought) >= k.config.Timeout || k.heardSince(k.sought)
 }
