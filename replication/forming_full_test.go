@@ -125,6 +125,25 @@ func TestTheFirstDayLeavesNobodyOutByWhatWasBefore(t *testing.T) {
 	})
 }
 
+// TestAHistoryElsewhereIsAskedForAnew: a node of another region, of which a majority has lost its disks, knows of it.
+func TestAHistoryElsewhereIsAskedForAnew(t *testing.T) {
+	inBubble(t, map[string]int{"us": 3, "eu": 3}, func(f *testFleet) {
+		f.put("us-1", "c0")
+		f.eventually(values(0, 1))
+		f.stopAll()
+		f.empties("us-1", "us-2", "eu-1", "eu-2")
+		f.network.Cut("eu-1", "eu-3") // else they hear of it
+		f.network.Cut("eu-2", "eu-3")
+		for _, name := range f.regions["eu"] {
+			f.start(name)
+		}
+		f.through = func(p transport.Transport) transport.Transport { return remembering{p, "eu-3"} }
+		f.start("us-1")
+		f.start("us-2")
+		f.waitLong("us-3", 20*time.Second, "us-1", "us-2")
+	})
+}
+
 // TestWhetherANoteIsGoneIsNotKnownWhereADiskFails: the note of an order may be on the disk, and its removal may not.
 func TestWhetherANoteIsGoneIsNotKnownWhereADiskFails(t *testing.T) {
 	var fails atomic.Bool

@@ -52,7 +52,7 @@ type watched struct {
 	first    time.Time          // when it was first heard
 	prospect *Region            // what is known of a region that is not part of the picture yet; else nil
 	former   bool               // it was removed, and is asked for what it claims alone
-	anew     bool               // somebody decides by the next round
+	anew     bool               // somebody decides by the next round, as by the first one
 	stop     context.CancelFunc // of the rounds, nil before they began
 }
 
@@ -127,7 +127,7 @@ func (w *Watcher) watch(name string, addrs []string) *watched {
 	o := w.watched[name]
 	switch {
 	case o == nil:
-		o = &watched{name: name, nudge: wake.New(), addrs: addrs, learned: newPlaces(addrs)}
+		o = &watched{name: name, nudge: wake.New(), addrs: addrs, learned: newPlaces(addrs), anew: true}
 		w.watched[name] = o
 		w.moved.Nudge()
 	case !slices.Equal(o.addrs, addrs):

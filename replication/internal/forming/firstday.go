@@ -148,7 +148,7 @@ func (f *Forming) ordered(ctx context.Context) (born recall.Part, lacks string, 
 	ctx = peer.Anew(ctx)
 	var first, asked time.Time
 	again := false
-	vouched := func() string {
+	vouched := func(context.Context) string {
 		if again = asked.Sub(first) < peer.SilentFor; again {
 			return fmt.Sprintf("; an order to form the region without it asks it for %v", peer.SilentFor)
 		}

@@ -107,7 +107,7 @@ func TestAProcessThatComesGoesByNothingThatThisOneDoesNot(t *testing.T) {
 			Life: lives, Note: func(p recall.Part) error { noted = p.Formed[1]; return note },
 			TakeBack: func() error { taken++; return c.back },
 		})
-		first := func() string { return "" }
+		first := func(context.Context) string { return "" }
 		_, lacks, err := f.take(t.Context(), first)
 		if !errors.Is(err, c.want) || (err == nil) != (c.want == nil) || f.Waits() != c.waits || taken != c.taken {
 			t.Errorf("%v: %q, %v; it waits: %t, and took back %d times", c.note, lacks, err, f.Waits(), taken)
@@ -151,7 +151,7 @@ func TestWhoIsNotWaitedForIsNotSilent(t *testing.T) {
 			f.config.Life, f.config.Nodes, f.config.Timeout = lives, others, time.Second
 			f.config.Client = peer.NewClient(unreachable{})
 			f.config.Note = func(recall.Part) error { t.Error("it takes part"); return nil }
-			_, lacks, err := f.take(ctx, func() string { return "" })
+			_, lacks, err := f.take(ctx, func(context.Context) string { return "" })
 			if !errors.Is(err, want) || f.failed != nil || lacks != "" || f.lacks != "" {
 				t.Errorf("%q, %v; for good: %v; it waits: %q", lacks, err, f.failed, f.lacks)
 			}

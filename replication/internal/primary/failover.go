@@ -180,9 +180,14 @@ func forced(ctx context.Context, g *Governor, accepts Force) (*contract.MoveRepo
 // assessed asks every region once more, and is assess where this region may begin an epoch by what they say.
 func assessed(ctx context.Context, g *Governor) (*contract.MoveReport, error) {
 	seen := g.freshView(ctx)
-	if ctx.Err() != nil { // who was not waited for is not silent
+	switch { // who was not waited for is not silent
+	case ctx.Err() != nil:
 		return nil, fmt.Errorf("%w: nothing was moved, since the other regions were being asked: %w",
 			contract.ErrNotReady, contract.Ended(ctx))
+	case g.config.Life.Failure() != nil:
+		return nil, g.config.Life.Failure()
+	case !g.config.Leadership.Leads():
+		return nil, contract.ErrNotLeader
 	}
 	if err := hasVote(g.config.Applied.State(), seen.View); err != nil {
 		return nil, err
@@ -229,25 +234,17 @@ func (s sight) heard(name string) (fleet.Region, bool) {
 	return r, len(r.Nodes) > 0 && !r.Asked.Before(s.began)
 }
 
-// whole reports whether the leader of every region has answered.
-func (s sight) whole() bool {
-	for _, r := range s.Regions {
-		if l := r.Leader(); l == nil || l.At.Before(s.began) {
-			return false
-		}
-	}
-	return true
-}
-
 // freshView asks every region once more, and waits until each has answered or the time of a question is over for it
-// (G4). A region that has a vote learns from the voters what it has not heard; one that has none goes by who is silent
-// (G5): it asks until the leader of every region has answered, from the first to the last question for peer.SilentFor.
+// (G4). A region that has a vote learns from the voters what it has not heard. One that has none goes by what it hears
+// (G5): whom it has not heard at all since it started it asks for peer.SilentFor, from the first to the last question.
 func (g *Governor) freshView(ctx context.Context) sight {
 	began := g.config.Clock.Now()
 	for {
 		last := g.config.Clock.Now()
-		seen := sight{askedSince(ctx, g, last), began}
-		if g.config.Applied.State().Charter() != nil || seen.whole() || last.Sub(began) >= peer.SilentFor ||
+		seen := sight{askedSince(ctx, g), began}
+		votes, _ := seen.Votes()
+		knows := g.config.Applied.State().Charter() != nil || votes != "" || len(unheard(seen.View)) == 0
+		if knows || last.Sub(began) >= peer.SilentFor || !g.config.Leadership.Leads() ||
 			g.config.Life.Pause(ctx, askAgain) != nil {
 			return seen
 		}
@@ -256,10 +253,11 @@ func (g *Governor) freshView(ctx context.Context) sight {
 
 // askedSince asks every region, and returns what is seen when each has answered or the time of a question is over for
 // it.
-func askedSince(ctx context.Context, g *Governor, began time.Time) fleet.View {
+func askedSince(ctx context.Context, g *Governor) fleet.View {
+	g.config.Fleet.RefreshAnew()
+	began := g.config.Clock.Now()                                        // behind that: an earlier round may go by what was before
 	timer := g.config.Clock.NewTimer(2*g.config.CallTimeout + findAgain) // a round may be under way that began before
 	defer timer.Stop()
-	g.config.Fleet.RefreshAnew()
 	for {
 		v, changed := g.config.Fleet.View()
 		asked := true

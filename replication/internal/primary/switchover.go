@@ -72,7 +72,7 @@ func (g *Governor) untilFound(ctx context.Context, to string, move func() (*cont
 // and the node that did it ended before it could say so.
 func (g *Governor) moved(ctx context.Context, before timeline.Reign, to string, already error) (*contract.MoveReport,
 	error) {
-	askedSince(ctx, g, g.config.Clock.Now())
+	askedSince(ctx, g)
 	now := g.config.Standing.Claim()
 	if now.Primary != to || now.Epoch <= before.Epoch {
 		return nil, already

@@ -175,12 +175,15 @@ func (k *Keeper) entitled(ctx context.Context) *timeline.State {
 	return nil
 }
 
+// askedWithin is how long it takes at most until every region was asked: a round may be under way that began before.
+func askedWithin(c *Config) time.Duration { return 2*c.Timeout + again }
+
 // askAnew asks the other regions once more, and returns when each has answered or the time of a question is over:
 // nobody is silent because he was before. Its error says that the node, or the caller, ends.
 func askAnew(ctx context.Context, k *Keeper) error {
-	asked := k.config.Clock.Now()
 	k.config.Fleet.RefreshAnew()
-	for k.config.Clock.Now().Sub(asked) < k.config.Timeout && !k.heardSince(asked) {
+	asked := k.config.Clock.Now()
+	for k.config.Clock.Now().Sub(asked) < askedWithin(&k.config) && !k.heardSince(asked) {
 		if err := k.config.Life.Pause(ctx, again); err != nil {
 			return fmt.Errorf("%w: %w", contract.ErrNotReady, err)
 		}

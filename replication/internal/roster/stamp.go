@@ -63,15 +63,15 @@ func (k *Keeper) stamp(ctx context.Context) {
 // asked reports whether the other regions were asked since it was first seen that the primary in the state s has to
 // write its roster anew, as far as they answer in time.
 func (k *Keeper) asked(s *timeline.State) bool {
-	now, reign := k.config.Clock.Now(), timeline.Latest(s.Reigns)
+	reign := timeline.Latest(s.Reigns)
 	if reign.Handoff != 0 {
 		return true // it began with the newest
 	}
 	if k.reign != reign {
-		k.reign, k.sought = reign, now
 		k.config.Fleet.RefreshAnew()
+		k.reign, k.sought = reign, k.config.Clock.Now()
 	}
-	return now.Sub(k.sought) >= k.config.Timeout || k.heardSince(k.sought)
+	return k.config.Clock.Now().Sub(k.sought) >= askedWithin(&k.config) || k.heardSince(k.sought)
 }
 
 // heardSince reports whether every other region was asked since then.
