@@ -198,7 +198,9 @@ func (f *Forming) Ask(ctx context.Context) error {
 
 // take is Ask; notFirst says why it is not the first day of the fleet, "" if it is. lacks says why the node still does
 // not take part. turn is held.
-func (f *Forming) take(ctx context.Context, notFirst func(context.Context) string) (born recall.Part, lacks string, err error) {
+func (f *Forming) take(
+	ctx context.Context, notFirst func(context.Context) string,
+) (born recall.Part, lacks string, err error) {
 	switch {
 	case f.failed != nil:
 		return born, "", f.failed
@@ -233,7 +235,9 @@ func (f *Forming) take(ctx context.Context, notFirst func(context.Context) strin
 
 // decide asks the others, and is judge of what they say. Its error says why the node never may take part, or that it,
 // or who asked, has ended: who was only not waited for is not silent.
-func (f *Forming) decide(ctx context.Context, notFirst func(context.Context) string) (born recall.Part, lacks string, err error) {
+func (f *Forming) decide(
+	ctx context.Context, notFirst func(context.Context) string,
+) (born recall.Part, lacks string, err error) {
 	all := f.askAll(ctx)
 	for _, t := range all {
 		if t.ends != nil {

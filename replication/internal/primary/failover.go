@@ -255,7 +255,8 @@ func (g *Governor) freshView(ctx context.Context) sight {
 // it.
 func askedSince(ctx context.Context, g *Governor) fleet.View {
 	g.config.Fleet.RefreshAnew()
-	began := g.config.Clock.Now()                                        // behind that: an earlier round may go by what was before
+	// Behind that: an earlier round may go by what was before.
+	began := g.config.Clock.Now()
 	timer := g.config.Clock.NewTimer(2*g.config.CallTimeout + findAgain) // a round may be under way that began before
 	defer timer.Stop()
 	for {
