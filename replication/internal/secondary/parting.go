@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -99,9 +100,10 @@ func (f *Follower) forked(ctx context.Context, s *session, told *stream.ForkErro
 	return &succession.Fork{Position: p, Source: told.Source}, nil
 }
 
-// parts completes a copy that came from address: whether the history here has something that it has not. What it cannot
-// know is whether a history that ends before the copy's log begins is a part of that one. It is taken for one, unless
-// this region itself wrote on where the copy has more of the same reign: then its disks went back.
+// parts completes a copy that came from address: whether the history here has something that it has not. Of a history
+// that ends before the log begins of who gave the copy, other regions are asked. Where none of them knows either whether
+// it is a part of that of the copy it is taken for one, unless this region itself wrote on where the copy has more of
+// the same reign: then its disks went back.
 func (f *Follower) parts(ctx context.Context, copied *succession.Copy, address string) {
 	s, there := f.config.Applied.State(), copied.Origin
 	if s.Diverged != nil || len(s.Reigns) == 0 {
@@ -116,11 +118,38 @@ func (f *Follower) parts(ctx context.Context, copied *succession.Copy, address s
 		c := f.compare(there, address)
 		_, began, last := timeline.Shared(c.here, there)
 		known := c.at(ctx, last)
+		for _, other := range f.whoElse(there, address) {
+			if known != timeline.Unknown {
+				break
+			}
+			c = f.compare(there, other)
+			known = c.at(ctx, last)
+		}
 		if known == timeline.Differ || known == timeline.Unknown && c.reign.Primary == f.config.Region {
 			p := c.part(ctx, known, began, last)
 			copied.Parts = &p
 		}
 	}
+}
+
+// whoElse returns whom to ask about the history of a copy that came from address: a node of each other region, as far
+// as one was heard, that of the region first that wrote last. Who has another history says so.
+func (f *Follower) whoElse(there timeline.Origin, address string) (addresses []string) {
+	view, _ := f.config.Fleet.View()
+	for _, region := range slices.Sorted(maps.Keys(view.Regions)) {
+		said := view.Regions[region].Leader()
+		if said == nil {
+			said = view.Regions[region].Last
+		}
+		switch {
+		case said == nil || said.Asked == address:
+		case region == timeline.Latest(there.Reigns).Primary:
+			addresses = slices.Insert(addresses, 0, said.Asked)
+		default:
+			addresses = append(addresses, said.Asked)
+		}
+	}
+	return addresses
 }
 
 func (f *Follower) compare(there timeline.Origin, address string) *comparison {

@@ -1,11 +1,14 @@
 package secondary
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"log/slog"
 	"slices"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/mimir-kv/mimir/replication/clock"
 	"github.com/mimir-kv/mimir/replication/clock/virtual"
@@ -53,28 +56,31 @@ func (b *branch) ends(p timeline.Position, reigns ...timeline.Reign) *branch {
 	return b
 }
 
+// node serves a follower with a history at an address of the network, and returns it and how to end that.
+func (b *branch) node(t *testing.T, network *memory.Network, addr, name string, w *fleet.Watcher) (*Follower, func()) {
+	t.Helper()
+	port, l := network.Node(addr), life.New(clock.Real, slog.New(slog.DiscardHandler))
+	f := New(Config{
+		Region: name, Clock: clock.Real, Logger: slog.New(slog.DiscardHandler), Life: l, Chains: b,
+		Applied: region.NewApplied(&region.View{State: timeline.State{Region: name, Cursor: b.Cursor,
+			Reigns: b.Reigns}}, l), Client: peer.NewClient(port), Fleet: w,
+	})
+	r := peer.NewRegistry(func() error { return nil }, nil)
+	f.Register(r)
+	if err := port.Serve(map[string]transport.Handler{peer.Service: r.Serve}); err != nil {
+		t.Fatal(err)
+	}
+	return f, func() { _ = port.Close() }
+}
+
 // between runs f with a follower that is in the history here, on a network with a node of the history there.
 func between(t *testing.T, name string, here, there *branch, f func(*testing.T, *Follower)) {
 	virtual.Test(t, func(t *testing.T) {
-		network := memory.NewNetwork(clock.Real, 1)
-		at := func(addr, name string, b *branch) (*Follower, transport.Transport) {
-			node, l := network.Node(addr), life.New(clock.Real, slog.New(slog.DiscardHandler))
-			s := timeline.State{Region: name, Cursor: b.Cursor, Reigns: b.Reigns}
-			return New(Config{
-				Region: name, Clock: clock.Real, Logger: slog.New(slog.DiscardHandler), Life: l, Chains: b,
-				Applied: region.NewApplied(&region.View{State: s}, l), Client: peer.NewClient(node),
-				Fleet: fleet.NewWatcher(fleet.Config{}),
-			}), node
-		}
-		source, theirs := at("eu-1", "eu", there)
-		r := peer.NewRegistry(func() error { return nil }, nil)
-		source.Register(r)
-		if err := theirs.Serve(map[string]transport.Handler{peer.Service: r.Serve}); err != nil {
-			t.Fatal(err)
-		}
-		defer theirs.Close()
-		follower, ours := at("us-1", name, here)
-		defer ours.Close()
+		network, watcher := memory.NewNetwork(clock.Real, 1), fleet.NewWatcher(fleet.Config{})
+		_, end := there.node(t, network, "eu-1", "eu", watcher)
+		defer end()
+		follower, end := here.node(t, network, "us-1", name, watcher)
+		defer end()
 		f(t, follower)
 	})
 }
@@ -183,6 +189,56 @@ func TestACopyTellsWhatItHasNot(t *testing.T) {
 				near := whole(t.Context(), f, giving{"eu", "eu-1"}, succession.Copy{Origin: there.Origin})
 				if (near == nil) != (c.want == nil) { // where a part is missing the primary says so, and nobody else
 					t.Errorf("of a nearer region: %v", near)
+				}
+			})
+		})
+	}
+}
+
+// TestWhoeverHasTheHistoryOfACopyIsAsked: who gave it has no log of what is before it, and another region has.
+func TestWhoeverHasTheHistoryOfACopyIsAsked(t *testing.T) {
+	first := timeline.Reign{Epoch: 1, First: 1, Primary: "us"}
+	for _, c := range []struct {
+		name  string
+		parts timeline.Position
+		other bool // the other region has the history of the copy
+		want  bool
+	}{
+		{"it is none", 20, true, true}, {"it is a part", 200, true, false}, {"who has another history", 20, false, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			virtual.Test(t, func(t *testing.T) {
+				ctx, end := context.WithCancel(t.Context())
+				network := memory.NewNetwork(clock.Real, 1)
+				watcher := fleet.NewWatcher(fleet.Config{
+					Regions: map[string][]string{"eu": {"eu-1"}, "us": {"us-1"}}, Clock: clock.Real,
+					Ask: func(_ context.Context, addr string) (fleet.Report, error) {
+						return fleet.Report{Region: addr[:2], Leader: true}, nil
+					},
+				})
+				here := (&branch{parts: c.parts, own: 1}).ends(90, first)
+				there := &branch{parts: c.parts, own: 2}
+				second := timeline.Reign{Epoch: 2, First: 101, Primary: "eu", Previous: there.chain(100)}
+				there.ends(105, first, second)
+				gave, has := &branch{Origin: there.Origin, parts: c.parts, own: 2, log: 95}, there
+				if !c.other {
+					has = (&branch{parts: c.parts, own: 3}).ends(90, first)
+				}
+				_, closes := gave.node(t, network, "us-1", "us", watcher)
+				defer closes()
+				_, closes = has.node(t, network, "eu-1", "eu", watcher)
+				defer closes()
+				f, closes := here.node(t, network, "ap-1", "ap", watcher)
+				defer closes()
+				var rounds sync.WaitGroup
+				rounds.Go(func() { watcher.Run(ctx) })
+				defer rounds.Wait()
+				defer end()
+				time.Sleep(time.Second)
+				copied := succession.Copy{Origin: there.Origin}
+				if f.parts(ctx, &copied, "us-1"); (copied.Parts != nil) != c.want ||
+					c.want && *copied.Parts != c.parts {
+					t.Errorf("parts at %v", copied.Parts)
 				}
 			})
 		})
