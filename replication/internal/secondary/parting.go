@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/internal/fleet"
 	"github.com/mimir-kv/mimir/replication/internal/peer"
 	"github.com/mimir-kv/mimir/replication/internal/stream"
 	"github.com/mimir-kv/mimir/replication/internal/succession"
@@ -118,7 +119,7 @@ func (f *Follower) parts(ctx context.Context, copied *succession.Copy, address s
 		c := f.compare(there, address)
 		_, began, last := timeline.Shared(c.here, there)
 		known := c.at(ctx, last)
-		for _, other := range f.whoElse(there, address) {
+		for _, other := range whoElse(f.config.Fleet, there, address) {
 			if known != timeline.Unknown {
 				break
 			}
@@ -134,8 +135,8 @@ func (f *Follower) parts(ctx context.Context, copied *succession.Copy, address s
 
 // whoElse returns whom to ask about the history of a copy that came from address: a node of each other region, as far
 // as one was heard, that of the region first that wrote last. Who has another history says so.
-func (f *Follower) whoElse(there timeline.Origin, address string) (addresses []string) {
-	view, _ := f.config.Fleet.View()
+func whoElse(w *fleet.Watcher, there timeline.Origin, address string) (addresses []string) {
+	view, _ := w.View()
 	for _, region := range slices.Sorted(maps.Keys(view.Regions)) {
 		said := view.Regions[region].Leader()
 		if said == nil {
