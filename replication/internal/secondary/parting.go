@@ -102,8 +102,8 @@ func (f *Follower) forked(ctx context.Context, s *session, told *stream.ForkErro
 }
 
 // parts completes a copy that came from address: whether the history here has something that it has not. Of a history
-// that ends before the log begins of who gave the copy, other regions are asked. Where none of them knows either whether
-// it is a part of that of the copy it is taken for one, unless this region itself wrote on where the copy has more of
+// that ends before the log begins of who gave the copy, other regions are asked. Where none of them knows either if it
+// is a part of that of the copy it is taken for one, unless this region itself wrote on where the copy has more of
 // the same reign: then its disks went back.
 func (f *Follower) parts(ctx context.Context, copied *succession.Copy, address string) {
 	s, there := f.config.Applied.State(), copied.Origin

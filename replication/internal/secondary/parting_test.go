@@ -204,7 +204,8 @@ func TestWhoeverHasTheHistoryOfACopyIsAsked(t *testing.T) {
 		other bool // the other region has the history of the copy
 		want  bool
 	}{
-		{"it is none", 20, true, true}, {"it is a part", 200, true, false}, {"who has another history", 20, false, false},
+		{"it is none", 20, true, true}, {"it is a part", 200, true, false},
+		{"who has another history", 20, false, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			virtual.Test(t, func(t *testing.T) {
