@@ -102,9 +102,9 @@ func (f *Follower) forked(ctx context.Context, s *session, told *stream.ForkErro
 }
 
 // parts completes a copy that came from address: whether the history here has something that it has not. Of a history
-// that ends before the log begins of who gave the copy, other regions are asked. Where none of them knows either if it
-// is a part of that of the copy it is taken for one, unless this region itself wrote on where the copy has more of
-// the same reign: then its disks went back.
+// that ends before the log begins of who gave the copy, other regions are asked that have a later reign of the copy's.
+// Where none of them knows either if it is a part of that of the copy it is taken for one, unless this region itself
+// wrote on where the copy has more of the same reign: then its disks went back.
 func (f *Follower) parts(ctx context.Context, copied *succession.Copy, address string) {
 	s, there := f.config.Applied.State(), copied.Origin
 	if s.Diverged != nil || len(s.Reigns) == 0 {
@@ -120,8 +120,8 @@ func (f *Follower) parts(ctx context.Context, copied *succession.Copy, address s
 		_, began, last := timeline.Shared(c.here, there)
 		known := c.at(ctx, last)
 		for _, other := range whoElse(f.config.Fleet, there, address) {
-			if known != timeline.Unknown {
-				break
+			if known != timeline.Unknown || timeline.Latest(there.Reigns) == c.reign {
+				break // in the last reign itself another one may have another history
 			}
 			c = f.compare(there, other)
 			known = c.at(ctx, last)
@@ -134,7 +134,7 @@ func (f *Follower) parts(ctx context.Context, copied *succession.Copy, address s
 }
 
 // whoElse returns whom to ask about the history of a copy that came from address: a node of each other region, as far
-// as one was heard, that of the region first that wrote last. Who has another history says so.
+// as one was heard, that of the region first that wrote last. Who has not the last reign of the copy says so.
 func whoElse(w *fleet.Watcher, there timeline.Origin, address string) (addresses []string) {
 	view, _ := w.View()
 	for _, region := range slices.Sorted(maps.Keys(view.Regions)) {

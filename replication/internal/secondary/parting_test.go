@@ -202,10 +202,11 @@ func TestWhoeverHasTheHistoryOfACopyIsAsked(t *testing.T) {
 		name  string
 		parts timeline.Position
 		other bool // the other region has the history of the copy
+		same  bool // that is of one reign, to its end
 		want  bool
 	}{
-		{"it is none", 20, true, true}, {"it is a part", 200, true, false},
-		{"who has another history", 20, false, false},
+		{"it is none", 20, true, false, true}, {"it is a part", 200, true, false, false},
+		{"who has another history", 20, false, false, false}, {"who may have", 20, true, true, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			virtual.Test(t, func(t *testing.T) {
@@ -220,7 +221,9 @@ func TestWhoeverHasTheHistoryOfACopyIsAsked(t *testing.T) {
 				here := (&branch{parts: c.parts, own: 1}).ends(90, first)
 				there := &branch{parts: c.parts, own: 2}
 				second := timeline.Reign{Epoch: 2, First: 101, Primary: "eu", Previous: there.chain(100)}
-				there.ends(105, first, second)
+				if there.ends(105, first, second); c.same {
+					there.ends(105, first)
+				}
 				gave, has := &branch{Origin: there.Origin, parts: c.parts, own: 2, log: 95}, there
 				if !c.other {
 					has = (&branch{parts: c.parts, own: 3}).ends(90, first)
