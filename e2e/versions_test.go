@@ -17,7 +17,7 @@ import (
 )
 
 // lastVersion is the commit that -before last means: the one before what is worked on. Move it with each version.
-const lastVersion = "bb01364b670505d29b48bd16c19bff07d9194ff4"
+const lastVersion = "8f1379cc186649465244144eb98f88202ed6f1f1"
 
 var before = flag.String("before", "",
 	"the version that TestVersionBefore runs beside this one: a commit, a binary, or last; default: it is skipped")

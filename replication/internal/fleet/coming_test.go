@@ -1,9 +1,13 @@
 package fleet
 
 import (
+	"context"
+	"errors"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/mimir-kv/mimir/replication/clock"
 	"github.com/mimir-kv/mimir/replication/clock/virtual"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
@@ -94,5 +98,39 @@ func TestRegionsAreAskedAsTheyComeAndGo(t *testing.T) {
 		if _, known := w.Expected("nz"); known || w.Addresses("nz") != nil {
 			t.Error("who was dismissed is still expected")
 		}
+	})
+}
+
+// TestWhoDecidesBySilenceHasItAskedForAnew: in the first round and in those that are ordered so, and in no other.
+func TestWhoDecidesBySilenceHasItAskedForAnew(t *testing.T) {
+	type anew struct{}
+	virtual.Test(t, func(t *testing.T) {
+		asked := make(chan bool, 1)
+		w := NewWatcher(Config{
+			Regions: map[string][]string{"eu": {"eu-1"}}, Clock: clock.Real, Interval: time.Second,
+			Timeout: time.Second,
+			Anew: func(ctx context.Context) context.Context { return context.WithValue(ctx, anew{}, true) },
+			Ask: func(ctx context.Context, _ string) (Report, error) {
+				asked <- ctx.Value(anew{}) != nil
+				return Report{}, errors.New("unreachable")
+			},
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		running.Go(func() { w.Run(ctx) })
+		for i, round := range []struct {
+			order func()
+			want  bool
+		}{{nil, true}, {nil, false}, {w.RefreshAnew, true}, {nil, false}, {w.Refresh, false}, {w.RefreshAnew, true}} {
+			if round.order != nil {
+				time.Sleep(2 * minGap) // the round before is over, and the next one not begun
+				round.order()
+			}
+			if got := <-asked; got != round.want {
+				t.Errorf("round %d is asked anew: %t", i, got)
+			}
+		}
+		cancel()
+		running.Wait()
 	})
 }

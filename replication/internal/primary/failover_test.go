@@ -140,6 +140,38 @@ func TestNothingIsMovedForWhoDoesNotWaitForTheAsking(t *testing.T) {
 	})
 }
 
+// TestNothingIsMovedByWhoLeadsNoMoreBehindTheAsking, or has ended: who was not waited for is not silent.
+func TestNothingIsMovedByWhoLeadsNoMoreBehindTheAsking(t *testing.T) {
+	failed := errors.New("the disk is gone")
+	for _, c := range []struct {
+		name string
+		ends func(*Governor)
+		want error
+	}{
+		{"it leads no more", func(g *Governor) { g.config.Leadership.Set(0) }, contract.ErrNotLeader},
+		{"it ends", func(g *Governor) { g.config.Life.Fail(failed) }, failed},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			run(t, cannot, cannot, func(g *Governor, u *us) {
+				u.mu.Lock()
+				u.silent = errors.New("cut off")
+				u.mu.Unlock()
+				_, _ = u.Control(context.Background(), &timeline.Control{Op: timeline.OpYield,
+					Claim: &timeline.Reign{Epoch: 2, Primary: "eu"}})
+				before := len(u.applied.State().Reigns)
+				forgets(g)
+				time.AfterFunc(peer.SilentFor/2, func() { c.ends(g) })
+				if r, err := g.failOver(context.Background(), Force{Any: true}); !errors.Is(err, c.want) {
+					t.Errorf("it is answered %+v, %v", r, err)
+				}
+				if now := len(u.applied.State().Reigns); now != before {
+					t.Errorf("%d reigns, before %d", now, before)
+				}
+			})
+		})
+	}
+}
+
 // TestAForcedPrimaryThatHearsOfItsTargetIsTooLate: no switchover was aborted, and the region gives way.
 func TestAForcedPrimaryThatHearsOfItsTargetIsTooLate(t *testing.T) {
 	for name, order := range map[string]func(*Governor) error{

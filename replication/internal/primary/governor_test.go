@@ -41,10 +41,10 @@ type us struct {
 	silent  error                 // eu does not answer
 }
 
-// Enabled, Handle, WithAttrs and WithGroup are slog.Handler.
 // these are the regions of a fleet.
 func these(names ...string) func() []string { return func() []string { return names } }
 
+// Enabled, Handle, WithAttrs and WithGroup are slog.Handler.
 func (u *us) Enabled(context.Context, slog.Level) bool { return true }
 func (u *us) WithAttrs([]slog.Attr) slog.Handler       { return u }
 func (u *us) WithGroup(string) slog.Handler            { return u }

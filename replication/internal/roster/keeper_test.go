@@ -244,3 +244,34 @@ func TestWhichRegionsAreOfAFleetWithoutARoster(t *testing.T) {
 		<-ended
 	})
 }
+
+// TestWhoIsAskedAnewIsWaitedFor: also behind a round that is under way, whose questions take their time, and by which
+// nobody knows what is said now.
+func TestWhoIsAskedAnewIsWaitedFor(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		const timeout = time.Second
+		asked := make(chan time.Time, 2)
+		ends := life.New(clock.Real, nil)
+		w := fleet.NewWatcher(fleet.Config{
+			Regions: map[string][]string{"eu": {"eu-1"}}, Clock: clock.Real, Interval: timeout, Timeout: timeout,
+			Ask: func(context.Context, string) (fleet.Report, error) {
+				asked <- clock.Real.Now()
+				time.Sleep(timeout - time.Millisecond)
+				return fleet.Report{Region: "eu", Leader: true}, nil
+			},
+		})
+		ends.Go(w.Run)
+		<-asked
+		time.Sleep(time.Millisecond)
+		began := clock.Real.Now()
+		k := New(Config{Region: "us", Fleet: w, Life: ends, Clock: clock.Real, Timeout: timeout})
+		if err := askAnew(t.Context(), k); err != nil {
+			t.Fatal(err)
+		}
+		if v, _ := w.View(); v.Regions["eu"].Asked.Before(began) {
+			t.Errorf("it goes by what was said %s before", began.Sub(v.Regions["eu"].Asked))
+		}
+		ends.Close()
+		ends.Wait()
+	})
+}

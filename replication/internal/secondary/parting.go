@@ -102,9 +102,10 @@ func (f *Follower) forked(ctx context.Context, s *session, told *stream.ForkErro
 }
 
 // parts completes a copy that came from address: whether the history here has something that it has not. Of a history
-// that ends before the log begins of who gave the copy, other regions are asked that have a later reign of the copy's.
-// Where none of them knows either if it is a part of that of the copy it is taken for one, unless this region itself
-// wrote on where the copy has more of the same reign: then its disks went back.
+// that ends before the log begins of who gave the copy, other regions are asked where the copy has a reign later than
+// the last one here: who has that reign too has the history of the copy. Where none of them knows either if the history
+// here is a part of it, it is taken for one, unless this region itself wrote on where the copy has more of the same
+// reign: then its disks went back.
 func (f *Follower) parts(ctx context.Context, copied *succession.Copy, address string) {
 	s, there := f.config.Applied.State(), copied.Origin
 	if s.Diverged != nil || len(s.Reigns) == 0 {
@@ -138,10 +139,7 @@ func (f *Follower) parts(ctx context.Context, copied *succession.Copy, address s
 func whoElse(w *fleet.Watcher, there timeline.Origin, address string) (addresses []string) {
 	view, _ := w.View()
 	for _, region := range slices.Sorted(maps.Keys(view.Regions)) {
-		said := view.Regions[region].Leader()
-		if said == nil {
-			said = view.Regions[region].Last
-		}
+		said := view.Regions[region].Last
 		switch {
 		case said == nil || said.Asked == address:
 		case region == timeline.Latest(there.Reigns).Primary:

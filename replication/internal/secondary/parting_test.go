@@ -238,7 +238,13 @@ func TestWhoeverHasTheHistoryOfACopyIsAsked(t *testing.T) {
 				rounds.Go(func() { watcher.Run(ctx) })
 				defer rounds.Wait()
 				defer end()
-				time.Sleep(time.Second)
+				for v, changed := watcher.View(); !v.Settled(); v, changed = watcher.View() {
+					select {
+					case <-changed:
+					case <-time.After(time.Minute):
+						t.Fatal("the other regions were not heard within a minute")
+					}
+				}
 				copied := succession.Copy{Origin: there.Origin}
 				if f.parts(ctx, &copied, "us-1"); (copied.Parts != nil) != c.want ||
 					c.want && *copied.Parts != c.parts {
