@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestCommandLine(t *testing.T) {
@@ -26,7 +27,8 @@ func TestCommandLine(t *testing.T) {
 	race := "test -vet=off " + at + "-race -linked -timeout 60m -skip " + left
 	const once = "|" + counted + " " // where the campaign follows
 	named := "test -vet=off " + at + "-race -linked -timeout 60m "
-	seeds := "test -vet=off -timeout 60m ./sim -v -run ^(TestCampaign|TestFailureTable)$ -sim.campaign " + campaignSeeds
+	seeds := "test -vet=off -timeout 60m ./sim -v -run ^(TestCampaign|TestFailureTable)$ -sim.campaign " +
+		campaignSeeds + " -sim.more " + moreSeeds + " -sim.within "
 	first := path(longest[0], "replication/internal/wal", "server") + " "
 	rest := path("bench", "lint", "replication/internal/succession")
 	without := path("replication/internal/wal", "replication/internal/succession", "lint")
@@ -67,8 +69,14 @@ func TestCommandLine(t *testing.T) {
 			if got := strings.Join(runs, "\n"); got != test.test {
 				t.Errorf("got %q, want %q", got, test.test)
 			}
-			if got := strings.Join(o.campaign(), " "); got != test.sim {
-				t.Errorf("got %q, want %q", got, test.sim)
+			for took, within := range map[time.Duration]string{10 * time.Minute: "3m0s", time.Hour: "0s"} {
+				want := test.sim
+				if want != "" {
+					want += within
+				}
+				if got := strings.Join(o.campaign(took), " "); got != want {
+					t.Errorf("got %q, want %q", got, want)
+				}
 			}
 		})
 	}

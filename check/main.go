@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 func main() {
@@ -25,6 +26,7 @@ func main() {
 }
 
 func run(arguments []string, out io.Writer) error {
+	began := time.Now()
 	o, err := parse(arguments)
 	if err != nil {
 		return err
@@ -58,7 +60,7 @@ func run(arguments []string, out io.Writer) error {
 			return err
 		}
 	}
-	if seeds := o.campaign(); seeds != nil {
+	if seeds := o.campaign(time.Since(began)); seeds != nil {
 		if err := execute(root, out, seeds, false); err != nil {
 			return err
 		}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 const module = "github.com/mimir-kv/mimir"
@@ -129,13 +130,18 @@ func (o *options) vet() []string {
 	}
 }
 
-// campaignSeeds is how many seeds of sim a run of everything adds, each with about half of the kinds of faults. A kind
-// happens in 50 to 100 of them; the run prints in how many.
-const campaignSeeds = "150"
+// campaignSeeds is how many seeds of sim a run of everything adds, each with about half of the kinds of faults, and
+// moreSeeds how many more as long as the run has not taken campaignWithin: where processors are slow, it ends without.
+// A kind happens in 50 to 100 of 150 seeds; the run prints how many there were, and in how many of them.
+const (
+	campaignSeeds, moreSeeds = "150", "450"
+	campaignWithin           = 13 * time.Minute
+)
 
-// campaign returns the arguments of go that run them, and the table of failures, without the race detector, which makes
-// them many times slower; nil if not everything is to be tested, or the command line chooses tests itself.
-func (o *options) campaign() []string {
+// campaign returns the arguments of go that run them, behind tests that took this long, and the table of failures,
+// without the race detector, which makes them many times slower; nil if not everything is to be tested, or the command
+// line chooses tests itself.
+func (o *options) campaign(took time.Duration) []string {
 	chosen := slices.ContainsFunc(o.rest, func(a string) bool {
 		name, _, _ := strings.Cut(strings.TrimLeft(a, "-"), "=")
 		return slices.Contains([]string{"run", "skip", "short", "list", "bench", "fuzz", "args"}, name)
@@ -144,7 +150,8 @@ func (o *options) campaign() []string {
 		return nil
 	}
 	return []string{"test", "-vet=off", "-timeout", testTimeout, "./sim", "-v", "-run",
-		"^(TestCampaign|TestFailureTable)$", "-sim.campaign", campaignSeeds}
+		"^(TestCampaign|TestFailureTable)$", "-sim.campaign", campaignSeeds, "-sim.more", moreSeeds,
+		"-sim.within", max(0, campaignWithin-took).String()}
 }
 
 // atOnce is how many packages are tested at a time: two more than there are processors, because several of them wait
@@ -160,7 +167,7 @@ func (o *options) test(r testRun) []string {
 	arguments = append(arguments, "-timeout", testTimeout)
 	if len(o.packages) == 0 { // a -skip that is given overrides it
 		skip := []string{planting, written, fleets}
-		if o.campaign() != nil {
+		if o.campaign(0) != nil {
 			skip = append(skip, counted)
 		}
 		arguments = append(arguments, "-skip", strings.Join(skip, "|"))

@@ -14,7 +14,11 @@ import (
 	"time"
 )
 
-var campaignSeeds = flag.Int("sim.campaign", 0, "how many seeds with drawn kinds of faults TestCampaign runs")
+var (
+	campaignSeeds = flag.Int("sim.campaign", 0, "how many seeds with drawn kinds of faults TestCampaign runs")
+	moreSeeds     = flag.Int("sim.more", 0, "how many further ones it begins, at most, within -sim.within")
+	within        = flag.Duration("sim.within", 0, "how long it begins further ones, from its own beginning on")
+)
 
 const (
 	// campaignFrom is the first seed of a campaign, if -sim.from does not say another one.
@@ -45,21 +49,23 @@ func TestCampaign(t *testing.T) {
 	for range runtime.NumCPU() {
 		work.Go(func() { c.work(t) })
 	}
-	for left := *campaignSeeds; left > 0; left -= campaignShare {
-		c.shares <- share{from: from, count: min(left, campaignShare)}
-		from += campaignShare
+	ran, all := 0, *campaignSeeds+*moreSeeds
+	for ran < *campaignSeeds || ran < all && time.Since(c.began) < *within {
+		s := share{from: from, count: min(all-ran, campaignShare)}
+		c.shares <- s
+		from, ran = from+campaignShare, ran+s.count
 	}
 	close(c.shares)
 	work.Wait()
-	if *campaignSeeds >= manySeeds {
+	if ran >= manySeeds {
 		c.aim(t, from)
 	}
-	fmt.Fprintf(t.Output(), "%d seeds in %v\n%v", *campaignSeeds, time.Since(c.began).Round(time.Second), c.tally)
-	if kind, happened := c.tally.Least(); happened*100 < *campaignSeeds*fewest {
-		t.Errorf("kind %q happened in %d of %d seeds: it is hardly tested", kind, happened, *campaignSeeds)
+	fmt.Fprintf(t.Output(), "%d seeds of %d in %v\n%v", ran, all, time.Since(c.began).Round(time.Second), c.tally)
+	if kind, happened := c.tally.Least(); happened*100 < ran*fewest {
+		t.Errorf("kind %q happened in %d of %d seeds: it is hardly tested", kind, happened, ran)
 	}
-	if points := c.tally.Missed(); len(points) > 0 && *campaignSeeds >= manySeeds {
-		t.Errorf("in %d seeds the power never failed at %q", *campaignSeeds, points)
+	if points := c.tally.Missed(); len(points) > 0 && ran >= manySeeds {
+		t.Errorf("in %d seeds the power never failed at %q", ran, points)
 	}
 }
 

@@ -130,7 +130,7 @@ func (x crashing) part(ctx context.Context, lost string) {
 	if p == nil {
 		return
 	}
-	x.background(ctx, 10*time.Second, func(ctx context.Context) {
+	x.background(ctx, forcedWithin, func(ctx context.Context) {
 		r, err := p.Failover(ctx, p.member.region, true)
 		x.tell("failover to %s: %+v, %v", p.member.region, r, err)
 	})

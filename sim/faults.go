@@ -280,12 +280,16 @@ func (x *faults) switchover(ctx context.Context) {
 	})
 }
 
+// forcedWithin is how long who orders a forced failover waits: a region without a vote asks whom it never heard for
+// more than half of that.
+const forcedWithin = 15 * time.Second
+
 func (x *faults) failover(ctx context.Context) {
 	p, to := x.someone(), x.region()
 	if p == nil {
 		return
 	}
-	x.background(ctx, 10*time.Second, func(ctx context.Context) {
+	x.background(ctx, forcedWithin, func(ctx context.Context) {
 		x.tell("ask %s for a forced failover to %s", p.NodeID(), to)
 		r, err := p.Failover(ctx, to, true)
 		x.tell("failover to %s by %s: %+v, %v", to, p.NodeID(), r, err)
@@ -309,7 +313,7 @@ func (x *faults) disaster(ctx context.Context) {
 	}
 	for _, p := range x.fleet.running() {
 		if p.member.region == to {
-			x.background(ctx, 10*time.Second, func(ctx context.Context) {
+			x.background(ctx, forcedWithin, func(ctx context.Context) {
 				r, err := p.Failover(ctx, to, true)
 				x.tell("failover to %s by %s: %+v, %v", to, p.NodeID(), r, err)
 			})

@@ -101,7 +101,7 @@ func (f *fleet) takeOver(ctx context.Context) {
 		return
 	}
 	f.trace.tell("nobody is primary: ask %s for a forced failover to its region", to.NodeID())
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, forcedWithin)
 	defer cancel()
 	f.accepted = true
 	r, err := to.Failover(ctx, to.member.region, true)
