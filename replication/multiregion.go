@@ -124,8 +124,8 @@ func (r *MultiRegionReplicator) Switchover(ctx context.Context, to string) (*Mov
 // if the leader of the region changes meanwhile, and ErrHandoff if the region takes part in a switchover: nothing was
 // moved; ErrAlreadyBegun if a primary is forced to itself out of a switchover whose target is heard to have begun:
 // nothing was done, and the target is primary; ErrUnknownOutcome. A region that has no vote, and whose leader has not
-// heard of another one since it started, asks that for 8 s and a question's time before it takes it for silent. For a
-// caller that does not wait for that the leader moves nothing: ErrNotReady, from another node ErrUnknownOutcome.
+// heard that of another one since it started, asks that for 8 s and a question's time before it takes it for silent.
+// For a caller that does not wait for that the leader moves nothing: ErrNotReady, from another node ErrUnknownOutcome.
 func (r *MultiRegionReplicator) Failover(ctx context.Context, to string, force bool) (*MoveReport, error) {
 	if err := r.node.callable(ctx); err != nil {
 		return nil, err

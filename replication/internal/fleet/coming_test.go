@@ -109,7 +109,7 @@ func TestWhoDecidesBySilenceHasItAskedForAnew(t *testing.T) {
 		w := NewWatcher(Config{
 			Regions: map[string][]string{"eu": {"eu-1"}}, Clock: clock.Real, Interval: time.Second,
 			Timeout: time.Second,
-			Anew: func(ctx context.Context) context.Context { return context.WithValue(ctx, anew{}, true) },
+			Anew:    func(ctx context.Context) context.Context { return context.WithValue(ctx, anew{}, true) },
 			Ask: func(ctx context.Context, _ string) (Report, error) {
 				asked <- ctx.Value(anew{}) != nil
 				return Report{}, errors.New("unreachable")

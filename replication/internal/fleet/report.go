@@ -227,9 +227,13 @@ type Region struct {
 	Asked time.Time
 	// Last is what the leader, or else the furthest node, said in the last round that had an answer; nil if none had.
 	Last *Heard
+	// Led says that a leader of the region was heard, in any round, that heard a majority: what a node says that lacks
+	// a part of what the region holds, or all of it, is not the region's word.
+	Led bool
 
 	claimed timeline.Reign // the highest one of its nodes, as its leader, or whoever spoke since, has it
 	term    uint64         // of that leader
+	voting  *Voting        // with a charter, as its leader, or whoever spoke of one since, has it; nil: none has
 	silent  time.Duration  // up to counted, see SilentFor
 	counted time.Time      // when the leader that spoke was asked, or, if none did, until when silent is counted
 }
@@ -277,11 +281,18 @@ func (r Region) Furthest() *Heard {
 // remember takes over from the picture of the round before what this round does not say anew.
 func (r *Region) remember(before Region) {
 	r.Record, r.Level = before.Record, before.Level
-	r.claimed, r.term = before.claimed, before.term
-	if l := r.Leader(); l != nil && !l.CutOff() && l.Term >= before.term { // else nobody may take a claim back
-		r.claimed, r.term = timeline.Reign{}, l.Term
+	r.claimed, r.term, r.voting, r.Led = before.claimed, before.term, before.voting, before.Led
+	l := r.Leader()
+	speaks := l != nil && !l.CutOff() && l.Term >= before.term
+	if speaks { // else nobody may take a claim back, or a vote
+		r.claimed, r.term, r.voting, r.Led = timeline.Reign{}, l.Term, nil, true
 	}
 	r.claimed = highest(r.Strange, highest(r.Nodes, r.claimed))
+	for i := range r.Nodes {
+		if n := &r.Nodes[i]; n.chartered() && (!speaks || n == l) {
+			r.voting = n.Voting
+		}
+	}
 	if f := r.Furthest(); f != nil && (r.Record == nil || f.beyond(r.Record)) {
 		r.Record = f
 	}
@@ -295,6 +306,9 @@ func (r *Region) remember(before Region) {
 		r.Level = min(r.Level, r.Nodes[i].Level)
 	}
 }
+
+// chartered reports whether the node says that its region takes votes.
+func (r *Report) chartered() bool { return r.Voting != nil && r.Voting.Charter.Number != 0 }
 
 // beyond reports whether h is further in the history than o.
 func (h *Heard) beyond(o *Heard) bool {
@@ -337,12 +351,12 @@ func highest(nodes []Heard, own timeline.Reign) timeline.Reign {
 	return own
 }
 
-// Votes returns the name of a region that was heard to take votes, and its lease; "" if none was.
+// Votes returns the name of a region that was heard to take votes, and its lease; "" if none was. That a node of it was
+// heard counts until its leader says otherwise.
 func (v View) Votes() (region string, lease time.Duration) {
 	for _, name := range slices.Sorted(maps.Keys(v.Regions)) {
-		l := v.Regions[name].Last
-		if l != nil && l.Voting != nil && l.Voting.Charter.Number != 0 {
-			return name, l.Voting.Lease
+		if voting := v.Regions[name].voting; voting != nil {
+			return name, voting.Lease
 		}
 	}
 	return "", 0

@@ -45,12 +45,11 @@ func (r *round) add(addrs []string) {
 	r.missing += len(addrs)
 }
 
-// run asks, and returns what has come.
-func (r *round) run(ctx context.Context) Region {
+// run asks, and returns what has come of a round that began then.
+func (r *round) run(ctx context.Context, began time.Time) Region {
 	c := &r.w.config
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
-	began := c.Clock.Now()
 	patience := c.Clock.NewTimer(c.Timeout / 2)
 	defer patience.Stop()
 	soon := c.Clock.NewTimer(c.Timeout)

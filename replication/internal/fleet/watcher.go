@@ -309,23 +309,25 @@ func (w *Watcher) RefreshAnew() {
 	w.Refresh()
 }
 
-// asking returns the context of the next round.
-func (w *Watcher) asking(ctx context.Context, o *watched) context.Context {
+// asking returns the context of the next round, and when that begins: before it is known how it asks, so that a round
+// that begins behind a RefreshAnew asks anew.
+func (w *Watcher) asking(ctx context.Context, o *watched) (context.Context, time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	anew := o.anew
+	began, anew := w.config.Clock.Now(), o.anew
 	o.anew = false
 	if anew && w.config.Anew != nil {
-		return w.config.Anew(ctx)
+		ctx = w.config.Anew(ctx)
 	}
-	return ctx
+	return ctx, began
 }
 
 func (w *Watcher) rounds(ctx context.Context, o *watched) {
 	timer := w.config.Clock.NewTimer(w.config.Interval)
 	defer timer.Stop()
 	for {
-		w.publish(o, newRound(w, o).run(w.asking(ctx, o)))
+		asking, began := w.asking(ctx, o)
+		w.publish(o, newRound(w, o).run(asking, began))
 		timer.Reset(minGap)
 		select {
 		case <-ctx.Done():

@@ -38,16 +38,16 @@ func (g *Governor) assess(v sight) *contract.MoveReport {
 	}
 	if names := unheard(v.View); len(names) > 0 && s.Charter() == nil {
 		r.Warnings = append(r.Warnings, fmt.Sprintf("whether the fleet votes about who is primary is unknown here: "+
-			"no node of region %s was heard since this one started; if it does, another region may go on as primary "+
-			"beside %s, or become it", strings.Join(names, ", "), s.Region))
+			"no leader of region %s was heard since this node started; if it does, another region may go on as "+
+			"primary beside %s, or become it", strings.Join(names, ", "), s.Region))
 	}
 	return r
 }
 
-// unheard returns the regions of which no node was heard since this one started.
+// unheard returns the regions of which no leader was heard since this node started: another node may lack the charter.
 func unheard(v fleet.View) (names []string) {
 	for _, name := range slices.Sorted(maps.Keys(v.Regions)) {
-		if v.Regions[name].Last == nil {
+		if !v.Regions[name].Led {
 			names = append(names, name)
 		}
 	}

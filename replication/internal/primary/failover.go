@@ -136,18 +136,10 @@ func forced(ctx context.Context, g *Governor, accepts Force) (*contract.MoveRepo
 	if loss != nil {
 		report.Warnings = append(report.Warnings, loss.Holds()+": it gives way, and saves that as a tail")
 	}
-	if seal := g.config.Applied.State().Seal; !force && seal != nil {
-		return nil, fmt.Errorf("%w: region %s is sealed for %s, which may have begun epoch %d and taken writes; "+
-			"if it is lost for good, force", contract.ErrNeedsForce, g.config.Region, seal.To, seal.Epoch+1)
-	}
-	if !force && report.From == "" {
-		return nil, fmt.Errorf("%w: nobody that answers has a history, and region %s would begin one; what a region "+
-			"that does not answer has becomes a tail; force", contract.ErrNeedsForce, g.config.Region)
-	}
 	if !force {
-		return nil, fmt.Errorf("%w: %s; use switchover while the primary answers, or force", contract.ErrNeedsForce,
-			strings.Join(append([]string{report.Loss}, report.Warnings...), "; "))
+		return nil, needsForce(g.config.Applied.State(), report)
 	}
+	// Where the caller leaves meanwhile, not all of them were asked: then order begins nothing.
 	if g.config.Applied.State().Diverged != nil && g.siblings(ctx) < timeline.LevelKeep {
 		return nil, fmt.Errorf("%w: region %s has diverged, and a node of it runs a version that cannot go on with "+
 			"what the region gave up; upgrade all its nodes first", contract.ErrDiverged, g.config.Region)
@@ -175,6 +167,21 @@ func forced(ctx context.Context, g *Governor, accepts Force) (*contract.MoveRepo
 	g.config.Logger.Warn("took over by force", "epoch", report.Epoch, "from", report.From, "position", report.Position,
 		"behind", report.Behind, "known", report.BehindKnown)
 	return report, nil
+}
+
+// needsForce says why the region in the state s takes over by force alone.
+func needsForce(s *timeline.State, report *contract.MoveReport) error {
+	switch {
+	case s.Seal != nil:
+		return fmt.Errorf("%w: region %s is sealed for %s, which may have begun epoch %d and taken writes; if it is "+
+			"lost for good, force", contract.ErrNeedsForce, s.Region, s.Seal.To, s.Seal.Epoch+1)
+	case report.From == "":
+		return fmt.Errorf("%w: nobody that answers has a history, and region %s would begin one; what a region that "+
+			"does not answer has becomes a tail; force", contract.ErrNeedsForce, s.Region)
+	default:
+		return fmt.Errorf("%w: %s; use switchover while the primary answers, or force", contract.ErrNeedsForce,
+			strings.Join(append([]string{report.Loss}, report.Warnings...), "; "))
+	}
 }
 
 // assessed asks every region once more, and is assess where this region may begin an epoch by what they say.
@@ -236,7 +243,8 @@ func (s sight) heard(name string) (fleet.Region, bool) {
 
 // freshView asks every region once more, and waits until each has answered or the time of a question is over for it
 // (G4). A region that has a vote learns from the voters what it has not heard. One that has none goes by what it hears
-// (G5): whom it has not heard at all since it started it asks for peer.SilentFor, from the first to the last question.
+// (G5): a region of whose leader it has heard nothing since it started it asks for peer.SilentFor, from the first to
+// the last question.
 func (g *Governor) freshView(ctx context.Context) sight {
 	began := g.config.Clock.Now()
 	for {

@@ -9,6 +9,7 @@ import (
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/internal/fleet"
 	"github.com/mimir-kv/mimir/replication/internal/peer"
+	"github.com/mimir-kv/mimir/replication/internal/succession"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
@@ -95,21 +96,57 @@ func forgets(g *Governor) {
 }
 
 // TestARegionWithoutAVoteGoesByNoSilenceThatWasShort: after a start, a cut that has just healed, or a long way, lets no
-// answer through in the time of a question, and what would refuse the order is heard behind that.
+// answer through in the time of a question, or of a node alone that has nothing yet, and what would refuse the order is
+// heard behind that.
 func TestARegionWithoutAVoteGoesByNoSilenceThatWasShort(t *testing.T) {
-	run(t, cannot, cannot, func(g *Governor, u *us) {
-		time.Sleep(1511 * time.Millisecond) // between two rounds
-		u.mu.Lock()
-		u.silent, u.voting = errors.New("cut off"), &fleet.Voting{Charter: timeline.Mark{Number: 3}}
-		u.mu.Unlock()
-		forgets(g)
-		time.AfterFunc(peer.SilentFor-time.Second, func() {
-			u.mu.Lock()
-			defer u.mu.Unlock()
-			u.silent = nil
+	for name, away := range map[string]func(u *us, away bool){
+		"nobody answers": func(u *us, away bool) {
+			if u.silent = nil; away {
+				u.silent = errors.New("cut off")
+			}
+		},
+		"a node that has nothing does": func(u *us, away bool) { u.blank = away },
+	} {
+		t.Run(name, func(t *testing.T) {
+			run(t, cannot, cannot, func(g *Governor, u *us) {
+				time.Sleep(1511 * time.Millisecond) // between two rounds
+				u.mu.Lock()
+				away(u, true)
+				u.voting = &fleet.Voting{Charter: timeline.Mark{Number: 3}}
+				u.mu.Unlock()
+				forgets(g)
+				time.AfterFunc(peer.SilentFor-time.Second, func() {
+					u.mu.Lock()
+					defer u.mu.Unlock()
+					away(u, false)
+				})
+				if r, err := g.failOver(context.Background(), Force{Any: true}); !errors.Is(err, contract.ErrRejected) {
+					t.Errorf("it is answered %+v, %v", r, err)
+				}
+			})
 		})
-		if r, err := g.failOver(context.Background(), Force{Any: true}); !errors.Is(err, contract.ErrRejected) {
-			t.Errorf("it is answered %+v, %v", r, err)
+	}
+}
+
+// TestVotesThatWereHeardOfAreNotForgotten: not by what a node says that has nothing yet.
+func TestVotesThatWereHeardOfAreNotForgotten(t *testing.T) {
+	run(t, cannot, cannot, func(g *Governor, u *us) {
+		voting := &fleet.Voting{Charter: timeline.Mark{Number: 3}}
+		for _, eu := range []struct {
+			blank  bool
+			voting *fleet.Voting
+			want   error
+		}{
+			{false, voting, contract.ErrRejected}, {true, voting, contract.ErrRejected},
+			{false, new(fleet.Voting), contract.ErrAlreadyPrimary}, // by votes nothing is refused
+		} {
+			time.Sleep(1511 * time.Millisecond) // between two rounds
+			u.mu.Lock()
+			u.blank, u.voting = eu.blank, eu.voting
+			u.mu.Unlock()
+			if r, err := g.failOver(context.Background(), Force{Any: true}); !errors.Is(err, eu.want) {
+				t.Errorf("with %+v it is answered %+v, %v", eu, r, err)
+			}
 		}
 	})
 }
@@ -170,6 +207,21 @@ func TestNothingIsMovedByWhoLeadsNoMoreBehindTheAsking(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestForWhoHasLeftNothingBegins.
+func TestForWhoHasLeftNothingBegins(t *testing.T) {
+	run(t, cannot, cannot, func(g *Governor, u *us) {
+		before := len(u.applied.State().Reigns)
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		r := g.order(ctx, func(call uint64) succession.Input {
+			return succession.Takeover{Call: call, Operator: true, Accept: timeline.NoBound}
+		})
+		if peer.Kind(r.Err) != contract.ErrNotReady || len(u.applied.State().Reigns) != before {
+			t.Errorf("it is answered %+v, and there are %d reigns", r, len(u.applied.State().Reigns))
+		}
+	})
 }
 
 // TestAForcedPrimaryThatHearsOfItsTargetIsTooLate: no switchover was aborted, and the region gives way.

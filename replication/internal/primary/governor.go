@@ -279,8 +279,12 @@ func silence(r fleet.Region) string {
 	}
 }
 
-// order brings in to the machine and returns its reply. A caller that ends is told how far it came.
+// order brings in to the machine and returns its reply. A caller that ends is told how far it came; for one that has
+// ended nothing begins.
 func (g *Governor) order(ctx context.Context, in func(call uint64) succession.Input) succession.Reply {
+	if ctx.Err() != nil {
+		return succession.Reply{Err: fmt.Errorf("%w: nothing was begun: %w", contract.ErrNotReady, contract.Ended(ctx))}
+	}
 	done := make(chan succession.Reply, 1)
 	g.mu.Lock()
 	g.call++

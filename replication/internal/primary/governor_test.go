@@ -39,6 +39,7 @@ type us struct {
 	claim   timeline.Reign        // the highest that eu knows of
 	voting  *fleet.Voting         // what eu says of votes
 	silent  error                 // eu does not answer
+	blank   bool                  // of eu a node answers that has nothing yet
 }
 
 // these are the regions of a fleet.
@@ -135,6 +136,9 @@ func run(t *testing.T, begin, refuse func(succession.Handover) (*timeline.Reign,
 				s := u.applied.State()
 				u.mu.Lock()
 				defer u.mu.Unlock()
+				if u.blank {
+					return fleet.Report{Region: "eu", Level: u.eu, Voting: new(fleet.Voting)}, nil
+				}
 				at := s.Cursor
 				at.Position = max(at.Position, u.reached)
 				return fleet.Report{Region: "eu", Level: u.eu, Leader: true, Role: timeline.Secondary, Cursor: at,
@@ -441,7 +445,7 @@ func TestOfAFencedPrimaryNothingIsPromised(t *testing.T) {
 		us.Role, us.Writable, us.TakesWrites, us.Unlike = timeline.Primary, true, new(bool), c.unlike
 		v := fleet.View{Regions: map[string]fleet.Region{}}
 		for _, h := range []fleet.Heard{us, c.other} {
-			v.Regions[h.Region] = fleet.Region{Name: h.Region, Nodes: []fleet.Heard{h}, Last: &h}
+			v.Regions[h.Region] = fleet.Region{Name: h.Region, Nodes: []fleet.Heard{h}, Last: &h, Led: true}
 		}
 		state := timeline.State{Region: c.to, Reigns: reigns, Cursor: at(c.to, c.at, c.chain).Cursor}
 		l := life.New(clock.Real, slog.New(slog.DiscardHandler))

@@ -178,7 +178,7 @@ func (k *Keeper) entitled(ctx context.Context) *timeline.State {
 // askedWithin is how long it takes at most until every region was asked: a round may be under way that began before.
 func askedWithin(c *Config) time.Duration { return 2*c.Timeout + again }
 
-// askAnew asks the other regions once more, and returns when each has answered or the time of a question is over:
+// askAnew asks the other regions once more, and returns when each has answered or its time, askedWithin, is over:
 // nobody is silent because he was before. Its error says that the node, or the caller, ends.
 func askAnew(ctx context.Context, k *Keeper) error {
 	k.config.Fleet.RefreshAnew()

@@ -106,11 +106,12 @@ func (f *Follower) fits(ctx context.Context, s *session, g giving, from string, 
 // whole returns why a copy of a nearer region is of no use, nil unless the history here may have something that is
 // missing there: what that is the source alone is asked.
 func whole(ctx context.Context, f *Follower, g giving, c succession.Copy) error {
-	if f.parts(ctx, &c, g.addr); c.Parts == nil {
+	behind, _ := offer{f, c.Origin, g.addr}.missing(ctx)
+	if behind == nil {
 		return nil
 	}
 	return fmt.Errorf("%w: the copy of region %s, at position %d, may lack what this region has behind position %d",
-		contract.ErrRejected, g.region, c.Origin.Cursor.Position, *c.Parts)
+		contract.ErrRejected, g.region, c.Origin.Cursor.Position, *behind)
 }
 
 // held returns a copy of the region of g that this one has and that leads on, nil if there is none. It is taken once by

@@ -23,9 +23,10 @@
 //     the log, a further region with the same history is followed for a while, and a copy taken if there is none. By
 //     which region the primary is followed otherwise is a choice: by none that leads back here (way.go, choice.go).
 //   - F7 (invariant 8): a fork is told where chains prove it, and not where positions suggest it: of two histories of
-//     one reign everything is told to be missing that is not proven to be in the other one. Where who gave a copy has
-//     no log of what is before it, and the copy has a later reign, other regions are asked that have it; what none of
-//     them tells either is taken for a part of it, unless this region itself wrote it.
+//     one reign everything is told to be missing that is not proven to be in the other one. Whether a copy has what is
+//     here, all nodes of other regions are asked where who gave it does not know, and again where one of them is
+//     silent: by a silence nothing is taken for a part of a copy. What none of them knows is, unless this region itself
+//     wrote it.
 //   - F8 (invariant 6): no stream takes a reign of this region to its log that this region has forgotten.
 //   - F9 (invariant 13): no copy is installed of which the giver is known, when it is on a majority, to hold something
 //     else than its region, as far as a node of that region answers.

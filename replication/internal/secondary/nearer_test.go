@@ -13,6 +13,7 @@ import (
 	"github.com/mimir-kv/mimir/replication/internal/peer"
 	"github.com/mimir-kv/mimir/replication/internal/succession"
 	"github.com/mimir-kv/mimir/replication/timeline"
+	"github.com/mimir-kv/mimir/replication/transport"
 	"github.com/mimir-kv/mimir/replication/transport/memory"
 )
 
@@ -182,7 +183,9 @@ func nearby(s *shelf, reigns []timeline.Reign, at timeline.Position) (*Follower,
 	state.Cursor = timeline.Cursor{Epoch: timeline.Latest(reigns).Epoch, Position: at}
 	f := followerIn(s, state)
 	f.config.Wanted = func() (string, bool) { return "ap", true }
-	f.config.Client = peer.NewClient(memory.NewNetwork(clock.Real, 1).Node("us-1")) // who is asked does not answer
+	network := memory.NewNetwork(clock.Real, 1)
+	_ = network.Node("ap-1").Serve(map[string]transport.Handler{}) // it does not understand what it is asked
+	f.config.Client = peer.NewClient(network.Node("us-1"))
 	return f, f.enter(succession.Effect{Do: succession.Fetch, Term: 7, Source: "eu"})
 }
 
@@ -203,9 +206,13 @@ func TestWhatANearerRegionOffersIsLookedAtBeforeItComes(t *testing.T) {
 		{"it is further in a further reign", []timeline.Reign{one, two}, 50, true},
 		{"it is of a fork", []timeline.Reign{one, other}, 39, false},
 		{"it has the forgotten reign of another", []timeline.Reign{other}, 50, false},
+		{"silent", []timeline.Reign{one}, 50, false},
 	} {
 		s := &shelf{regions: map[string]string{"ap-1": "ap"}, reigns: c.reigns, at: c.at}
 		f, session := nearby(s, []timeline.Reign{one}, 40)
+		if c.why == "silent" {
+			f.config.Client = peer.NewClient(memory.NewNetwork(clock.Real, 1).Node("us-1"))
+		}
 		session.part = giving{"ap", "ap-1"} // another copy came from there, in part
 		_, err := f.take(t.Context(), session, giving{"ap", "ap-1"}, newNotice(0), 0)
 		if (err == nil) != c.comes || (len(s.came) == 1) != c.comes {

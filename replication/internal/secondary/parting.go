@@ -4,12 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
 	"github.com/mimir-kv/mimir/replication/contract"
-	"github.com/mimir-kv/mimir/replication/internal/fleet"
 	"github.com/mimir-kv/mimir/replication/internal/peer"
 	"github.com/mimir-kv/mimir/replication/internal/stream"
 	"github.com/mimir-kv/mimir/replication/internal/succession"
@@ -101,56 +99,6 @@ func (f *Follower) forked(ctx context.Context, s *session, told *stream.ForkErro
 	return &succession.Fork{Position: p, Source: told.Source}, nil
 }
 
-// parts completes a copy that came from address: whether the history here has something that it has not. Of a history
-// that ends before the log begins of who gave the copy, other regions are asked where the copy has a reign later than
-// the last one here: who has that reign too has the history of the copy. Where none of them knows either if the history
-// here is a part of it, it is taken for one, unless this region itself wrote on where the copy has more of the same
-// reign: then its disks went back.
-func (f *Follower) parts(ctx context.Context, copied *succession.Copy, address string) {
-	s, there := f.config.Applied.State(), copied.Origin
-	if s.Diverged != nil || len(s.Reigns) == 0 {
-		return
-	}
-	relation, _ := timeline.Compare(s.Reigns, there.Reigns, s.Cursor.Position, there.Cursor.Position)
-	switch relation {
-	case timeline.Forked:
-		p, _ := f.fork(ctx, there, address) // the copy is here: who gave it may be gone
-		copied.Parts = &p
-	case timeline.Prefix:
-		c := f.compare(there, address)
-		_, began, last := timeline.Shared(c.here, there)
-		known := c.at(ctx, last)
-		for _, other := range whoElse(f.config.Fleet, there, address) {
-			if known != timeline.Unknown || timeline.Latest(there.Reigns) == c.reign {
-				break // in the last reign itself another one may have another history
-			}
-			c = f.compare(there, other)
-			known = c.at(ctx, last)
-		}
-		if known == timeline.Differ || known == timeline.Unknown && c.reign.Primary == f.config.Region {
-			p := c.part(ctx, known, began, last)
-			copied.Parts = &p
-		}
-	}
-}
-
-// whoElse returns whom to ask about the history of a copy that came from address: a node of each other region, as far
-// as one was heard, that of the region first that wrote last. Who has not the last reign of the copy says so.
-func whoElse(w *fleet.Watcher, there timeline.Origin, address string) (addresses []string) {
-	view, _ := w.View()
-	for _, region := range slices.Sorted(maps.Keys(view.Regions)) {
-		said := view.Regions[region].Last
-		switch {
-		case said == nil || said.Asked == address:
-		case region == timeline.Latest(there.Reigns).Primary:
-			addresses = slices.Insert(addresses, 0, said.Asked)
-		default:
-			addresses = append(addresses, said.Asked)
-		}
-	}
-	return addresses
-}
-
 func (f *Follower) compare(there timeline.Origin, address string) *comparison {
 	s := f.config.Applied.State()
 	c := &comparison{
@@ -210,6 +158,15 @@ func (c *comparison) ask(ctx context.Context, p timeline.Position, chain *timeli
 	c.silent = err != nil && !answers(err)
 	*chain = got
 	return err == nil
+}
+
+// vouches reports whether the other node has the history there. In a later reign than the last one of both it has, if
+// it has that reign: what it does not have it says. In that reign itself there may be two histories, and it has the one
+// there if the chains are the same where that ends.
+func (c *comparison) vouches(ctx context.Context) bool {
+	var chain timeline.Chain
+	return timeline.Latest(c.there.Reigns) != c.reign ||
+		c.ask(ctx, c.there.Cursor.Position, &chain) && chain == c.there.Cursor.Chain
 }
 
 // answers reports whether an error of a question is what the other node, or its version, has to say.

@@ -195,62 +195,106 @@ func TestACopyTellsWhatItHasNot(t *testing.T) {
 	}
 }
 
-// TestWhoeverHasTheHistoryOfACopyIsAsked: who gave it has no log of what is before it, and another region has.
+// TestWhoeverHasTheHistoryOfACopyIsAsked: who gave it has no log of what is before it, or is silent, and another node
+// has the history, whichever that is. By a silence nothing is taken for a part.
 func TestWhoeverHasTheHistoryOfACopyIsAsked(t *testing.T) {
 	first := timeline.Reign{Epoch: 1, First: 1, Primary: "us"}
+	at := func(p timeline.Position) *timeline.Position { return &p }
 	for _, c := range []struct {
-		name  string
-		parts timeline.Position
-		other bool // the other region has the history of the copy
-		same  bool // that is of one reign, to its end
-		want  bool
+		name   string
+		parts  timeline.Position
+		has    string        // the node of the other region that has the history of the copy; the other one has another
+		same   bool          // the copy is of one reign, to its end
+		silent string        // who does not answer, of those who did in the last round
+		back   time.Duration // when he does again
+		want   *timeline.Position
 	}{
-		{"it is none", 20, true, false, true}, {"it is a part", 200, true, false, false},
-		{"who has another history", 20, false, false, false}, {"who may have", 20, true, true, false},
+		{name: "it is none", parts: 20, has: "eu-1", want: at(20)},
+		{name: "it is none, says a node that does not lead", parts: 20, has: "eu-2", want: at(20)},
+		{name: "it is a part", parts: 200, has: "eu-1"},
+		{name: "nobody has it", parts: 20},
+		{name: "it is none, in one reign", parts: 20, has: "eu-2", same: true, want: at(20)},
+		{name: "it is a part, in one reign", parts: 200, has: "eu-1", same: true},
+		{name: "in one reign all others have another one", parts: 20, same: true},
+		{name: "who gave it is silent, and another knows", parts: 20, has: "eu-1", silent: "us-1", want: at(20)},
+		{name: "who gave it is silent, and nobody knows", parts: 200, silent: "us-1", want: at(0)},
+		{name: "who may have it is silent", parts: 200, silent: "eu-1", want: at(0)},
+		{name: "who may have it is silent for a moment", parts: 200, has: "eu-1", silent: "eu-1",
+			back: chainTimeout + 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			virtual.Test(t, func(t *testing.T) {
-				ctx, end := context.WithCancel(t.Context())
-				network := memory.NewNetwork(clock.Real, 1)
-				watcher := fleet.NewWatcher(fleet.Config{
-					Regions: map[string][]string{"eu": {"eu-1"}, "us": {"us-1"}}, Clock: clock.Real,
-					Ask: func(_ context.Context, addr string) (fleet.Report, error) {
-						return fleet.Report{Region: addr[:2], Leader: true}, nil
-					},
-				})
 				here := (&branch{parts: c.parts, own: 1}).ends(90, first)
 				there := &branch{parts: c.parts, own: 2}
 				second := timeline.Reign{Epoch: 2, First: 101, Primary: "eu", Previous: there.chain(100)}
 				if there.ends(105, first, second); c.same {
 					there.ends(105, first)
 				}
-				gave, has := &branch{Origin: there.Origin, parts: c.parts, own: 2, log: 95}, there
-				if !c.other {
-					has = (&branch{parts: c.parts, own: 3}).ends(90, first)
-				}
-				_, closes := gave.node(t, network, "us-1", "us", watcher)
-				defer closes()
-				_, closes = has.node(t, network, "eu-1", "eu", watcher)
-				defer closes()
-				f, closes := here.node(t, network, "ap-1", "ap", watcher)
-				defer closes()
-				var rounds sync.WaitGroup
-				rounds.Go(func() { watcher.Run(ctx) })
-				defer rounds.Wait()
-				defer end()
-				for v, changed := watcher.View(); !v.Settled(); v, changed = watcher.View() {
-					select {
-					case <-changed:
-					case <-time.After(time.Minute):
-						t.Fatal("the other regions were not heard within a minute")
+				gave := &branch{Origin: there.Origin, parts: c.parts, own: 2, log: 95}
+				nodes := map[string]*branch{"us-1": gave}
+				for _, addr := range []string{"eu-1", "eu-2"} {
+					if nodes[addr] = there; addr != c.has {
+						nodes[addr] = (&branch{parts: 15, own: 3}).ends(110, first)
 					}
 				}
-				copied := succession.Copy{Origin: there.Origin}
-				if f.parts(ctx, &copied, "us-1"); (copied.Parts != nil) != c.want ||
-					c.want && *copied.Parts != c.parts {
-					t.Errorf("parts at %v", copied.Parts)
-				}
+				asked(t, here, nodes, c.silent, func(f *Follower, answers func()) {
+					if c.back > 0 {
+						defer time.AfterFunc(c.back, answers).Stop()
+					}
+					copied := succession.Copy{Origin: there.Origin}
+					f.parts(t.Context(), &copied, "us-1")
+					if (copied.Parts == nil) != (c.want == nil) || c.want != nil && *copied.Parts != *c.want {
+						t.Errorf("parts at %v, want %v", copied.Parts, c.want)
+					}
+				})
 			})
 		})
 	}
+}
+
+// asked runs body with a follower of ap with the history here, which has heard these nodes of eu and us, all but the
+// silent one of which answer, and that one, too, when answers is called.
+func asked(
+	t *testing.T, here *branch, nodes map[string]*branch, silent string, body func(f *Follower, answers func()),
+) {
+	network, regions := memory.NewNetwork(clock.Real, 1), map[string][]string{}
+	for addr := range nodes {
+		regions[addr[:2]] = append(regions[addr[:2]], addr)
+	}
+	watcher := fleet.NewWatcher(fleet.Config{
+		Regions: regions, Clock: clock.Real,
+		Ask: func(_ context.Context, addr string) (fleet.Report, error) {
+			return fleet.Report{Region: addr[:2], Leader: addr[3:] == "1", ID: uint64(addr[3])}, nil
+		},
+	})
+	var closing []func()
+	serve := func(addr string) {
+		_, closes := nodes[addr].node(t, network, addr, addr[:2], watcher)
+		closing = append(closing, closes)
+	}
+	for addr := range nodes {
+		if addr != silent {
+			serve(addr)
+		}
+	}
+	defer func() {
+		for _, closes := range closing {
+			closes()
+		}
+	}()
+	f, closes := here.node(t, network, "ap-1", "ap", watcher)
+	defer closes()
+	ctx, end := context.WithCancel(t.Context())
+	var rounds sync.WaitGroup
+	rounds.Go(func() { watcher.Run(ctx) })
+	defer rounds.Wait()
+	defer end()
+	for v, changed := watcher.View(); !v.Settled(); v, changed = watcher.View() {
+		select {
+		case <-changed:
+		case <-time.After(time.Minute):
+			t.Fatal("the other regions were not heard within a minute")
+		}
+	}
+	body(f, func() { serve(silent) })
 }
