@@ -227,9 +227,9 @@ type Region struct {
 	Asked time.Time
 	// Last is what the leader, or else the furthest node, said in the last round that had an answer; nil if none had.
 	Last *Heard
-	// Led says that a leader of the region was heard, in any round, that heard a majority: what a node says that lacks
-	// a part of what the region holds, or all of it, is not the region's word.
-	Led bool
+	// Led is what a leader of the region said last, in any round, that heard a majority; nil if none was heard. What a
+	// node says that lacks a part of what the region holds, or all of it, is not the region's word.
+	Led *Heard
 
 	claimed timeline.Reign // the highest one of its nodes, as its leader, or whoever spoke since, has it
 	term    uint64         // of that leader
@@ -285,7 +285,7 @@ func (r *Region) remember(before Region) {
 	l := r.Leader()
 	speaks := l != nil && !l.CutOff() && l.Term >= before.term
 	if speaks { // else nobody may take a claim back, or a vote
-		r.claimed, r.term, r.voting, r.Led = timeline.Reign{}, l.Term, nil, true
+		r.claimed, r.term, r.voting, r.Led = timeline.Reign{}, l.Term, nil, l
 	}
 	r.claimed = highest(r.Strange, highest(r.Nodes, r.claimed))
 	for i := range r.Nodes {

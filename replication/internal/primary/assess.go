@@ -47,7 +47,7 @@ func (g *Governor) assess(v sight) *contract.MoveReport {
 // unheard returns the regions of which no leader was heard since this node started: another node may lack the charter.
 func unheard(v fleet.View) (names []string) {
 	for _, name := range slices.Sorted(maps.Keys(v.Regions)) {
-		if !v.Regions[name].Led {
+		if v.Regions[name].Led == nil {
 			names = append(names, name)
 		}
 	}

@@ -445,7 +445,7 @@ func TestOfAFencedPrimaryNothingIsPromised(t *testing.T) {
 		us.Role, us.Writable, us.TakesWrites, us.Unlike = timeline.Primary, true, new(bool), c.unlike
 		v := fleet.View{Regions: map[string]fleet.Region{}}
 		for _, h := range []fleet.Heard{us, c.other} {
-			v.Regions[h.Region] = fleet.Region{Name: h.Region, Nodes: []fleet.Heard{h}, Last: &h, Led: true}
+			v.Regions[h.Region] = fleet.Region{Name: h.Region, Nodes: []fleet.Heard{h}, Last: &h, Led: &h}
 		}
 		state := timeline.State{Region: c.to, Reigns: reigns, Cursor: at(c.to, c.at, c.chain).Cursor}
 		l := life.New(clock.Real, slog.New(slog.DiscardHandler))

@@ -102,7 +102,11 @@ func (k *Keeper) losesTail(ctx context.Context, c *Change, r Removal) error {
 		return fmt.Errorf("%w: it is not known whether region %s holds what nobody else has, since this node has not "+
 			"applied what its region agreed on: %w", contract.ErrNotReady, r.Region, err)
 	}
-	why := alone(&v.State, r.Region, picture.Regions[r.Region].Last)
+	goes := picture.Regions[r.Region]
+	why := alone(&v.State, r.Region, goes.Last)
+	if why == "" && goes.Led != nil { // a node that lacks it says nothing of it
+		why = alone(&v.State, r.Region, goes.Led)
+	}
 	if why == "" {
 		return nil
 	}
