@@ -76,10 +76,15 @@ func (e *evidence) sameRoster(ctx context.Context) {
 
 func (f *fleet) rostersDiffer(ctx context.Context) string {
 	here, why := f.here()
-	if slices.ContainsFunc(here, func(m *member) bool { return m.level < timeline.LevelRoster }) {
+	older := func(than timeline.Level) bool { // one that waits to be added answers, too
+		return slices.ContainsFunc(f.members, func(m *member) bool {
+			return m.level < than && (m.current() != nil || slices.Contains(here, m))
+		})
+	}
+	if older(timeline.LevelRoster) {
 		return why // its region cannot take the roster, and says so
 	}
-	ranks := !slices.ContainsFunc(here, func(m *member) bool { return m.level < timeline.LevelRanks })
+	ranks := !older(timeline.LevelRanks)
 	var first *replication.FleetStatus
 	for _, m := range here {
 		p := m.current()
