@@ -291,6 +291,13 @@ func checkLog(n *node) error {
 	return recall.CheckLog(n.config.FS, n.config.path(diskFile), l)
 }
 
+// otherLog reports whether the directory was used with another log than the one that is there: a node that joins may
+// have got nothing yet, and then its log is the one that it began with.
+func otherLog(n *node) bool {
+	used := recall.UsedLog{ID: wal.IDOf(n.log)}
+	return recall.CheckLog(n.config.FS, n.config.path(diskFile), used) != nil
+}
+
 // noteLog notes that the directory of a node is used with this log. The log first: it is never behind what the
 // directory says.
 func noteLog(n *node) error {
@@ -314,7 +321,7 @@ func (n *node) load(fresh bool) error {
 		return fmt.Errorf("%w: %s holds a log or a store, and the file %s, which says whose they are, is gone",
 			ErrDamaged, c.DataDir, identityFile)
 	}
-	if !fresh && !c.Join && n.log.HardState() == nil && !found {
+	if !fresh && n.log.HardState() == nil && !found && (!c.Join || otherLog(n)) {
 		return fmt.Errorf("%w: %s is marked as its own and holds neither log nor state; "+
 			"remove the member and add it again under a new name", ErrDiskLost, c.DataDir)
 	}

@@ -16,6 +16,7 @@
 //     takes a copy anew; a copy that breaks off begins anew.
 //   - P4: what it shows is of one revision, and never goes back: a start that was not preceded by a stop in good order
 //     shows nothing before it has come to where the fleet was when it began, and what was cut off is not shown again.
+//     That its directory is an older copy, which somebody put back, it does not know.
 //   - P5: a lag that is told is an upper bound.
 //   - P6: how new the fleet's users and roles are, and whether there are any, as far as was heard here, is known before
 //     what may need it is shown, and never goes back, but behind a copy that came in the place of what was held: then

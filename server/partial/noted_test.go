@@ -1,11 +1,15 @@
 package partial
 
 import (
+	"encoding/json"
 	"errors"
+	"reflect"
+	"slices"
 	"syscall"
 	"testing"
 
 	"github.com/mimir-kv/mimir/kv"
+	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/replication/durable"
 )
 
@@ -48,5 +52,36 @@ func TestWhatCouldNotBeNotedIsNotedLater(t *testing.T) {
 	defer place.Close()
 	if !place.id.Parted {
 		t.Error("a start takes what is of no use for what to go on from")
+	}
+}
+
+// TestASpoiledPlaceIsDamaged: of no bit of the file that a disk turns is something believed that was not written.
+func TestASpoiledPlaceIsDamaged(t *testing.T) {
+	wrote := identity{Version: placeVersion, Fleet: "f", Region: "edge", Prefixes: prefixes(t, "/a/", "/c/"), Stopped: 7,
+		Auth: true, AuthRevision: 3, AuthAt: 5, RightsAnew: true, Parted: true}
+	text, err := wrote.encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	same := func(id identity) bool {
+		id.Sum = ""
+		return reflect.DeepEqual(id, wrote)
+	}
+	for bit := range 8 * len(text) {
+		spoiled := slices.Clone(text)
+		spoiled[bit/8] ^= 1 << (bit % 8)
+		id, err := identityOf(spoiled)
+		if err == nil && id.Version == placeVersion && !same(id) ||
+			err != nil && !errors.Is(err, replication.ErrDamaged) {
+			t.Errorf("bit %d: %s: %+v, %v", bit, spoiled, id, err)
+		}
+	}
+	if id, err := identityOf(text); err != nil || !same(id) {
+		t.Errorf("what was written: %+v, %v", id, err)
+	}
+	wrote.Sum = ""
+	before, err := json.Marshal(&wrote)
+	if id, failed := identityOf(before); err != nil || failed != nil || !same(id) {
+		t.Errorf("of a version before: %+v, %v, %v", id, err, failed)
 	}
 }

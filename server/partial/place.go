@@ -1,9 +1,11 @@
 package partial
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"path/filepath"
 	"sync"
@@ -58,9 +60,38 @@ type identity struct {
 	// Parted says that what is held is of a history that a failover cut off, or not what its source had: it is not
 	// shown, and does not lead on.
 	Parted bool `json:"parted,omitempty"`
+	// Sum is the checksum of all others, as they are written; "" in the file of a version before.
+	Sum string `json:"sum,omitempty"`
 }
 
 const placeVersion = 1
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// encode returns the file, with its checksum.
+func (id identity) encode() ([]byte, error) {
+	id.Sum = ""
+	text, err := json.Marshal(&id)
+	if err != nil {
+		return nil, err
+	}
+	id.Sum = fmt.Sprintf("%08x", crc32.Checksum(text, castagnoli))
+	text, err = json.Marshal(&id)
+	return append(text, '\n'), err
+}
+
+// identityOf reads the file. Of one that a disk spoiled nothing is known: ErrDamaged.
+func identityOf(text []byte) (id identity, err error) {
+	if err := json.Unmarshal(text, &id); err != nil {
+		return id, fmt.Errorf("%w: %s: %w", replication.ErrDamaged, placeFile, err)
+	}
+	whole, err := id.encode()
+	if err == nil && id.Sum != "" && id.Version == placeVersion && !bytes.Equal(whole, text) {
+		err = fmt.Errorf("%w: %s is not what was written: empty the directory, and a copy comes from the fleet",
+			replication.ErrDamaged, placeFile)
+	}
+	return id, err
+}
 
 // copyCacheBytes is enough for a store that is written and not read.
 const copyCacheBytes = 8 << 20
@@ -137,8 +168,8 @@ func (p *Place) identify() error {
 	if err != nil {
 		return err
 	}
-	if err := json.Unmarshal(text, &p.id); err != nil {
-		return fmt.Errorf("%w: %s: %w", replication.ErrDamaged, placeFile, err)
+	if p.id, err = identityOf(text); err != nil {
+		return err
 	}
 	switch {
 	case p.id.Version != placeVersion:
@@ -156,10 +187,10 @@ func (p *Place) identify() error {
 
 // save writes the file. mu is held, or nobody else knows of p.
 func (p *Place) save() error {
-	text, err := json.Marshal(&p.id)
+	text, err := p.id.encode()
 	if err == nil {
 		err = durable.WriteFile(p.fs, p.path(placeFile), func(w io.Writer) error {
-			_, err := w.Write(append(text, '\n'))
+			_, err := w.Write(text)
 			return err
 		})
 	}

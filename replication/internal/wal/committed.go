@@ -83,9 +83,10 @@ func (c *committed) check(l *Log, s *segment) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("wal: read what is noted as committed: %w", err)
 	}
-	if len(b) != committedBytes {
+	if len(b) < committedBytes {
 		return nil
 	}
+	b = b[:committedBytes] // what a power cut left behind it is no part of it, and stays
 	index, term := binary.LittleEndian.Uint64(b[32:]), binary.LittleEndian.Uint64(b[40:])
 	if string(b) != string(encodeCommitted(c.log, index, term)) {
 		return nil

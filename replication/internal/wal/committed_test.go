@@ -97,6 +97,26 @@ func TestALogThatLostWhatWasCommittedIsNotOpened(t *testing.T) {
 	}
 }
 
+// TestANoteCountsBehindWhichAPowerCutLeftSomething: it is written where it was, and the rest stays.
+func TestANoteCountsBehindWhichAPowerCutLeftSomething(t *testing.T) {
+	disk := vfs.NewMem()
+	l := openLog(t, disk)
+	mustAppend(t, l, Write{HardState: newHardState(2, 1, 1), Entries: []*raftpb.Entry{
+		entry(1, 2, frame(1, 1, 1, 10)), entry(2, 2, frame(1, 2, 1, 10)),
+	}})
+	writeFile(t, disk, disk.PathJoin(testDir, committedName), bytes.Repeat([]byte{7}, 4175))
+	if err := errors.Join(l.NoteCommitted(2, 2), l.Close()); err != nil {
+		t.Fatal(err)
+	}
+	l = openLog(t, disk)
+	if got := l.HardState().GetCommit(); got != 2 {
+		t.Errorf("up to entry %d is known to be committed, and 2 was noted", got)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestNothingIsWrittenToALogThatIsNotOpened: behind the record that is rotten there are whole ones, of entries that
 // were committed, which somebody may read who has to.
 func TestNothingIsWrittenToALogThatIsNotOpened(t *testing.T) {
