@@ -418,31 +418,6 @@ func TestDeposedPrimarySavesItsTailAndRejoins(t *testing.T) {
 	})
 }
 
-// TestANodeWithoutItsLogDoesNotStart: it would have forgotten its votes, and what it acknowledged; also one that
-// joined, whom nobody tells.
-func TestANodeWithoutItsLogDoesNotStart(t *testing.T) {
-	for _, joined := range []bool{false, true} {
-		inBubble(t, map[string]int{"us": 1}, func(f *testFleet) {
-			f.put("us-1", "c0")
-			f.stop("us-1")
-			n := f.nodes["us-1"]
-			if err := n.disk.RemoveAll("/data/wal"); err != nil {
-				t.Fatal(err)
-			}
-			c := f.configOf("us-1")
-			c.Join = joined
-			r, err := replication.NewMultiRegionReplicator(c, &ledger{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			r.SetTransport(f.network.Node("us-1"))
-			if err := r.Start(f.t.Context()); !errors.Is(err, replication.ErrDiskLost) {
-				t.Errorf("joined %t: started with %v", joined, err)
-			}
-		})
-	}
-}
-
 // TestAReturningPrimaryAsksBeforeItAnswers: while a primary was down another region took over; a linearizable read of
 // the old one sees what was written there.
 func TestAReturningPrimaryAsksBeforeItAnswers(t *testing.T) {

@@ -278,35 +278,6 @@ func (n *node) open(fresh bool) (err error) {
 	return nil
 }
 
-// checkLog reports whether the log of a node is the one that its directory was last used with.
-func checkLog(n *node) error {
-	if n.log.HardState() == nil && n.log.LastIndex() == 0 { // that it is empty says more
-		return nil
-	}
-	start, known, err := wal.StartOf(n.log)
-	if err != nil {
-		return err
-	}
-	l := recall.UsedLog{ID: wal.IDOf(n.log), Start: start, Known: known}
-	return recall.CheckLog(n.config.FS, n.config.path(diskFile), l)
-}
-
-// otherLog reports whether the directory was used with another log than the one that is there: a node that joins may
-// have got nothing yet, and then its log is the one that it began with.
-func otherLog(n *node) bool {
-	used := recall.UsedLog{ID: wal.IDOf(n.log)}
-	return recall.CheckLog(n.config.FS, n.config.path(diskFile), used) != nil
-}
-
-// noteLog notes that the directory of a node is used with this log. The log first: it is never behind what the
-// directory says.
-func noteLog(n *node) error {
-	if err := wal.NoteStart(n.log, n.disk.Starts); err != nil {
-		return err
-	}
-	return recall.NoteLog(n.config.FS, n.config.path(diskFile), wal.IDOf(n.log), n.disk.Starts)
-}
-
 // load brings back what is applied, and removes what an earlier process left for others.
 func (n *node) load(fresh bool) error {
 	c := &n.config

@@ -57,8 +57,8 @@ func TestWhatCouldNotBeNotedIsNotedLater(t *testing.T) {
 
 // TestASpoiledPlaceIsDamaged: of no bit of the file that a disk turns is something believed that was not written.
 func TestASpoiledPlaceIsDamaged(t *testing.T) {
-	wrote := identity{Version: placeVersion, Fleet: "f", Region: "edge", Prefixes: prefixes(t, "/a/", "/c/"), Stopped: 7,
-		Auth: true, AuthRevision: 3, AuthAt: 5, RightsAnew: true, Parted: true}
+	wrote := identity{Version: placeVersion, Fleet: "f", Region: "edge", Prefixes: prefixes(t, "/a/", "/c/"),
+		Stopped: 7, Auth: true, AuthRevision: 3, AuthAt: 5, RightsAnew: true, Parted: true}
 	text, err := wrote.encode()
 	if err != nil {
 		t.Fatal(err)
