@@ -91,7 +91,7 @@ func (s *kvServer) Put(ctx context.Context, r *pb.PutRequest) (*pb.PutResponse, 
 	if err := s.checkAlarms(ctx, againstSpace); err != nil {
 		return nil, err
 	}
-	if r.PrevKv {
+	if r.PrevKv || r.IgnoreValue {
 		done, err := s.admit(ctx, false, func(ctx context.Context, limit int64) (int64, error) {
 			return s.store.Estimator().Put(r, limit)
 		})

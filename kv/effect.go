@@ -20,6 +20,9 @@ const (
 	// write until its caller has it, and once more on its way to the node that forwarded it. Each node makes the
 	// answer, and those of several transactions lie beside each other.
 	answerCopies = 16
+	// keptCopies is how often a value that a put keeps, which its request does not have, is held at a time: read, in
+	// the batch, in the store's table in memory, and by watchers.
+	keptCopies = 4
 	// ownBytes stands for the time that a read takes for each change that its transaction has made before it.
 	ownBytes = 32
 )
@@ -53,7 +56,7 @@ func (e Estimator) Delete(ctx context.Context, r *pb.DeleteRangeRequest, limit i
 	return e.count(limit, func(e *effect) error { return e.deletes(ctx, r) })
 }
 
-// Put is Delete for one that answers the value that it replaces.
+// Put is Delete for one that answers the value that it replaces, or keeps it (ignore_value).
 func (e Estimator) Put(r *pb.PutRequest, limit int64) (bytes int64, err error) {
 	return e.count(limit, func(e *effect) error { return e.put(r) })
 }
@@ -190,12 +193,17 @@ func keyBytes(sp command.Span, key, value []byte, values bool) (bytes int64) {
 }
 
 func (e *effect) put(r *pb.PutRequest) error {
+	e.times = 0
+	if r.IgnoreValue {
+		e.times += keptCopies
+	}
 	switch {
 	case r.PrevKv:
-		e.times = answerCopies
+		e.times += answerCopies
 	case e.values:
-		e.times = 1
-	default:
+		e.times++
+	}
+	if e.times == 0 {
 		return nil
 	}
 	return e.single(r.Key, e.now)

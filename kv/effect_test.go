@@ -53,6 +53,17 @@ func TestEffect(t *testing.T) {
 		expect(t, "the larger branch", txn(&pb.TxnRequest{
 			Success: []*pb.RequestOp{get}, Failure: []*pb.RequestOp{nested, get},
 		}), keys*one+answerCopies*10*(one+valueBytes)+keys*ownBytes)
+		keeps := &pb.PutRequest{Key: []byte("k/0001"), IgnoreValue: true}
+		bytes, err := n.Estimator().Put(keeps, limit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		expect(t, "a value that a put keeps", bytes, keptCopies*valueBytes)
+		expect(t, "values that puts of a transaction keep", txn(&pb.TxnRequest{Success: []*pb.RequestOp{
+			{Request: &pb.RequestOp_RequestPut{RequestPut: keeps}},
+			{Request: &pb.RequestOp_RequestPut{RequestPut: &pb.PutRequest{Key: []byte("k/0002"), IgnoreValue: true,
+				PrevKv: true}}},
+		}}), (2*keptCopies+answerCopies)*valueBytes)
 		w, err := n.Watch(watch.Request{Key: []byte("k"), PrevKV: true})
 		if err != nil {
 			t.Fatal(err)

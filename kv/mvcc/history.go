@@ -65,6 +65,13 @@ func (h *History) Version(key []byte, at Stamp) (v Version, err error) {
 	return v, err
 }
 
+// Newest returns the newest version of key at or below rev, a delete included; the zero Version if there is none. It is
+// valid as one of Version is.
+func (h *History) Newest(key []byte, rev int64) (v Version, err error) {
+	v, h.buffer, err = seekVersion(h.points, h.buffer, key, last(rev))
+	return v, err
+}
+
 // Previous returns the version before the one just returned; the zero Version if there is none.
 func (h *History) Previous() (Version, error) {
 	if !h.points.Next() {

@@ -40,7 +40,7 @@ type pendingEvents struct {
 type sharedChange struct {
 	*Change
 	plain, withPrevious *mvccpb.Event
-	bytes               int
+	bytes, allBytes     int // of the one and the other
 }
 
 func (c *sharedChange) offer(w *Watcher, pending map[*Watcher]*pendingEvents) {
@@ -52,22 +52,24 @@ func (c *sharedChange) offer(w *Watcher, pending map[*Watcher]*pendingEvents) {
 		p = &pendingEvents{}
 		pending[w] = p
 	}
-	p.events = append(p.events, c.event(w.request.PrevKV))
-	p.bytes += c.bytes
+	e, bytes := c.event(w.request.PrevKV)
+	p.events = append(p.events, e)
+	p.bytes += bytes
 }
 
-func (c *sharedChange) event(withPrevious bool) *mvccpb.Event {
+func (c *sharedChange) event(withPrevious bool) (e *mvccpb.Event, bytes int) {
 	if c.plain == nil {
 		c.plain = newEvent(c.Now.Kind, c.Now.KeyValue(c.Key), nil)
 		c.bytes = proto.Size(c.plain)
 	}
 	if !withPrevious || c.Prev == nil {
-		return c.plain
+		return c.plain, c.bytes
 	}
 	if c.withPrevious == nil {
 		c.withPrevious = newEvent(c.Now.Kind, c.plain.Kv, c.Prev)
+		c.allBytes = proto.Size(c.withPrevious)
 	}
-	return c.withPrevious
+	return c.withPrevious, c.allBytes
 }
 
 func newEvent(kind byte, kv, prev *mvccpb.KeyValue) *mvccpb.Event {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"runtime"
 	"sync"
 	"sync/atomic"
 
@@ -22,9 +23,10 @@ type Disk interface {
 // Hub is all watchers of a store, and whoever waits for a revision. It is safe for concurrent use, but batches and
 // replacements of the content are published by one goroutine at a time.
 type Hub struct {
-	disk   Disk
-	limits Limits
-	level  atomic.Int32
+	disk    Disk
+	limits  Limits
+	level   atomic.Int32
+	reading chan struct{} // holds one for each watcher that reads from disk now
 
 	// mu is held while anything is published: what follows it changes in one step with what readers see.
 	mu       sync.Mutex
@@ -45,7 +47,8 @@ func NewHub(disk Disk, now *mvcc.State, limits Limits) *Hub {
 	if limits.CatchUpChanges == 0 {
 		limits.CatchUpChanges = math.MaxInt
 	}
-	return &Hub{disk: disk, limits: limits, now: now}
+	// What reads has room for half of the processors: the rest of the node goes on.
+	return &Hub{disk: disk, limits: limits, now: now, reading: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))}
 }
 
 // Watch starts a watcher, which must be closed. A start that cannot be served is reported by the first Next. Errors:

@@ -376,7 +376,7 @@ func TestMuchThatNobodyWantsIsReadInParts(t *testing.T) {
 	for range 100 {
 		s.apply(Nothing, []string{"b", "c"})
 	}
-	w := s.watch(Request{Key: []byte("a"), StartRevision: mvcc.FirstRevision + 1})
+	w := s.watch(Request{Key: []byte("a"), RangeEnd: []byte("aa"), StartRevision: mvcc.FirstRevision + 1})
 	batch, err := w.Next(t.Context())
 	if err != nil || len(batch.Events) != 1 || batch.Revision > mvcc.FirstRevision+most {
 		t.Fatalf("%d events up to %d: %v", len(batch.Events), batch.Revision, err)

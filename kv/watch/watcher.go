@@ -139,7 +139,7 @@ func (w *Watcher) look() (ready bool, read *diskRead) {
 // catchUp reads a stretch of history and settles where the watcher is after it. Only the context's error is returned;
 // any other ends the watcher.
 func (w *Watcher) catchUp(ctx context.Context, read *diskRead) error {
-	batch, err := w.readEvents(ctx, read)
+	batch, bytes, err := w.readEvents(ctx, read)
 	h := w.hub
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -151,6 +151,7 @@ func (w *Watcher) catchUp(ctx context.Context, read *diskRead) error {
 		return ctx.Err() // the store was replaced; the position is set already
 	}
 	if err == nil {
+		p.takes(max(0, bytes-read.bytes)) // of one revision that is larger
 		p.read(&read.stretch, batch)
 		return nil
 	}
