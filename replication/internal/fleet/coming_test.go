@@ -134,3 +134,20 @@ func TestWhoDecidesBySilenceHasItAskedForAnew(t *testing.T) {
 		running.Wait()
 	})
 }
+
+// TestARegionThatIsReachedIsReachedWhereverItIsConfigured: by the words of its nodes, also where those were reached
+// at what was configured before.
+func TestARegionThatIsReachedIsReachedWhereverItIsConfigured(t *testing.T) {
+	a := &answers{nodes: map[string]Report{}, asked: map[string]int{}}
+	a.set("eu-1", Report{Region: "eu", Node: "eu-1", ID: 1, PeerAddr: "eu-1", Leader: true, Term: 1})
+	watch(t, a, func(w *Watcher) {
+		time.Sleep(1500 * time.Millisecond)
+		for _, addrs := range [][]string{{"eu-9"}, {"eu-1"}} {
+			w.Set(map[string][]string{"eu": addrs})
+			time.Sleep(3 * time.Second)
+			if v, _ := w.View(); v.Regions["eu"].Leader() == nil {
+				t.Errorf("where it is configured at %v nobody answers: %+v", addrs, v.Regions["eu"])
+			}
+		}
+	})
+}

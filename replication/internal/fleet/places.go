@@ -29,6 +29,12 @@ func newPlaces(configured []string) *places {
 	}
 }
 
+// configure has other addresses configured: no way is one any more before a node answers there.
+func (p *places) configure(addrs []string) {
+	p.configured = addrs
+	clear(p.ways)
+}
+
 // belongs takes note of whether a node of the region answered at an address, or one of another.
 func (p *places) belongs(addr string, is bool) {
 	if is {

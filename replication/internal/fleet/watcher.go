@@ -131,7 +131,8 @@ func (w *Watcher) watch(name string, addrs []string) *watched {
 		w.watched[name] = o
 		w.moved.Nudge()
 	case !slices.Equal(o.addrs, addrs):
-		o.addrs, o.learned.configured = addrs, addrs
+		o.addrs = addrs
+		o.learned.configure(addrs)
 	}
 	return o
 }
@@ -168,6 +169,13 @@ func (w *Watcher) Expected(name string) (r Region, known bool) {
 	}
 	r, known = w.view.Regions[name]
 	return r, known
+}
+
+// At asks whoever is at an address, and for no longer than a question takes.
+func (w *Watcher) At(ctx context.Context, addr string) (Report, error) {
+	ctx, cancel := context.WithTimeout(ctx, w.config.Timeout)
+	defer cancel()
+	return w.config.Ask(ctx, addr)
 }
 
 // Dismiss ends Expect.

@@ -3,6 +3,7 @@ package roster
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -246,6 +247,9 @@ func (k *Keeper) add(ctx context.Context, a Addition) (*Change, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := reached(ctx, k, c, &a); err != nil {
+		return nil, err
+	}
 	readmit(base, next, newcomer)
 	if err := judge(c, newcomer, k.caughtUp(ctx, newcomer), next); err != nil {
 		return nil, err
@@ -258,6 +262,27 @@ func (k *Keeper) add(ctx context.Context, a Addition) (*Change, error) {
 			a.Source)
 	}
 	return k.write(ctx, c, base, next, a.Try)
+}
+
+// reached returns nil if a node of the region answers at one of the addresses that are named, at least, and none of
+// another region at any: one that is known answers where it is by what is in force, and is asked by these from then on.
+func reached(ctx context.Context, k *Keeper, c *Change, a *Addition) error {
+	var silent []error
+	for _, addr := range a.Peers {
+		switch r, err := k.config.Fleet.At(ctx, addr); {
+		case err != nil:
+			silent = append(silent, err)
+			c.say("nobody answers at %s: %v", addr, err)
+		case r.Region != a.Region:
+			return fmt.Errorf("%w: region %s cannot be added: at %s a node of region %q answers", contract.ErrRejected,
+				a.Region, addr, r.Region)
+		}
+	}
+	if len(silent) == len(a.Peers) {
+		return fmt.Errorf("%w: region %s cannot be added: no node of it answers at %s: %w", contract.ErrNotReady,
+			a.Region, strings.Join(a.Peers, ", "), errors.Join(silent...))
+	}
+	return nil
 }
 
 // wider returns the roster with a region more, or with other addresses or another source of one.
