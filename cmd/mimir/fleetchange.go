@@ -67,7 +67,7 @@ func newFleetChange(n *connection) *cobra.Command {
 		"one counts for who starts anew once the promises of the former one ran out")
 	f.DurationVar(&patience, "patience", 0, "how long a region waits after that before it asks for votes")
 	f.Int64Var(&maxLoss, "max-loss", 0, "acknowledged writes that an automatic failover may lose; -1: any. A lower "+
-		"number holds from the next epoch on: switch over")
+		"number holds from the next epoch on: switch over at once, nobody may take over by itself until then")
 	f.BoolVar(&stopWrites, "stop-writes", false, "writes wait where the other regions lag by more than --max-loss")
 	policy = policyFlags(c)
 	return c

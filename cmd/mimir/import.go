@@ -167,8 +167,12 @@ func without(none string, err error) error {
 }
 
 func tellFound(f etcd.Found) string {
-	return fmt.Sprintf("revision %d, compacted at %d, %d changes, %d leases, %d users, %d roles", f.Revision,
-		f.Compact, f.Changes, f.Leases, f.Users, f.Roles)
+	compacted := ""
+	if f.Compact > 0 { // else nothing ever was
+		compacted = fmt.Sprintf(", compacted at %d", f.Compact)
+	}
+	return fmt.Sprintf("revision %d%s, %d changes, %d leases, %d users, %d roles", f.Revision, compacted,
+		f.Changes, f.Leases, f.Users, f.Roles)
 }
 
 // exportTo exports of a file or an object to a file or an object.

@@ -16,6 +16,9 @@ func (g *Governor) assess(v sight) *contract.MoveReport {
 	s := g.config.Applied.State()
 	claim := v.Claim(s.HighestClaim())
 	r := &contract.MoveReport{From: claim.Primary, To: g.config.Region}
+	if s.Diverged == nil {
+		r.Position = s.Cursor.Position // as it is asked; complete says more
+	}
 	if s.Seal != nil {
 		r.Warnings = append(r.Warnings, fmt.Sprintf("region %s may have begun epoch %d by handoff %d; "+
 			"if it has, it gives way and saves what it wrote as a tail",

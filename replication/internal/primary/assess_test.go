@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/internal/fleet"
 	"github.com/mimir-kv/mimir/replication/internal/life"
 	"github.com/mimir-kv/mimir/replication/internal/region"
@@ -84,3 +85,27 @@ type heardAt struct {
 
 // Heard implements Follower.
 func (h heardAt) Heard(string) timeline.Position { return h.position }
+
+// TestWhatCameBeforeAnEpochBeganIsNotMissing: it was counted when the region was asked.
+func TestWhatCameBeforeAnEpochBeganIsNotMissing(t *testing.T) {
+	for _, c := range []struct {
+		asked, first timeline.Position
+		behind       uint64
+		atEnd        bool
+		want         uint64
+		says         string
+	}{
+		{100, 101, 4, true, 4, ""},
+		{100, 103, 4, true, 2, "; of these 2 came before epoch 7 began"},
+		{100, 120, 4, true, 0, "; of these 4 came before epoch 7 began"},
+		{100, 120, 0, true, 0, ""},
+		{100, 91, 14, false, 14, ""}, // at a point before its end
+		{0, 120, 4, true, 4, ""},     // it had diverged
+	} {
+		r := &contract.MoveReport{Position: c.asked, Behind: c.behind, BehindKnown: true}
+		complete(r, &timeline.Reign{Epoch: 7, First: c.first}, c.atEnd)
+		if r.Behind != c.want || r.Loss != c.says || r.Position != c.first-1 || r.Epoch != 7 || !r.Lossy {
+			t.Errorf("%+v: %+v", c, r)
+		}
+	}
+}

@@ -163,10 +163,23 @@ func forced(ctx context.Context, g *Governor, accepts Force) (*contract.MoveRepo
 	if r.Mandate != nil {
 		report.Loss += "; " + atMost(r.Mandate.Lost)
 	}
-	report.Epoch, report.Position, report.Lossy = r.Reign.Epoch, r.Reign.First-1, true
+	complete(report, r.Reign, accepts.At == nil)
 	g.config.Logger.Warn("took over by force", "epoch", report.Epoch, "from", report.From, "position", report.Position,
 		"behind", report.Behind, "known", report.BehindKnown)
 	return report, nil
+}
+
+// complete completes the report of a reign that began. What was missing when this region was asked may have come before
+// that, where it begins at its end and had not diverged.
+func complete(report *contract.MoveReport, r *timeline.Reign, atEnd bool) {
+	asked := report.Position
+	report.Epoch, report.Position, report.Lossy = r.Epoch, r.First-1, true
+	if !atEnd || asked == 0 || report.Position <= asked || report.Behind == 0 {
+		return
+	}
+	came := min(report.Behind, uint64(report.Position-asked))
+	report.Behind -= came
+	report.Loss += fmt.Sprintf("; of these %d came before epoch %d began", came, r.Epoch)
 }
 
 // needsForce says why the region in the state s takes over by force alone.
