@@ -83,7 +83,8 @@ func TestProgressIsToldWhileMuchIsRead(t *testing.T) {
 	last := n.Store.Revision()
 	for _, notify := range []bool{true, false} {
 		s := openWatch(t, n)
-		s.create(&pb.WatchCreateRequest{Key: []byte("k"), StartRevision: 2, ProgressNotify: notify})
+		s.create(&pb.WatchCreateRequest{Key: []byte("k"), RangeEnd: []byte("l"), StartRevision: 2,
+			ProgressNotify: notify})
 		told := false
 		for r := s.receive(); len(r.Events) == 0; r = s.receive() {
 			if told = true; r.Header.Revision < 2 || r.Header.Revision >= last {

@@ -44,8 +44,15 @@ func (machine) Lock(name string) (io.Closer, error) {
 	if err := lock(f); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	return f, nil
+	return locked{f}, nil
 }
+
+// locked is a file that is held. It is let go before it is closed: a process that was begun meanwhile has the file,
+// too, until it comes to its own program.
+type locked struct{ *os.File }
+
+// Close lets the file go.
+func (l locked) Close() error { return errors.Join(unlock(l.File), l.File.Close()) }
 
 func (machine) List(dir string) ([]string, error) {
 	d, err := os.Open(dir)

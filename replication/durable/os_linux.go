@@ -48,6 +48,11 @@ func lock(f *os.File) error {
 	return err
 }
 
+// unlock lets it go, whoever has it open besides.
+func unlock(f *os.File) error {
+	return control(f, "flock", func(fd int) error { return unix.Flock(fd, unix.LOCK_UN) })
+}
+
 func freeBytes(name string) (uint64, error) {
 	var s unix.Statfs_t
 	if err := unix.Statfs(name, &s); err != nil {
